@@ -1,0 +1,54 @@
+"""Make anisotropic 3-D microscopy isotropic, live in napari and from scripts.
+
+The names below are imported when first used, so that `import napari_niiv` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_niiv.errors import NiivError
+    from napari_niiv.io.open import open_volume
+    from napari_niiv.models.catalog import bundled_models
+    from napari_niiv.models.checkpoint import load_model
+    from napari_niiv.reconstruction.slices import reconstruct_slice
+    from napari_niiv.reconstruction.whole import reconstruct
+    from napari_niiv.volume import Volume
+
+try:
+    __version__ = version("napari-niiv")
+except PackageNotFoundError:  # run from a source tree
+    __version__ = "0+unknown"
+
+_HOMES = {
+    "NiivError": "errors",
+    "Volume": "volume",
+    "bundled_models": "models.catalog",
+    "load_model": "models.checkpoint",
+    "open_volume": "io.open",
+    "reconstruct": "reconstruction.whole",
+    "reconstruct_slice": "reconstruction.slices",
+}
+
+__all__ = [
+    "NiivError",
+    "Volume",
+    "bundled_models",
+    "load_model",
+    "open_volume",
+    "reconstruct",
+    "reconstruct_slice",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,65 @@
+"""Intensities to about 0 … 1 by robust percentiles, one pair per volume, and back to the source's dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.volume import Volume
+
+PERCENTILES = (0.1, 99.9)
+_SAMPLE_SLICES, _SAMPLE_VOXELS = 24, 4_000_000
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The linear map that takes `low` to 0 and `high` to 1; values beyond are kept, not clipped."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, volume: Volume) -> Normalization:
+        """Percentiles 0.1 and 99.9 of a 3-D volume, from up to 24 evenly spread xy slices.
+
+        Raises
+        ------
+        VolumeError
+            If the voxels looked at are constant, or some are NaN or infinite.
+        """
+        depth, height, width = volume.array.shape
+        chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLE_SLICES)).round().astype(int))
+        stride = max(1, int(np.sqrt(len(chosen) * height * width / _SAMPLE_VOXELS)))
+        sample = np.stack([volume.read_raw(slice(z, z + 1), step=stride)[0] for z in chosen])
+        low, high = (float(v) for v in np.percentile(sample, PERCENTILES))
+        if low == high:  # sparse data: nearly all of it background
+            low, high = float(sample.min()), float(sample.max())
+        if low == high:
+            raise VolumeError(
+                f"{volume.name!r} is constant (every voxel looked at is {low:g}), so there is nothing to "
+                "reconstruct; choose a volume with structure in it."
+            )
+        return cls(low, high)
+
+    def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Normalise; float32 out."""
+        scaled = (values.astype(np.float32, copy=False) - np.float32(self.low)) / np.float32(self.high - self.low)
+        return np.asarray(scaled, dtype=np.float32)
+
+    def invert(self, values: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
+        """Back to intensities; integers are rounded and clipped to their range."""
+        kind = np.dtype(dtype)
+        # float64 for wide integers: float32 holds 24 bits
+        wide = np.float64 if kind.itemsize > 2 else np.float32
+        out = values.astype(wide) * wide(self.high - self.low) + wide(self.low)
+        if kind.kind in "iu":
+            limits = np.iinfo(kind)
+            top = limits.max if kind.itemsize < 8 else np.nextafter(float(limits.max), 0)
+            return np.asarray(np.clip(np.rint(out), limits.min, top).astype(kind))
+        if kind.kind == "b":
+            return np.asarray(out >= 0.5)
+        return np.asarray(out.astype(kind))

@@ -1,0 +1,175 @@
+"""A volume: a lazy array with named axes, voxel size and unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_niiv.errors import VolumeError
+
+MAX_ANISOTROPY = 16.0
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A 3-D (or T/C + 3-D) image that is read only where it is looked at.
+
+    Parameters
+    ----------
+    array : array-like
+        NumPy, memory-mapped or dask array; its last three axes are z, y, x.
+    axes : str
+        One letter an axis, of t, c, z, y and x; ends with "zyx".
+    voxel_size : tuple of float
+        Size of a voxel along z, y, x in `unit`.
+    unit : str
+        Unit of `voxel_size`, "pixel" when unknown.
+    name : str
+        What messages call the volume.
+    origin : tuple of float
+        World position of the centre of voxel (0, 0, 0), in `unit`.
+    metadata : mapping
+        What else the file said, such as channel names.
+
+    Raises
+    ------
+    VolumeError
+        If the array is no volume (fewer than 3 axes, RGB, empty, complex) or a voxel size is not positive.
+    """
+
+    array: Any
+    axes: str = "zyx"
+    voxel_size: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    unit: str = "pixel"
+    name: str = "volume"
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.array.shape)
+        if len(shape) < 3:
+            raise VolumeError(
+                f"{self.name!r} has {len(shape)} dimension(s); a volume needs three (z, y, x): open a stack of slices."
+            )
+        if "s" in self.axes:
+            raise VolumeError(f"{self.name!r} is an RGB picture; convert it to one intensity channel first.")
+        if len(self.axes) != len(shape) or not self.axes.endswith("zyx") or set(self.axes[:-3]) - set("tcq"):
+            raise VolumeError(
+                f"{self.name!r} has the axes {self.axes.upper()!r} for shape {shape}; the last three must be Z, Y, X."
+            )
+        if 0 in shape:
+            raise VolumeError(f"{self.name!r} is empty (shape {shape}); choose a volume with voxels in it.")
+        kind = np.dtype(self.array.dtype).kind
+        if kind not in "uifb":
+            raise VolumeError(
+                f"{self.name!r} holds values of type {self.array.dtype}; convert it to integers or real numbers first."
+            )
+        if len(self.voxel_size) != 3 or not all(math.isfinite(v) and v > 0 for v in self.voxel_size):
+            raise VolumeError(
+                f"The voxel size {self.voxel_size} (z, y, x) of {self.name!r} is not three positive numbers; "
+                "give the real z step and pixel size."
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(int(n) for n in self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the voxels."""
+        return np.dtype(self.array.dtype)
+
+    @property
+    def anisotropy(self) -> float:
+        """Axial over lateral voxel size (geometric mean of y and x)."""
+        z, y, x = self.voxel_size
+        return z / math.sqrt(y * x)
+
+    def with_anisotropy(self, anisotropy: float) -> Volume:
+        """The same volume with its z step set from the lateral voxel size.
+
+        Raises
+        ------
+        VolumeError
+            If `anisotropy` is not within 1 … 16.
+        """
+        check_anisotropy(anisotropy, self.name)
+        _, y, x = self.voxel_size
+        return replace(self, voxel_size=(anisotropy * math.sqrt(y * x), y, x))
+
+    def at(self, *leading: int) -> Volume:
+        """The 3-D volume at one index of each leading (T, C) axis."""
+        return replace(self, array=self.array[leading], axes="zyx") if leading else self
+
+    def read_raw(
+        self, z: slice = slice(None), y: slice = slice(None), x: slice = slice(None), step: int = 1
+    ) -> NDArray[Any]:
+        """Read a box of a 3-D volume as it is; `step` skips pixels of y and x.
+
+        Raises
+        ------
+        VolumeError
+            If it cannot be read, or holds NaN or infinite values.
+        """
+        ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
+        try:
+            values = np.asarray(self.array[z, ys, xs])
+        except (OSError, ValueError, RuntimeError, IndexError, KeyError) as error:
+            raise VolumeError(
+                f"{self.name!r} cannot be read ({error}); check that the file is complete and still there."
+            ) from error
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise VolumeError(
+                f"{self.name!r} holds NaN or infinite values; replace them first, for example by numpy.nan_to_num."
+            )
+        return values
+
+    def read(self, z: slice, y: slice, x: slice, downsample: int = 1) -> NDArray[np.float32]:
+        """Read a box of a 3-D volume as float32, laterally averaged over `downsample` x `downsample` pixels.
+
+        `y` and `x` count pixels of the downsampled grid; its last pixel may be an average over fewer.
+        """
+        if downsample == 1:
+            return self.read_raw(z, y, x).astype(np.float32)
+        d = downsample
+        height, width = self.shape[-2:]
+        box = self.read_raw(
+            z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width))
+        )
+        return _block_mean(_block_mean(box, 1, d), 2, d)
+
+
+def downsampled(size: int, factor: int) -> int:
+    """Pixels of an axis of `size` pixels after averaging over `factor`."""
+    return -(-size // factor)
+
+
+def _block_mean(values: NDArray[Any], axis: int, factor: int) -> NDArray[np.float32]:
+    starts = np.arange(0, values.shape[axis], factor)
+    counts = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)
+    sums = np.add.reduceat(values, starts, axis=axis, dtype=np.float32)
+    shape = [1, 1, 1]
+    shape[axis] = len(starts)
+    return np.asarray(sums / counts.reshape(shape), dtype=np.float32)
+
+
+def check_anisotropy(anisotropy: float, name: str) -> None:
+    """Refuse what cannot be reconstructed.
+
+    Raises
+    ------
+    VolumeError
+        Outside 1 … 16 (with one per cent of tolerance at the lower end).
+    """
+    if not math.isfinite(anisotropy) or not 0.99 <= anisotropy <= MAX_ANISOTROPY * 1.001:
+        raise VolumeError(
+            f"The anisotropy of {name!r} would be {anisotropy:g} (z step over pixel size), which is outside "
+            f"1 to {MAX_ANISOTROPY:g}; check its voxel size or give the anisotropy."
+        )
