@@ -1,0 +1,154 @@
+"""Checkpoints: one safetensors file, the tensors and a JSON card; no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from napari_niiv.device import choose_device
+from napari_niiv.errors import CheckpointError, OutputError
+from napari_niiv.models.catalog import SUFFIX, checkpoint_path
+from napari_niiv.models.niiv import Architecture, Niiv
+
+FORMAT_VERSION = 1
+_CARD_KEY = "napari_niiv"
+
+
+class TrainingVolume(BaseModel):
+    """A volume that a model was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    licence: str = ""
+    attribution: str = ""
+
+
+class Card(BaseModel):
+    """What a checkpoint says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    name: str = "model"
+    description: str = ""
+    architecture: Architecture
+    degradation: str = "average"
+    normalization: str = "percentiles 0.1 and 99.9 of the volume to 0 and 1"
+    training_volumes: tuple[TrainingVolume, ...] = ()
+    licence: str = ""
+    attribution: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    software_version: str = ""
+
+
+def load_model(name: str | os.PathLike[str] = "em", device: str = "auto") -> Niiv:
+    """Load a checkpoint, ready for use.
+
+    Parameters
+    ----------
+    name : str or path
+        A bundled name ("em") or the path of a checkpoint.
+    device : str
+        "auto", "cpu", "mps", "cuda" or "cuda:N".
+
+    Returns
+    -------
+    Niiv
+        On the device, in half precision on CUDA; its `card` is the checkpoint's.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such checkpoint, or it is truncated, a pickle, of a later format or of another architecture.
+    DeviceError
+        If the device is absent.
+    """
+    chosen = choose_device(device)
+    path = checkpoint_path(name)
+    card, tensors = _read(path)
+    model = Niiv(card.architecture)
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    if expected != {key: tuple(value.shape) for key, value in tensors.items()}:
+        raise CheckpointError(
+            f"The weights in {path.name} do not fit the architecture in its card; get the checkpoint anew."
+        )
+    model.load_state_dict({key: value.float() for key, value in tensors.items()})
+    model.card = card
+    return model.place(chosen)
+
+
+def save_model(model: Niiv, card: Card, path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint; it appears whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    tensors = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
+    try:
+        temporary.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
+        os.replace(temporary, target)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"The checkpoint cannot be written to {target} ({error}); choose another folder.") from error
+
+
+def read_card(name: str | os.PathLike[str]) -> Card:
+    """The card of a checkpoint, without loading its weights' values into a model; errors as `load_model`."""
+    return _read(checkpoint_path(name), tensors=False)[0]
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[Card, dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_CARD_KEY)
+            held = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(_why_unreadable(path)) from error
+    if text is None:
+        raise CheckpointError(f"{path.name} is a safetensors file of another program: it has no napari-niiv card.")
+    return _parse_card(text, path.name), held
+
+
+def _parse_card(text: str, name: str) -> Card:
+    try:
+        raw: dict[str, Any] = json.loads(text)
+        version = raw.get("format_version")
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"The card of {name} is damaged; get the checkpoint anew.") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{name} has the format version {version}; this napari-niiv reads {FORMAT_VERSION}: update napari-niiv."
+        )
+    try:
+        return Card.model_validate(raw)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise CheckpointError(
+            f"The card of {name} describes a model that this napari-niiv does not know ({where}); update napari-niiv."
+        ) from error
+
+
+def _why_unreadable(path: Path) -> str:
+    try:
+        start = path.open("rb").read(4)
+    except OSError as error:
+        return f"{path.name} cannot be read ({error.strerror})."
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return (
+            f"{path.name} is a pickle, which could run code on your computer, and is not loaded; "
+            f"use a {SUFFIX} checkpoint."
+        )
+    return f"{path.name} is truncated or not a checkpoint; get the file anew."

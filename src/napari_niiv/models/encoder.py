@@ -1,0 +1,151 @@
+"""The encoder: EDSR without upsampling, whose weights are a polynomial of the anisotropy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class Encoder(nn.Module):
+    """Turn low-resolution axial slices into latent grids of the same size.
+
+    A residual network of 3x3 convolutions without normalisation layers (EDSR, Lim et al. 2017, without its upsampling
+    tail). Borders are continued by replication at every layer.
+
+    The network is told the anisotropy through its weights: each is a Chebyshev polynomial of the logarithm of the
+    anisotropy. For one anisotropy they fold into plain convolutions, so one model serves a range of factors with the
+    capacity of several and the cost of one.
+
+    Parameters
+    ----------
+    channels : int
+        Input channels: 2k+1 slices of context.
+    features, blocks : int
+        Width and number of residual blocks.
+    latent_channels : int
+        Channels of the latent grid.
+    anisotropy_range : tuple of float
+        The factors at which the polynomial's variable is -1 and 1; factors beyond are taken as the nearest.
+    degree : int
+        Of the polynomial; 0 makes the weights the same for all factors.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        features: int,
+        blocks: int,
+        latent_channels: int,
+        anisotropy_range: tuple[float, float] = (1.0, 16.0),
+        degree: int = 0,
+    ) -> None:
+        super().__init__()
+        widths = [(channels, features)] + [(features, features)] * (2 * blocks + 1) + [(features, latent_channels)]
+        self.anisotropy_range, self.degree = anisotropy_range, degree
+        self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in widths:
+            start = nn.Conv2d(fan_in, fan_out, 3)
+            kernel = torch.zeros(degree + 1, *start.weight.shape)
+            bias = torch.zeros(degree + 1, fan_out)
+            kernel[0], bias[0] = start.weight.detach(), cast(Tensor, start.bias).detach()
+            self.kernels.append(nn.Parameter(kernel))
+            self.biases.append(nn.Parameter(bias))
+        self._folded: tuple[float, list[tuple[Tensor, Tensor]]] | None = None
+
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels on each side that a latent code depends on: the halo a tile needs."""
+        return len(self.kernels)
+
+    def weights(self, anisotropy: float) -> list[tuple[Tensor, Tensor]]:
+        """Kernel and bias of each convolution for one anisotropy; kept for the next call while not training."""
+        if not torch.is_grad_enabled() and self._folded is not None and self._folded[0] == anisotropy:
+            return self._folded[1]
+        lowest, highest = (math.log(a) for a in self.anisotropy_range)
+        t = (2 * math.log(anisotropy) - lowest - highest) / (highest - lowest) if highest > lowest else 0.0
+        angle = math.acos(min(max(t, -1.0), 1.0))
+        first = self.kernels[0]
+        powers = first.new_tensor([math.cos(n * angle) for n in range(self.degree + 1)])
+        with torch.autocast(first.device.type, enabled=False):
+            folded = [
+                (
+                    torch.tensordot(powers, kernel, 1).contiguous(memory_format=torch.channels_last),
+                    powers @ bias,
+                )
+                for kernel, bias in zip(self.kernels, self.biases, strict=True)
+            ]
+        if not torch.is_grad_enabled():
+            self._folded = (anisotropy, folded)
+        return folded
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Switch training on or off; forgets folded weights."""
+        self._folded = None
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Encoder:
+        self._folded = None  # a change of device or precision
+        return super()._apply(fn, recurse)
+
+    def forward(self, x: Tensor, anisotropy: float) -> Tensor:
+        """Encode.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, 2k+1, lateral, axial)
+            Normalised slices with their neighbours as channels.
+        anisotropy : float
+            Axial over lateral voxel size.
+
+        Returns
+        -------
+        Tensor, shape (B, latent_channels, lateral, axial)
+        """
+        weights = iter(self.weights(anisotropy))
+        head = _convolve(x, next(weights))
+        y = head
+        for _ in range((len(self.kernels) - 3) // 2):
+            inner = F.relu(_convolve(y, next(weights)), inplace=True)
+            y = y + _convolve(inner, next(weights))
+        y = _convolve(y, next(weights)) + head
+        return _convolve(y, next(weights))
+
+
+def _convolve(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+    padded = cast(Tensor, _Replicate.apply(x)) if x.requires_grad else _replicate(x)  # type: ignore[no-untyped-call]
+    return F.conv2d(padded, *weights)
+
+
+def _replicate(x: Tensor) -> Tensor:
+    """One pixel of replication on each side, in channels_last; F.pad is slower there on CPU and GPU."""
+    b, c, h, w = x.shape
+    out = x.new_empty(b, c, h + 2, w + 2).contiguous(memory_format=torch.channels_last)
+    out[:, :, 1:-1, 1:-1] = x
+    out[:, :, 0, 1:-1] = x[:, :, 0]
+    out[:, :, -1, 1:-1] = x[:, :, -1]
+    out[..., 0] = out[..., 1]
+    out[..., -1] = out[..., -2]
+    return out
+
+
+class _Replicate(torch.autograd.Function):
+    """`_replicate` with a backward pass that touches the whole gradient once."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return _replicate(x)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        inner = gradient[..., 1:-1].clone(memory_format=torch.channels_last)
+        inner[..., 0] += gradient[..., 0]
+        inner[..., -1] += gradient[..., -1]
+        inner[:, :, 1] += inner[:, :, 0]
+        inner[:, :, -2] += inner[:, :, -1]
+        return inner[:, :, 1:-1]

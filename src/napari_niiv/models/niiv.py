@@ -1,0 +1,132 @@
+"""The model: encoder and decoder behind two calls, `encode` once and `decode` at any resolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from napari_niiv.device import choose_device, encoder_dtype
+from napari_niiv.geometry import Sampling
+from napari_niiv.models.decoders import ImplicitDecoder, SubvoxelDecoder
+from napari_niiv.models.encoder import Encoder
+from napari_niiv.resampling import resample
+
+if TYPE_CHECKING:
+    from napari_niiv.models.checkpoint import Card
+
+
+class Architecture(BaseModel):
+    """What a network is made of; stored in the checkpoint's card."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decoder: Literal["subvoxel", "implicit"] = "subvoxel"
+    context: int = Field(3, ge=0, le=16, description="neighbouring slices on each side (k); 0 is the paper's")
+    features: int = Field(32, ge=1, le=1024)
+    blocks: int = Field(8, ge=1, le=256)
+    samples: int = Field(16, ge=1, le=256, description="samples per voxel of the subvoxel decoder (K)")
+    latent: int = Field(64, ge=1, le=1024, description="length of a latent code of the implicit decoder")
+    mlp_width: int = Field(256, ge=1, le=4096)
+    mlp_layers: int = Field(5, ge=2, le=32)
+    bands: int = Field(2, ge=0, le=16, description="octaves of the implicit decoder's frequency encoding")
+    anisotropy_range: tuple[float, float] = (1.5, 10.0)
+    degree: int = Field(3, ge=0, le=8, description="of the weights as a polynomial of log anisotropy; 0: not told")
+
+
+class Niiv(nn.Module):
+    """Neural implicit isotropic volume reconstruction (Troidl et al.) of axial slices.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        self.card: Card | None = None  # of the checkpoint that it was loaded from
+        self.decoder: SubvoxelDecoder | ImplicitDecoder = (
+            SubvoxelDecoder(a.samples)
+            if a.decoder == "subvoxel"
+            else ImplicitDecoder(a.latent, a.mlp_width, a.mlp_layers, a.bands)
+        )
+        self.encoder = Encoder(
+            2 * a.context + 1,
+            a.features,
+            a.blocks,
+            self.decoder.latent_channels,
+            a.anisotropy_range,
+            a.degree,
+        )
+
+    @property
+    def context(self) -> int:
+        """Neighbouring slices on each side that the encoder sees."""
+        return self.architecture.context
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def place(self, device: str | torch.device) -> Niiv:
+        """Move to a device for use (not training), in the precision that suits it; returns itself.
+
+        Raises
+        ------
+        DeviceError
+            If the device is absent.
+        """
+        chosen = device if isinstance(device, torch.device) else choose_device(device)
+        self.eval().requires_grad_(False).to(chosen)
+        self.encoder.to(dtype=encoder_dtype(chosen))
+        return self
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a tile that its latent grid depends on."""
+        return self.encoder.receptive_radius
+
+    def encode(self, slices: Tensor, anisotropy: float) -> Tensor:
+        """Latent grids of axial slices.
+
+        Parameters
+        ----------
+        slices : Tensor, shape (B, 2k+1, lateral, axial)
+            Normalised intensities of each slice and its k neighbours on both sides.
+        anisotropy : float
+            Axial over lateral voxel size; values outside the range of training are taken as its nearest end.
+
+        Returns
+        -------
+        Tensor, shape (B, C, lateral, axial)
+        """
+        return cast(Tensor, self.encoder(slices, anisotropy))
+
+    def decode(self, latent: Tensor, centre: Tensor, axial: Sampling) -> Tensor:
+        """Intensities at any positions along the axial axis.
+
+        Parameters
+        ----------
+        latent : Tensor, shape (B, C, lateral, axial)
+        centre : Tensor, shape (B, lateral, axial)
+            The slices themselves, normalised.
+        axial : Sampling
+            n positions in voxels.
+
+        Returns
+        -------
+        Tensor, shape (B, lateral, n), float32
+            Linear interpolation plus the decoder's residual.
+        """
+        linear = resample(centre.float(), axial)
+        return linear + cast(Tensor, self.decoder(latent, linear, axial))
+
+    def forward(self, slices: Tensor, anisotropy: float, axial: Sampling) -> Tensor:
+        """`encode`, then `decode`: shape (B, 2k+1, lateral, axial) to (B, lateral, n)."""
+        latent = self.encode(slices, anisotropy)
+        with torch.autocast(slices.device.type, enabled=False):
+            return self.decode(latent, slices[:, self.context], axial)
