@@ -1,0 +1,118 @@
+"""Bounded memory: a cache limited in bytes, and retreat when a GPU runs out."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from napari_niiv.errors import DeviceError
+from napari_niiv.models.niiv import Niiv
+
+R = TypeVar("R")
+
+
+class TensorCache:
+    """Least-recently-used tensors up to a number of bytes; safe to use from several threads.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable) -> Tensor | None:
+        """The tensor under a key, now the most recently used, or None."""
+        with self._lock:
+            if (found := self._entries.get(key)) is not None:
+                self._entries.move_to_end(key)
+            return found
+
+    def put(self, key: Hashable, value: Tensor) -> None:
+        """Keep a tensor, dropping the least recently used ones beyond the limit."""
+        with self._lock:
+            if (old := self._entries.pop(key, None)) is not None:
+                self.bytes -= old.nbytes
+            self._entries[key] = value
+            self.bytes += value.nbytes
+            while self.bytes > self.limit and len(self._entries) > 1:
+                _, dropped = self._entries.popitem(last=False)
+                self.bytes -= dropped.nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self.bytes = 0
+
+
+# pixels of one batch: activations of the light model take about 0.5 GB on a GPU, 50 MB on a CPU
+BATCH_PIXELS = {"cuda": 2_000_000, "mps": 500_000, "cpu": 130_000}
+SMALLEST_BATCH = 10_000
+
+
+@dataclass
+class Workspace:
+    """How many pixels a model may be given at once on its device; shrinks when memory runs out.
+
+    Attributes
+    ----------
+    model : Niiv
+    batch_pixels : int
+    notice : str
+        What the user should know of a retreat; empty when all is well.
+    """
+
+    model: Niiv
+    batch_pixels: int = 0
+    notice: str = ""
+
+    def __post_init__(self) -> None:
+        self.batch_pixels = self.batch_pixels or BATCH_PIXELS[self.model.device.type]
+
+    def attempt(self, work: Callable[[], R], release: Callable[[], None] = lambda: None) -> R:
+        """Run `work`; out of memory, halve the batch and try again, at last on the CPU.
+
+        Parameters
+        ----------
+        work : callable
+            Reads `batch_pixels` and the model's device anew each time it runs.
+        release : callable
+            Frees what can be freed before the next try.
+
+        Raises
+        ------
+        DeviceError
+            If memory runs out on the CPU too.
+        """
+        while True:
+            try:
+                return work()
+            except torch.OutOfMemoryError as error:
+                device = self.model.device
+                release()
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+                if self.batch_pixels // 2 >= SMALLEST_BATCH:
+                    self.batch_pixels //= 2
+                    self.notice = f"{device} ran out of memory; continuing with smaller tiles."
+                elif device.type != "cpu":
+                    self.model.place("cpu")
+                    self.batch_pixels = BATCH_PIXELS["cpu"]
+                    self.notice = f"{device} ran out of memory even with small tiles; continuing on the CPU."
+                else:
+                    raise DeviceError("Memory ran out; close other programs or choose a smaller window.") from error

@@ -1,0 +1,91 @@
+"""What is asked of the reconstruction and what it answers: frozen, so that threads can share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from napari_niiv.errors import ReconstructionError
+from napari_niiv.geometry import Sampling
+
+Plane = Literal["xz", "yz", "xy"]
+Quality = Literal["placeholder", "fast", "refined"]
+
+AXES: dict[Plane, tuple[int, int, int]] = {"xz": (1, 0, 2), "yz": (2, 0, 1), "xy": (0, 1, 2)}
+"""Of each plane: the axis across it, the axis of its rows, the axis of its columns (0, 1, 2 = z, y, x)."""
+
+
+@dataclass(frozen=True)
+class SliceRequest:
+    """One picture of a plane of a volume.
+
+    Attributes
+    ----------
+    plane : {"xz", "yz", "xy"}
+    index : float
+        Position across the plane, in voxels; only an xy plane may lie between voxels.
+    rows, columns : Sampling
+        Positions along z and x (xz), z and y (yz), or y and x (xy), in voxels.
+    leading : tuple of int
+        Index along each leading (T, C) axis.
+    """
+
+    plane: Plane
+    index: float
+    rows: Sampling
+    columns: Sampling
+    leading: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> tuple[str, float, tuple[int, ...]]:
+        """Which slice it is, whatever window of it: pictures of one place can stand in for each other."""
+        return self.plane, self.index, self.leading
+
+    def checked(self, shape: tuple[int, ...]) -> SliceRequest:
+        """The request itself, if a volume of this 3-D shape holds it.
+
+        Raises
+        ------
+        ReconstructionError
+            If the plane is unknown or the index is outside.
+        """
+        if self.plane not in AXES:
+            raise ReconstructionError(f"There is no plane {self.plane!r}; use xz, yz or xy.")
+        size = shape[AXES[self.plane][0]]
+        if not -0.5 <= self.index <= size - 0.5:
+            raise ReconstructionError(f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}.")
+        return self
+
+
+@dataclass(frozen=True)
+class SliceResponse:
+    """A picture.
+
+    Attributes
+    ----------
+    request : SliceRequest
+    quality : {"placeholder", "fast", "refined"}
+        Linear interpolation, one plane, or both planes fused.
+    image : array, shape (rows, columns)
+        In the intensities and dtype of the source.
+    seconds : float
+        Time it took.
+    device : str
+    downsample : int
+        Lateral level that was read.
+    inferred : bool
+        Whether the network had a part in it (False where interpolation is the right answer).
+    notice : str
+        What the user should know, such as a retreat to the CPU.
+    """
+
+    request: SliceRequest
+    quality: Quality
+    image: NDArray[Any]
+    seconds: float
+    device: str
+    downsample: int
+    inferred: bool
+    notice: str = ""

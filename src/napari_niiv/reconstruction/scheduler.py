@@ -1,0 +1,172 @@
+"""One worker thread, one pending request: the newest wins, and every picture comes in passes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from napari_niiv.errors import NiivError, ReconstructionError
+from napari_niiv.reconstruction.reconstructor import Reconstructor, Superseded
+from napari_niiv.reconstruction.requests import Quality, SliceRequest, SliceResponse
+
+PASSES: tuple[Quality, ...] = ("placeholder", "fast", "refined")
+FAIR_SECONDS = 0.25  # during a drag, let a fast picture finish at least this often
+IDLE_SECONDS = 0.15  # quiet time before a picture is refined
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request with the generation it belongs to and who answers it."""
+
+    generation: int
+    reconstructor: Reconstructor
+    request: SliceRequest
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the scheduler delivers: a picture, or the reason why there is none.
+
+    Attributes
+    ----------
+    generation : int
+    response : SliceResponse or None
+    error : NiivError or None
+    final : bool
+        Whether no better picture of this generation will follow.
+    """
+
+    generation: int
+    response: SliceResponse | None
+    error: NiivError | None = None
+    final: bool = False
+
+
+class Scheduler:
+    """Runs requests on one thread and delivers answers, in passes, to a callback on that thread.
+
+    Parameters
+    ----------
+    deliver : callable
+        Takes an `Answer`; called on the worker thread.
+    """
+
+    def __init__(self, deliver: Callable[[Answer], None]) -> None:
+        self._deliver = deliver
+        self._changed = threading.Condition()
+        self._pending: Job | None = None
+        self._generation = 0
+        self._closed = False
+        self._delivered = 0.0
+        self._thread = threading.Thread(target=self._run, name="napari-niiv", daemon=True)
+        self._thread.start()
+
+    @property
+    def generation(self) -> int:
+        """The newest generation."""
+        return self._generation
+
+    def submit(self, reconstructor: Reconstructor, request: SliceRequest) -> int:
+        """Ask for a picture; it replaces what waits. Returns its generation."""
+        with self._changed:
+            self._generation += 1
+            self._pending = Job(self._generation, reconstructor, request)
+            self._changed.notify()
+            return self._generation
+
+    def cancel(self) -> None:
+        """Forget what waits and stop what runs; its answers are no longer delivered."""
+        with self._changed:
+            self._generation += 1
+            self._pending = None
+
+    def close(self, wait: float = 0.0) -> None:
+        """Stop the thread; give it `wait` seconds to end."""
+        with self._changed:
+            self._closed = True
+            self._generation += 1
+            self._pending = None
+            self._changed.notify()
+        if wait and threading.current_thread() is not self._thread:
+            self._thread.join(wait)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._take()) is not None:
+            passes = _passes(job)
+            for quality in passes:
+                if quality == "refined" and quality != passes[0] and not self._idle(job):
+                    break
+                if not self._pass(job, quality):
+                    break
+
+    def _take(self) -> Job | None:
+        with self._changed:
+            while self._pending is None and not self._closed:
+                self._changed.wait()
+            job, self._pending = self._pending, None
+            return None if self._closed else job
+
+    def _idle(self, job: Job) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._newer(job), timeout=IDLE_SECONDS)
+            return not self._newer(job)
+
+    def _newer(self, job: Job) -> bool:
+        return self._closed or job.generation != self._generation
+
+    def _pass(self, job: Job, quality: Quality) -> bool:
+        """Run one pass; says whether to go on to the next."""
+
+        def stale() -> bool:
+            pending = self._pending
+            if self._closed or pending is None:
+                return self._newer(job)  # cancelled
+            if quality == "placeholder":
+                return False  # at once anyway; a fast scroll must not starve the view
+            # superseded: a picture of the same slice still serves a zoom or pan, now and then
+            same = pending.request.place == job.request.place
+            return quality == "refined" or not same or time.perf_counter() - self._delivered < FAIR_SECONDS
+
+        if stale():
+            return False
+        response: SliceResponse | None = None
+        error: NiivError | None = None
+        try:
+            response = job.reconstructor.slice(job.request, quality, stale)
+        except Superseded:
+            return False
+        except NiivError as problem:
+            error = problem
+        except Exception as problem:  # a defect must not kill the thread: the view stays usable and says so
+            error = ReconstructionError(f"The reconstruction failed unexpectedly ({problem!r}); please report it.")
+            error.__cause__ = problem
+        # nothing better follows an interpolation that is the right answer
+        final = error is not None or quality == "refined" or (quality == "fast" and not _inferred(response))
+        if self._closed:
+            return False
+        self._deliver(Answer(job.generation, response, error, final))
+        if quality != "placeholder":
+            self._delivered = time.perf_counter()
+        return not final
+
+
+def _passes(job: Job) -> tuple[Quality, ...]:
+    """Begin with the best picture that needs the decoder alone, so that zooming does not flicker."""
+    try:
+        for first in (2, 1):
+            if job.reconstructor.holds(job.request, PASSES[first]):
+                return PASSES[first:]
+    except NiivError:
+        pass  # the placeholder's pass reports it
+    return PASSES
+
+
+def _inferred(response: SliceResponse | None) -> bool:
+    return response is not None and response.inferred
