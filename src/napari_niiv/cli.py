@@ -1,0 +1,125 @@
+"""The command line: demo, reconstruct, info."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_niiv import __version__
+from napari_niiv.errors import NiivError, VolumeError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0 when it succeeded, 2 with one line on stderr for what the user can mend."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except NiivError as error:
+        print(f"napari-niiv: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("napari-niiv: stopped; nothing was kept of the unfinished output.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="napari-niiv", description="Make anisotropic 3-D microscopy isotropic, live in napari or from here."
+    )
+    parser.add_argument("--version", action="version", version=f"napari-niiv {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="open napari on the sample, side view, reconstruction on")
+    demo.add_argument("--screenshot", metavar="PNG", type=Path, help="save the refined window and exit")
+    demo.set_defaults(run=_demo)
+
+    reconstruct = commands.add_parser("reconstruct", help="write the isotropic volume")
+    reconstruct.add_argument("input", metavar="IN", type=Path)
+    reconstruct.add_argument("output", metavar="OUT", type=Path)
+    reconstruct.add_argument("--checkpoint", default="em", metavar="em|PATH")
+    reconstruct.add_argument("--anisotropy", type=_number, metavar="A", help="axial over lateral voxel size")
+    reconstruct.add_argument("--output-scale", type=_number, default=1.0, metavar="S", help="samples per isotropic voxel")
+    reconstruct.add_argument("--planes", choices=("both", "xz", "yz"), default="both")
+    reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    reconstruct.add_argument("--axes", help="the order of the file's axes, if it is wrong, such as zyx")
+    reconstruct.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    reconstruct.set_defaults(run=_reconstruct)
+
+    info = commands.add_parser("info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card")
+    info.add_argument("path", metavar="PATH")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _demo(options: argparse.Namespace) -> int:
+    try:
+        from napari_niiv.plugin.demo import run_demo
+    except ModuleNotFoundError as error:
+        raise NiivError('The demo needs napari; install it with: pip install "napari-niiv[all]"') from error
+    return run_demo(options.screenshot)
+
+
+def _reconstruct(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from napari_niiv.io.open import open_volume
+    from napari_niiv.io.write import check_output, write_tiff
+    from napari_niiv.models.checkpoint import load_model
+    from napari_niiv.reconstruction.whole import reconstruct
+
+    check_output(options.output, options.overwrite)
+    if options.output.exists() and options.output.samefile(options.input):
+        raise NiivError("The output is the input file; choose another name.")
+    volume = open_volume(options.input, axes=options.axes)
+    if options.anisotropy is not None:
+        volume = volume.with_anisotropy(options.anisotropy)
+    elif problem := volume.metadata.get("spacing_problem"):
+        raise VolumeError(f"{options.input.name} {problem}; give the factor with --anisotropy.")
+    elif volume.anisotropy < 1.01:
+        raise VolumeError(
+            f"{options.input.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
+        )
+    model = load_model(options.checkpoint, options.device)
+    result = reconstruct(volume, model, output_scale=options.output_scale, planes=options.planes)
+    with tqdm(total=100, unit="%", desc=options.output.name, disable=None) as bar:
+        write_tiff(
+            result,
+            options.output,
+            overwrite=options.overwrite,
+            progress=lambda fraction: bar.update(round(100 * fraction) - bar.n) and None,
+        )
+    size = " × ".join(f"{v:.4g}" for v in result.voxel_size)
+    print(f"{options.output}: {' × '.join(map(str, result.shape))}, voxel {size} {result.unit}, on {model.device.type}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from napari_niiv.models.catalog import SUFFIX, bundled_models
+
+    if options.path in bundled_models() or options.path.endswith(SUFFIX):
+        from napari_niiv.models.checkpoint import read_card
+
+        print(read_card(options.path).model_dump_json(indent=2))
+        return 0
+    from napari_niiv.io.open import open_volume
+
+    volume = open_volume(options.path)
+    size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
+    print(f"name        {volume.name}")
+    print(f"axes        {volume.axes.upper()}")
+    print(f"shape       {' × '.join(map(str, volume.shape))}")
+    print(f"type        {volume.dtype}")
+    print(f"voxel size  {size} {volume.unit} (z × y × x)")
+    print(f"anisotropy  {volume.anisotropy:.4g}")
+    if problem := volume.metadata.get("spacing_problem"):
+        print(f"note        the file {problem}")
+    return 0

@@ -1,0 +1,69 @@
+"""Voxel sizes as files give them: complete, partial or absurd."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+_UNITS = {
+    "µm": "micrometer",
+    "μm": "micrometer",
+    "\\u00b5m": "micrometer",
+    "um": "micrometer",
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "micrometre": "micrometer",
+    "nm": "nanometer",
+    "nanometre": "nanometer",
+    "mm": "millimeter",
+    "millimetre": "millimeter",
+    "m": "meter",
+    "metre": "meter",
+    "å": "angstrom",
+    "a": "angstrom",
+}
+_KNOWN = {*_UNITS.values(), "pixel"}
+
+
+def unit_name(said: Any) -> str:
+    """The name that napari's unit registry knows, "pixel" for anything else."""
+    text = str(said or "").strip().lower()
+    name = _UNITS.get(text, text)
+    return name if name in _KNOWN else "pixel"
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """What a file says of its voxel size (z, y, x); None where it says nothing."""
+
+    sizes: tuple[float | None, float | None, float | None] = (None, None, None)
+    unit: str = "pixel"
+
+    @property
+    def problem(self) -> str:
+        """Why the z step cannot be trusted, as the end of a sentence; empty if it can."""
+        z, y, x = self.sizes
+        if z is None or not math.isfinite(z):
+            return "does not say its z step"
+        if z <= 0:
+            return f"says that its z step is {z:g}"
+        if not _usable(y) or not _usable(x):
+            return "does not say its pixel size"
+        return ""
+
+    @property
+    def voxel_size(self) -> tuple[float, float, float]:
+        """Positive sizes; what is missing or absurd is taken as isotropic."""
+        z, y, x = self.sizes
+        lateral = x if _usable(x) else y if _usable(y) else 1.0
+        assert lateral is not None
+        return (
+            z if _usable(z) and z is not None else lateral,
+            y if _usable(y) and y is not None else lateral,
+            lateral,
+        )
+
+
+def _usable(size: float | None) -> bool:
+    return size is not None and math.isfinite(size) and size > 0

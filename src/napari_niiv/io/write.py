@@ -1,0 +1,117 @@
+"""Write a volume; a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_niiv.errors import OutputError
+from napari_niiv.volume import Volume
+
+_SUFFIXES = (".tif", ".tiff")
+_IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+_IMAGEJ_BYTES = 3 << 30  # ImageJ's own files end at 4 GiB
+_SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
+
+
+def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """Find out before any work whether a file can be written.
+
+    Raises
+    ------
+    OutputError
+        If it exists already, its folder is missing or read-only, or its kind is unknown.
+    """
+    target = Path(path).expanduser()
+    if target.suffix.lower() not in _SUFFIXES:
+        raise OutputError(f"Cannot write {target.name}: the output must end in .tif or .tiff.")
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; name a file.")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
+    if not target.parent.is_dir():
+        raise OutputError(f"The folder {target.parent} does not exist; create it first.")
+    if not os.access(target.parent, os.W_OK):
+        raise OutputError(f"The folder {target.parent} cannot be written to; choose another one.")
+    return target
+
+
+def write_tiff(
+    volume: Volume,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> None:
+    """Write a volume as TIFF, slab by slab; ImageJ's kind where it fits, OME-TIFF otherwise.
+
+    Parameters
+    ----------
+    volume : Volume
+        Dask arrays are computed one layer of chunks along z at a time.
+    path : str or path
+    overwrite : bool
+    progress : callable
+        Told the fraction written.
+
+    Raises
+    ------
+    OutputError
+        As `check_output`, or if the disk is full; no partial file stays.
+    """
+    target = check_output(path, overwrite)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    z, y, x = volume.voxel_size
+    unit = _SHORT_UNITS.get(volume.unit, "pixel")
+    big = volume.dtype.itemsize * int(np.prod(volume.shape))
+    dtype = np.dtype(np.uint8) if volume.dtype.kind == "b" else volume.dtype
+    options: dict[str, Any] = {
+        "shape": volume.shape,
+        "dtype": dtype,
+        "photometric": "minisblack",
+        "bigtiff": big > _IMAGEJ_BYTES,
+    }
+    imagej = volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES
+    if imagej and not target.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        options |= {
+            "imagej": True,
+            "resolution": (1 / x, 1 / y),
+            "metadata": {"axes": "ZYX", "spacing": z, "unit": unit.replace("µ", "u")},
+        }
+    else:
+        sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", (z, y, x), strict=True)}
+        units = {f"PhysicalSize{a}Unit": unit for a in "ZYX"}
+        options |= {"ome": True, "metadata": {"axes": volume.axes.upper(), **sizes, **units}}
+    try:
+        tifffile.imwrite(partial, _planes(volume, dtype, progress), **options)
+        os.replace(partial, target)
+    except OSError as error:
+        raise OutputError(f"{target} could not be written ({error.strerror or error}); nothing was kept of it.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _planes(
+    volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], None]
+) -> Iterator[NDArray[Any]]:
+    total = int(np.prod(volume.shape[:-2]))
+    done = 0
+    for leading in np.ndindex(volume.shape[:-3]):
+        array = volume.array[leading]
+        depths = array.chunks[0] if isinstance(array, da.Array) else [16] * -(-array.shape[0] // 16)
+        first = 0
+        for depth in depths:
+            slab = array[first : first + depth]
+            slab = np.asarray(slab.compute() if isinstance(slab, da.Array) else slab)
+            first += depth
+            for plane in slab:
+                yield np.ascontiguousarray(plane, dtype=dtype)
+            done += len(slab)
+            progress(done / total)
