@@ -1,0 +1,50 @@
+"""Work off the GUI thread whose result comes back to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_niiv.errors import NiivError
+
+
+class Background(QObject):
+    """Runs a function on a thread of its own and answers on the GUI thread.
+
+    Parameters
+    ----------
+    failed : callable
+        Told the sentence of an error, on the GUI thread.
+    """
+
+    _finished = Signal(object, object)
+
+    def __init__(self, failed: Callable[[str], None]) -> None:
+        super().__init__()
+        self._failed = failed
+        self._finished.connect(self._answer)
+
+    def run(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Start `work`; `then` gets what it returns."""
+        threading.Thread(target=self._work, args=(work, then), name="napari-niiv loading", daemon=True).start()
+
+    def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        try:
+            outcome: Any = work()
+        except NiivError as error:
+            outcome = error
+        except Exception as error:
+            outcome = NiivError(f"That failed unexpectedly ({error!r}); please report it.")
+        try:
+            self._finished.emit(then, outcome)
+        except RuntimeError:
+            pass  # the window closed meanwhile
+
+    def _answer(self, then: Callable[[Any], None], outcome: Any) -> None:
+        if isinstance(outcome, NiivError):
+            self._failed(str(outcome))
+        else:
+            then(outcome)

@@ -1,0 +1,65 @@
+"""Napari's image layers as volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pint
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.volume import Volume
+
+LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
+
+
+def layer_volume(layer: Image) -> Volume:
+    """The volume that an image layer shows; its last three axes are z, y, x.
+
+    Raises
+    ------
+    VolumeError
+        If the layer is RGB or has fewer than three axes.
+    """
+    if layer.rgb:
+        raise VolumeError(f"{layer.name!r} is an RGB picture; split its channels into layers first.")
+    data = layer.data[0] if layer.multiscale else layer.data
+    if data.ndim < 3:
+        raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; a volume needs three (z, y, x).")
+    if data.ndim > 6:
+        raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; napari-niiv handles up to six.")
+    sizes = voxel_size(layer)
+    return Volume(data, "tcq"[: data.ndim - 3] + "zyx", sizes, str(layer.units[-1]), layer.name)
+
+
+def voxel_size(layer: Image) -> tuple[float, float, float]:
+    """Size of a voxel along z, y, x in the unit of x, whatever the layer's transforms."""
+    lengths = np.linalg.norm(linear_part(layer), axis=0)[-3:]
+    factors = unit_factors(layer.units, layer.units[-1])[-3:]
+    z, y, x = (float(v) for v in lengths * factors)
+    return z, y, x
+
+
+def linear_part(layer: Image) -> NDArray[np.float64]:
+    """Matrix that takes steps in voxels to steps in the layer's world."""
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
+    steps = [np.asarray(layer.data_to_world(e)) - origin for e in np.eye(layer.ndim)]
+    return np.stack(steps, axis=1)
+
+
+def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
+    """How many `target` units each of the units is; 1 where they do not measure the same."""
+    factors = []
+    for unit in units:
+        try:
+            factors.append(float((1 * unit).to(target).magnitude))
+        except pint.DimensionalityError:
+            factors.append(1.0)
+    return np.array(factors)
+
+
+def is_source(layer: Any) -> bool:
+    """Whether a layer can be offered for reconstruction."""
+    return isinstance(layer, Image) and LIVE not in layer.metadata

@@ -1,0 +1,259 @@
+"""The live layer: what the viewer shows of a layer, reconstructed at the resolution of the screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import napari.layers
+import numpy as np
+from napari.components import ViewerModel
+from napari.experimental import link_layers, unlink_layers
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_niiv.errors import NiivError
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.layers import LIVE, layer_volume
+from napari_niiv.plugin.view import View, spread, visible
+from napari_niiv.reconstruction.reconstructor import Reconstructor
+from napari_niiv.reconstruction.requests import SliceResponse
+from napari_niiv.reconstruction.scheduler import Answer, Scheduler
+
+_REMEMBERED = 16  # views whose answers may still come
+COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
+
+
+class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it
+    """An image that reports its source's extent, so that a fine tile changes neither range nor step of the sliders."""
+
+    source_layer: napari.layers.Image | None = None
+
+    @property
+    def extent(self) -> Any:
+        """Extent of the source."""
+        if self.source_layer is None:
+            return napari.layers.Image.extent.func(self)  # type: ignore[attr-defined]
+        return self.source_layer.extent
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that has just appeared: the answer and its pixel size in the layer's unit."""
+
+    response: SliceResponse
+    pixel_size: float
+    unit: str
+    final: bool
+
+
+class LiveReconstruction(QObject):
+    """Keeps a layer of reconstructed pictures over a source layer; all of it on the GUI thread but the work.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    source : Image
+    model : Niiv
+    finest : float
+        No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+
+    Raises
+    ------
+    VolumeError
+        If the source cannot be reconstructed.
+    """
+
+    shown = Signal(object)
+    failed = Signal(str)
+    closed = Signal()
+    _answered = Signal(object)
+
+    def __init__(
+        self, viewer: ViewerModel, source: napari.layers.Image, model: Niiv, *, finest: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.viewer, self.source, self.pixel_ratio = viewer, source, 1.0
+        self._finest = finest
+        self._reconstructor = Reconstructor(layer_volume(source), model)
+        self._views: dict[int, View] = {}
+        self._on_screen: tuple[Any, ...] = ()
+        self._muted = False  # hidden by us, not by the user
+        self._open = True
+        self._failure = ""
+        self.layer = self._add_layer()
+        self._answered.connect(self._receive)
+        self._scheduler = Scheduler(self._deliver)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(COALESCE_MS)
+        self._timer.timeout.connect(self._request)
+        camera, dims, of = viewer.scene.camera.events, viewer.dims.events, source.events
+        self._triggers = (
+            *(camera.zoom, camera.center, dims.point, viewer.canvas.events.size),
+            *(viewer.canvas.grid.events.enabled, self.layer.events.visible),
+        )
+        self._changes = (of.data, of.scale, of.translate, of.rotate, of.shear, of.affine, of.units)
+        for event in self._triggers:
+            event.connect(self._poke)
+        for event in self._changes:
+            event.connect(self._source_changed)
+        # before napari slices the tile along other axes, and after it is back
+        dims.order.connect(self._mute, position="first")
+        dims.ndisplay.connect(self._mute, position="first")
+        dims.order.connect(self._poke, position="last")
+        dims.ndisplay.connect(self._poke, position="last")
+        viewer.layers.events.removed.connect(self._removed)
+        self._poke()
+
+    @property
+    def finest(self) -> float:
+        """No pixel is smaller than this, in lateral voxels; 0 follows the zoom."""
+        return self._finest
+
+    @finest.setter
+    def finest(self, value: float) -> None:
+        self._finest = value
+        self._poke()
+
+    @property
+    def model(self) -> Niiv:
+        """The model in use; setting it redraws."""
+        return self._reconstructor.model
+
+    @model.setter
+    def model(self, model: Niiv) -> None:
+        self._rebuild(model)
+
+    def close(self, remove: bool = True) -> None:
+        """End: stop the work, let go of the viewer, and remove the layer."""
+        if not self._open:
+            return
+        self._open = False
+        self._timer.stop()
+        self._scheduler.close()
+        for event in self._triggers:
+            event.disconnect(self._poke)
+        for event in self._changes:
+            event.disconnect(self._source_changed)
+        dims = self.viewer.dims.events
+        for event in (dims.order, dims.ndisplay):
+            event.disconnect(self._mute)
+            event.disconnect(self._poke)
+        self.viewer.layers.events.removed.disconnect(self._removed)
+        unlink_layers([self.source, self.layer], ("contrast_limits", "gamma", "colormap"))
+        if remove and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
+        self._reconstructor.cache.clear()
+        self.closed.emit()
+
+    def _add_layer(self) -> Image:
+        source, layers = self.source, self.viewer.layers
+        data = layer_volume(source).dtype
+        layer = Image(
+            np.zeros((1,) * source.ndim, np.float32 if data == np.float64 else data),
+            name=f"{source.name} (isotropic)",
+            units=source.units,
+            axis_labels=source.axis_labels,
+            contrast_limits=source.contrast_limits,
+            gamma=source.gamma,
+            colormap=source.colormap.name,
+            blending="opaque",
+            interpolation2d="linear",
+            metadata={LIVE: True},
+            visible=False,
+        )
+        layer.source_layer = source
+        self._muted = True
+        selection = set(layers.selection)
+        layers.insert(layers.index(source) + 1, layer)
+        layers.selection = selection
+        link_layers([source, layer], ("contrast_limits", "gamma", "colormap"))
+        return layer
+
+    def _poke(self, event: Any = None) -> None:
+        if self._open and not self._timer.isActive():
+            self._timer.start()
+
+    def _mute(self, event: Any = None) -> None:
+        """Hide the picture while it does not fit the axes on display."""
+        self._scheduler.cancel()
+        self._on_screen = ()
+        if self.layer.visible:
+            self._muted, self.layer.visible = True, False
+
+    def _removed(self, event: Any) -> None:
+        if event.value in (self.layer, self.source):
+            self.close()
+
+    def _source_changed(self, event: Any = None) -> None:
+        self._rebuild(self.model)
+
+    def _rebuild(self, model: Niiv) -> None:
+        self._scheduler.cancel()
+        self._failure = ""
+        try:
+            self._reconstructor = Reconstructor(layer_volume(self.source), model)
+        except NiivError as error:
+            self._mute()
+            self.failed.emit(str(error))
+            return
+        self._poke()
+
+    def _request(self) -> None:
+        if not self._open or not (self.layer.visible or self._muted):
+            return
+        view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=self._finest)
+        if view is None:
+            self._mute()
+            return
+        recent = sorted(self._views)[-_REMEMBERED:]
+        self._views = {g: self._views[g] for g in recent}
+        self._views[self._scheduler.submit(self._reconstructor, view.request)] = view
+
+    def _deliver(self, answer: Answer) -> None:
+        try:
+            self._answered.emit(answer)
+        except RuntimeError:
+            pass  # the viewer closed meanwhile and took this object's Qt part with it
+
+    def _receive(self, answer: Answer) -> None:
+        view = self._views.get(answer.generation)
+        if not self._open or view is None or self.layer not in self.viewer.layers:
+            return
+        newest = self._views.get(self._scheduler.generation)
+        if newest is None or not _serves(view, newest, answer):
+            return
+        if answer.error is not None:
+            if answer.generation == self._scheduler.generation and str(answer.error) != self._failure:
+                self._failure = str(answer.error)
+                self._mute()
+                self.failed.emit(self._failure)
+            return
+        assert answer.response is not None
+        self._show(view, answer.response, answer.final)
+
+    def _show(self, view: View, response: SliceResponse, final: bool) -> None:
+        request = response.request
+        place = (request.plane, request.index, request.leading, view.axes)
+        if response.quality == "placeholder" and place == self._on_screen:
+            return  # a better picture of this very slice is on the screen
+        self.layer.affine = view.affine
+        data = self.source.data[0] if self.source.multiscale else self.source.data
+        self.layer.data = spread(view, response.image, tuple(data.shape))
+        if response.quality != "placeholder":
+            self._on_screen = place
+        if self._muted:
+            self._muted, self.layer.visible = False, True
+        self._failure = ""
+        unit = f"{self.source.units[-1]:~P}"
+        self.shown.emit(Shown(response, view.pixel_size, unit, final))
+
+
+def _serves(view: View, newest: View, answer: Answer) -> bool:
+    """Whether a picture may be shown now: the newest, another window of its slice, or a scroll's placeholder."""
+    if view is newest:
+        return True
+    if view.axes != newest.axes or view.request.plane != newest.request.plane:
+        return False
+    placeholder = answer.response is not None and answer.response.quality == "placeholder"
+    return placeholder or view.request.place == newest.request.place

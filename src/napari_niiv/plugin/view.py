@@ -1,0 +1,118 @@
+"""What the viewer shows of a layer, as a request and a place for its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_niiv.geometry import Sampling
+from napari_niiv.plugin.layers import linear_part, unit_factors
+from napari_niiv.reconstruction.requests import AXES, Plane, SliceRequest
+
+MARGIN = 0.15  # of the window, on each side together: small pans stay covered
+MAX_PIXELS = 4096  # along an axis of a picture
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The visible part of a layer.
+
+    Attributes
+    ----------
+    request : SliceRequest
+    axes : tuple of int
+        The layer's axes along the picture's rows and columns.
+    affine : array, shape (n + 1, n + 1)
+        From the picture's pixels to the layer's world.
+    pixel_size : float
+        Along the columns, in the layer's own unit.
+    """
+
+    request: SliceRequest
+    axes: tuple[int, int]
+    affine: NDArray[np.float64]
+    pixel_size: float
+
+
+def visible(viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0) -> View | None:
+    """What a 2-D viewer shows of a layer, or None where there is nothing to reconstruct.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layer : Image
+        Aligned with the viewer's last dimensions, as napari does.
+    pixel_ratio : float
+        Screen pixels per logical pixel.
+    finest : float
+        No pixel smaller than this, in lateral voxels.
+    """
+    offset, n = viewer.dims.ndim - layer.ndim, layer.ndim
+    axes = sorted(d - offset for d in viewer.dims.displayed)
+    if viewer.dims.ndisplay != 2 or len(axes) != 2 or axes[0] < n - 3:
+        return None
+    data = layer.data[0] if layer.multiscale else layer.data
+    shape = np.array(data.shape)
+    # the viewer's world has one unit per axis, world_to_data takes the layer's own
+    world_units = viewer.layers.units
+    units = np.ones(n)
+    if world_units is not None:
+        units = np.array(
+            [unit_factors([w], u)[0] for w, u in zip(world_units[offset:], layer.units, strict=True)]
+        )
+    zoom = viewer.scene.camera.zoom
+    half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / zoom / 2 * (1 + MARGIN)
+    displayed = [d - offset for d in viewer.dims.displayed]
+    point = np.array(viewer.dims.point[offset:], dtype=float)
+    corners = np.tile(point, (4, 1))
+    centre = np.array(viewer.scene.camera.center[-2:])
+    corners[:, displayed] = centre + half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
+    seen = np.array([layer.world_to_data(c * units) for c in corners])
+    lo = np.maximum(seen.min(0), -0.5)
+    hi = np.minimum(seen.max(0), shape - 0.5)
+    position = np.asarray(layer.world_to_data(point * units))
+    others = [d for d in range(n) if d not in axes]
+    if np.any(hi[axes] <= lo[axes]) or any(not -0.5 <= position[d] <= shape[d] - 0.5 for d in others):
+        return None
+    linear = linear_part(layer)
+    voxel = np.linalg.norm(linear, axis=0)
+    samplings = []
+    for axis in axes:
+        pitch = max(units[axis] / (zoom * pixel_ratio), finest * voxel[-1]) / voxel[axis]
+        count = int(np.clip(np.ceil((hi[axis] - lo[axis]) / pitch - 1e-6), 1, MAX_PIXELS))
+        step = (hi[axis] - lo[axis]) / count
+        samplings.append(Sampling(float(lo[axis] + step / 2), float(step), count))
+    plane = _plane(axes, n)
+    across = AXES[plane][0] + n - 3
+    index = float(position[across]) if plane == "xy" else float(round(position[across]))
+    leading = tuple(int(np.clip(round(position[d]), 0, shape[d] - 1)) for d in range(n - 3))
+    index = float(np.clip(index, 0, shape[across] - 1))
+    affine = np.eye(n + 1)
+    affine[:n, :n], affine[:n, -1] = linear, np.asarray(layer.data_to_world(np.zeros(n)))
+    pixels = np.eye(n + 1)
+    for axis, sampling in zip(axes, samplings, strict=True):
+        pixels[axis, axis], pixels[axis, -1] = sampling.step, sampling.start
+    return View(
+        SliceRequest(plane, index, samplings[0], samplings[1], leading),
+        (axes[0], axes[1]),
+        affine @ pixels,
+        float(samplings[1].step * voxel[axes[1]]),
+    )
+
+
+def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """A picture as an array with the layer's axes, repeated without copies along the sliders."""
+    size = list(shape)
+    for axis, count in zip(view.axes, image.shape, strict=True):
+        size[axis] = count
+    others = tuple(d for d in range(len(shape)) if d not in view.axes)
+    return np.broadcast_to(np.expand_dims(image, others), size)
+
+
+def _plane(axes: list[int], n: int) -> Plane:
+    shown = {a - (n - 3) for a in axes}
+    return "xy" if shown == {1, 2} else "xz" if shown == {0, 2} else "yz"

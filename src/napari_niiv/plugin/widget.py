@@ -1,0 +1,332 @@
+"""The dock widget "Isotropic reconstruct"."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider, FloatSpinBox, Label, PushButton
+from napari import Viewer
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_niiv.errors import NiivError
+from napari_niiv.io.open import open_volume, read_spacing
+from napari_niiv.models.catalog import SUFFIX, bundled_models
+from napari_niiv.plugin.background import Background
+from napari_niiv.plugin.layers import is_source, layer_volume, voxel_size
+from napari_niiv.volume import MAX_ANISOTROPY, Volume
+
+ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
+QUALITY = {
+    "placeholder": "interpolated, restoring…",
+    "fast": "restored in one plane, refining…",
+    "refined": "refined from both planes",
+}
+VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}
+
+
+class IsotropicReconstruct(Container):  # type: ignore[type-arg]
+    """Choose a layer and a checkpoint; its side views become sharp.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        self.viewer = napari_viewer
+        self.live: Any = None  # LiveReconstruction; imported with torch, off the GUI thread
+        self._model: Any = None
+        self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
+        self._background = Background(self._fail)
+        self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
+        self.checkpoint = ComboBox(label="Checkpoint", choices=bundled_models(), tooltip="or drop a file here")
+        self.browse = PushButton(text="Browse…")
+        self.anisotropy = FloatSpinBox(
+            label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
+        )
+        self.match_zoom = CheckBox(text="match the zoom", value=True)
+        self.output_scale = FloatSlider(
+            label="Output scale", min=0.25, max=4, step=0.05, value=1, tooltip="samples per isotropic voxel"
+        )
+        self.output_scale.enabled = False
+        self.device = ComboBox(label="Device", choices=["auto"])
+        self.side = Container(
+            widgets=[PushButton(text=name) for name in VIEWS], layout="horizontal", label="View", labels=False
+        )
+        self.on = CheckBox(text="Reconstruct", value=True)
+        self.status = Label(value="Choose a layer, or drop a volume here.")
+        self.status.native.setWordWrap(True)
+        super().__init__(
+            widgets=[
+                *(self.on, self.layer, self.anisotropy, self.side, self.match_zoom, self.output_scale),
+                *(self.checkpoint, self.browse, self.device, self.status),
+            ]
+        )
+        self._connect()
+        self._drops = _Drops(self.native, self.open_files)
+        self._adopt_selected()
+        self._load()
+
+    # what the user does
+
+    def open_files(self, paths: list[Path]) -> None:
+        """Open what was dropped: checkpoints are selected, volumes become layers."""
+        for path in paths:
+            if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
+                self.select_checkpoint(path)
+            else:
+                self.status.value = f"Opening {path.name}…"
+                self._background.run(lambda p=path: open_volume(p), self._add_volume)  # type: ignore[misc]
+
+    def select_checkpoint(self, path: Path | str) -> None:
+        """Add a checkpoint to the choices and use it."""
+        name = str(path)
+        if name not in self.checkpoint.choices:
+            self.checkpoint.choices = (*self.checkpoint.choices, name)
+        self.checkpoint.value = name
+
+    def show_side(self, plane: str) -> None:
+        """Look at the xy, xz or yz plane."""
+        dims = self.viewer.dims
+        if dims.ndim < 3:
+            return
+        dims.ndisplay = 2
+        last = tuple(axis % dims.ndim for axis in VIEWS[plane])
+        dims.order = (*range(dims.ndim - 3), *last)
+        self.viewer.reset_view()
+
+    def close_live(self) -> None:
+        """Stop the live reconstruction and forget the layer's events."""
+        if self.live is not None:
+            live, self.live = self.live, None
+            live.close()
+
+    # reactions
+
+    def _connect(self) -> None:
+        self.on.changed.connect(self._refresh)
+        self.layer.changed.connect(self._choose_layer)
+        self.anisotropy.changed.connect(self._apply_anisotropy)
+        self.match_zoom.changed.connect(self._apply_scale)
+        self.output_scale.changed.connect(self._apply_scale)
+        self.checkpoint.changed.connect(self._load)
+        self.device.changed.connect(self._load)
+        self.browse.changed.connect(self._browse)
+        for button in self.side:
+            button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
+        events = self.viewer.layers.events
+        events.inserted.connect(self._layers_changed)
+        events.removed.connect(self._layers_changed)
+
+        def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
+            events.inserted.disconnect(self._layers_changed)
+            events.removed.disconnect(self._layers_changed)
+            self.close_live()
+
+        self.native.destroyed.connect(gone)
+
+    def _sources(self, widget: Any = None) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in self.viewer.layers if is_source(layer)]
+
+    def _layers_changed(self, event: Any) -> None:
+        if not is_source(event.value):
+            return
+        before = self.layer.value
+        self.layer.reset_choices()
+        if before is None and event.value in self.viewer.layers:
+            self.layer.value = event.value
+
+    def _adopt_selected(self) -> None:
+        self.layer.reset_choices()
+        active = self.viewer.layers.selection.active
+        sources = [layer for _, layer in self._sources()]
+        if sources:
+            self.layer.value = active if active in sources else sources[-1]
+            self._choose_layer()
+
+    def _choose_layer(self, value: Any = None) -> None:
+        self.close_live()
+        layer = self.layer.value
+        if layer is None:
+            self.status.value = "Choose a layer, or drop a volume here."
+            return
+        path = layer.source.path
+        if path and layer not in self._rescued and all(s == 1 for s in layer.scale):
+            self._rescued.add(layer)
+            self._background.run(lambda: read_spacing(path), lambda spacing: self._rescue(layer, spacing))
+            return
+        self._refresh()
+
+    def _rescue(self, layer: Image, spacing: Any) -> None:
+        """Give a layer the voxel size that napari's reader dropped."""
+        if not spacing.problem and layer in self.viewer.layers:
+            size = spacing.voxel_size
+            layer.scale = (*layer.scale[:-3], *size)
+            layer.units = (*(str(u) for u in layer.units[:-3]), *[spacing.unit] * 3)
+            self.viewer.reset_view()
+            text = " × ".join(f"{v:.4g}" for v in size)
+            show_info(f"{layer.name}: voxel size {text} {spacing.unit} (z × y × x) taken from the file.")
+        if layer is self.layer.value:
+            self._refresh()
+
+    def _add_volume(self, volume: Volume) -> None:
+        leading = len(volume.axes) - 3
+        layer = self.viewer.add_image(
+            volume.array,
+            name=volume.name,
+            scale=(*[1] * leading, *volume.voxel_size),
+            units=(*["pixel"] * leading, *[volume.unit] * 3),
+            axis_labels=tuple(volume.axes),
+        )
+        self.layer.value = layer
+
+    def _apply_anisotropy(self, value: float) -> None:
+        """The anisotropy is the layer's scale: there is one truth, and the picture is not squeezed."""
+        layer = self.layer.value
+        if layer is None:
+            return
+        z, y, x = voxel_size(layer)
+        factor = value * (y * x) ** 0.5 / z
+        if abs(factor - 1) > 1e-6:
+            scale = list(layer.scale)
+            scale[-3] *= factor
+            layer.scale = scale
+        self._refresh()
+
+    def _apply_scale(self, value: Any = None) -> None:
+        self.output_scale.enabled = not self.match_zoom.value
+        if self.live is not None:
+            self.live.finest = self._finest()
+
+    def _finest(self) -> float:
+        return 0.0 if self.match_zoom.value else 1 / self.output_scale.value
+
+    def _load(self, value: Any = None) -> None:
+        """Load the checkpoint on its device; importing torch takes seconds, so even that happens elsewhere."""
+        wanted = (self.checkpoint.value, self.device.value)
+        self._model = None
+        if wanted[0] is None:
+            self.status.value = "No checkpoint is there; browse for one."
+            return
+
+        def work() -> tuple[Any, Any, list[str]]:
+            from napari_niiv.device import available_devices
+            from napari_niiv.models.checkpoint import load_model
+
+            return wanted, load_model(wanted[0], wanted[1]), available_devices()
+
+        def done(outcome: tuple[Any, Any, list[str]]) -> None:
+            asked, model, devices = outcome
+            if self.device.choices != ("auto", *devices):
+                with self.device.changed.blocked():
+                    self.device.choices = ["auto", *devices]
+            if asked == (self.checkpoint.value, self.device.value):
+                self._model = model
+                self._refresh()
+
+        self._background.run(work, done)
+
+    def _browse(self, value: Any = None) -> None:
+        path, _ = QFileDialog.getOpenFileName(self.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})")
+        if path:
+            self.select_checkpoint(path)
+
+    def _refresh(self, value: Any = None) -> None:
+        """Make what runs agree with what is chosen."""
+        layer = self.layer.value
+        if layer is None:
+            return
+        try:
+            volume = layer_volume(layer)
+        except NiivError as error:
+            self.close_live()
+            self._fail(str(error))
+            return
+        with self.anisotropy.changed.blocked():
+            self.anisotropy.value = min(max(volume.anisotropy, 1), MAX_ANISOTROPY)
+        if volume.anisotropy <= ISOTROPIC:
+            self.close_live()
+            self.status.value = (
+                f"{layer.name} says that its voxels are isotropic. If the z step is coarser, "
+                "type the anisotropy (z step ÷ pixel size) above."
+            )
+        elif not self.on.value:
+            self.close_live()
+            self.status.value = "Off."
+        elif self._model is None:
+            self.status.value = "Loading the model…"
+        else:
+            self._go_live(layer)
+
+    def _go_live(self, layer: Image) -> None:
+        from napari_niiv.plugin.live_layer import LiveReconstruction
+
+        if self.live is not None and self.live.source is layer:
+            if self.live.model is not self._model:
+                self.live.model = self._model
+            return
+        self.close_live()
+        try:
+            live = LiveReconstruction(self.viewer, layer, self._model, finest=self._finest())
+        except NiivError as error:
+            self._fail(str(error))
+            return
+        live.pixel_ratio = self.native.devicePixelRatioF()
+        live.shown.connect(self._report)
+        live.failed.connect(self._fail)
+        live.closed.connect(lambda: self._ended(live))
+        self.live = live
+        self.status.value = "Reconstructing…"
+
+    def _ended(self, live: Any) -> None:
+        """The live layer went, by the user's hand or with its source."""
+        if live is not self.live:
+            return
+        self.live = None
+        with self.on.changed.blocked():
+            self.on.value = live.source not in self.viewer.layers  # deleted by hand: off; with its source: stay on
+        self.status.value = "Off." if not self.on.value else "Choose a layer, or drop a volume here."
+
+    def _report(self, shown: Any) -> None:
+        response = shown.response
+        quality = QUALITY[response.quality]
+        if not response.inferred and response.quality != "placeholder":
+            quality = "interpolated (nothing to infer in this view)"
+        self.status.value = (
+            f"{response.request.plane} · pixel {shown.pixel_size:.3g} {shown.unit} · {quality} · "
+            f"{1e3 * response.seconds:.0f} ms · {response.device}"
+        )
+        if response.notice:
+            show_warning(response.notice)
+
+    def _fail(self, sentence: str) -> None:
+        self.status.value = sentence
+        show_error(sentence)
+
+
+class _Drops(QObject):
+    """Takes files dropped on a widget."""
+
+    def __init__(self, widget: QWidget, opened: Callable[[list[Path]], None]) -> None:
+        super().__init__(widget)
+        self._opened = opened
+        widget.setAcceptDrops(True)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Accept drags of local files and open what is dropped."""
+        if event.type() not in (QEvent.Type.DragEnter, QEvent.Type.Drop):
+            return False
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if not paths:
+            return False
+        event.acceptProposedAction()
+        if event.type() == QEvent.Type.Drop:
+            self._opened(paths)
+        return True
