@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -92,7 +93,7 @@ class Encoder(nn.Module):
         self._folded = None  # a change of device or precision
         return super()._apply(fn, recurse)
 
-    def forward(self, x: Tensor, anisotropy: float) -> Tensor:
+    def forward(self, x: Tensor, anisotropy: float, interrupt: Callable[[], None] | None = None) -> Tensor:
         """Encode.
 
         Parameters
@@ -101,6 +102,8 @@ class Encoder(nn.Module):
             Normalised slices with their neighbours as channels.
         anisotropy : float
             Axial over lateral voxel size.
+        interrupt : callable, optional
+            Called before each block; may raise to give up.
 
         Returns
         -------
@@ -110,6 +113,8 @@ class Encoder(nn.Module):
         head = _convolve(x, next(weights))
         y = head
         for _ in range((len(self.kernels) - 3) // 2):
+            if interrupt is not None:
+                interrupt()
             inner = F.relu(_convolve(y, next(weights)), inplace=True)
             y = y + _convolve(inner, next(weights))
         y = _convolve(y, next(weights)) + head

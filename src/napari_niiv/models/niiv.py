@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -90,7 +91,9 @@ class Niiv(nn.Module):
         """Pixels around a tile that its latent grid depends on."""
         return self.encoder.receptive_radius
 
-    def encode(self, slices: Tensor, anisotropy: float) -> Tensor:
+    def encode(
+        self, slices: Tensor, anisotropy: float, interrupt: Callable[[], None] | None = None
+    ) -> Tensor:
         """Latent grids of axial slices.
 
         Parameters
@@ -99,12 +102,14 @@ class Niiv(nn.Module):
             Normalised intensities of each slice and its k neighbours on both sides.
         anisotropy : float
             Axial over lateral voxel size; values outside the range of training are taken as its nearest end.
+        interrupt : callable, optional
+            Called often while encoding; may raise to give up.
 
         Returns
         -------
         Tensor, shape (B, C, lateral, axial)
         """
-        return cast(Tensor, self.encoder(slices, anisotropy))
+        return cast(Tensor, self.encoder(slices, anisotropy, interrupt))
 
     def decode(self, latent: Tensor, centre: Tensor, axial: Sampling) -> Tensor:
         """Intensities at any positions along the axial axis.

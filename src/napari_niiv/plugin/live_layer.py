@@ -9,6 +9,7 @@ import napari.layers
 import numpy as np
 from napari.components import ViewerModel
 from napari.experimental import link_layers, unlink_layers
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_niiv.errors import NiivError
@@ -27,6 +28,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     """An image that reports its source's extent, so that a fine tile changes neither range nor step of the sliders."""
 
     source_layer: napari.layers.Image | None = None
+    _changing = False
 
     @property
     def extent(self) -> Any:
@@ -34,6 +36,23 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         if self.source_layer is None:
             return napari.layers.Image.extent.func(self)  # type: ignore[attr-defined]
         return self.source_layer.extent
+
+    def refresh(self, event: Any = None, **parts: Any) -> None:
+        """Redraw; put off while a picture and its place are exchanged together."""
+        if not self._changing:
+            super().refresh(event, **parts)
+
+    def show(self, data: Any, affine: NDArray[np.float64], thumbnail: bool) -> None:
+        """Exchange picture and place with one redraw; the extent, which is the source's, stays as it is."""
+        self._changing = True
+        try:
+            with self.events.extent.blocker():
+                if not np.array_equal(self.affine.affine_matrix, affine):
+                    self.affine = affine
+                self.data = data
+        finally:
+            self._changing = False
+        self.refresh(extent=False, highlight=False, thumbnail=thumbnail)
 
 
 @dataclass(frozen=True)
@@ -237,9 +256,8 @@ class LiveReconstruction(QObject):
         place = (request.plane, request.index, request.leading, view.axes)
         if response.quality == "placeholder" and place == self._on_screen:
             return  # a better picture of this very slice is on the screen
-        self.layer.affine = view.affine
         data = self.source.data[0] if self.source.multiscale else self.source.data
-        self.layer.data = spread(view, response.image, tuple(data.shape))
+        self.layer.show(spread(view, response.image, tuple(data.shape)), view.affine, thumbnail=final)
         if response.quality != "placeholder":
             self._on_screen = place
         if self._muted:

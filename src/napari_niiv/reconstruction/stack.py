@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ def encode_stack(
     kept: slice,
     anisotropy: float,
     batch_pixels: int | None = None,
+    interrupt: Callable[[], None] | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Latent grids of consecutive slices, batch by batch.
 
@@ -34,6 +35,8 @@ def encode_stack(
     anisotropy : float
     batch_pixels : int, optional
         Pixels given to the network at once.
+    interrupt : callable, optional
+        Called often; may raise to give up.
 
     Yields
     ------
@@ -52,7 +55,7 @@ def encode_stack(
         centres = torch.arange(part.start, part.stop, device=stack.device)
         neighbours = (centres[:, None] + offsets).clamp(0, len(stack) - 1)
         slices = source[neighbours].contiguous(memory_format=torch.channels_last)
-        yield part, model.encode(slices, anisotropy)[:, :, kept]
+        yield part, model.encode(slices, anisotropy, interrupt)[:, :, kept]
 
 
 @torch.inference_mode()

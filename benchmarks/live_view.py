@@ -1,0 +1,140 @@
+"""How long the plugin holds the GUI thread, and how soon pictures come, in a real window.
+
+    python benchmarks/live_view.py [--size 1024] [--steps 200]            (on Linux without a display: under xvfb-run)
+
+Scrolls a side view of a synthetic 64 x size x size stack at 30 steps a second. Time on the GUI thread is taken around
+the plugin's own callbacks; a heartbeat timer shows the longest pause of the whole window, napari's drawing included,
+with the plugin on and, for comparison, off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+from scipy.ndimage import gaussian_filter
+
+from napari_niiv.plugin import live_layer
+from napari_niiv.plugin.reader import PLUGIN, WIDGET
+
+
+def timed(log: list[float], function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            log.append(1e3 * (time.perf_counter() - began))
+
+    return wrapper
+
+
+def wait(until: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.perf_counter() + seconds
+    while not until():
+        QApplication.processEvents()
+        time.sleep(0.001)
+        if time.perf_counter() > end:
+            raise SystemExit("timed out")
+
+
+def scroll(viewer: napari.Viewer, steps: int, beats: list[float]) -> None:
+    """Move the slider `steps` times, 30 times a second, with a heartbeat every 5 ms."""
+    last = [time.perf_counter()]
+
+    def beat() -> None:
+        now = time.perf_counter()
+        beats.append(1e3 * (now - last[0]) - 5)
+        last[0] = now
+
+    heart = QTimer()
+    heart.timeout.connect(beat)
+    heart.start(5)
+    axis = viewer.dims.order[0]
+    first = viewer.dims.current_step[axis]
+    for step in range(steps):
+        due = time.perf_counter() + 1 / 30
+        viewer.dims.set_current_step(axis, first + step % 100)
+        wait(lambda due=due: time.perf_counter() >= due)
+    heart.stop()
+
+
+def row(name: str, values: list[float]) -> None:
+    p50, p95, top = np.percentile(values, (50, 95, 100))
+    print(f"| {name} | {len(values)} | {p50:.1f} | {p95:.1f} | {top:.1f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=200)
+    options = parser.parse_args()
+    random = np.random.default_rng(0)
+    small = gaussian_filter(random.random((64, 256, 256)), 2)
+    stack = np.tile(small, (1, options.size // 256, options.size // 256))
+    stack = ((stack - stack.min()) / np.ptp(stack) * 255).astype(np.uint8)
+
+    held: list[float] = []
+    for name in ("_request", "_receive", "_poke", "_mute"):
+        setattr(live_layer.LiveReconstruction, name, timed(held, getattr(live_layer.LiveReconstruction, name)))
+    viewer = napari.Viewer()
+    viewer.window.resize(1500, 950)
+    viewer.add_image(stack, name="stack", scale=(8, 1, 1))
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_current_step(1, options.size // 4)
+    wait(lambda end=time.perf_counter() + 1: time.perf_counter() > end)
+    beats_off: list[float] = []
+    scroll(viewer, options.steps, beats_off)
+
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    wait(lambda: "pixel" in widget.status.value)
+    viewer.reset_view()
+    wait(lambda: "refined from" in widget.status.value)
+    pictures: list[tuple[float, str, int]] = []
+    widget.live.shown.connect(
+        lambda s: pictures.append((time.perf_counter(), s.response.quality, int(s.response.request.index)))
+    )
+    held.clear()
+    beats_on: list[float] = []
+    began = time.perf_counter()
+    scroll(viewer, options.steps, beats_on)
+    drag = time.perf_counter() - began
+    during = list(pictures)
+    last = viewer.dims.current_step[1]
+    wait(lambda: pictures[-1][1:] == ("refined", last))
+    refined = time.perf_counter() - began - drag
+
+    fast: list[float] = []
+    for step in range(20):
+        wait(lambda end=time.perf_counter() + 0.2: time.perf_counter() > end)
+        asked, index = time.perf_counter(), last - 40 + step
+        viewer.dims.set_current_step(1, index)
+        wait(lambda index=index: pictures[-1][1:] == ("fast", index))
+        fast.append(1e3 * (pictures[-1][0] - asked))
+    zooms: list[float] = []
+    for step in range(20):
+        count, asked = len(pictures), time.perf_counter()
+        viewer.scene.camera.zoom *= 1.05 if step < 10 else 1 / 1.05
+        wait(lambda count=count: any(p[1] != "placeholder" for p in pictures[count:]))
+        zooms.append(1e3 * (pictures[-1][0] - asked))
+
+    print("\n| milliseconds | n | median | 95 % | longest |\n|---|---|---|---|---|")
+    row("GUI thread held by one callback of the plugin", held)
+    row("pause of the window, plugin off", beats_off)
+    row("pause of the window, plugin on", beats_on)
+    row("event to fast picture", fast)
+    row("event to picture after a zoom, latents cached", zooms)
+    print(f"\npictures during the drag: {len(during) / drag:.1f} per second; refined {refined:.1f} s after it")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
