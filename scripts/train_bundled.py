@@ -64,7 +64,7 @@ def main() -> None:
         Niiv(wide).to(device),
         [Source(v, (a,)) for a, v in recorded.items()],
         FitConfig(
-            minutes=options.minutes[0], batch=options.batch[0], axial=160, learning_rate=3e-4, seed=options.seed
+            minutes=options.minutes[0], batch=options.batch[0], learning_rate=3e-4, seed=options.seed
         ),
         device,
         stage=1,
@@ -78,7 +78,7 @@ def main() -> None:
 
     light = Niiv(Architecture(context=3, features=32, blocks=8, degree=3)).to(device)
     config = FitConfig(
-        minutes=options.minutes[1], batch=options.batch[1], axial=160, learning_rate=4e-4, seed=options.seed
+        minutes=options.minutes[1], batch=options.batch[1], learning_rate=4e-4, seed=options.seed
     )
     _train(light, sources, config, device, stage=2)
     card = Card(

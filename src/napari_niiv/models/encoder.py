@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+_HIGHER = 0.25  # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
+
 
 class Encoder(nn.Module):
     """Turn low-resolution axial slices into latent grids of the same size.
@@ -71,7 +73,7 @@ class Encoder(nn.Module):
         t = (2 * math.log(anisotropy) - lowest - highest) / (highest - lowest) if highest > lowest else 0.0
         angle = math.acos(min(max(t, -1.0), 1.0))
         first = self.kernels[0]
-        powers = first.new_tensor([math.cos(n * angle) for n in range(self.degree + 1)])
+        powers = first.new_tensor([1.0] + [_HIGHER * math.cos(n * angle) for n in range(1, self.degree + 1)])
         with torch.autocast(first.device.type, enabled=False):
             folded = [
                 (

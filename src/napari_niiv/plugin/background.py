@@ -16,14 +16,16 @@ class Background(QObject):
 
     Parameters
     ----------
+    parent : QObject
+        With it this object goes, and answers that come later are dropped.
     failed : callable
         Told the sentence of an error, on the GUI thread.
     """
 
     _finished = Signal(object, object)
 
-    def __init__(self, failed: Callable[[str], None]) -> None:
-        super().__init__()
+    def __init__(self, parent: QObject, failed: Callable[[str], None]) -> None:
+        super().__init__(parent)
         self._failed = failed
         self._finished.connect(self._answer)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_niiv.errors import NiivError, OutputError
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
@@ -24,6 +25,8 @@ def open_demo(show: bool = True) -> tuple[napari.Viewer, Any]:
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     widget.show_side("xz")
     viewer.dims.set_point(1, viewer.dims.range[1].stop / 2)
+    QApplication.processEvents()  # the canvas gets its size, which the camera is fitted to
+    viewer.reset_view()
     return viewer, widget
 
 

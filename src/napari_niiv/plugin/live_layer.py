@@ -263,7 +263,8 @@ class LiveReconstruction(QObject):
         if self._muted:
             self._muted, self.layer.visible = False, True
         self._failure = ""
-        unit = f"{self.source.units[-1]:~P}"
+        unit = self.source.units[-1]
+        unit = "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
         self.shown.emit(Shown(response, view.pixel_size, unit, final))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,9 +84,7 @@ def visible(viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, fine
     samplings = []
     for axis in axes:
         pitch = max(units[axis] / (zoom * pixel_ratio), finest * voxel[-1]) / voxel[axis]
-        count = int(np.clip(np.ceil((hi[axis] - lo[axis]) / pitch - 1e-6), 1, MAX_PIXELS))
-        step = (hi[axis] - lo[axis]) / count
-        samplings.append(Sampling(float(lo[axis] + step / 2), float(step), count))
+        samplings.append(_part(int(shape[axis]), pitch, lo[axis], hi[axis]))
     plane = _plane(axes, n)
     across = AXES[plane][0] + n - 3
     index = float(position[across]) if plane == "xy" else float(round(position[across]))
@@ -111,6 +110,14 @@ def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> ND
         size[axis] = count
     others = tuple(d for d in range(len(shape)) if d not in view.axes)
     return np.broadcast_to(np.expand_dims(image, others), size)
+
+
+def _part(size: int, pitch: float, lo: float, hi: float) -> Sampling:
+    """The visible part of the grid that divides the whole axis: a pan moves over the same samples, none shimmers."""
+    whole = Sampling.covering(size, max(1, math.ceil(size / pitch - 1e-6)))
+    first = max(0, math.floor((lo + 0.5) / whole.step + 1e-6))
+    last = min(whole.count, math.ceil((hi + 0.5) / whole.step - 1e-6))
+    return whole.part(first, min(max(last - first, 1), MAX_PIXELS))
 
 
 def _plane(axes: list[int], n: int) -> Plane:

@@ -43,31 +43,39 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.live: Any = None  # LiveReconstruction; imported with torch, off the GUI thread
         self._model: Any = None
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
-        self._background = Background(self._fail)
+        self._own_checkpoints: list[str] = []
+        self._devices = ["auto"]
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
-        self.checkpoint = ComboBox(label="Checkpoint", choices=bundled_models(), tooltip="or drop a file here")
-        self.browse = PushButton(text="Browse…")
+        # choices are functions, as napari asks for them anew whenever a layer comes or goes
+        self.checkpoint = ComboBox(
+            choices=lambda widget: [*bundled_models(), *self._own_checkpoints],
+            tooltip="or drop a file here",
+        )
+        self.browse = PushButton(text="Browse…", tooltip="choose a checkpoint file")
         self.anisotropy = FloatSpinBox(
             label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
         )
-        self.match_zoom = CheckBox(text="match the zoom", value=True)
+        self.match_zoom = CheckBox(
+            text="auto", value=True, tooltip="match the zoom: one sample per screen pixel"
+        )
         self.output_scale = FloatSlider(
-            label="Output scale", min=0.25, max=4, step=0.05, value=1, tooltip="samples per isotropic voxel"
+            min=0.25, max=4, step=0.05, value=1, tooltip="samples per isotropic voxel, never finer than the screen"
         )
         self.output_scale.enabled = False
-        self.device = ComboBox(label="Device", choices=["auto"])
-        self.side = Container(
-            widgets=[PushButton(text=name) for name in VIEWS], layout="horizontal", label="View", labels=False
-        )
+        self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
+        self.side = _row("View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS))
         self.on = CheckBox(text="Reconstruct", value=True)
         self.status = Label(value="Choose a layer, or drop a volume here.")
         self.status.native.setWordWrap(True)
         super().__init__(
             widgets=[
-                *(self.on, self.layer, self.anisotropy, self.side, self.match_zoom, self.output_scale),
-                *(self.checkpoint, self.browse, self.device, self.status),
+                *(self.on, self.layer, self.anisotropy, self.side),
+                _row("Output scale", self.match_zoom, self.output_scale),
+                _row("Checkpoint", self.checkpoint, self.browse),
+                *(self.device, self.status),
             ]
         )
+        self._background = Background(self.native, self._fail)
         self._connect()
         self._drops = _Drops(self.native, self.open_files)
         self._adopt_selected()
@@ -88,7 +96,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Add a checkpoint to the choices and use it."""
         name = str(path)
         if name not in self.checkpoint.choices:
-            self.checkpoint.choices = (*self.checkpoint.choices, name)
+            self._own_checkpoints.append(name)
+            self.checkpoint.reset_choices()
         self.checkpoint.value = name
 
     def show_side(self, plane: str) -> None:
@@ -148,7 +157,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         sources = [layer for _, layer in self._sources()]
         if sources:
             self.layer.value = active if active in sources else sources[-1]
-            self._choose_layer()
 
     def _choose_layer(self, value: Any = None) -> None:
         self.close_live()
@@ -223,9 +231,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
         def done(outcome: tuple[Any, Any, list[str]]) -> None:
             asked, model, devices = outcome
-            if self.device.choices != ("auto", *devices):
-                with self.device.changed.blocked():
-                    self.device.choices = ["auto", *devices]
+            self._devices = ["auto", *devices]
+            self.device.reset_choices()
             if asked == (self.checkpoint.value, self.device.value):
                 self._model = model
                 self._refresh()
@@ -306,8 +313,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             show_warning(response.notice)
 
     def _fail(self, sentence: str) -> None:
-        self.status.value = sentence
-        show_error(sentence)
+        if sentence != self.status.value:  # once is enough
+            self.status.value = sentence
+            show_error(sentence)
+
+
+def _row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
+    row = Container(widgets=list(widgets), layout="horizontal", label=label, labels=False)
+    row.margins = (0, 0, 0, 0)
+    return row
 
 
 class _Drops(QObject):

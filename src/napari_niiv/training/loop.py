@@ -61,7 +61,7 @@ def fit(
     choices = []
     for number, source in enumerate(sources):
         volumes = [v.to(device) for v in source.volumes]
-        sampler = PatchSampler(volumes, model.context, config.lateral, config.axial, config.seed + number)
+        sampler = PatchSampler(volumes, model.context, config.seed + number)
         choices += [(sampler, anisotropy) for anisotropy in source.anisotropies]
     model.train()
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.averaging))
@@ -75,9 +75,11 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = max(rate, 1e-3 * config.learning_rate)
         sampler, anisotropy = choices[int(torch.randint(len(choices), (), generator=generator))]
-        loss = _loss(model, sampler.draw(config.batch), anisotropy, half)
+        sharp = sampler.draw(config.batch, config.lateral, math.ceil(config.axial * anisotropy))
+        loss = _loss(model, sharp, anisotropy, half)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
         # the average begins after the warm-up, so that short trainings are not held back by their beginning
         if step == _WARM_UP:

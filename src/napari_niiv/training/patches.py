@@ -19,8 +19,6 @@ class PatchSampler:
         Normalised, on one device; drawn from in proportion to their number of voxels.
     context : int
         k, neighbouring slices on each side.
-    lateral, axial : int
-        Size of a patch, in pixels; reduced to what the smallest volume offers.
     seed : int
         Of the random choices.
 
@@ -30,13 +28,13 @@ class PatchSampler:
         If a volume has fewer slices than a sample needs.
     """
 
-    def __init__(self, volumes: Sequence[Tensor], context: int, lateral: int, axial: int, seed: int) -> None:
+    def __init__(self, volumes: Sequence[Tensor], context: int, seed: int) -> None:
         device = volumes[0].device
         depth = min(v.shape[0] for v in volumes)
         if depth < 2 * context + 1:
             raise ValueError(f"{depth} slices are fewer than the {2 * context + 1} that a sample needs")
-        smallest = min(min(v.shape[1:]) for v in volumes)
-        self.size = (2 * context + 1, min(lateral, smallest), min(axial, smallest))
+        self._slices = 2 * context + 1
+        self._smallest = min(min(v.shape[1:]) for v in volumes)
         self._voxels = torch.cat([v.flatten() for v in volumes])
         counts = torch.tensor([v.numel() for v in volumes], device=device)
         self._share = counts.double()
@@ -44,14 +42,21 @@ class PatchSampler:
         self._shapes = torch.tensor([v.shape for v in volumes], device=device)
         self._generator = torch.Generator(device).manual_seed(seed)
 
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, lateral: int, axial: int) -> Tensor:
         """A batch.
+
+        Parameters
+        ----------
+        count : int
+        lateral, axial : int
+            Size of a patch, in pixels; reduced to what the smallest volume offers.
 
         Returns
         -------
         Tensor, shape (count, 2k+1, lateral, axial)
         """
         device, generator = self._voxels.device, self._generator
+        sizes = (self._slices, min(lateral, self._smallest), min(axial, self._smallest))
         which = torch.multinomial(self._share, count, replacement=True, generator=generator)
         dice = torch.rand(7, count, generator=generator, device=device)
         depth, height, width = self._shapes[which].T
@@ -60,7 +65,7 @@ class PatchSampler:
         one = torch.ones_like(width)
         strides = (height * width, torch.where(swap, one, width), torch.where(swap, width, one))
         index = self._first[which].view(-1, 1, 1, 1)
-        for axis, (extent, stride, size) in enumerate(zip(extents, strides, self.size, strict=True)):
+        for axis, (extent, stride, size) in enumerate(zip(extents, strides, sizes, strict=True)):
             start = (dice[1 + axis] * (extent - size + 1)).long()
             steps = torch.arange(size, device=device).expand(count, -1)
             steps = torch.where((dice[4 + axis] < 0.5)[:, None], size - 1 - steps, steps)

@@ -1,0 +1,28 @@
+"""What napari learns of the plugin."""
+
+import subprocess
+import sys
+
+import pytest
+
+npe2 = pytest.importorskip("npe2")
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return npe2.PluginManifest.from_distribution("napari-niiv")
+
+
+def test_the_manifest_is_valid_and_its_commands_exist(manifest):
+    manifest.validate_imports()
+    assert [w.display_name for w in manifest.contributions.widgets] == ["Isotropic reconstruct"]
+
+
+def test_it_claims_no_files_that_napari_reads(manifest):
+    patterns = [p for r in manifest.contributions.readers for p in r.filename_patterns]
+    assert patterns == ["*.safetensors"]
+
+
+def test_listing_the_plugin_does_not_import_torch():
+    code = "import npe2, sys; npe2.PluginManifest.from_distribution('napari-niiv'); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

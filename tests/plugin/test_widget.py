@@ -1,0 +1,194 @@
+"""The dock widget as its users meet it."""
+
+import numpy as np
+import pytest
+import tifffile
+from tests.plugin.conftest import ramp
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
+
+from napari_niiv.models.catalog import bundled_models
+from napari_niiv.models.checkpoint import Card, save_model
+from napari_niiv.plugin import widget as module
+from napari_niiv.plugin.reader import PLUGIN, WIDGET
+
+SHAPE = (12, 48, 64)
+DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """What the user is told by notifications."""
+    told: list[str] = []
+    for name in ("show_error", "show_info", "show_warning"):
+        monkeypatch.setattr(module, name, told.append)
+    return told
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1000, 700)
+    return viewer
+
+
+def open_widget(viewer):
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    return widget
+
+
+def wait_status(qtbot, widget, text, timeout=30_000):
+    qtbot.waitUntil(lambda: text in widget.status.value, timeout=timeout)
+
+
+def drop(widget, *paths):
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(p)) for p in paths])
+    args = (Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    enter = QDragEnterEvent(QPoint(5, 5), *args)
+    QApplication.sendEvent(widget.native, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(widget.native, QDropEvent(QPoint(5, 5).toPointF(), *args))
+
+
+def test_it_goes_live_by_itself_on_an_anisotropic_layer(viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack", units=("um",) * 3)
+    widget = open_widget(viewer)
+    assert widget.anisotropy.value == pytest.approx(4)
+    widget.show_side("xz")
+    wait_status(qtbot, widget, "refined")
+    assert [layer.name for layer in viewer.layers] == ["stack", "stack (isotropic)"]
+    assert "xz · pixel" in widget.status.value
+    assert "cpu" in widget.status.value or "cuda" in widget.status.value
+    assert "cpu" in widget.device.choices
+    assert viewer.layers["stack (isotropic)"] not in [value for _, value in widget._sources()]
+    widget.show_side("xy")
+    wait_status(qtbot, widget, "interpolated")
+    widget.on.value = False
+    assert [layer.name for layer in viewer.layers] == ["stack"]
+    widget.on.value = True
+    wait_status(qtbot, widget, "pixel")
+    assert not messages
+
+
+def test_it_asks_when_the_scale_says_isotropic_and_the_answer_is_the_layers_scale(viewer, qtbot, messages):
+    layer = viewer.add_image(DATA, name="stack")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "type the anisotropy")
+    assert widget.live is None
+    widget.anisotropy.value = 6
+    wait_status(qtbot, widget, "pixel")
+    np.testing.assert_allclose(layer.scale, (6, 1, 1))
+
+
+def test_a_voxel_size_that_napari_lost_is_read_from_the_file(viewer, qtbot, messages, tmp_path):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(
+        path, DATA, imagej=True, resolution=(1 / 0.2, 1 / 0.2), metadata={"axes": "ZYX", "spacing": 0.9, "unit": "um"}
+    )
+    widget = open_widget(viewer)
+    viewer.open(path, plugin="napari")
+    layer = viewer.layers[0]
+    wait_status(qtbot, widget, "pixel")
+    np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.2), rtol=1e-5)
+    assert str(layer.units[-1]) == "micrometer"
+    assert any("taken from the file" in m for m in messages)
+    assert widget.anisotropy.value == pytest.approx(4.5, rel=1e-4)
+
+
+def test_files_dropped_on_it_open(viewer, qtbot, messages, tmp_path, interpolating_model):
+    path, checkpoint = tmp_path / "stack.tif", tmp_path / "mine.safetensors"
+    tifffile.imwrite(path, DATA, imagej=True, metadata={"axes": "ZYX", "spacing": 3.0, "unit": "um"})
+    save_model(interpolating_model, Card(architecture=interpolating_model.architecture), checkpoint)
+    widget = open_widget(viewer)
+    drop(widget, path, checkpoint)
+    wait_status(qtbot, widget, "pixel")
+    assert widget.checkpoint.value == str(checkpoint)
+    np.testing.assert_allclose(viewer.layers["stack"].scale, (3, 1, 1))
+    assert not messages
+
+
+@pytest.mark.parametrize("content", [b"not a tiff", b""])
+def test_a_broken_file_is_one_sentence_and_the_widget_lives(viewer, qtbot, messages, tmp_path, content):
+    path = tmp_path / "broken.tif"
+    path.write_bytes(content)
+    widget = open_widget(viewer)
+    drop(widget, path)
+    wait_status(qtbot, widget, "broken.tif is not a readable TIFF")
+    assert len(messages) == 1
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    wait_status(qtbot, widget, "pixel")
+
+
+def test_a_pickled_checkpoint_is_refused_and_the_old_one_can_be_chosen_again(viewer, qtbot, messages, tmp_path):
+    path = tmp_path / "evil.pth"
+    path.write_bytes(b"PK\x03\x04 whatever")
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "pixel")
+    drop(widget, path)
+    wait_status(qtbot, widget, "is a pickle")
+    widget.checkpoint.value = bundled_models()[0]
+    wait_status(qtbot, widget, "pixel")
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (np.zeros((40, 50), np.uint8), "needs three"),
+        (np.zeros((4, 40, 50, 3), np.uint8), "RGB"),
+        (np.full(SHAPE, 3, np.uint8), "constant"),
+        (np.full(SHAPE, np.nan, np.float32), "NaN"),
+    ],
+    ids=["2-D", "RGB", "constant", "NaN"],
+)
+def test_unusable_layers_are_one_sentence(viewer, qtbot, messages, data, sentence):
+    scale = (1,) * (data.ndim - 3) + (4, 1, 1) if data.shape[-1] != 3 and data.ndim >= 3 else None
+    viewer.add_image(data, scale=scale, name="bad", contrast_limits=(0, 1))
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, sentence)
+    assert len(messages) == 1
+    viewer.add_image(DATA, scale=(4, 1, 1), name="good")
+    widget.layer.value = viewer.layers["good"]
+    wait_status(qtbot, widget, "pixel")
+
+
+def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    widget.show_side("xz")
+    wait_status(qtbot, widget, "refined")
+    widget.match_zoom.value = False
+    widget.output_scale.value = 0.5
+    wait_status(qtbot, widget, "pixel 2 voxel")
+    assert widget.live.layer.data.shape[2] <= SHAPE[2] // 2
+
+
+def test_deleting_layers_keeps_switch_and_choices_true(viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "pixel")
+    viewer.layers.remove(widget.live.layer)
+    assert widget.on.value is False
+    widget.on.value = True
+    wait_status(qtbot, widget, "pixel")
+    viewer.layers.remove(viewer.layers["stack"])
+    assert widget.live is None
+    assert len(viewer.layers) == 0
+    assert widget.layer.value is None
+
+
+def test_closing_the_dock_stops_everything(viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    wait_status(qtbot, widget, "pixel")
+    live = widget.live
+    with qtbot.waitSignal(live.closed, timeout=5000):
+        viewer.window.remove_dock_widget(dock)
+        widget.native.deleteLater()
+    qtbot.waitUntil(lambda: not live._scheduler.alive, timeout=5000)
+    assert [layer.name for layer in viewer.layers] == ["stack"]
