@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari_niiv.models.niiv import Niiv
 
 try:
     import torch
@@ -33,3 +40,54 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test volumes at {folder}; name their folder in NAPARI_NIIV_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Callable[..., Niiv]:
+    """Builds a tiny model with random weights of every order, so that nothing it does is trivial."""
+    from napari_niiv.models.niiv import Architecture, Niiv
+
+    tiny: dict[str, Any] = {
+        "context": 1,
+        "features": 4,
+        "blocks": 1,
+        "samples": 4,
+        "latent": 6,
+        "mlp_width": 8,
+        "mlp_layers": 3,
+        "degree": 2,
+    }
+
+    def build(seed: int = 0, **architecture: Any) -> Niiv:
+        model = Niiv(Architecture(**{**tiny, **architecture}))
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weights in model.parameters():
+                weights.copy_(0.25 * torch.randn(weights.shape, generator=generator))
+        return model.place("cpu")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def linear_model(small_model: Callable[..., Niiv]) -> Niiv:
+    """A model whose residual is zero: it interpolates linearly, through all the machinery."""
+    model = small_model()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.zero_()
+    return model
+
+
+@pytest.fixture(scope="session")
+def texture() -> Callable[..., NDArray[np.float32]]:
+    """Builds a smooth random volume in 0 … 1 with structures of about `size` voxels."""
+    from scipy.ndimage import gaussian_filter
+
+    def build(shape: tuple[int, ...], seed: int = 0, size: float = 2.0) -> NDArray[np.float32]:
+        noise = np.random.default_rng(seed).normal(size=shape)
+        smooth = gaussian_filter(noise, [0] * (len(shape) - 3) + [size] * 3, mode="wrap")
+        low, high = smooth.min(), smooth.max()
+        return ((smooth - low) / (high - low)).astype(np.float32)
+
+    return build

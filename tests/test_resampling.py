@@ -1,0 +1,114 @@
+"""Both operators against torch's own and against integrals done by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_niiv.geometry import Sampling
+from napari_niiv.resampling import area_average, resample
+
+
+def signal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 70), factor=st.floats(1, 12))
+def test_upsampling_is_linear_interpolation(n: int, factor: float) -> None:
+    count = max(n, round(n * factor))
+    x = signal(2, 3, n)
+    expected = F.interpolate(x, size=count, mode="linear", align_corners=False)
+    torch.testing.assert_close(resample(x, Sampling.covering(n, count)), expected, atol=2e-5, rtol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(8, 200), factor=st.floats(1, 9))
+def test_downsampling_is_antialiased_inside(n: int, factor: float) -> None:
+    count = max(1, round(n / factor))
+    sampling = Sampling.covering(n, count)
+    x = signal(1, 1, 2, n)
+    expected = F.interpolate(x, size=(2, count), mode="bilinear", antialias=True)[0, 0]
+    # at the ends torch renormalises what is inside; here the signal is continued
+    positions = sampling.start + sampling.step * np.arange(count)
+    inside = torch.from_numpy((positions - sampling.step > 0) & (positions + sampling.step < n - 1))
+    torch.testing.assert_close(resample(x[0, 0], sampling)[:, inside], expected[:, inside], atol=2e-5, rtol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 40), start=st.floats(-9, 50), step=st.floats(0.05, 9), count=st.integers(1, 300)
+)
+def test_any_sampling_is_the_normalised_triangle_over_the_continued_signal(
+    n: int, start: float, step: float, count: int
+) -> None:
+    sampling = Sampling(start, step, count)
+    x = signal(n).numpy().astype(np.float64)
+    reach = max(1.0, step)
+    expected = []
+    for position in sampling.start + sampling.step * np.arange(count):
+        taps = np.arange(np.floor(position - reach), np.ceil(position + reach) + 1)
+        weights = np.maximum(0, 1 - np.abs(taps - position) / reach)
+        expected.append((x[taps.clip(0, n - 1).astype(int)] * weights).sum() / weights.sum())
+    result = resample(torch.from_numpy(x).float(), sampling).numpy()
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+@given(factor=st.integers(1, 9), count=st.integers(1, 40))
+def test_area_average_is_average_pooling_for_whole_factors(factor: int, count: int) -> None:
+    x = signal(1, 2, factor * count)
+    expected = F.avg_pool1d(x, factor)
+    result = area_average(x, Sampling((factor - 1) / 2, factor, count))
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 50), start=st.floats(-5, 55), step=st.floats(0.05, 12), count=st.integers(1, 150))
+def test_area_average_is_the_exact_integral(n: int, start: float, step: float, count: int) -> None:
+    x = signal(n, seed=1).numpy().astype(np.float64)
+    # antiderivative of the piecewise constant signal, continued at its ends
+    reach = 250 + int(13 * 160)
+    edges = np.arange(-reach, n + reach + 1) - 0.5
+    values = x[np.arange(-reach, n + reach).clip(0, n - 1)]
+    integral = np.concatenate([[0], np.cumsum(values)])
+    positions = start + step * np.arange(count)
+    expected = np.interp(positions + step / 2, edges, integral) - np.interp(positions - step / 2, edges, integral)
+    result = area_average(torch.from_numpy(x).float(), Sampling(start, step, count)).numpy()
+    np.testing.assert_allclose(result, expected / step, atol=1e-5)
+
+
+@pytest.mark.parametrize("operator", [resample, area_average])
+def test_axis_of_one_sample_is_constant(operator) -> None:
+    x = torch.full((2, 1), 3.5)
+    for sampling in (Sampling(0, 1, 1), Sampling.covering(1, 7), Sampling(-4, 3, 5)):
+        torch.testing.assert_close(operator(x, sampling), torch.full((2, sampling.count), 3.5))
+
+
+@pytest.mark.parametrize("operator", [resample, area_average])
+@pytest.mark.parametrize("step", [0.137, 1.0, 2.7])
+def test_a_part_is_the_same_as_the_whole(operator, step: float) -> None:
+    """Longer than one matrix product, cut anywhere, counted from anywhere."""
+    x = signal(3, 600)
+    whole_sampling = Sampling(0.3, step, min(700, int(590 / step)))
+    whole = operator(x, whole_sampling)
+    for first, count in ((0, 5), (100, 77), (127, 2), (whole_sampling.count - 9, 9)):
+        sampling = whole_sampling.part(first, count)
+        span = sampling.support(600).grown(2, 600)
+        part = operator(x[:, span.slice], sampling.relative_to(span.lo))
+        torch.testing.assert_close(part, whole[:, first : first + count], atol=1e-5, rtol=0)
+
+
+def test_long_axes_stay_exact() -> None:
+    x = torch.zeros(60_000)
+    x[59_000:] = torch.arange(1000) % 2
+    sampling = Sampling(59_000.25, 0.5, 1500)
+    expected = np.interp(sampling.start + sampling.step * np.arange(1500), np.arange(60_000), x.numpy())
+    np.testing.assert_allclose(resample(x, sampling).numpy(), expected, atol=1e-5)
+
+
+def test_dtype_is_kept() -> None:
+    assert resample(torch.zeros(4, dtype=torch.float64), Sampling(0, 1, 2)).dtype == torch.float64
