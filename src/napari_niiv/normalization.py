@@ -35,7 +35,8 @@ class Normalization:
         chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLE_SLICES)).round().astype(int))
         stride = max(1, int(np.sqrt(len(chosen) * height * width / _SAMPLE_VOXELS)))
         sample = np.stack([volume.read_raw(slice(z, z + 1), step=stride)[0] for z in chosen])
-        low, high = (float(v) for v in np.percentile(sample, PERCENTILES))
+        # float64: numpy has no percentiles of masks, and rounds those of float16
+        low, high = (float(v) for v in np.percentile(sample.astype(np.float64), PERCENTILES))
         if low == high:  # sparse data: nearly all of it background
             low, high = float(sample.min()), float(sample.max())
         if low == high:

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.normalization import Normalization
+from napari_niiv.volume import Volume
+
+
+def test_it_is_numpys_percentiles_for_small_volumes() -> None:
+    array = np.random.default_rng(0).gamma(2, 100, (20, 40, 50)).astype(np.float32)
+    normalization = Normalization.of(Volume(array))
+    low, high = np.percentile(array, (0.1, 99.9))
+    assert (normalization.low, normalization.high) == (pytest.approx(low), pytest.approx(high))
+    np.testing.assert_allclose(normalization.apply(array), (array - low) / (high - low), atol=1e-5)
+
+
+def test_large_volumes_are_sampled() -> None:
+    read = []
+
+    def block(block_info=None):
+        z = block_info[None]["chunk-location"][0]
+        read.append(z)
+        return np.full((1, 64, 64), z, np.float32)
+
+    meta = np.zeros((0, 0, 0), np.float32)
+    array = da.map_blocks(block, chunks=((1,) * 100, (64,), (64,)), dtype=np.float32, meta=meta)
+    normalization = Normalization.of(Volume(array))
+    assert len(read) <= 24
+    assert (normalization.low, normalization.high) == (pytest.approx(0, abs=1), pytest.approx(99, abs=1))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"])
+def test_there_and_back(dtype: str) -> None:
+    kind = np.dtype(dtype)
+    top = min(np.iinfo(kind).max, 2**40) if kind.kind in "iu" else 1000
+    low, high = (0.1 * top, 0.6 * top)
+    values = np.array([[0.0, 0.25, 0.5, 1.0]], np.float32)
+    back = Normalization(low, high).invert(values, kind)
+    assert back.dtype == kind
+    expected = low + values.astype(np.float64) * (high - low)
+    tolerance = 0.51 if kind.kind in "iu" else 1e-3 * top
+    np.testing.assert_allclose(back.astype(np.float64), expected, atol=tolerance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"])
+def test_integers_are_clipped_to_their_range_not_wrapped(dtype: str) -> None:
+    limits = np.iinfo(dtype)
+    normalization = Normalization(float(limits.min), float(limits.max))
+    back = normalization.invert(np.array([-0.5, 1.5], np.float32), dtype)
+    assert back[0] == limits.min
+    assert int(back[1]) == pytest.approx(limits.max, rel=1e-15)
+    assert back[1] > 0
+
+
+def test_a_mask_is_restored_as_a_mask() -> None:
+    array = np.zeros((4, 20, 20), bool)
+    array[1:3, 5:15, 5:15] = True
+    normalization = Normalization.of(Volume(array))
+    back = normalization.invert(normalization.apply(array), bool)
+    assert back.dtype == bool
+    np.testing.assert_array_equal(back, array)
+
+
+def test_sparse_volumes_use_their_extremes() -> None:
+    array = np.zeros((10, 100, 100), np.uint16)
+    array[5, 50, 50] = 700
+    normalization = Normalization.of(Volume(array))
+    assert (normalization.low, normalization.high) == (0, 700)
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_constant_volume_is_refused(value: int) -> None:
+    with pytest.raises(VolumeError, match="is constant"):
+        Normalization.of(Volume(np.full((3, 4, 5), value, np.uint8)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused(value: float) -> None:
+    array = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
+    array[1, 2, 3] = value
+    with pytest.raises(VolumeError, match="NaN or infinite"):
+        Normalization.of(Volume(array))
