@@ -67,8 +67,10 @@ class Encoder(nn.Module):
 
     def weights(self, anisotropy: float) -> list[tuple[Tensor, Tensor]]:
         """Kernel and bias of each convolution for one anisotropy; kept for the next call while not training."""
-        if not torch.is_grad_enabled() and self._folded is not None and self._folded[0] == anisotropy:
-            return self._folded[1]
+        keep = not (self.training or torch.is_grad_enabled())
+        held = self._folded  # read once: other threads fold too
+        if keep and held is not None and held[0] == anisotropy:
+            return held[1]
         lowest, highest = (math.log(a) for a in self.anisotropy_range)
         t = (2 * math.log(anisotropy) - lowest - highest) / (highest - lowest) if highest > lowest else 0.0
         angle = math.acos(min(max(t, -1.0), 1.0))
@@ -82,7 +84,7 @@ class Encoder(nn.Module):
                 )
                 for kernel, bias in zip(self.kernels, self.biases, strict=True)
             ]
-        if not torch.is_grad_enabled():
+        if keep:
             self._folded = (anisotropy, folded)
         return folded
 
@@ -94,6 +96,10 @@ class Encoder(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Encoder:
         self._folded = None  # a change of device or precision
         return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._folded = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     def forward(self, x: Tensor, anisotropy: float, interrupt: Callable[[], None] | None = None) -> Tensor:
         """Encode.
