@@ -75,7 +75,8 @@ class ImplicitDecoder(nn.Module):
         """Residual at the axial positions; shapes as in `SubvoxelDecoder.forward`."""
         code = resample(latent.float(), axial).permute(0, 2, 3, 1)
         where = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
-        inside = (where - (where + 0.5).floor()).float().to(latent.device)  # -½ … ½ within the cell
+        # -½ … ½ within the cell; just below an edge counts as on it, lest rounding decide
+        inside = (where - (where + 0.5 + 1e-6).floor()).float().to(latent.device)
         waves = [inside]
         for band in range(self.bands):
             waves += [torch.sin(2**band * 2 * math.pi * inside), torch.cos(2**band * 2 * math.pi * inside)]
