@@ -98,10 +98,12 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str]) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     tensors = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
     try:
-        temporary.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
-        os.replace(temporary, target)
+        try:
+            temporary.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"The checkpoint cannot be written to {target} ({error}); choose another folder.") from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from napari_niiv.device import choose_device, encoder_dtype
@@ -35,6 +35,13 @@ class Architecture(BaseModel):
     bands: int = Field(2, ge=0, le=16, description="octaves of the implicit decoder's frequency encoding")
     anisotropy_range: tuple[float, float] = (1.5, 10.0)
     degree: int = Field(3, ge=0, le=8, description="of the weights as a polynomial of log anisotropy; 0: not told")
+
+    @field_validator("anisotropy_range")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("the range must rise from a positive factor")
+        return value
 
 
 class Niiv(nn.Module):

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+
+from napari_niiv.errors import DeviceError
+from napari_niiv.geometry import Sampling
+from napari_niiv.models.niiv import Architecture, Niiv
+
+
+@pytest.mark.parametrize("decoder", ["subvoxel", "implicit"])
+@pytest.mark.parametrize("context", [0, 3])
+def test_shapes_and_channels(small_model, decoder: str, context: int) -> None:
+    model = small_model(decoder=decoder, context=context)
+    assert model.context == context
+    with torch.inference_mode():
+        latent = model.encode(torch.zeros(2, 2 * context + 1, 9, 5), 4.0)
+        assert latent.shape == (2, model.decoder.latent_channels, 9, 5)
+        assert model.decode(latent, torch.zeros(2, 9, 5), Sampling.covering(5, 23)).shape == (2, 9, 23)
+        assert model(torch.zeros(2, 2 * context + 1, 9, 5), 4.0, Sampling(0, 0.5, 3)).shape == (2, 9, 3)
+
+
+def test_without_a_residual_it_interpolates_linearly(linear_model: Niiv) -> None:
+    x = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        result = linear_model(x, 5.0, Sampling.covering(7, 35))
+    torch.testing.assert_close(result, F.interpolate(x[:, 1], size=35, mode="linear"), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_halo_is_the_receptive_field(small_model, blocks: int) -> None:
+    assert small_model(blocks=blocks).halo == 2 * blocks + 3
+
+
+def test_place_prepares_for_use(small_model) -> None:
+    model = small_model().train()
+    assert model.place("cpu") is model
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    assert model.device == torch.device("cpu")
+    with pytest.raises(DeviceError):
+        model.place("nowhere")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_half_precision_is_close(small_model) -> None:
+    x = torch.rand(1, 3, 32, 16, generator=torch.Generator().manual_seed(0))
+    sampling = Sampling.covering(16, 64)
+    with torch.inference_mode():
+        expected = small_model()(x, 4.0, sampling)
+        model = small_model().place("cuda")
+        result = model(x.half().cuda(), 4.0, sampling).cpu()
+    np.testing.assert_allclose(result, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"decoder": "other"},
+        {"context": -1},
+        {"features": 0},
+        {"unknown": 1},
+        {"anisotropy_range": (5.0, 2.0)},
+        {"anisotropy_range": (0.0, 2.0)},
+        {"anisotropy_range": (-1.0, 2.0)},
+    ],
+)
+def test_an_architecture_that_makes_no_sense_is_refused(wrong) -> None:
+    with pytest.raises(ValidationError):
+        Architecture(**wrong)
