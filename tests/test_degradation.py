@@ -23,7 +23,9 @@ def test_fractional_factors_integrate_exactly(anisotropy: float) -> None:
     np.testing.assert_allclose(result, np.diff(edges) / anisotropy, atol=1e-5)
 
 
-@pytest.mark.parametrize(("anisotropy", "coarse", "fine"), [(4, 5, 20), (2.5, 3, 7), (1.3, 10, 13), (10.87, 2, 21)])
+@pytest.mark.parametrize(
+    ("anisotropy", "coarse", "fine"), [(4, 5, 20), (2.5, 3, 7), (1.3, 10, 13), (10.87, 2, 21)]
+)
 def test_restored_positions_are_the_fine_pixels(anisotropy: float, coarse: int, fine: int) -> None:
     positions = restored_positions(coarse, anisotropy)
     assert positions.count == fine

@@ -15,7 +15,8 @@ def positions(sampling: Sampling) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("start", "step", "count"), [(0, 0, 3), (0, -1, 3), (0, 1, 0), (math.nan, 1, 2), (0, math.inf, 2), (math.inf, 1, 1)]
+    ("start", "step", "count"),
+    [(0, 0, 3), (0, -1, 3), (0, 1, 0), (math.nan, 1, 2), (0, math.inf, 2), (math.inf, 1, 1)],
 )
 def test_a_sampling_that_is_none_is_refused(start: float, step: float, count: int) -> None:
     with pytest.raises(ValueError, match="not a sampling"):
@@ -40,9 +41,7 @@ def test_refined_and_coarsened_keep_the_place(factor: int, index: int) -> None:
         np.testing.assert_allclose(positions(fine.coarsened(factor)), positions(place), atol=1e-9)
 
 
-@given(
-    start=st.floats(-20, 60), step=st.floats(0.05, 9), count=st.integers(1, 40), size=st.integers(1, 50)
-)
+@given(start=st.floats(-20, 60), step=st.floats(0.05, 9), count=st.integers(1, 40), size=st.integers(1, 50))
 def test_support_holds_every_voxel_with_a_weight(start: float, step: float, count: int, size: int) -> None:
     sampling = Sampling(start, step, count)
     span = sampling.support(size)
@@ -81,6 +80,8 @@ def test_a_span_grows_inside_its_axis_and_cuts_its_part() -> None:
     np.testing.assert_array_equal(axis[Span(4, 7).slice], [4, 5, 6])
 
 
-@pytest.mark.parametrize(("size", "scale", "expected"), [(20, 10.87, 217), (3, 0.1, 1), (1, 16, 16), (7, 1.0, 7)])
+@pytest.mark.parametrize(
+    ("size", "scale", "expected"), [(20, 10.87, 217), (3, 0.1, 1), (1, 16, 16), (7, 1.0, 7)]
+)
 def test_output_size(size: int, scale: float, expected: int) -> None:
     assert output_size(size, scale) == expected

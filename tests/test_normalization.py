@@ -32,7 +32,9 @@ def test_large_volumes_are_sampled() -> None:
     assert (normalization.low, normalization.high) == (pytest.approx(0, abs=1), pytest.approx(99, abs=1))
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"])
+@pytest.mark.parametrize(
+    "dtype", ["u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"]
+)
 def test_there_and_back(dtype: str) -> None:
     kind = np.dtype(dtype)
     top = min(np.iinfo(kind).max, 2**40) if kind.kind in "iu" else 1000
