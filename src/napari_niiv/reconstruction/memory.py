@@ -100,19 +100,34 @@ class Workspace:
             If memory runs out on the CPU too.
         """
         while True:
+            device, pixels = self.model.device, self.batch_pixels
             try:
                 return work()
-            except torch.OutOfMemoryError as error:
-                device = self.model.device
-                release()
-                if device.type == "cuda":
-                    torch.cuda.empty_cache()
-                if self.batch_pixels // 2 >= SMALLEST_BATCH:
-                    self.batch_pixels //= 2
-                    self.notice = f"{device} ran out of memory; continuing with smaller tiles."
-                elif device.type != "cpu":
-                    self.model.place("cpu")
-                    self.batch_pixels = BATCH_PIXELS["cpu"]
-                    self.notice = f"{device} ran out of memory even with small tiles; continuing on the CPU."
-                else:
-                    raise DeviceError("Memory ran out; close other programs or choose a smaller window.") from error
+            except (RuntimeError, MemoryError) as error:
+                # another thread may have retreated meanwhile, which leaves this one half on each device
+                alone = (device, pixels) == (self.model.device, self.batch_pixels)
+                if not _out_of_memory(error) and device == self.model.device:
+                    raise
+                if alone:
+                    self._retreat(error)
+            release()  # here, where the failed try no longer holds its tensors
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _retreat(self, error: Exception) -> None:
+        device = self.model.device
+        if self.batch_pixels // 2 >= SMALLEST_BATCH:
+            self.batch_pixels //= 2
+            self.notice = f"{device} ran out of memory; continuing with smaller tiles."
+        elif device.type != "cpu":
+            self.model.place("cpu")
+            self.batch_pixels = BATCH_PIXELS["cpu"]
+            self.notice = f"{device} ran out of memory even with small tiles; continuing on the CPU."
+        else:
+            raise DeviceError("Memory ran out; close other programs or choose a smaller window.") from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Only CUDA has a type of its own for it; MPS and the CPU say it in words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error) for w in words)
