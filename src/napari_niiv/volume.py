@@ -83,8 +83,8 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the voxels."""
-        return np.dtype(self.array.dtype)
+        """Type of the voxels, in this computer's byte order."""
+        return np.dtype(self.array.dtype).newbyteorder("=")
 
     @property
     def anisotropy(self) -> float:
