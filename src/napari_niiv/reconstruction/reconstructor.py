@@ -99,8 +99,8 @@ class Reconstructor:
             If the volume cannot be read, memory runs out, or the request makes no sense.
         """
         began = time.perf_counter()
+        request.checked(self.volume.shape)
         volume = self.volume.at(*request.leading)
-        request.checked(volume.shape)
         view = _resolve(request, volume)
         normalization = self.normalization(request.leading)
         infer = quality != "placeholder" and _inferable(view)
@@ -127,6 +127,7 @@ class Reconstructor:
 
     def holds(self, request: SliceRequest, quality: Quality) -> bool:
         """Whether the latent grids of a picture are all in the cache, so that only the decoder would run."""
+        request.checked(self.volume.shape)
         view = _resolve(request, self.volume.at(*request.leading))
         if not _inferable(view):
             return False

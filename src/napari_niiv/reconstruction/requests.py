@@ -44,16 +44,21 @@ class SliceRequest:
         return self.plane, self.index, self.leading
 
     def checked(self, shape: tuple[int, ...]) -> SliceRequest:
-        """The request itself, if a volume of this 3-D shape holds it.
+        """The request itself, if a volume of this shape holds it.
 
         Raises
         ------
         ReconstructionError
-            If the plane is unknown or the index is outside.
+            If the plane is unknown, or an index is outside.
         """
         if self.plane not in AXES:
             raise ReconstructionError(f"There is no plane {self.plane!r}; use xz, yz or xy.")
-        size = shape[AXES[self.plane][0]]
+        leading = shape[:-3]
+        if len(self.leading) != len(leading) or any(
+            not 0 <= i < n for i, n in zip(self.leading, leading, strict=True)
+        ):
+            raise ReconstructionError(f"The leading (T, C) index {self.leading} does not fit the shape {shape}.")
+        size = shape[-3:][AXES[self.plane][0]]
         if not -0.5 <= self.index <= size - 0.5:
             raise ReconstructionError(f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}.")
         return self
