@@ -62,6 +62,35 @@ def compare(
     return {name: _score(values / data_range, target) for name, values in results.items()}
 
 
+def compare_cubes(
+    truth: NDArray[Any], model: Niiv, anisotropy: float, edge: int = 128, data_range: float = 255.0
+) -> dict[str, Score]:
+    """Mean scores of `compare` over the cubes that a volume is cut into; what is left over is not used.
+
+    Parameters
+    ----------
+    truth : array, shape (z, y, x)
+    model : Niiv
+    anisotropy : float
+    edge : int
+        Of a cube, in voxels.
+    data_range : float
+
+    Returns
+    -------
+    dict
+        As `compare`.
+    """
+    counts = [n // edge for n in truth.shape]
+    corners = [tuple(edge * i for i in index) for index in np.ndindex(*counts)]
+    scores = [
+        compare(truth[z : z + edge, y : y + edge, x : x + edge], model, anisotropy, data_range=data_range)
+        for z, y, x in corners
+    ]
+    means = {name: np.mean([s[name] for s in scores], axis=0) for name in scores[0]}
+    return {name: (float(mean[0]), float(mean[1])) for name, mean in means.items()}
+
+
 def _score(values: NDArray[Any], target: NDArray[np.float64]) -> Score:
     clipped = np.clip(values, 0, 1)
     side = clipped_fourier_psnr(clipped.transpose(1, 0, 2), target.transpose(1, 0, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from napari_niiv.errors import NiivError, ReconstructionError
 from napari_niiv.reconstruction.reconstructor import Reconstructor, Superseded
 from napari_niiv.reconstruction.requests import Quality, SliceRequest, SliceResponse
 
+_LOG = logging.getLogger(__name__)
 PASSES: tuple[Quality, ...] = ("placeholder", "fast", "refined")
 FAIR_SECONDS = 0.25  # during a drag, let a fast picture finish at least this often
 IDLE_SECONDS = 0.15  # quiet time before a picture is refined
@@ -58,6 +60,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._pending: Job | None = None
         self._generation = 0
+        self._forgotten = 0  # the last generation that was cancelled
         self._closed = False
         self._delivered = 0.0
         self._thread = threading.Thread(target=self._run, name="napari-niiv", daemon=True)
@@ -79,8 +82,10 @@ class Scheduler:
     def cancel(self) -> None:
         """Forget what waits and stop what runs; its answers are no longer delivered."""
         with self._changed:
+            self._forgotten = self._generation
             self._generation += 1
             self._pending = None
+            self._changed.notify()
 
     def close(self, wait: float = 0.0) -> None:
         """Stop the thread; give it `wait` seconds to end."""
@@ -121,15 +126,18 @@ class Scheduler:
     def _newer(self, job: Job) -> bool:
         return self._closed or job.generation != self._generation
 
+    def _unwanted(self, job: Job) -> bool:
+        return self._closed or job.generation <= self._forgotten
+
     def _pass(self, job: Job, quality: Quality) -> bool:
         """Run one pass; says whether to go on to the next."""
 
         def stale() -> bool:
+            if self._unwanted(job):
+                return True
             pending = self._pending
-            if self._closed or pending is None:
-                return self._newer(job)  # cancelled
-            if quality == "placeholder":
-                return False  # at once anyway; a fast scroll must not starve the view
+            if pending is None or quality == "placeholder":
+                return False  # a placeholder comes at once anyway; a fast scroll must not starve the view
             # superseded: a picture of the same slice still serves a zoom or pan, now and then
             same = pending.request.place == job.request.place
             return quality == "refined" or not same or time.perf_counter() - self._delivered < FAIR_SECONDS
@@ -145,13 +153,17 @@ class Scheduler:
         except NiivError as problem:
             error = problem
         except Exception as problem:  # a defect must not kill the thread: the view stays usable and says so
+            _LOG.exception("The reconstruction of %s failed", job.request)
             error = ReconstructionError(f"The reconstruction failed unexpectedly ({problem!r}); please report it.")
             error.__cause__ = problem
         # nothing better follows an interpolation that is the right answer
         final = error is not None or quality == "refined" or (quality == "fast" and not _inferred(response))
-        if self._closed:
+        if self._unwanted(job):
             return False
-        self._deliver(Answer(job.generation, response, error, final))
+        try:
+            self._deliver(Answer(job.generation, response, error, final))
+        except Exception:  # whoever listened may be gone, such as a closed window
+            _LOG.exception("A picture could not be delivered")
         if quality != "placeholder":
             self._delivered = time.perf_counter()
         return not final
@@ -163,8 +175,8 @@ def _passes(job: Job) -> tuple[Quality, ...]:
         for first in (2, 1):
             if job.reconstructor.holds(job.request, PASSES[first]):
                 return PASSES[first:]
-    except NiivError:
-        pass  # the placeholder's pass reports it
+    except Exception:  # the placeholder's pass meets it again and reports it
+        _LOG.debug("Whether a picture is held cannot be said", exc_info=True)
     return PASSES
 
 

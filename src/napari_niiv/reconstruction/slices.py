@@ -51,14 +51,14 @@ def slice_request(
     samplings = []
     for number, axis in enumerate((row_axis, column_axis)):
         voxel = volume.voxel_size[axis]
-        pitch = (pixel_size or volume.voxel_size[column_axis]) / voxel
+        pixel = pixel_size or volume.voxel_size[column_axis]
         if window is None:
-            samplings.append(Sampling.covering(shape[axis], output_size(shape[axis], 1 / pitch)))
+            samplings.append(Sampling.covering(shape[axis], output_size(shape[axis], voxel / pixel)))
             continue
         lo, hi = max(window[number] / voxel, -0.5), min(window[number + 2] / voxel, shape[axis] - 0.5)
         if not lo < hi:
             raise ReconstructionError(f"The window {window} (top, left, bottom, right) does not touch the volume.")
-        count = max(1, round((hi - lo) / pitch))
+        count = max(1, round((hi - lo) * voxel / pixel))
         step = (hi - lo) / count
         samplings.append(Sampling(lo + step / 2, step, count))
     return SliceRequest(plane, index, samplings[0], samplings[1])
