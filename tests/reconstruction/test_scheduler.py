@@ -1,0 +1,276 @@
+"""One worker thread, driven step by step: the stub stands still until the test lets it go on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.geometry import Sampling
+from napari_niiv.reconstruction import scheduler as module
+from napari_niiv.reconstruction.reconstructor import Reconstructor, Superseded
+from napari_niiv.reconstruction.requests import SliceRequest, SliceResponse
+from napari_niiv.reconstruction.scheduler import Answer, Scheduler
+from napari_niiv.volume import Volume
+
+PATIENCE = 20.0  # seconds until a test gives up; nothing waits for it when all is well
+
+
+def request(index: int, zoom: float = 1.0) -> SliceRequest:
+    return SliceRequest("xz", index, Sampling(0, zoom, 4), Sampling(0, zoom, 4))
+
+
+@dataclass
+class Stub:
+    """A reconstructor whose passes wait for `go` where they are told to."""
+
+    held: set[str] = field(default_factory=set)
+    stops: set[tuple[int, str]] = field(default_factory=set)
+    fails: dict[str, Exception] = field(default_factory=dict)
+    inferred: bool = True
+    heeds: bool = True  # asks `stale` when it goes on
+
+    def __post_init__(self) -> None:
+        self.began: queue.Queue[tuple[int, str]] = queue.Queue()
+        self.go = threading.Semaphore(0)
+        self.calls: list[tuple[int, str]] = []
+
+    def holds(self, request: SliceRequest, quality: str) -> bool:
+        if "holds" in self.fails:
+            raise self.fails["holds"]
+        return quality in self.held
+
+    def slice(self, request: SliceRequest, quality: str, stale: Callable[[], bool]) -> SliceResponse:
+        step = (int(request.index), quality)
+        self.calls.append(step)
+        if step in self.stops:
+            self.began.put(step)
+            assert self.go.acquire(timeout=PATIENCE)
+            if self.heeds and stale():
+                raise Superseded
+        if quality in self.fails:
+            raise self.fails[quality]
+        image = np.zeros((4, 4))
+        return SliceResponse(
+            request, quality, image, 0.0, "cpu", 1, self.inferred and quality != "placeholder"
+        )
+
+    def wait(self, index: int, quality: str) -> None:
+        assert self.began.get(timeout=PATIENCE) == (index, quality)
+
+
+class Desk:
+    """A scheduler and what it delivered."""
+
+    def __init__(self) -> None:
+        self.answers: queue.Queue[Answer] = queue.Queue()
+        self.scheduler = Scheduler(self.answers.put)
+
+    def next(self) -> tuple[int, str, bool]:
+        answer = self.answers.get(timeout=PATIENCE)
+        assert answer.response is not None, answer.error
+        return int(answer.response.request.index), answer.response.quality, answer.final
+
+    def nothing_more(self) -> bool:
+        """After the thread has come to rest: an own request goes through it last."""
+        last = Stub(inferred=False)
+        self.scheduler.submit(last, request(99))
+        assert self.next() == (99, "placeholder", False)
+        assert self.next() == (99, "fast", True)
+        return self.answers.empty()
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.001)
+    monkeypatch.setattr(module, "FAIR_SECONDS", 1e9)
+    desk = Desk()
+    yield desk
+    desk.scheduler.close(PATIENCE)
+    assert not desk.scheduler.alive
+
+
+def test_a_picture_comes_in_passes(desk: Desk) -> None:
+    generation = desk.scheduler.submit(Stub(), request(1))
+    assert generation == desk.scheduler.generation == 1
+    assert [desk.next() for _ in range(3)] == [
+        (1, "placeholder", False),
+        (1, "fast", False),
+        (1, "refined", True),
+    ]
+    assert desk.nothing_more()
+
+
+def test_where_nothing_is_inferred_the_second_pass_is_the_last(desk: Desk) -> None:
+    desk.scheduler.submit(Stub(inferred=False), request(1))
+    assert [desk.next(), desk.next()] == [(1, "placeholder", False), (1, "fast", True)]
+    assert desk.nothing_more()
+
+
+def test_the_newest_wins_and_what_waited_is_forgotten(desk: Desk) -> None:
+    stub = Stub(stops={(1, "fast")})
+    desk.scheduler.submit(stub, request(1))
+    stub.wait(1, "fast")
+    for index in (2, 3, 4):
+        desk.scheduler.submit(stub, request(index))
+    stub.go.release()
+    assert desk.next() == (1, "placeholder", False)
+    assert desk.next() == (4, "placeholder", False), "the superseded pass stopped, those between never began"
+    assert desk.next() == (4, "fast", False)
+    assert desk.next() == (4, "refined", True)
+    assert {index for index, _ in stub.calls} == {1, 4}
+    assert desk.nothing_more()
+
+
+@pytest.mark.parametrize(("fair", "index", "stopped"), [(0.0, 1, False), (1e9, 1, True), (0.0, 2, True)])
+def test_a_superseded_picture_of_the_same_slice_is_shown_now_and_then(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, fair: float, index: int, stopped: bool
+) -> None:
+    monkeypatch.setattr(module, "FAIR_SECONDS", fair)
+    stub = Stub(stops={(1, "fast")}, inferred=False)
+    desk.scheduler.submit(stub, request(1))
+    stub.wait(1, "fast")
+    stub.stops.clear()
+    desk.scheduler.submit(stub, request(index, zoom=0.5))
+    stub.go.release()
+    seen = [desk.next() for _ in range(3 if stopped else 4)]
+    assert seen[0] == (1, "placeholder", False)
+    assert seen[-2:] == [(index, "placeholder", False), (index, "fast", True)]
+    assert stopped or seen[1] == (1, "fast", True)
+    assert desk.nothing_more()
+
+
+def test_a_refinement_gives_way(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FAIR_SECONDS", 0.0)
+    stub = Stub(stops={(1, "refined")})
+    desk.scheduler.submit(stub, request(1))
+    stub.wait(1, "refined")
+    stub.stops.clear()
+    desk.scheduler.submit(stub, request(1, zoom=0.5))
+    stub.go.release()
+    seen = [desk.next() for _ in range(5)]
+    assert [quality for _, quality, _ in seen] == ["placeholder", "fast", "placeholder", "fast", "refined"]
+    assert desk.nothing_more()
+
+
+def test_pictures_are_refined_only_when_idle(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 1e6)
+    stub = Stub()
+    for index in range(5):  # each comes while the thread waits for quiet
+        desk.scheduler.submit(stub, request(index))
+        assert [desk.next(), desk.next()] == [(index, "placeholder", False), (index, "fast", False)]
+    assert "refined" not in {quality for _, quality in stub.calls}
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+def test_what_is_cancelled_is_not_delivered(desk: Desk, heeds: bool) -> None:
+    stub = Stub(stops={(1, "fast")}, heeds=heeds)
+    desk.scheduler.submit(stub, request(1))
+    assert desk.next() == (1, "placeholder", False)
+    stub.wait(1, "fast")
+    desk.scheduler.cancel()
+    assert desk.scheduler.generation == 2
+    desk.scheduler.submit(Stub(inferred=False), request(1, zoom=0.5))  # of the same slice
+    stub.go.release()
+    assert [desk.next(), desk.next()] == [(1, "placeholder", False), (1, "fast", True)]
+    assert desk.nothing_more()
+
+
+def test_cancelling_ends_the_wait_for_quiet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 1e6)
+    stub = Stub()
+    desk.scheduler.submit(stub, request(1))
+    assert [desk.next()[1], desk.next()[1]] == ["placeholder", "fast"]
+    desk.scheduler.cancel()
+    assert desk.nothing_more()
+
+
+@pytest.mark.parametrize("where", ["nothing", "placeholder", "fast"])
+def test_close_ends_the_thread_and_delivers_no_more(where: str) -> None:
+    desk, stub = Desk(), Stub(stops={(1, where)}, heeds=False)
+    if where != "nothing":
+        desk.scheduler.submit(stub, request(1))
+        stub.wait(1, where)
+    delivered = desk.answers.qsize()
+    desk.scheduler.close()
+    stub.go.release()
+    desk.scheduler.close(PATIENCE)
+    assert not desk.scheduler.alive
+    assert desk.answers.qsize() == delivered
+    desk.scheduler.close(PATIENCE)  # again, as Qt may
+
+
+def test_close_from_its_own_thread_does_not_wait_for_itself() -> None:
+    done = threading.Event()
+
+    def deliver(answer: Answer) -> None:
+        scheduler.close(PATIENCE)
+        done.set()
+
+    scheduler = Scheduler(deliver)
+    scheduler.submit(Stub(), request(1))
+    assert done.wait(PATIENCE)
+    scheduler.close(PATIENCE)
+    assert not scheduler.alive
+
+
+@pytest.mark.parametrize("quality", ["placeholder", "fast", "refined"])
+def test_errors_are_delivered_and_final(desk: Desk, quality: str) -> None:
+    problem = VolumeError("The disk is gone.")
+    generation = desk.scheduler.submit(Stub(fails={quality: problem}), request(1))
+    answer = desk.answers.get(timeout=PATIENCE)
+    while answer.response is not None:
+        answer = desk.answers.get(timeout=PATIENCE)
+    assert (answer.generation, answer.error, answer.final) == (generation, problem, True)
+    assert desk.nothing_more()
+
+
+@pytest.mark.parametrize("where", ["placeholder", "fast", "holds"])
+def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str) -> None:
+    desk.scheduler.submit(Stub(fails={where: ZeroDivisionError("oh")}, inferred=False), request(1))
+    answers = [desk.answers.get(timeout=PATIENCE)]
+    while not answers[-1].final:
+        answers.append(desk.answers.get(timeout=PATIENCE))
+    if where == "holds":
+        assert answers[-1].error is None
+    else:
+        assert "failed unexpectedly (ZeroDivisionError('oh'))" in str(answers[-1].error)
+        assert isinstance(answers[-1].error.__cause__, ZeroDivisionError)
+    assert desk.nothing_more()
+
+
+def test_a_listener_that_is_gone_does_not_kill_the_thread(desk: Desk) -> None:
+    answers, desk.scheduler._deliver = desk.answers.put, lambda answer: 1 / 0
+    stub = Stub(stops={(1, "refined")})
+    desk.scheduler.submit(stub, request(1))
+    stub.wait(1, "refined")
+    desk.scheduler._deliver = answers
+    stub.go.release()
+    assert desk.next() == (1, "refined", True)
+    assert desk.nothing_more()
+
+
+@pytest.mark.parametrize(
+    ("held", "passes"), [({"fast"}, ["fast", "refined"]), ({"fast", "refined"}, ["refined"])]
+)
+def test_zooming_begins_with_the_best_that_is_held(desk: Desk, held: set[str], passes: list[str]) -> None:
+    desk.scheduler.submit(Stub(held=held), request(1))
+    assert [desk.next()[1] for _ in passes] == passes
+    assert desk.nothing_more()
+
+
+def test_a_zoom_with_a_real_reconstructor(desk: Desk, small_model, texture) -> None:
+    volume = Volume(texture((6, 20, 20)), voxel_size=(4.0, 1.0, 1.0))
+    reconstructor = Reconstructor(volume, small_model())
+    desk.scheduler.submit(reconstructor, request(3))
+    assert [desk.next()[1] for _ in range(3)] == ["placeholder", "fast", "refined"]
+    desk.scheduler.submit(reconstructor, request(3, zoom=0.5))
+    assert desk.next() == (3, "refined", True)
+    desk.scheduler.submit(reconstructor, request(99))
+    assert "outside" in str(desk.answers.get(timeout=PATIENCE).error)
+    assert desk.nothing_more()
