@@ -46,6 +46,11 @@ def wait(until: Callable[[], bool], seconds: float = 60) -> None:
             raise SystemExit("timed out")
 
 
+def rest(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    wait(lambda: time.perf_counter() > end)
+
+
 def scroll(viewer: napari.Viewer, steps: int, beats: list[float]) -> None:
     """Move the slider `steps` times, 30 times a second, with a heartbeat every 5 ms."""
     last = [time.perf_counter()]
@@ -84,13 +89,15 @@ def main() -> None:
 
     held: list[float] = []
     for name in ("_request", "_receive", "_poke", "_mute"):
-        setattr(live_layer.LiveReconstruction, name, timed(held, getattr(live_layer.LiveReconstruction, name)))
+        setattr(
+            live_layer.LiveReconstruction, name, timed(held, getattr(live_layer.LiveReconstruction, name))
+        )
     viewer = napari.Viewer()
     viewer.window.resize(1500, 950)
     viewer.add_image(stack, name="stack", scale=(8, 1, 1))
     viewer.dims.order = (1, 0, 2)
     viewer.dims.set_current_step(1, options.size // 4)
-    wait(lambda end=time.perf_counter() + 1: time.perf_counter() > end)
+    rest(1)
     beats_off: list[float] = []
     scroll(viewer, options.steps, beats_off)
 
@@ -114,7 +121,7 @@ def main() -> None:
 
     fast: list[float] = []
     for step in range(20):
-        wait(lambda end=time.perf_counter() + 0.2: time.perf_counter() > end)
+        rest(0.2)
         asked, index = time.perf_counter(), last - 40 + step
         viewer.dims.set_current_step(1, index)
         wait(lambda index=index: pictures[-1][1:] == ("fast", index))
@@ -132,7 +139,9 @@ def main() -> None:
     row("pause of the window, plugin on", beats_on)
     row("event to fast picture", fast)
     row("event to picture after a zoom, latents cached", zooms)
-    print(f"\npictures during the drag: {len(during) / drag:.1f} per second; refined {refined:.1f} s after it")
+    print(
+        f"\npictures during the drag: {len(during) / drag:.1f} per second; refined {refined:.1f} s after it"
+    )
     viewer.close()
 
 

@@ -52,7 +52,9 @@ def main() -> None:
         Architecture(decoder="implicit", context=0, features=64, blocks=16, degree=0, anisotropy_range=(8, 8))
     ).place(device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {options.threads} threads"
-    print(f"{where}, torch {torch.__version__}\n\n| | em, ms (median, 95 %) | paper's architecture |\n|---|---|---|")
+    print(
+        f"{where}, torch {torch.__version__}\n\n| | em, ms (median, 95 %) | paper's architecture |\n|---|---|---|"
+    )
 
     random = np.random.default_rng(0)
     volume = Volume(random.integers(0, 255, (64, 80, 512), dtype=np.uint8), voxel_size=(8.0, 1.0, 1.0))
@@ -68,10 +70,16 @@ def main() -> None:
         zooms = [slice_request(volume, "xz", 5, w, (w[3] + 0.5) / 512) for w in windows]
         zoom = milliseconds(lambda i: engine.slice(zooms[i], "fast"), device, runs)
         few = min(runs, 5)
-        refined = milliseconds(lambda i: engine.slice(slice_request(volume, "xz", 60 + i), "refined"), device, few)
+        refined = milliseconds(
+            lambda i: engine.slice(slice_request(volume, "xz", 60 + i), "refined"), device, few
+        )
         return [new, zoom, refined]
 
-    names = ("new 512 x 512 view from 512 x 64", "change of zoom, latents cached", "refined picture (both planes)")
+    names = (
+        "new 512 x 512 view from 512 x 64",
+        "change of zoom, latents cached",
+        "refined picture (both planes)",
+    )
     light = views(model, 20)
     heavy = views(paper, 20) if device.type == "cuda" else None
     for number, name in enumerate(names):
@@ -81,9 +89,11 @@ def main() -> None:
         box = torch.rand(16, 128, 128, device=device)
         axial = Sampling.covering(16, 128)
         times = [
-            milliseconds(lambda i, m=m: restore_box(m, box, 8.0, axial, ("xz",)), device, 50) for m in (model, paper)
+            milliseconds(lambda i, m=m: restore_box(m, box, 8.0, axial, ("xz",)), device, 50)
+            for m in (model, paper)
         ]
-        print(f"| 128³ at 8x, one orientation | {times[0][0]:.2f} ({times[0][1]:.2f}) | {times[1][0]:.2f} ({times[1][1]:.2f}) |")
+        row = " | ".join(f"{median:.2f} ({late:.2f})" for median, late in times)
+        print(f"| 128³ at 8x, one orientation | {row} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Make the sample that ships: python scripts/make_sample.py fib25_val_256x384x384.tif
 
-The last 128 slices (never trained on), a 256 x 256 crop, average-pooled 8 times along z: 16 x 256 x 256, 80 x 10 x 10 nm.
+The last 128 slices (never trained on), a 256 x 256 crop, average-pooled 8 times along z: 16 x 256 x 256 voxels of
+80 x 10 x 10 nm.
 """
 
 import sys

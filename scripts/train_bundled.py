@@ -38,7 +38,8 @@ from napari_niiv.volume import Volume
 RECORDED = (2.0, 4.0, 8.0)
 FACTORS = tuple(float(round(a, 2)) for a in np.geomspace(1.5, 10, 20)) + RECORDED
 ATTRIBUTION = (
-    "FIB-25, Drosophila medulla, FlyEM team, Janelia Research Campus; Takemura et al. 2015, PNAS 112:13711; CC BY 3.0"
+    "FIB-25, Drosophila medulla, FlyEM team, Janelia Research Campus; Takemura et al. 2015, PNAS 112:13711; "
+    "CC BY 3.0"
 )
 
 
@@ -63,17 +64,13 @@ def main() -> None:
     first = _train(
         Niiv(wide).to(device),
         [Source(v, (a,)) for a, v in recorded.items()],
-        FitConfig(
-            minutes=options.minutes[0], batch=options.batch[0], learning_rate=3e-4, seed=options.seed
-        ),
+        FitConfig(minutes=options.minutes[0], batch=options.batch[0], learning_rate=3e-4, seed=options.seed),
         device,
         stage=1,
     )
     first.place(device)
     near = {a: [f for f in FACTORS if _nearest(f) == a] for a in RECORDED}
-    sources = [
-        Source([pseudo_isotropic(first, v, a) for v in recorded[a]], tuple(near[a])) for a in RECORDED
-    ]
+    sources = [Source([pseudo_isotropic(first, v, a) for v in recorded[a]], tuple(near[a])) for a in RECORDED]
     del recorded, first
 
     light = Niiv(Architecture(context=3, features=32, blocks=8, degree=3)).to(device)
@@ -83,10 +80,15 @@ def main() -> None:
     _train(light, sources, config, device, stage=2)
     card = Card(
         name="em",
-        description="Electron microscopy, anisotropy 1.5 to 10; self-supervised in two passes (scripts/train_bundled.py)",
+        description="Electron microscopy, anisotropy 1.5 to 10; self-supervised in two passes.",
         architecture=light.architecture,
         training_volumes=tuple(
-            TrainingVolume(name=n, description="FIB-SEM, Drosophila medulla, 10 nm", licence="CC BY 3.0", attribution=ATTRIBUTION)
+            TrainingVolume(
+                name=n,
+                description="FIB-SEM, Drosophila medulla, 10 nm",
+                licence="CC BY 3.0",
+                attribution=ATTRIBUTION,
+            )
             for n in ("FIB-25 train 1 (250³)", "FIB-25 train 2 (250³)", "FIB-25 validation, z 0 to 127")
         ),
         licence="CC BY 3.0",

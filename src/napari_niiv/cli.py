@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="napari-niiv", description="Make anisotropic 3-D microscopy isotropic, live in napari or from here."
+        prog="napari-niiv",
+        description="Make anisotropic 3-D microscopy isotropic, live in napari or from here.",
     )
     parser.add_argument("--version", action="version", version=f"napari-niiv {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -40,14 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("output", metavar="OUT", type=Path)
     reconstruct.add_argument("--checkpoint", default="em", metavar="em|PATH")
     reconstruct.add_argument("--anisotropy", type=_number, metavar="A", help="axial over lateral voxel size")
-    reconstruct.add_argument("--output-scale", type=_number, default=1.0, metavar="S", help="samples per isotropic voxel")
+    reconstruct.add_argument(
+        "--output-scale", type=_number, default=1.0, metavar="S", help="samples per isotropic voxel"
+    )
     reconstruct.add_argument("--planes", choices=("both", "xz", "yz"), default="both")
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     reconstruct.add_argument("--axes", help="the order of the file's axes, if it is wrong, such as zyx")
     reconstruct.add_argument("--overwrite", action="store_true", help="replace an existing output")
     reconstruct.set_defaults(run=_reconstruct)
 
-    info = commands.add_parser("info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card")
+    info = commands.add_parser(
+        "info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card"
+    )
     info.add_argument("path", metavar="PATH")
     info.set_defaults(run=_info)
     return parser
@@ -64,6 +69,8 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         from napari_niiv.plugin.demo import run_demo
     except ModuleNotFoundError as error:
+        if error.name not in ("napari", "qtpy", "magicgui"):
+            raise
         raise NiivError('The demo needs napari; install it with: pip install "napari-niiv[all]"') from error
     return run_demo(options.screenshot)
 
@@ -98,7 +105,9 @@ def _reconstruct(options: argparse.Namespace) -> int:
             progress=lambda fraction: bar.update(round(100 * fraction) - bar.n) and None,
         )
     size = " × ".join(f"{v:.4g}" for v in result.voxel_size)
-    print(f"{options.output}: {' × '.join(map(str, result.shape))}, voxel {size} {result.unit}, on {model.device.type}")
+    print(
+        f"{options.output}: {' × '.join(map(str, result.shape))}, voxel {size} {result.unit}, on {model.device.type}"
+    )
     return 0
 
 

@@ -34,7 +34,10 @@ def positions(sampling) -> np.ndarray:
 def test_the_picture_lies_where_its_samples_are(order, rotate):
     """Pixel (r, c) of the picture is in the world where the source's voxel coordinates of that sample are."""
     layer = Image(
-        np.zeros((9, 40, 50)), scale=(8, 1.5, 1.5), translate=(5, -3, 7), rotate=(0, 0, rotate) if rotate else None
+        np.zeros((9, 40, 50)),
+        scale=(8, 1.5, 1.5),
+        translate=(5, -3, 7),
+        rotate=(0, 0, rotate) if rotate else None,
     )
     viewer = viewer_with(layer, order)
     viewer.dims.point = tuple(np.mean(layer.extent.world, axis=0))
@@ -76,7 +79,9 @@ def test_the_window_covers_what_is_seen_and_no_more_than_the_volume(order):
 def test_cost_follows_the_screen_not_the_volume():
     pixels = []
     for size in (500, 50_000):
-        layer = Image(np.broadcast_to(np.float32(0), (64, size, size)), scale=(8, 1, 1), contrast_limits=(0, 1))
+        layer = Image(
+            np.broadcast_to(np.float32(0), (64, size, size)), scale=(8, 1, 1), contrast_limits=(0, 1)
+        )
         viewer = viewer_with(layer, (1, 0, 2), zoom=1.0, size=(400, 400))
         viewer.dims.point = (250.0,) * 3
         viewer.scene.camera.center = (0, 250, 250)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+
 from tests.plugin.conftest import ramp
 
 pytest.importorskip("napari")
@@ -88,7 +89,11 @@ def test_it_asks_when_the_scale_says_isotropic_and_the_answer_is_the_layers_scal
 def test_a_voxel_size_that_napari_lost_is_read_from_the_file(viewer, qtbot, messages, tmp_path):
     path = tmp_path / "stack.tif"
     tifffile.imwrite(
-        path, DATA, imagej=True, resolution=(1 / 0.2, 1 / 0.2), metadata={"axes": "ZYX", "spacing": 0.9, "unit": "um"}
+        path,
+        DATA,
+        imagej=True,
+        resolution=(1 / 0.2, 1 / 0.2),
+        metadata={"axes": "ZYX", "spacing": 0.9, "unit": "um"},
     )
     widget = open_widget(viewer)
     viewer.open(path, plugin="napari")
@@ -124,7 +129,9 @@ def test_a_broken_file_is_one_sentence_and_the_widget_lives(viewer, qtbot, messa
     wait_status(qtbot, widget, "pixel")
 
 
-def test_a_pickled_checkpoint_is_refused_and_the_old_one_can_be_chosen_again(viewer, qtbot, messages, tmp_path):
+def test_a_pickled_checkpoint_is_refused_and_the_old_one_can_be_chosen_again(
+    viewer, qtbot, messages, tmp_path
+):
     path = tmp_path / "evil.pth"
     path.write_bytes(b"PK\x03\x04 whatever")
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")

@@ -23,7 +23,7 @@ def interpolate_axial(volume: NDArray[np.float32], size: int, method: str) -> ND
     array, shape (size, y, x)
     """
     columns = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32)).permute(1, 2, 0)
-    height, width, _ = columns.shape
+    width = columns.shape[1]
     if method == "bicubic":
         fine = F.interpolate(columns[:, None], size=(width, size), mode="bicubic")[:, 0]
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,9 @@ class Background(QObject):
 
     def run(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Start `work`; `then` gets what it returns."""
-        threading.Thread(target=self._work, args=(work, then), name="napari-niiv loading", daemon=True).start()
+        threading.Thread(
+            target=self._work, args=(work, then), name="napari-niiv loading", daemon=True
+        ).start()
 
     def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         try:
@@ -40,10 +43,8 @@ class Background(QObject):
             outcome = error
         except Exception as error:
             outcome = NiivError(f"That failed unexpectedly ({error!r}); please report it.")
-        try:
+        with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self._finished.emit(then, outcome)
-        except RuntimeError:
-            pass  # the window closed meanwhile
 
     def _answer(self, then: Callable[[Any], None], outcome: Any) -> None:
         if isinstance(outcome, NiivError):

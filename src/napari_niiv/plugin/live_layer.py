@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     def extent(self) -> Any:
         """Extent of the source."""
         if self.source_layer is None:
-            return napari.layers.Image.extent.func(self)  # type: ignore[attr-defined]
+            return napari.layers.Image.extent.func(self)
         return self.source_layer.extent
 
     def refresh(self, event: Any = None, **parts: Any) -> None:
@@ -48,7 +49,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         try:
             with self.events.extent.blocker():
                 if not np.array_equal(self.affine.affine_matrix, affine):
-                    self.affine = affine
+                    self.affine: Any = affine
                 self.data = data
         finally:
             self._changing = False
@@ -230,10 +231,8 @@ class LiveReconstruction(QObject):
         self._views[self._scheduler.submit(self._reconstructor, view.request)] = view
 
     def _deliver(self, answer: Answer) -> None:
-        try:
+        with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
             self._answered.emit(answer)
-        except RuntimeError:
-            pass  # the viewer closed meanwhile and took this object's Qt part with it
 
     def _receive(self, answer: Answer) -> None:
         view = self._views.get(answer.generation)

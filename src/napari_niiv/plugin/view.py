@@ -39,7 +39,9 @@ class View:
     pixel_size: float
 
 
-def visible(viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0) -> View | None:
+def visible(
+    viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0
+) -> View | None:
     """What a 2-D viewer shows of a layer, or None where there is nothing to reconstruct.
 
     Parameters

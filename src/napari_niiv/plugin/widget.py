@@ -12,6 +12,7 @@ from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_niiv.errors import NiivError
@@ -59,11 +60,17 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             text="auto", value=True, tooltip="match the zoom: one sample per screen pixel"
         )
         self.output_scale = FloatSlider(
-            min=0.25, max=4, step=0.05, value=1, tooltip="samples per isotropic voxel, never finer than the screen"
+            min=0.25,
+            max=4,
+            step=0.05,
+            value=1,
+            tooltip="samples per isotropic voxel, never finer than the screen",
         )
         self.output_scale.enabled = False
         self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
-        self.side = _row("View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS))
+        self.side = _row(
+            "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS)
+        )
         self.on = CheckBox(text="Reconstruct", value=True)
         self.status = Label(value="Choose a layer, or drop a volume here.")
         self.status.native.setWordWrap(True)
@@ -79,7 +86,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._connect()
         self._drops = _Drops(self.native, self.open_files)
         self._adopt_selected()
-        self._load()
+        self._load_model()
 
     # what the user does
 
@@ -124,8 +131,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.anisotropy.changed.connect(self._apply_anisotropy)
         self.match_zoom.changed.connect(self._apply_scale)
         self.output_scale.changed.connect(self._apply_scale)
-        self.checkpoint.changed.connect(self._load)
-        self.device.changed.connect(self._load)
+        self.checkpoint.changed.connect(self._load_model)
+        self.device.changed.connect(self._load_model)
         self.browse.changed.connect(self._browse)
         for button in self.side:
             button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
@@ -215,7 +222,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _finest(self) -> float:
         return 0.0 if self.match_zoom.value else 1 / self.output_scale.value
 
-    def _load(self, value: Any = None) -> None:
+    def _load_model(self, value: Any = None) -> None:
         """Load the checkpoint on its device; importing torch takes seconds, so even that happens elsewhere."""
         wanted = (self.checkpoint.value, self.device.value)
         self._model = None
@@ -240,7 +247,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._background.run(work, done)
 
     def _browse(self, value: Any = None) -> None:
-        path, _ = QFileDialog.getOpenFileName(self.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})")
+        path, _ = QFileDialog.getOpenFileName(
+            self.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})"
+        )
         if path:
             self.select_checkpoint(path)
 
@@ -297,7 +306,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             return
         self.live = None
         with self.on.changed.blocked():
-            self.on.value = live.source not in self.viewer.layers  # deleted by hand: off; with its source: stay on
+            self.on.value = (
+                live.source not in self.viewer.layers
+            )  # deleted by hand: off; with its source: stay on
         self.status.value = "Off." if not self.on.value else "Choose a layer, or drop a volume here."
 
     def _report(self, shown: Any) -> None:
@@ -333,11 +344,12 @@ class _Drops(QObject):
         widget.setAcceptDrops(True)
         widget.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Accept drags of local files and open what is dropped."""
-        if event.type() not in (QEvent.Type.DragEnter, QEvent.Type.Drop):
+        if not isinstance(event, QDropEvent) or event.type() == QEvent.Type.DragMove:
             return False
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        data = event.mimeData()
+        paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()] if data else []
         if not paths:
             return False
         event.acceptProposedAction()
