@@ -76,7 +76,7 @@ def test_a_window_is_clipped_to_the_volume(linear_model) -> None:
 def test_axes_of_each_plane(linear_model, plane: str) -> None:
     volume = ramp()
     result = reconstruct_slice(volume, linear_model, plane, 5, pixel_size=0.2, quality="placeholder")
-    across, row, column = AXES[plane]
+    _, row, column = AXES[plane]
     assert result.shape == tuple(round(volume.shape[a] * volume.voxel_size[a] / 0.2) for a in (row, column))
     gradients = [np.diff(result, axis=axis)[10:-10, 10:-10].mean() for axis in (0, 1)]
     slopes = [3 / 4, -2, 1]
