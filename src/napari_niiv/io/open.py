@@ -85,7 +85,9 @@ def _open_npy(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise VolumeError(f"{path.name} is not a readable .npy array ({error}); get the file anew.") from error
+        raise VolumeError(
+            f"{path.name} is not a readable .npy array ({error}); get the file anew."
+        ) from error
 
 
 def _in_order(array: Any, axes: str, name: str) -> tuple[Any, str]:
@@ -105,11 +107,14 @@ def _in_order(array: Any, axes: str, name: str) -> tuple[Any, str]:
         axes = "".join(axes[i] for i in keep)
     if not {"z", "y", "x"} <= set(axes):
         raise VolumeError(
-            f"{name} has the axes {axes.upper()!r} and no {' or '.join(sorted({'z', 'y', 'x'} - set(axes))).upper()}; "
+            f"{name} has the axes {axes.upper()!r} and no {', '.join(sorted({'z', 'y', 'x'} - set(axes))).upper()}; "
             "open a stack of slices, or name its axes in order, such as 'zyx'."
         )
-    order = [a for a in axes if a not in "tczyx"] + [a for a in "tczyx" if a in axes]
-    if len(set(axes)) != len(axes) or len(order) > len(axes):
-        raise VolumeError(f"The axes {axes!r} of {name} are not understood; name them in order, such as 'tczyx'.")
+    unknown = [a for a in axes if a not in "tczyx"]
+    order = unknown + [a for a in "tczyx" if a in axes]
+    if len(set(axes)) != len(axes) or len(unknown) > 1:
+        raise VolumeError(
+            f"The axes {axes!r} of {name} are not understood; name them in order, such as 'tczyx'."
+        )
     array = array.transpose([axes.index(a) for a in order]) if order != list(axes) else array
     return array, "".join("t" if a not in "tczyx" and "t" not in axes else a for a in order)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,8 +23,9 @@ SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
 IN_MEMORY_BYTES = 2 << 30  # compressed files up to this size are decoded at once, larger ones page by page
 
 # problems reach the user as our own sentences; tifffile would also print its own
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-logging.getLogger("tifffile").propagate = False
+_LOGGER = logging.getLogger("tifffile")
+_LOGGER.addHandler(logging.NullHandler())
+_LOGGER.propagate = False
 
 
 def read_tiff(path: Path) -> tuple[Any, str, Spacing, dict[str, Any]]:
@@ -43,20 +47,24 @@ def read_tiff(path: Path) -> tuple[Any, str, Spacing, dict[str, Any]]:
         If the file is unreadable, truncated or no TIFF.
     """
     try:
-        with tifffile.TiffFile(path) as file:
+        with _noting_truncation() as signs, tifffile.TiffFile(path) as file:
             if not file.series:
                 raise VolumeError(f"{path.name} holds no picture; choose another file.")
             series = file.series[0]
             shape, axes = tuple(series.shape), series.axes.lower()
-            _check_complete(file, series, path)
+            _check_complete(file, series, path, signs)
             array = _array(path, series)
             spacing, metadata = _spacing(file), _metadata(file)
     except VolumeError:
         raise
     except Exception as error:  # tifffile and its codecs raise dozens of types for a damaged file
-        raise VolumeError(f"{path.name} is not a readable TIFF file ({_short(error)}); get the file anew.") from error
+        raise VolumeError(
+            f"{path.name} is not a readable TIFF file ({_short(error)}); get the file anew."
+        ) from error
     if tuple(array.shape) != shape:
-        raise VolumeError(f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew.")
+        raise VolumeError(
+            f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew."
+        )
     return array, axes, spacing, metadata
 
 
@@ -66,11 +74,43 @@ def tiff_spacing(path: Path) -> Spacing:
         with tifffile.TiffFile(path) as file:
             return _spacing(file)
     except Exception as error:
-        raise VolumeError(f"{path.name} is not a readable TIFF file ({_short(error)}); get the file anew.") from error
+        raise VolumeError(
+            f"{path.name} is not a readable TIFF file ({_short(error)}); get the file anew."
+        ) from error
 
 
-def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path) -> None:
+@contextmanager
+def _noting_truncation() -> Iterator[list[str]]:
+    """Collects what tifffile says of missing parts: it reads on with what is left, and only logs it."""
+    signs: list[str] = []
+    handler = logging.Handler()
+    thread = threading.get_ident()
+
+    def note(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.thread == thread and any(sign in text for sign in _SIGNS):
+            signs.append(text)
+        return False
+
+    handler.addFilter(note)
+    _LOGGER.addHandler(handler)
+    try:
+        yield signs
+    finally:
+        _LOGGER.removeHandler(handler)
+
+
+# of the chain of pages, and of the description of the first page, which holds the voxel size
+_SIGNS = ("invalid page offset", "invalid offset to page", "TiffTag 270 ")
+
+
+def _check_complete(
+    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, signs: list[str]
+) -> None:
     size = path.stat().st_size
+    len(file.pages)  # follows the chain of pages to its end
+    if signs:
+        raise VolumeError(f"{path.name} is truncated: its last part is missing; get the file anew.")
     for page in (p for p in series.pages if p is not None):
         ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if ends and max(ends) > size:
@@ -95,14 +135,12 @@ def _array(path: Path, series: tifffile.TiffPageSeries) -> Any:
     if series.nbytes <= IN_MEMORY_BYTES or len(series.pages) == 1:
         return series.asarray()
     read = dask.delayed(_read_page, pure=False)
-    pages = [
-        da.from_delayed(read(path, series.index, i), page.shape, dtype=series.dtype) for i in range(len(series.pages))
-    ]
+    pages = [da.from_delayed(read(path, i), page.shape, dtype=series.dtype) for i in range(len(series.pages))]
     return da.stack(pages).reshape(series.shape)
 
 
-def _read_page(path: Path, series: int, page: int) -> np.ndarray[Any, Any]:
-    return np.asarray(tifffile.imread(path, series=series, key=page))
+def _read_page(path: Path, page: int) -> np.ndarray[Any, Any]:
+    return np.asarray(tifffile.imread(path, series=0, key=page))
 
 
 def _spacing(file: tifffile.TiffFile) -> Spacing:
@@ -133,7 +171,9 @@ def _ome_spacing(xml: str) -> Spacing:
     units = [unit_name(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
     for axis, unit in zip("ZYX", units, strict=True):
         said = pixels.get(f"PhysicalSize{axis}")
-        sizes.append(None if said is None else float(said) * _METRES.get(unit, 1) / _METRES.get(units[2], 1))
+        comparable = unit == units[2] or (unit in _METRES and units[2] in _METRES)
+        share = _METRES.get(unit, 1) / _METRES.get(units[2], 1)
+        sizes.append(float(said) * share if said is not None and comparable else None)
     return Spacing((sizes[0], sizes[1], sizes[2]), units[2] if sizes[2] is not None else "pixel")
 
 

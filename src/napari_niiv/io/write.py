@@ -93,7 +93,9 @@ def write_tiff(
         tifffile.imwrite(partial, _planes(volume, dtype, progress), **options)
         os.replace(partial, target)
     except OSError as error:
-        raise OutputError(f"{target} could not be written ({error.strerror or error}); nothing was kept of it.") from error
+        raise OutputError(
+            f"{target} could not be written ({error.strerror or error}); nothing was kept of it."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
