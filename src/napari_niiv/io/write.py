@@ -17,6 +17,12 @@ from napari_niiv.volume import Volume
 
 _SUFFIXES = (".tif", ".tiff")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+_WIDER = {
+    "bool": "uint8",
+    "float16": "float32",
+    "int64": "float64",
+    "uint64": "float64",
+}  # OME has no such types
 _IMAGEJ_BYTES = 3 << 30  # ImageJ's own files end at 4 GiB
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
@@ -52,6 +58,8 @@ def write_tiff(
 ) -> None:
     """Write a volume as TIFF, slab by slab; ImageJ's kind where it fits, OME-TIFF otherwise.
 
+    Types that neither has are written as the next wider one.
+
     Parameters
     ----------
     volume : Volume
@@ -71,19 +79,22 @@ def write_tiff(
     z, y, x = volume.voxel_size
     unit = _SHORT_UNITS.get(volume.unit, "pixel")
     big = volume.dtype.itemsize * int(np.prod(volume.shape))
-    dtype = np.dtype(np.uint8) if volume.dtype.kind == "b" else volume.dtype
+    dtype = np.dtype(_WIDER.get(volume.dtype.name, volume.dtype))
     options: dict[str, Any] = {
         "shape": volume.shape,
         "dtype": dtype,
         "photometric": "minisblack",
         "bigtiff": big > _IMAGEJ_BYTES,
     }
-    imagej = volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES
+    ascii_unit = unit.replace("µ", "u")
+    imagej = (
+        volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES and ascii_unit.isascii()
+    )
     if imagej and not target.name.lower().endswith((".ome.tif", ".ome.tiff")):
         options |= {
             "imagej": True,
             "resolution": (1 / x, 1 / y),
-            "metadata": {"axes": "ZYX", "spacing": z, "unit": unit.replace("µ", "u")},
+            "metadata": {"axes": "ZYX", "spacing": z, "unit": ascii_unit},
         }
     else:
         sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", (z, y, x), strict=True)}
