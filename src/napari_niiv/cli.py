@@ -40,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("input", metavar="IN", type=Path)
     reconstruct.add_argument("output", metavar="OUT", type=Path)
     reconstruct.add_argument("--checkpoint", default="em", metavar="em|PATH")
-    reconstruct.add_argument("--anisotropy", type=_number, metavar="A", help="axial over lateral voxel size")
+    reconstruct.add_argument("--anisotropy", type=float, metavar="A", help="axial over lateral voxel size")
     reconstruct.add_argument(
-        "--output-scale", type=_number, default=1.0, metavar="S", help="samples per isotropic voxel"
+        "--output-scale", type=float, default=1.0, metavar="S", help="samples per isotropic voxel"
     )
     reconstruct.add_argument("--planes", choices=("both", "xz", "yz"), default="both")
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -56,13 +56,6 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("path", metavar="PATH")
     info.set_defaults(run=_info)
     return parser
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -84,9 +77,9 @@ def _reconstruct(options: argparse.Namespace) -> int:
     from napari_niiv.reconstruction.whole import reconstruct
 
     check_output(options.output, options.overwrite)
+    volume = open_volume(options.input, axes=options.axes)
     if options.output.exists() and options.output.samefile(options.input):
         raise NiivError("The output is the input file; choose another name.")
-    volume = open_volume(options.input, axes=options.axes)
     if options.anisotropy is not None:
         volume = volume.with_anisotropy(options.anisotropy)
     elif problem := volume.metadata.get("spacing_problem"):
@@ -98,12 +91,11 @@ def _reconstruct(options: argparse.Namespace) -> int:
     model = load_model(options.checkpoint, options.device)
     result = reconstruct(volume, model, output_scale=options.output_scale, planes=options.planes)
     with tqdm(total=100, unit="%", desc=options.output.name, disable=None) as bar:
-        write_tiff(
-            result,
-            options.output,
-            overwrite=options.overwrite,
-            progress=lambda fraction: bar.update(round(100 * fraction) - bar.n) and None,
-        )
+
+        def progress(fraction: float) -> None:
+            bar.update(round(100 * fraction) - bar.n)
+
+        write_tiff(result, options.output, overwrite=options.overwrite, progress=progress)
     size = " × ".join(f"{v:.4g}" for v in result.voxel_size)
     print(
         f"{options.output}: {' × '.join(map(str, result.shape))}, voxel {size} {result.unit}, on {model.device.type}"
@@ -114,7 +106,8 @@ def _reconstruct(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     from napari_niiv.models.catalog import SUFFIX, bundled_models
 
-    if options.path in bundled_models() or options.path.endswith(SUFFIX):
+    # pickled ones too: they are refused by their name
+    if options.path in bundled_models() or options.path.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
         from napari_niiv.models.checkpoint import read_card
 
         print(read_card(options.path).model_dump_json(indent=2))
