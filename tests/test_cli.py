@@ -126,7 +126,10 @@ BAD = {
     "device unknown": (["good.tif", "--device", "quantum"], "There is no device"),
     "checkpoint missing": (["good.tif", "--checkpoint", "missing"], "There is no checkpoint"),
     "checkpoint a pickle": (["good.tif", "--checkpoint", "pickle.pth"], "is a pickle"),
-    "checkpoint truncated": (["good.tif", "--checkpoint", "short.safetensors"], "truncated or not a checkpoint"),
+    "checkpoint truncated": (
+        ["good.tif", "--checkpoint", "short.safetensors"],
+        "truncated or not a checkpoint",
+    ),
     "checkpoint a volume": (["good.tif", "--checkpoint", "good.tif"], "truncated or not a checkpoint"),
 }
 
@@ -160,7 +163,9 @@ def test_bad_input(run: Run, folder: Path, case: str) -> None:
         ("good.tif", "folder.tif", ["--overwrite"], "is a folder"),
     ],
 )
-def test_bad_output(run: Run, folder: Path, source: str, output: str, options: list[str], message: str) -> None:
+def test_bad_output(
+    run: Run, folder: Path, source: str, output: str, options: list[str], message: str
+) -> None:
     (folder / "folder.tif").mkdir()
     (folder / "link.tif").symlink_to(folder / "good.tif")
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -220,7 +225,13 @@ def test_info_on_a_volume(run: Run) -> None:
     status, out, err = run("info", "good.tif")
     assert (status, err) == (0, "")
     facts = dict(line.split(maxsplit=1) for line in out.splitlines() if not line.startswith("voxel"))
-    assert facts == {"name": "good", "axes": "ZYX", "shape": "6 × 14 × 15", "type": "uint8", "anisotropy": "4"}
+    assert facts == {
+        "name": "good",
+        "axes": "ZYX",
+        "shape": "6 × 14 × 15",
+        "type": "uint8",
+        "anisotropy": "4",
+    }
     assert "2 × 0.5 × 0.5 micrometer" in out
     assert "does not say its z step" in run("info", "unsaid.tif")[1]
 

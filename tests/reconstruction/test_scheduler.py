@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -274,3 +276,24 @@ def test_a_zoom_with_a_real_reconstructor(desk: Desk, small_model, texture) -> N
     desk.scheduler.submit(reconstructor, request(99))
     assert "outside" in str(desk.answers.get(timeout=PATIENCE).error)
     assert desk.nothing_more()
+
+
+def test_a_program_that_ends_in_the_middle_of_a_picture_ends_cleanly():
+    """A daemon thread inside torch would abort the process when the interpreter is torn down."""
+    code = """
+import threading
+import numpy as np
+from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.reconstruction.reconstructor import Reconstructor
+from napari_niiv.reconstruction.scheduler import Scheduler
+from napari_niiv.reconstruction.slices import slice_request
+from napari_niiv.volume import Volume
+
+first = threading.Event()
+volume = Volume(np.random.default_rng(0).integers(0, 255, (48, 64, 512), dtype=np.uint8), voxel_size=(4, 1, 1))
+engine = Reconstructor(volume, Niiv(Architecture()).place("cpu"))
+Scheduler(lambda answer: first.set()).submit(engine, slice_request(volume, "xz", 32))
+assert first.wait(60)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
