@@ -32,9 +32,8 @@ class Background(QObject):
 
     def run(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Start `work`; `then` gets what it returns."""
-        threading.Thread(
-            target=self._work, args=(work, then), name="napari-niiv loading", daemon=True
-        ).start()
+        # no daemon: an interpreter that ends while torch is being imported would abort
+        threading.Thread(target=self._work, args=(work, then), name="napari-niiv loading").start()
 
     def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -65,6 +66,8 @@ class Scheduler:
         self._delivered = 0.0
         self._thread = threading.Thread(target=self._run, name="napari-niiv", daemon=True)
         self._thread.start()
+        # a thread that still computes when the interpreter ends would abort the process
+        atexit.register(self._finish)
 
     @property
     def generation(self) -> int:
@@ -102,6 +105,9 @@ class Scheduler:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    def _finish(self) -> None:
+        self.close(wait=30)
+
     def _run(self) -> None:
         while (job := self._take()) is not None:
             passes = _passes(job)
@@ -110,6 +116,7 @@ class Scheduler:
                     break
                 if not self._pass(job, quality):
                     break
+        atexit.unregister(self._finish)
 
     def _take(self) -> Job | None:
         with self._changed:
@@ -154,7 +161,9 @@ class Scheduler:
             error = problem
         except Exception as problem:  # a defect must not kill the thread: the view stays usable and says so
             _LOG.exception("The reconstruction of %s failed", job.request)
-            error = ReconstructionError(f"The reconstruction failed unexpectedly ({problem!r}); please report it.")
+            error = ReconstructionError(
+                f"The reconstruction failed unexpectedly ({problem!r}); please report it."
+            )
             error.__cause__ = problem
         # nothing better follows an interpolation that is the right answer
         final = error is not None or quality == "refined" or (quality == "fast" and not _inferred(response))
