@@ -48,15 +48,17 @@ class Normalization:
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise; float32 out."""
-        scaled = (values.astype(np.float32, copy=False) - np.float32(self.low)) / np.float32(self.high - self.low)
+        scaled = (values.astype(np.float32, copy=False) - np.float32(self.low)) / np.float32(
+            self.high - self.low
+        )
         return np.asarray(scaled, dtype=np.float32)
 
     def invert(self, values: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
         """Back to intensities; integers are rounded and clipped to their range."""
         kind = np.dtype(dtype)
         # float64 for wide integers: float32 holds 24 bits
-        wide = np.float64 if kind.itemsize > 2 else np.float32
-        out = values.astype(wide) * wide(self.high - self.low) + wide(self.low)
+        wide = np.dtype(np.float64 if kind.itemsize > 2 else np.float32)
+        out: NDArray[Any] = values.astype(wide) * wide.type(self.high - self.low) + wide.type(self.low)
         if kind.kind in "iu":
             limits = np.iinfo(kind)
             top = limits.max if kind.itemsize < 8 else np.nextafter(float(limits.max), 0)

@@ -57,7 +57,9 @@ def _bands(
     sampling: Sampling, n: int, kernel: str, device_type: str, device_index: int | None
 ) -> tuple[tuple[int, int, Tensor], ...]:
     """Weights of each block of outputs: (first input, end of inputs, matrix of shape (inputs, outputs))."""
-    device = torch.device(device_type, device_index) if device_index is not None else torch.device(device_type)
+    device = (
+        torch.device(device_type, device_index) if device_index is not None else torch.device(device_type)
+    )
     bands = []
     for first in range(0, sampling.count, _BLOCK):
         count = min(_BLOCK, sampling.count - first)

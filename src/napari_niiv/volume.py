@@ -70,7 +70,8 @@ class Volume:
             raise VolumeError(
                 f"{self.name!r} holds values of type {self.array.dtype}; convert it to integers or real numbers first."
             )
-        if len(self.voxel_size) != 3 or not all(math.isfinite(v) and v > 0 for v in self.voxel_size):
+        sizes: tuple[float, ...] = self.voxel_size
+        if len(sizes) != 3 or not all(math.isfinite(v) and v > 0 for v in sizes):
             raise VolumeError(
                 f"The voxel size {self.voxel_size} (z, y, x) of {self.name!r} is not three positive numbers; "
                 "give the real z step and pixel size."
@@ -84,7 +85,8 @@ class Volume:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the voxels, in this computer's byte order."""
-        return np.dtype(self.array.dtype).newbyteorder("=")
+        kind: np.dtype[Any] = np.dtype(self.array.dtype)
+        return kind.newbyteorder("=")
 
     @property
     def anisotropy(self) -> float:

@@ -46,7 +46,8 @@ def open_volume(
     if not source.exists():
         raise VolumeError(f"There is no file {str(source)!r}; check its name.")
     suffix = source.suffix.lower()
-    spacing, metadata = Spacing(), {}
+    spacing = Spacing()
+    metadata: dict[str, Any] = {}
     if suffix in tiff.SUFFIXES:
         array, found, spacing, metadata = tiff.read_tiff(source)
     elif suffix == ".npy":

@@ -53,7 +53,7 @@ def read_tiff(path: Path) -> tuple[Any, str, Spacing, dict[str, Any]]:
             series = file.series[0]
             shape, axes = tuple(series.shape), series.axes.lower()
             _check_complete(file, series, path, signs)
-            array = _array(path, series)
+            array = _array(path, file, series)
             spacing, metadata = _spacing(file), _metadata(file)
     except VolumeError:
         raise
@@ -122,12 +122,12 @@ def _check_complete(
         )
 
 
-def _array(path: Path, series: tifffile.TiffPageSeries) -> Any:
+def _array(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
     page = series.keyframe
     if series.dataoffset is not None and page.is_memmappable:
         return np.memmap(
             path,
-            dtype=series.dtype.newbyteorder(series.parent.byteorder),
+            dtype=series.dtype.newbyteorder(file.byteorder),
             mode="r",
             offset=series.dataoffset,
             shape=tuple(series.shape),

@@ -104,7 +104,9 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str]) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"The checkpoint cannot be written to {target} ({error}); choose another folder.") from error
+        raise OutputError(
+            f"The checkpoint cannot be written to {target} ({error}); choose another folder."
+        ) from error
 
 
 def read_card(name: str | os.PathLike[str]) -> Card:
@@ -120,7 +122,9 @@ def _read(path: Path, tensors: bool = True) -> tuple[Card, dict[str, torch.Tenso
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(_why_unreadable(path)) from error
     if text is None:
-        raise CheckpointError(f"{path.name} is a safetensors file of another program: it has no napari-niiv card.")
+        raise CheckpointError(
+            f"{path.name} is a safetensors file of another program: it has no napari-niiv card."
+        )
     return _parse_card(text, path.name), held
 
 

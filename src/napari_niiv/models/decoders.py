@@ -7,6 +7,7 @@ relative to the latent cell, so an output never depends on where a tile begins.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -67,7 +68,7 @@ class ImplicitDecoder(nn.Module):
         self.latent_channels, self.bands = latent_channels, bands
         widths = [latent_channels + 2 * bands + 2] + [width] * (layers - 1)
         hidden: list[nn.Module] = []
-        for i, o in zip(widths[:-1], widths[1:], strict=True):
+        for i, o in pairwise(widths):
             hidden += [nn.Linear(i, o), nn.ReLU(inplace=True)]
         self.mlp = nn.Sequential(*hidden, nn.Linear(width, 1))
 

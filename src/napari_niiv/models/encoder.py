@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_HIGHER = 0.25  # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
+_HIGHER = (
+    0.25  # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
+)
 
 
 class Encoder(nn.Module):
@@ -48,7 +50,9 @@ class Encoder(nn.Module):
         degree: int = 0,
     ) -> None:
         super().__init__()
-        widths = [(channels, features)] + [(features, features)] * (2 * blocks + 1) + [(features, latent_channels)]
+        widths = (
+            [(channels, features)] + [(features, features)] * (2 * blocks + 1) + [(features, latent_channels)]
+        )
         self.anisotropy_range, self.degree = anisotropy_range, degree
         self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in widths:
@@ -95,7 +99,7 @@ class Encoder(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Encoder:
         self._folded = None  # a change of device or precision
-        return super()._apply(fn, recurse)
+        return cast(Encoder, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._folded = None
@@ -130,7 +134,7 @@ class Encoder(nn.Module):
 
 
 def _convolve(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    padded = cast(Tensor, _Replicate.apply(x)) if x.requires_grad else _replicate(x)  # type: ignore[no-untyped-call]
+    padded = _Replicate.apply(x) if x.requires_grad else _replicate(x)  # type: ignore[no-untyped-call]
     return F.conv2d(padded, *weights)
 
 
@@ -148,7 +152,7 @@ class _Replicate(torch.autograd.Function):
         return _replicate(x)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(context: Any, gradient: Tensor) -> Tensor:
         inner = gradient[..., 1:-1].clone(memory_format=torch.channels_last)
         inner[..., 0] += gradient[..., 0]

@@ -106,7 +106,8 @@ class Reconstructor:
         infer = quality != "placeholder" and _inferable(view)
         if infer:
             values = self.workspace.attempt(
-                lambda: self._infer(volume, view, normalization, quality == "refined", stale), self.cache.clear
+                lambda: self._infer(volume, view, normalization, quality == "refined", stale),
+                self.cache.clear,
             )
         elif request.plane == "xy":
             values = _interpolate_xy(volume, request, view, normalization)
@@ -172,13 +173,15 @@ class Reconstructor:
         normalization: Normalization,
         stale: Callable[[], bool],
     ) -> tuple[Tensor, Tensor]:
-        """Latent grid (1, C, lateral, axial) and slice (1, lateral, axial) of whole cells, from the cache or encoded."""
+        """Latent grid (1, C, lateral, axial) and slice (1, lateral, axial) of whole cells, cached or encoded."""
         grid = self._cells(view, orientation, rows, columns)
         held = {key: self.cache.get(key) for line in grid for key in line}
         missing = [key for key, value in held.items() if value is None]
         if missing:
             # the bounding box of what is missing: everything after a scroll, a strip after a pan
-            new_rows = _outward(Span(min(k[1] for k in missing), max(k[1] for k in missing) + 1), view.shape[0])
+            new_rows = _outward(
+                Span(min(k[1] for k in missing), max(k[1] for k in missing) + 1), view.shape[0]
+            )
             size, about = view.shape[AXES[view.plane][2]], missing[0][0]
             new_columns = _outward(Span(min(k[2] for k in missing), max(k[2] for k in missing) + 1), size)
             depth = len(new_rows.grown(self.model.halo, view.shape[0]))
@@ -221,6 +224,7 @@ class Reconstructor:
         wanted, kept = (here.slice_in(box[across]), columns.slice_in(box[lateral]))
         if not along:
             wanted, kept = kept, wanted
+
         def interrupt() -> None:
             if stale():
                 raise Superseded

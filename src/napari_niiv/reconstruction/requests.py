@@ -57,10 +57,14 @@ class SliceRequest:
         if len(self.leading) != len(leading) or any(
             not 0 <= i < n for i, n in zip(self.leading, leading, strict=True)
         ):
-            raise ReconstructionError(f"The leading (T, C) index {self.leading} does not fit the shape {shape}.")
+            raise ReconstructionError(
+                f"The leading (T, C) index {self.leading} does not fit the shape {shape}."
+            )
         size = shape[-3:][AXES[self.plane][0]]
         if not -0.5 <= self.index <= size - 0.5:
-            raise ReconstructionError(f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}.")
+            raise ReconstructionError(
+                f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}."
+            )
         return self
 
 

@@ -11,6 +11,7 @@ from napari_niiv.geometry import Sampling
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.memory import BATCH_PIXELS
 
+
 def encode_stack(
     model: Niiv,
     stack: Tensor,

@@ -64,7 +64,9 @@ def reconstruct(
         If the anisotropy is outside 1 … 16, or the volume is constant.
     """
     if not 0 < output_scale <= 16:
-        raise ReconstructionError(f"The output scale {output_scale:g} is outside 0 to 16; 1 gives isotropic voxels.")
+        raise ReconstructionError(
+            f"The output scale {output_scale:g} is outside 0 to 16; 1 gives isotropic voxels."
+        )
     if planes not in PLANES:
         raise ReconstructionError(f"There are no planes {planes!r}; use both, xz or yz.")
     check_anisotropy(volume.anisotropy, volume.name)
@@ -73,12 +75,12 @@ def reconstruct(
     parts = [
         _reconstruct_3d(volume.at(*index), workspace, output_scale, planes, block) for index in leading[0]
     ]
-    array = parts[0] if len(volume.shape) == 3 else da.stack(parts).reshape(volume.shape[:-3] + parts[0].shape)
+    array = (
+        parts[0] if len(volume.shape) == 3 else da.stack(parts).reshape(volume.shape[:-3] + parts[0].shape)
+    )
     source, shape = volume.shape[-3:], array.shape[-3:]
     size = tuple(v * n / m for v, n, m in zip(volume.voxel_size, source, shape, strict=True))
-    origin = tuple(
-        o - v / 2 + s / 2 for o, v, s in zip(volume.origin, volume.voxel_size, size, strict=True)
-    )
+    origin = tuple(o - v / 2 + s / 2 for o, v, s in zip(volume.origin, volume.voxel_size, size, strict=True))
     return replace(volume, array=array, voxel_size=size, origin=origin, name=f"{volume.name} (isotropic)")
 
 
@@ -103,7 +105,13 @@ def _reconstruct_3d(
     while 2 * d * scale <= 1:  # the level that the live view would read at this pitch
         d *= 2
     plan = _Plan(
-        workspace, Normalization.of(volume), volume.anisotropy / d, PLANES[planes], d, volume.dtype, volume.name
+        workspace,
+        Normalization.of(volume),
+        volume.anisotropy / d,
+        PLANES[planes],
+        d,
+        volume.dtype,
+        volume.name,
     )
     level = (volume.shape[0], downsampled(volume.shape[1], d), downsampled(volume.shape[2], d))
     counts = (
@@ -137,19 +145,21 @@ def _reconstruct_3d(
             values = dask.delayed(functools.partial(work, volume), pure=False)()
         else:
             values = dask.delayed(work, pure=False)(array[tuple(s.slice for s in raw)])
-        return da.from_delayed(values, tuple(s.count for s in samplings), dtype=volume.dtype)
+        part: da.Array = da.from_delayed(values, tuple(s.count for s in samplings), dtype=volume.dtype)
+        return part
 
-    return da.block([[[one(z, y, x) for x in axes[2]] for y in axes[1]] for z in axes[0]])
+    joined: da.Array = da.block([[[one(z, y, x) for x in axes[2]] for y in axes[1]] for z in axes[0]])
+    return joined
 
 
 def _block(
     source: Volume | NDArray[Any],
     *,
     plan: _Plan,
-    raw: tuple[Span, Span, Span],
-    box: tuple[Span, Span, Span],
-    cores: tuple[Span, Span, Span],
-    samplings: tuple[Sampling, Sampling, Sampling],
+    raw: tuple[Span, ...],
+    box: tuple[Span, ...],
+    cores: tuple[Span, ...],
+    samplings: tuple[Sampling, ...],
 ) -> NDArray[Any]:
     """One block of the output: read its box, restore, resample, denormalise."""
     held = source if isinstance(source, Volume) else Volume(source, name=plan.name)
@@ -157,7 +167,7 @@ def _block(
     d = plan.downsample
     first = (start[0], start[1] // d, start[2] // d)
     local = [slice(s.lo - f, s.hi - f) for s, f in zip(box, first, strict=True)]
-    values = torch.from_numpy(plan.normalization.apply(held.read(*local, d)))
+    values = torch.from_numpy(plan.normalization.apply(held.read(local[0], local[1], local[2], d)))
     z, y, x = (s.relative_to(b.lo) for s, b in zip(samplings, box, strict=True))
     y_core, x_core = cores[1].slice_in(box[1]), cores[2].slice_in(box[2])
     workspace = plan.workspace

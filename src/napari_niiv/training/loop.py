@@ -71,14 +71,16 @@ def fit(
     step, fraction, since = 0, 0.0, 0
     total = torch.zeros((), device=device)
     while fraction < 1:
-        rate = config.learning_rate * min(1, (step + 1) / _WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * fraction))
+        rate = (
+            config.learning_rate * min(1, (step + 1) / _WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * fraction))
+        )
         for group in optimizer.param_groups:
             group["lr"] = max(rate, 1e-3 * config.learning_rate)
         sampler, anisotropy = choices[int(torch.randint(len(choices), (), generator=generator))]
         sharp = sampler.draw(config.batch, config.lateral, math.ceil(config.axial * anisotropy))
         loss = _loss(model, sharp, anisotropy, half)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
         # the average begins after the warm-up, so that short trainings are not held back by their beginning
@@ -108,4 +110,4 @@ def _loss(model: Niiv, sharp: Tensor, anisotropy: float, half: torch.autocast) -
     with half:
         restored = model(coarse.contiguous(memory_format=torch.channels_last), anisotropy, positions)
     target = sharp[:, model.context, :, : positions.count]
-    return (restored - target).abs().mean()
+    return torch.nn.functional.l1_loss(restored, target)
