@@ -180,13 +180,19 @@ def test_deleting_layers_keeps_switch_and_choices_true(viewer, qtbot, messages):
     widget = open_widget(viewer)
     wait_status(qtbot, widget, "pixel")
     viewer.layers.remove(widget.live.layer)
-    assert widget.on.value is False
+    qtbot.waitUntil(lambda: widget.on.value is False)
     widget.on.value = True
     wait_status(qtbot, widget, "pixel")
     viewer.layers.remove(viewer.layers["stack"])
     assert widget.live is None
     assert len(viewer.layers) == 0
     assert widget.layer.value is None
+    viewer.add_image(DATA, scale=(4, 1, 1), name="next")
+    wait_status(qtbot, widget, "pixel")
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Choose a layer"))
+    viewer.add_image(DATA, scale=(4, 1, 1), name="after all were removed")
+    wait_status(qtbot, widget, "pixel")
 
 
 def test_closing_the_dock_stops_everything(viewer, qtbot, messages):

@@ -11,7 +11,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider, FloatSp
 from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QFileDialog, QWidget
 
@@ -83,6 +83,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             ]
         )
         self._background = Background(self.native, self._fail)
+        self._judgement = QTimer(self.native)
+        self._judgement.setSingleShot(True)
+        self._judgement.timeout.connect(self._judge)
+        self._bereft: Image | None = None
         self._connect()
         self._drops = _Drops(self.native, self.open_files)
         self._adopt_selected()
@@ -305,11 +309,13 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if live is not self.live:
             return
         self.live = None
-        with self.on.changed.blocked():
-            self.on.value = (
-                live.source not in self.viewer.layers
-            )  # deleted by hand: off; with its source: stay on
-        self.status.value = "Off." if not self.on.value else "Choose a layer, or drop a volume here."
+        self._bereft = live.source
+        self._judgement.start()  # all layers may be on their way out: judge when that is over
+
+    def _judge(self) -> None:
+        source, self._bereft = self._bereft, None
+        if source in self.viewer.layers and self.live is None:
+            self.on.value = False  # only the live layer was deleted
 
     def _report(self, shown: Any) -> None:
         response = shown.response
