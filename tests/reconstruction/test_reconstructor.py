@@ -105,10 +105,10 @@ def test_the_cache_and_windows_do_not_matter(
 
 def test_what_the_cache_holds_of_other_pictures_does_not_matter(small_model, texture) -> None:
     """Levels, planes, places and qualities in turn, through one cache; the same numbers mean different cells."""
-    model, volume = small_model(), anisotropic(texture((2, 9, 70, 70)), 10.87, axes="tzyx")
+    model, volume = small_model(), anisotropic(texture((2, 5, 40, 40)), 10.87, axes="tzyx")
     warm = Reconstructor(volume, model)
-    for quality in ("fast", "refined", "fast"):
-        for pitch in (1.0, 2.0, 4.0, 0.5):
+    for quality in ("fast", "refined"):
+        for pitch in (1.0, 2.0, 0.5, 1.0):
             for plane in ("xz", "yz"):
                 for index, leading in ((9, (0,)), (9, (1,)), (18, (1,))):
                     request = whole_plane(volume, plane, index, pitch, leading=leading)
