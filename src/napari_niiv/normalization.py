@@ -48,10 +48,8 @@ class Normalization:
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise; float32 out."""
-        scaled = (values.astype(np.float32, copy=False) - np.float32(self.low)) / np.float32(
-            self.high - self.low
-        )
-        return np.asarray(scaled, dtype=np.float32)
+        wide = np.dtype(np.float64 if values.dtype.itemsize > 4 else np.float32)
+        return np.asarray((values.astype(wide) - self.low) / (self.high - self.low), dtype=np.float32)
 
     def invert(self, values: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
         """Back to intensities; integers are rounded and clipped to their range."""

@@ -17,7 +17,7 @@ from napari_niiv.geometry import Sampling
 _BLOCK = 128  # output samples per matrix product: keeps the products small when the axis is long
 
 
-def resample(x: Tensor, sampling: Sampling) -> Tensor:
+def resample(x: Tensor, sampling: Sampling, reach: float = 1.0) -> Tensor:
     """Interpolate linearly along the last axis; average out what is finer than the new pitch.
 
     Parameters
@@ -27,12 +27,14 @@ def resample(x: Tensor, sampling: Sampling) -> Tensor:
     sampling : Sampling
         Output positions, in samples of `x`. Where its step is above 1 the triangle kernel is widened by the step
         (antialiasing, as in `torch.nn.functional.interpolate(..., antialias=True)`).
+    reach : float
+        Half the width of the triangle at least, in samples; above 1 it smooths at every pitch.
 
     Returns
     -------
     Tensor, shape (..., sampling.count)
     """
-    return _apply(x, sampling, "linear")
+    return _apply(x, sampling, "linear", max(1.0, sampling.step, reach))
 
 
 def area_average(x: Tensor, sampling: Sampling) -> Tensor:
@@ -40,21 +42,21 @@ def area_average(x: Tensor, sampling: Sampling) -> Tensor:
 
     Sample i of `x` is taken as constant over [i - ½, i + ½], so fractional intervals are exact.
     """
-    return _apply(x, sampling, "area")
+    return _apply(x, sampling, "area", (sampling.step + 1) / 2)
 
 
-def _apply(x: Tensor, sampling: Sampling, kernel: str) -> Tensor:
+def _apply(x: Tensor, sampling: Sampling, kernel: str, reach: float) -> Tensor:
     n = x.shape[-1]
     parts = [
         x[..., lo:hi] @ weights.to(x.dtype)
-        for lo, hi, weights in _bands(sampling, n, kernel, x.device.type, x.device.index)
+        for lo, hi, weights in _bands(sampling, n, kernel, reach, x.device.type, x.device.index)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 @functools.lru_cache(maxsize=160)
 def _bands(
-    sampling: Sampling, n: int, kernel: str, device_type: str, device_index: int | None
+    sampling: Sampling, n: int, kernel: str, reach: float, device_type: str, device_index: int | None
 ) -> tuple[tuple[int, int, Tensor], ...]:
     """Weights of each block of outputs: (first input, end of inputs, matrix of shape (inputs, outputs))."""
     device = (
@@ -65,7 +67,6 @@ def _bands(
         count = min(_BLOCK, sampling.count - first)
         # float64: positions of long axes are exact to 1e-12 of a voxel
         positions = sampling.start + sampling.step * torch.arange(first, first + count, dtype=torch.float64)
-        reach = max(1.0, sampling.step) if kernel == "linear" else (sampling.step + 1) / 2
         low = math.floor(float(positions[0]) - reach)
         high = math.ceil(float(positions[-1]) + reach)
         taps = torch.arange(low, high + 1, dtype=torch.float64)[:, None]

@@ -133,19 +133,23 @@ class Volume:
             )
         return values
 
-    def read(self, z: slice, y: slice, x: slice, downsample: int = 1) -> NDArray[np.float32]:
-        """Read a box of a 3-D volume as float32, laterally averaged over `downsample` x `downsample` pixels.
+    def read(self, z: slice, y: slice, x: slice, downsample: int = 1) -> NDArray[np.floating]:
+        """Read a box of a 3-D volume as floats, laterally averaged over `downsample` x `downsample` pixels.
 
-        `y` and `x` count pixels of the downsampled grid; its last pixel may be an average over fewer.
+        `y` and `x` count pixels of the downsampled grid; its last pixel may be an average over fewer. Types of more
+        digits than float32 has (32- and 64-bit integers, float64) come as float64: an offset far above the range of
+        the intensities would leave nothing of them.
         """
+        wide = self.dtype.itemsize > (2 if self.dtype.kind in "iu" else 4)
+        floats = np.dtype(np.float64 if wide else np.float32)
         if downsample == 1:
-            return self.read_raw(z, y, x).astype(np.float32)
+            return self.read_raw(z, y, x).astype(floats)
         d = downsample
         height, width = self.shape[-2:]
         box = self.read_raw(
             z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width))
         )
-        return _block_mean(_block_mean(box, 1, d), 2, d)
+        return _block_mean(_block_mean(box, 1, d, floats), 2, d, floats)
 
 
 def downsampled(size: int, factor: int) -> int:
@@ -153,13 +157,13 @@ def downsampled(size: int, factor: int) -> int:
     return -(-size // factor)
 
 
-def _block_mean(values: NDArray[Any], axis: int, factor: int) -> NDArray[np.float32]:
+def _block_mean(values: NDArray[Any], axis: int, factor: int, floats: np.dtype[Any]) -> NDArray[np.floating]:
     starts = np.arange(0, values.shape[axis], factor)
-    counts = np.diff(np.append(starts, values.shape[axis])).astype(np.float32)
-    sums = np.add.reduceat(values, starts, axis=axis, dtype=np.float32)
+    counts = np.diff(np.append(starts, values.shape[axis])).astype(floats)
+    sums = np.add.reduceat(values, starts, axis=axis, dtype=floats)
     shape = [1, 1, 1]
     shape[axis] = len(starts)
-    return np.asarray(sums / counts.reshape(shape), dtype=np.float32)
+    return np.asarray(sums / counts.reshape(shape), dtype=floats)
 
 
 def check_anisotropy(anisotropy: float, name: str) -> None:

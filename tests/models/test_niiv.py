@@ -19,7 +19,7 @@ def test_shapes_and_channels(small_model, decoder: str, context: int) -> None:
     with torch.inference_mode():
         latent = model.encode(torch.zeros(2, 2 * context + 1, 9, 5), 4.0)
         assert latent.shape == (2, model.decoder.latent_channels, 9, 5)
-        assert model.decode(latent, torch.zeros(2, 9, 5), Sampling.covering(5, 23)).shape == (2, 9, 23)
+        assert model.decode(latent, torch.zeros(2, 9, 5), Sampling.covering(5, 23), 4.6).shape == (2, 9, 23)
         assert model(torch.zeros(2, 2 * context + 1, 9, 5), 4.0, Sampling(0, 0.5, 3)).shape == (2, 9, 3)
 
 

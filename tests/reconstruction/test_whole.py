@@ -231,3 +231,18 @@ def test_memory_running_out_is_reported_in_one_sentence(small_model, texture, mo
         computed(anisotropic(texture((40, 64, 64)), 2.0), model)
     assert asked == sorted(asked, reverse=True)
     assert asked[-1] < asked[0]
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "float64"])
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_large_offset_costs_no_contrast(linear_model, dtype: str, scale: float) -> None:
+    """Intensities far from zero in a small range: float32 alone would leave steps of 128 at 2 to the power of 30."""
+    small = np.random.default_rng(0).integers(0, 100, (6, 16, 16))
+    plain = reconstruct(
+        Volume(small.astype("float64"), voxel_size=(4, 1, 1)), linear_model, output_scale=scale
+    )
+    far = reconstruct(
+        Volume((small + 2**30).astype(dtype), voxel_size=(4, 1, 1)), linear_model, output_scale=scale
+    )
+    difference = far.array.compute().astype("float64") - 2**30 - plain.array.compute()
+    assert np.abs(difference).max() < (0.51 if dtype != "float64" else 1e-3)

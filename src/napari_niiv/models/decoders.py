@@ -31,7 +31,7 @@ class SubvoxelDecoder(nn.Module):
         self.samples = samples
         self.latent_channels = samples
 
-    def forward(self, latent: Tensor, linear: Tensor, axial: Sampling) -> Tensor:
+    def forward(self, latent: Tensor, linear: Tensor, axial: Sampling, finest: float) -> Tensor:
         """Residual at the axial positions.
 
         Parameters
@@ -41,13 +41,16 @@ class SubvoxelDecoder(nn.Module):
             Linear interpolation of the slice at the same positions (not used by this decoder).
         axial : Sampling
             n positions in voxels of the latent grid.
+        finest : float
+            Pitch, in voxels, of the detail that training taught. Samples that lie closer were never told apart and
+            would show as stripes under a magnifying glass, so they are averaged over it.
 
         Returns
         -------
         Tensor, shape (B, lateral, n)
         """
         samples = latent.permute(0, 2, 3, 1).flatten(2)
-        return resample(samples.float(), axial.refined(self.samples))
+        return resample(samples.float(), axial.refined(self.samples), finest * self.samples)
 
 
 class ImplicitDecoder(nn.Module):
@@ -72,7 +75,7 @@ class ImplicitDecoder(nn.Module):
             hidden += [nn.Linear(i, o), nn.ReLU(inplace=True)]
         self.mlp = nn.Sequential(*hidden, nn.Linear(width, 1))
 
-    def forward(self, latent: Tensor, linear: Tensor, axial: Sampling) -> Tensor:
+    def forward(self, latent: Tensor, linear: Tensor, axial: Sampling, finest: float) -> Tensor:
         """Residual at the axial positions; shapes as in `SubvoxelDecoder.forward`."""
         code = resample(latent.float(), axial).permute(0, 2, 3, 1)
         where = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)

@@ -120,7 +120,7 @@ class Niiv(nn.Module):
         """
         return cast(Tensor, self.encoder(slices, anisotropy, interrupt))
 
-    def decode(self, latent: Tensor, centre: Tensor, axial: Sampling) -> Tensor:
+    def decode(self, latent: Tensor, centre: Tensor, axial: Sampling, anisotropy: float) -> Tensor:
         """Intensities at any positions along the axial axis.
 
         Parameters
@@ -130,6 +130,8 @@ class Niiv(nn.Module):
             The slices themselves, normalised.
         axial : Sampling
             n positions in voxels.
+        anisotropy : float
+            As given to `encode`.
 
         Returns
         -------
@@ -137,10 +139,10 @@ class Niiv(nn.Module):
             Linear interpolation plus the decoder's residual.
         """
         linear = resample(centre.float(), axial)
-        return linear + cast(Tensor, self.decoder(latent, linear, axial))
+        return linear + cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
 
     def forward(self, slices: Tensor, anisotropy: float, axial: Sampling) -> Tensor:
         """`encode`, then `decode`: shape (B, 2k+1, lateral, axial) to (B, lateral, n)."""
         latent = self.encode(slices, anisotropy)
         with torch.autocast(slices.device.type, enabled=False):
-            return self.decode(latent, slices[:, self.context], axial)
+            return self.decode(latent, slices[:, self.context], axial, anisotropy)

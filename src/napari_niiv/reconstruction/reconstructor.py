@@ -160,7 +160,8 @@ class Reconstructor:
                 latent, centre = self._latents(volume, view, orientation, *cells, normalization, stale)
                 latents.append(latent)
             rows, columns = view.rows.relative_to(cells[0].lo), view.columns.relative_to(cells[1].lo)
-            values = self.model.decode(torch.cat(latents), centre.expand(len(latents), -1, -1), rows).mean(0)
+            centres = centre.expand(len(latents), -1, -1)
+            values = self.model.decode(torch.cat(latents), centres, rows, view.anisotropy).mean(0)
             return np.asarray(resample(values.T, columns).cpu().numpy(), dtype=np.float32)
 
     def _latents(

@@ -77,7 +77,7 @@ def restore_stack(
     """
     out = None
     for part, latent in encode_stack(model, stack, wanted, kept, anisotropy, batch_pixels):
-        values = model.decode(latent, stack[part, kept], axial)
+        values = model.decode(latent, stack[part, kept], axial, anisotropy)
         if out is None:
             out = values.new_empty(wanted.stop - wanted.start, *values.shape[1:])
         out[part.start - wanted.start : part.stop - wanted.start] = values
