@@ -204,3 +204,10 @@ def test_several_dimensions_and_units(make_napari_viewer, interpolating_model, q
     second = wait_final(qtbot, live, lambda: viewer.dims.set_current_step(0, 1), leading=(1,))
     np.testing.assert_allclose(second.response.image, first.response.image + 100, atol=0.05)
     live.close()
+
+
+def test_units_changed_under_the_view(viewer, live, qtbot):
+    source = viewer.layers["ramp"]
+    wait_final(qtbot, live, lambda: setattr(source, "units", ("um",) * 3))
+    assert live.layer.units == source.units
+    assert_exact(viewer, live)

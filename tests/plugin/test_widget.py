@@ -129,18 +129,18 @@ def test_a_broken_file_is_one_sentence_and_the_widget_lives(viewer, qtbot, messa
     wait_status(qtbot, widget, "pixel")
 
 
-def test_a_pickled_checkpoint_is_refused_and_the_old_one_can_be_chosen_again(
-    viewer, qtbot, messages, tmp_path
-):
+def test_a_pickled_checkpoint_is_refused_and_the_old_one_stays_in_use(viewer, qtbot, messages, tmp_path):
     path = tmp_path / "evil.pth"
     path.write_bytes(b"PK\x03\x04 whatever")
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
     wait_status(qtbot, widget, "pixel")
     drop(widget, path)
-    wait_status(qtbot, widget, "is a pickle")
-    widget.checkpoint.value = bundled_models()[0]
-    wait_status(qtbot, widget, "pixel")
+    qtbot.waitUntil(lambda: any("is a pickle" in m for m in messages), timeout=10_000)
+    assert len(messages) == 1
+    assert widget.checkpoint.value == bundled_models()[0]
+    assert str(path) not in widget.checkpoint.choices
+    assert widget.live is not None
 
 
 @pytest.mark.parametrize(
@@ -205,3 +205,24 @@ def test_closing_the_dock_stops_everything(viewer, qtbot, messages):
         widget.native.deleteLater()
     qtbot.waitUntil(lambda: not live._scheduler.alive, timeout=5000)
     assert [layer.name for layer in viewer.layers] == ["stack"]
+
+
+def test_a_scale_changed_elsewhere_shows_in_the_widget(viewer, qtbot, messages):
+    layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "pixel")
+    layer.scale = (7, 1, 1)
+    assert widget.anisotropy.value == pytest.approx(7)
+    layer.scale = (1, 1, 1)
+    wait_status(qtbot, widget, "type the anisotropy")
+    assert widget.live is None
+    layer.scale = (3, 1, 1)
+    wait_status(qtbot, widget, "pixel")
+
+
+def test_a_picture_from_a_file_is_no_volume(viewer, qtbot, messages, tmp_path):
+    path = tmp_path / "flat.tif"
+    tifffile.imwrite(path, DATA[0], imagej=True, resolution=(2, 2), metadata={"unit": "um", "spacing": 3.0})
+    open_widget(viewer)
+    viewer.open(path, plugin="napari")
+    qtbot.waitUntil(lambda: any("needs three" in m for m in messages), timeout=10_000)

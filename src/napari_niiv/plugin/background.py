@@ -23,19 +23,28 @@ class Background(QObject):
         Told the sentence of an error, on the GUI thread.
     """
 
-    _finished = Signal(object, object)
+    _finished = Signal(object, object, object)
 
     def __init__(self, parent: QObject, failed: Callable[[str], None]) -> None:
         super().__init__(parent)
         self._failed = failed
         self._finished.connect(self._answer)
 
-    def run(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Start `work`; `then` gets what it returns."""
+    def run(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None],
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Start `work`; `then` gets what it returns, or `failed` the sentence of its error."""
         # no daemon: an interpreter that ends while torch is being imported would abort
-        threading.Thread(target=self._work, args=(work, then), name="napari-niiv loading").start()
+        threading.Thread(
+            target=self._work, args=(work, then, failed or self._failed), name="napari-niiv loading"
+        ).start()
 
-    def _work(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _work(
+        self, work: Callable[[], Any], then: Callable[[Any], None], failed: Callable[[str], None]
+    ) -> None:
         try:
             outcome: Any = work()
         except NiivError as error:
@@ -43,10 +52,10 @@ class Background(QObject):
         except Exception as error:
             outcome = NiivError(f"That failed unexpectedly ({error!r}); please report it.")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
-            self._finished.emit(then, outcome)
+            self._finished.emit(then, failed, outcome)
 
-    def _answer(self, then: Callable[[Any], None], outcome: Any) -> None:
+    def _answer(self, then: Callable[[Any], None], failed: Callable[[str], None], outcome: Any) -> None:
         if isinstance(outcome, NiivError):
-            self._failed(str(outcome))
+            failed(str(outcome))
         else:
             then(outcome)

@@ -206,6 +206,8 @@ class LiveReconstruction(QObject):
             self.close()
 
     def _source_changed(self, event: Any = None) -> None:
+        if self.layer.units != self.source.units:
+            self.layer.units = self.source.units
         self._rebuild(self.model)
 
     def _rebuild(self, model: Niiv) -> None:

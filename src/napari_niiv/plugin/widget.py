@@ -46,6 +46,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
         self._devices = ["auto"]
+        self._loaded: tuple[str, str] | None = None  # checkpoint and device of the model in use
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
         # choices are functions, as napari asks for them anew whenever a layer comes or goes
         self.checkpoint = ComboBox(
@@ -87,6 +88,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._judgement.setSingleShot(True)
         self._judgement.timeout.connect(self._judge)
         self._bereft: Image | None = None
+        self._watched: Image | None = None
         self._connect()
         self._drops = _Drops(self.native, self.open_files)
         self._adopt_selected()
@@ -147,6 +149,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
+            self._watch(None)
             self.close_live()
 
         self.native.destroyed.connect(gone)
@@ -172,22 +175,32 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _choose_layer(self, value: Any = None) -> None:
         self.close_live()
         layer = self.layer.value
+        self._watch(layer)
         if layer is None:
             self.status.value = "Choose a layer, or drop a volume here."
             return
         path = layer.source.path
-        if path and layer not in self._rescued and all(s == 1 for s in layer.scale):
+        unscaled = layer.ndim >= 3 and all(s == 1 for s in layer.scale)
+        if path and unscaled and layer not in self._rescued:
             self._rescued.add(layer)
             self._background.run(lambda: read_spacing(path), lambda spacing: self._rescue(layer, spacing))
             return
         self._refresh()
 
+    def _watch(self, layer: Image | None) -> None:
+        """Follow the scale of the chosen layer, wherever it is changed."""
+        if self._watched is not None:
+            self._watched.events.scale.disconnect(self._refresh)
+        self._watched = layer
+        if layer is not None:
+            layer.events.scale.connect(self._refresh)
+
     def _rescue(self, layer: Image, spacing: Any) -> None:
         """Give a layer the voxel size that napari's reader dropped."""
         if not spacing.problem and layer in self.viewer.layers:
             size = spacing.voxel_size
-            layer.scale = (*layer.scale[:-3], *size)
             layer.units = (*(str(u) for u in layer.units[:-3]), *[spacing.unit] * 3)
+            layer.scale = (*layer.scale[:-3], *size)
             self.viewer.reset_view()
             text = " × ".join(f"{v:.4g}" for v in size)
             show_info(f"{layer.name}: voxel size {text} {spacing.unit} (z × y × x) taken from the file.")
@@ -216,7 +229,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             scale = list(layer.scale)
             scale[-3] *= factor
             layer.scale = scale
-        self._refresh()
 
     def _apply_scale(self, value: Any = None) -> None:
         self.output_scale.enabled = not self.match_zoom.value
@@ -229,26 +241,42 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _load_model(self, value: Any = None) -> None:
         """Load the checkpoint on its device; importing torch takes seconds, so even that happens elsewhere."""
         wanted = (self.checkpoint.value, self.device.value)
-        self._model = None
         if wanted[0] is None:
             self.status.value = "No checkpoint is there; browse for one."
             return
 
-        def work() -> tuple[Any, Any, list[str]]:
+        def work() -> tuple[Any, list[str]]:
             from napari_niiv.device import available_devices
             from napari_niiv.models.checkpoint import load_model
 
-            return wanted, load_model(wanted[0], wanted[1]), available_devices()
+            return load_model(*wanted), available_devices()
 
-        def done(outcome: tuple[Any, Any, list[str]]) -> None:
-            asked, model, devices = outcome
+        def done(outcome: tuple[Any, list[str]]) -> None:
+            model, devices = outcome
             self._devices = ["auto", *devices]
             self.device.reset_choices()
-            if asked == (self.checkpoint.value, self.device.value):
-                self._model = model
+            if wanted == (self.checkpoint.value, self.device.value):
+                self._model, self._loaded = model, wanted
                 self._refresh()
 
-        self._background.run(work, done)
+        def failed(sentence: str) -> None:
+            self._fail(sentence)
+            if wanted == (self.checkpoint.value, self.device.value):
+                self._choose_again()
+
+        self._background.run(work, done, failed)
+
+    def _choose_again(self) -> None:
+        """Go back to the checkpoint and device that work: the widget tells what is in use."""
+        unusable = self.checkpoint.value
+        checkpoint, device = self._loaded or (bundled_models()[0], "auto")
+        with self.checkpoint.changed.blocked(), self.device.changed.blocked():
+            self.checkpoint.value, self.device.value = checkpoint, device
+            if unusable in self._own_checkpoints and unusable != checkpoint:
+                self._own_checkpoints.remove(unusable)
+                self.checkpoint.reset_choices()
+        if self._loaded is None:
+            self._load_model()
 
     def _browse(self, value: Any = None) -> None:
         path, _ = QFileDialog.getOpenFileName(
