@@ -211,3 +211,13 @@ def test_units_changed_under_the_view(viewer, live, qtbot):
     wait_final(qtbot, live, lambda: setattr(source, "units", ("um",) * 3))
     assert live.layer.units == source.units
     assert_exact(viewer, live)
+
+
+def test_a_source_that_grows_is_covered_whole(viewer, live, qtbot):
+    """A picture of the same size is written over the last one, but not where the sliders became longer."""
+    source = viewer.layers["ramp"]
+    longer = ramp((SHAPE[0], SHAPE[1] + 20, SHAPE[2]), SLOPES)
+    wait_final(qtbot, live, lambda: setattr(source, "data", longer))
+    wait_final(qtbot, live, lambda: viewer.dims.set_current_step(1, SHAPE[1] + 15), index=SHAPE[1] + 15.0)
+    assert live.layer.data.shape[1] == SHAPE[1] + 20
+    assert_exact(viewer, live)

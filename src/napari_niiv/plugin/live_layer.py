@@ -30,6 +30,8 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
 
     source_layer: napari.layers.Image | None = None
     _changing = False
+    _picture: NDArray[Any] | None = None
+    _axes: tuple[int, ...] = ()
 
     @property
     def extent(self) -> Any:
@@ -43,14 +45,25 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         if not self._changing:
             super().refresh(event, **parts)
 
-    def show(self, data: Any, affine: NDArray[np.float64], thumbnail: bool) -> None:
-        """Exchange picture and place with one redraw; the extent, which is the source's, stays as it is."""
+    def show(self, view: View, picture: NDArray[Any], shape: tuple[int, ...], thumbnail: bool) -> None:
+        """Exchange picture and place with one redraw; the extent, which is the source's, stays as it is.
+
+        Assigning `data` makes the viewer look at all layers anew, so a picture of the size of the last one is written
+        over it.
+        """
+        fresh = spread(view, picture, shape)
+        fits = self._axes == view.axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
+        self._axes = view.axes
         self._changing = True
         try:
             with self.events.extent.blocker():
-                if not np.array_equal(self.affine.affine_matrix, affine):
-                    self.affine: Any = affine
-                self.data = data
+                if not np.array_equal(self.affine.affine_matrix, view.affine):
+                    self.affine: Any = view.affine
+                if fits and self._picture is not None:
+                    np.copyto(self._picture, picture)
+                else:
+                    self._picture = picture.copy()
+                    self.data = spread(view, self._picture, shape)
         finally:
             self._changing = False
         self.refresh(extent=False, highlight=False, thumbnail=thumbnail)
@@ -258,7 +271,7 @@ class LiveReconstruction(QObject):
         if response.quality == "placeholder" and place == self._on_screen:
             return  # a better picture of this very slice is on the screen
         data = self.source.data[0] if self.source.multiscale else self.source.data
-        self.layer.show(spread(view, response.image, tuple(data.shape)), view.affine, thumbnail=final)
+        self.layer.show(view, response.image, tuple(data.shape), thumbnail=final)
         if response.quality != "placeholder":
             self._on_screen = place
         if self._muted:
