@@ -65,7 +65,7 @@ def assert_exact(viewer, live):
             index[shown[0]], index[shown[1]] = r, c
             voxel = np.array(source.world_to_data(layer.data_to_world(pixel)))
             voxel[across] = step
-            if np.all(voxel >= 1) and np.all(voxel <= np.array(SHAPE) - 2):
+            if np.all(voxel >= 1) and np.all(voxel <= np.array(source.data.shape) - 2):
                 interior += 1
                 assert data[tuple(index)] == pytest.approx(float(np.dot(voxel, SLOPES)), abs=0.02)
     assert interior > 20

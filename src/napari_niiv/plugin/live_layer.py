@@ -63,7 +63,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
                     np.copyto(self._picture, picture)
                 else:
                     self._picture = picture.copy()
-                    self.data = spread(view, self._picture, shape)
+                    self.data: Any = spread(view, self._picture, shape)
         finally:
             self._changing = False
         self.refresh(extent=False, highlight=False, thumbnail=thumbnail)
