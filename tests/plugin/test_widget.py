@@ -202,7 +202,6 @@ def test_closing_the_dock_stops_everything(viewer, qtbot, messages):
     live = widget.live
     with qtbot.waitSignal(live.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
-        widget.native.deleteLater()
     qtbot.waitUntil(lambda: not live._scheduler.alive, timeout=5000)
     assert [layer.name for layer in viewer.layers] == ["stack"]
 
@@ -226,3 +225,74 @@ def test_a_picture_from_a_file_is_no_volume(viewer, qtbot, messages, tmp_path):
     open_widget(viewer)
     viewer.open(path, plugin="napari")
     qtbot.waitUntil(lambda: any("needs three" in m for m in messages), timeout=10_000)
+
+
+def test_channels_between_the_slices_are_not_taken_for_slices(viewer, qtbot, messages, tmp_path):
+    path = tmp_path / "channels.tif"
+    data = np.stack([DATA, DATA], axis=1)
+    tifffile.imwrite(
+        path, data, imagej=True, resolution=(5, 5), metadata={"axes": "ZCYX", "spacing": 0.9, "unit": "um"}
+    )
+    widget = open_widget(viewer)
+    viewer.open(path, plugin="napari")
+    qtbot.waitUntil(lambda: any("drop the file on this widget" in m for m in messages), timeout=10_000)
+    assert widget.live is None
+    np.testing.assert_allclose(viewer.layers[0].scale, 1)
+    viewer.layers.clear()
+    drop(widget, path)
+    wait_status(qtbot, widget, "pixel")
+    np.testing.assert_allclose(viewer.layers["channels"].scale, (1, 0.9, 0.2, 0.2), rtol=1e-5)
+
+
+def test_a_renamed_source_stays_chosen_and_live(viewer, qtbot, messages):
+    layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    viewer.add_image(DATA, scale=(4, 1, 1), name="other")
+    widget = open_widget(viewer)
+    widget.layer.value = layer
+    wait_status(qtbot, widget, "pixel")
+    layer.name = "renamed"
+    assert widget.layer.value is layer
+    assert widget.live.source is layer
+    viewer.layers.remove(layer)
+    assert widget.layer.value is viewer.layers["other"]
+
+
+def test_a_decimal_anisotropy_can_be_typed(viewer, qtbot, messages):
+    layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "pixel")
+    box = widget.anisotropy.native
+    box.selectAll()
+    qtbot.keyClicks(box, "6.5")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    np.testing.assert_allclose(layer.scale, (6.5, 1, 1))
+
+
+def test_a_scale_out_of_range_shows_nothing_until_it_is_mended(viewer, qtbot, messages):
+    layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "pixel")
+    layer.scale = (40, 1, 1)
+    wait_status(qtbot, widget, "outside 1 to 16")
+    with qtbot.assertNotEmitted(widget.live.shown, wait=200):
+        viewer.reset_view()
+    assert not widget.live.layer.visible
+    layer.scale = (5, 1, 1)
+    wait_status(qtbot, widget, "pixel")
+
+
+def test_a_default_checkpoint_that_cannot_be_loaded_is_tried_once(viewer, qtbot, messages, monkeypatch):
+    from napari_niiv.models import checkpoint
+
+    tries = []
+
+    def broken(*args):
+        tries.append(args)
+        raise OSError("no torch here")
+
+    monkeypatch.setattr(checkpoint, "load_model", broken)
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "no torch here")
+    with qtbot.assertNotEmitted(widget._background._finished, wait=300):
+        pass
+    assert len(tries) == 1

@@ -72,7 +72,15 @@ def tiff_spacing(path: Path) -> Spacing:
     """Only the voxel size of a TIFF file; errors as `read_tiff`."""
     try:
         with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
+            if "z" in order and order[-3:] != ["z", "y", "x"]:
+                raise VolumeError(
+                    f"{path.name} stores its axes as {series.axes}; drop the file on this widget, which sorts them."
+                )
             return _spacing(file)
+    except VolumeError:
+        raise
     except Exception as error:
         raise VolumeError(
             f"{path.name} is not a readable TIFF file ({_short(error)}); get the file anew."

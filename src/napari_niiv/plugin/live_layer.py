@@ -107,7 +107,8 @@ class LiveReconstruction(QObject):
         super().__init__()
         self.viewer, self.source, self.pixel_ratio = viewer, source, 1.0
         self._finest = finest
-        self._reconstructor = Reconstructor(layer_volume(source), model)
+        self._model = model
+        self._reconstructor: Reconstructor | None = Reconstructor(layer_volume(source), model)
         self._views: dict[int, View] = {}
         self._on_screen: tuple[Any, ...] = ()
         self._muted = False  # hidden by us, not by the user
@@ -151,7 +152,7 @@ class LiveReconstruction(QObject):
     @property
     def model(self) -> Niiv:
         """The model in use; setting it redraws."""
-        return self._reconstructor.model
+        return self._model
 
     @model.setter
     def model(self, model: Niiv) -> None:
@@ -176,7 +177,8 @@ class LiveReconstruction(QObject):
         unlink_layers([self.source, self.layer], ("contrast_limits", "gamma", "colormap"))
         if remove and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
-        self._reconstructor.cache.clear()
+        if self._reconstructor is not None:
+            self._reconstructor.cache.clear()
         self.closed.emit()
 
     def _add_layer(self) -> Image:
@@ -219,23 +221,27 @@ class LiveReconstruction(QObject):
             self.close()
 
     def _source_changed(self, event: Any = None) -> None:
+        if self.source.ndim != self.layer.ndim:
+            self.close()
+            return
         if self.layer.units != self.source.units:
             self.layer.units = self.source.units
         self._rebuild(self.model)
 
     def _rebuild(self, model: Niiv) -> None:
         self._scheduler.cancel()
-        self._failure = ""
+        self._failure, self._model = "", model
         try:
             self._reconstructor = Reconstructor(layer_volume(self.source), model)
         except NiivError as error:
+            self._reconstructor = None  # nothing is shown until the source changes again
             self._mute()
             self.failed.emit(str(error))
             return
         self._poke()
 
     def _request(self) -> None:
-        if not self._open or not (self.layer.visible or self._muted):
+        if not self._open or self._reconstructor is None or not (self.layer.visible or self._muted):
             return
         view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=self._finest)
         if view is None:

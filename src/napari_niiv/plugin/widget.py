@@ -75,6 +75,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.on = CheckBox(text="Reconstruct", value=True)
         self.status = Label(value="Choose a layer, or drop a volume here.")
         self.status.native.setWordWrap(True)
+        self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
                 *(self.on, self.layer, self.anisotropy, self.side),
@@ -154,16 +155,23 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
         self.native.destroyed.connect(gone)
 
+    def reset_choices(self, *args: Any, **kwargs: Any) -> None:
+        """Offer the layers anew, as napari asks when one comes, goes or is renamed; the choice stays."""
+        chosen = self.layer.value
+        with self.layer.changed.blocked():
+            super().reset_choices(*args, **kwargs)
+            sources = [layer for _, layer in self._sources()]
+            self.layer.value = chosen if chosen in sources else sources[-1] if sources else None
+        if self.layer.value is not chosen:
+            self._choose_layer()
+
     def _sources(self, widget: Any = None) -> list[tuple[str, Image]]:
         return [(layer.name, layer) for layer in self.viewer.layers if is_source(layer)]
 
     def _layers_changed(self, event: Any) -> None:
         if not is_source(event.value):
             return
-        before = self.layer.value
-        self.layer.reset_choices()
-        if before is None and event.value in self.viewer.layers:
-            self.layer.value = event.value
+        self.reset_choices()
 
     def _adopt_selected(self) -> None:
         self.layer.reset_choices()
@@ -189,11 +197,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _watch(self, layer: Image | None) -> None:
         """Follow the scale of the chosen layer, wherever it is changed."""
-        if self._watched is not None:
-            self._watched.events.scale.disconnect(self._refresh)
+        for event in _size_events(self._watched):
+            event.disconnect(self._refresh)
         self._watched = layer
-        if layer is not None:
-            layer.events.scale.connect(self._refresh)
+        for event in _size_events(layer):
+            event.connect(self._refresh)
 
     def _rescue(self, layer: Image, spacing: Any) -> None:
         """Give a layer the voxel size that napari's reader dropped."""
@@ -221,7 +229,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _apply_anisotropy(self, value: float) -> None:
         """The anisotropy is the layer's scale: there is one truth, and the picture is not squeezed."""
         layer = self.layer.value
-        if layer is None:
+        if layer is None or layer.ndim < 3:
             return
         z, y, x = voxel_size(layer)
         factor = value * (y * x) ** 0.5 / z
@@ -262,11 +270,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         def failed(sentence: str) -> None:
             self._fail(sentence)
             if wanted == (self.checkpoint.value, self.device.value):
-                self._choose_again()
+                self._choose_again(wanted)
 
         self._background.run(work, done, failed)
 
-    def _choose_again(self) -> None:
+    def _choose_again(self, failed: tuple[str, str]) -> None:
         """Go back to the checkpoint and device that work: the widget tells what is in use."""
         unusable = self.checkpoint.value
         checkpoint, device = self._loaded or (bundled_models()[0], "auto")
@@ -275,7 +283,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             if unusable in self._own_checkpoints and unusable != checkpoint:
                 self._own_checkpoints.remove(unusable)
                 self.checkpoint.reset_choices()
-        if self._loaded is None:
+        if self._loaded is None and (checkpoint, device) != failed:
             self._load_model()
 
     def _browse(self, value: Any = None) -> None:
@@ -363,6 +371,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             show_error(sentence)
 
 
+def _size_events(layer: Image | None) -> tuple[Any, ...]:
+    """What tells that a layer's voxel size may have changed."""
+    return () if layer is None else (layer.events.scale, layer.events.affine, layer.events.units)
+
+
 def _row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
     row = Container(widgets=list(widgets), layout="horizontal", label=label, labels=False)
     row.margins = (0, 0, 0, 0)
@@ -379,7 +392,11 @@ class _Drops(QObject):
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Accept drags of local files and open what is dropped."""
+        """Accept drags of local files and open what is dropped; go when the dock lets go of the widget."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if isinstance(watched, QWidget) and watched.parent() is None:
+                watched.deleteLater()  # napari's close button only takes the widget out of its dock
+            return False
         if not isinstance(event, QDropEvent) or event.type() == QEvent.Type.DragMove:
             return False
         data = event.mimeData()
