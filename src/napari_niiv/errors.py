@@ -23,3 +23,7 @@ class OutputError(NiivError):
 
 class ReconstructionError(NiivError):
     """A request for a reconstruction makes no sense for this volume."""
+
+
+class TrainingError(NiivError):
+    """A training cannot start with these volumes or settings, or cannot go on."""
