@@ -1,41 +1,254 @@
-"""How a sharp axis becomes a coarse one: what training undoes."""
+"""How a sharp axis becomes a coarse one: what training undoes.
+
+Every degradation is a weight over position along the axial axis, in axial voxels (z steps) from the centre of the
+coarse voxel. A coarse voxel is the weighted mean of the sharp signal, each pixel of which is taken as constant over its
+extent: so any factor, whole or not, is exact.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from napari_niiv.errors import VolumeError
 from napari_niiv.geometry import Sampling
-from napari_niiv.resampling import area_average
+from napari_niiv.resampling import weighted_means
+
+_SIGMAS = 3.0  # of a Gaussian that count
+_FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian with unit standard deviation
 
 
-def average(x: Tensor, anisotropy: float) -> Tensor:
-    """Average pooling of the last axis by a factor that need not be whole.
+class _Degradation(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    Coarse voxel i is the mean over [i·a, (i+1)·a) in fine pixels; pixels past the last whole voxel are dropped.
+    @property
+    def reach(self) -> float:
+        """Half the extent of the weight, in axial voxels."""
+        raise NotImplementedError
 
-    Parameters
-    ----------
-    x : Tensor, shape (..., n)
-    anisotropy : float
-        a, at least 1.
+    def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Integral of the weight up to a position in axial voxels: 0 below -reach, 1 above reach."""
+        raise NotImplementedError
 
-    Returns
-    -------
-    Tensor, shape (..., floor(n / a))
+    def apply(self, sharp: Tensor, anisotropy: float, positions: Sampling | None = None) -> Tensor:
+        """Degrade the last axis.
+
+        Parameters
+        ----------
+        sharp : Tensor, shape (..., n)
+        anisotropy : float
+            a, sharp pixels per axial voxel; at least 1.
+        positions : Sampling, optional
+            Centres of the coarse voxels, in sharp pixels; by default as many as lie wholly within the axis, from its
+            beginning on. Beyond its ends the signal is continued by replication.
+
+        Returns
+        -------
+        Tensor, shape (..., floor(n / a))
+
+        Raises
+        ------
+        ValueError
+            If the axis is shorter than one axial voxel.
+        """
+        if positions is None:
+            positions = coarse_positions(sharp.shape[-1], anisotropy)
+        return weighted_means(sharp, positions, _Pixels(self, anisotropy))
+
+    def margin(self, anisotropy: float) -> int:
+        """Sharp pixels to leave at each end of an axis, for no coarse voxel to see what lies beyond."""
+        return math.ceil(max(0.0, self.reach - 0.5) * anisotropy - 1e-6)
+
+    def needed(self, axial: int, anisotropy: float) -> int:
+        """Sharp pixels from which a lesson of `axial` coarse voxels can be made."""
+        return math.ceil(axial * anisotropy - 1e-9) + 2 * self.margin(anisotropy)
+
+    def lesson(self, sharp: Tensor, anisotropy: float) -> tuple[Tensor, Sampling, slice]:
+        """Something to restore, and its solution.
+
+        Parameters
+        ----------
+        sharp : Tensor, shape (..., n)
+        anisotropy : float
+
+        Returns
+        -------
+        coarse : Tensor, shape (..., m)
+            Degraded; only voxels that see nothing but what is there.
+        positions : Sampling
+            Of the sharp pixels that they cover, in coarse voxels.
+        covered : slice
+            Which sharp pixels these are.
+
+        Raises
+        ------
+        ValueError
+            If the axis is too short for one coarse voxel.
+        """
+        margin = self.margin(anisotropy)
+        inner = coarse_positions(sharp.shape[-1] - 2 * margin, anisotropy)
+        coarse = self.apply(sharp, anisotropy, inner.relative_to(-margin))
+        positions = restored_positions(inner.count, anisotropy)
+        return coarse, positions, slice(margin, margin + positions.count)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """A degradation as the weights of sharp pixels."""
+
+    degradation: _Degradation
+    anisotropy: float
+
+    @property
+    def reach(self) -> float:
+        return self.degradation.reach * self.anisotropy + 0.5
+
+    def weights(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        lower, upper = (distance - 0.5) / self.anisotropy, (distance + 0.5) / self.anisotropy
+        return self.degradation.cumulative(upper) - self.degradation.cumulative(lower)
+
+
+class Average(_Degradation):
+    """Every coarse voxel is the mean over its extent, as when a thick section is imaged."""
+
+    kind: Literal["average"] = "average"
+
+    @property
+    def reach(self) -> float:
+        """Half an axial voxel."""
+        return 0.5
+
+    def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of a box of the voxel's extent."""
+        return np.clip(position + 0.5, 0, 1)
+
+
+class Gaussian(_Degradation):
+    """A Gaussian point-spread function, sampled once per z step: light microscopes.
+
+    Give the blur that the axial direction has beyond the lateral one: sqrt(axial FWHM² - lateral FWHM²).
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    fwhm: float = Field(gt=0, le=16, description="full width at half maximum, in z steps")
+
+    @property
+    def reach(self) -> float:
+        """Three standard deviations."""
+        return _SIGMAS * self.fwhm / _FWHM
+
+    def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of a Gaussian cut at three standard deviations."""
+        u = torch.from_numpy(np.clip(position * _FWHM / self.fwhm, -_SIGMAS, _SIGMAS))
+        tail = 0.5 * math.erfc(_SIGMAS / math.sqrt(2))
+        integral = 0.5 * (1 + torch.erf(u / math.sqrt(2))).numpy()
+        return np.asarray((integral - tail) / (1 - 2 * tail))
+
+
+class Skip(_Degradation):
+    """Thin sections with gaps: each coarse voxel is the mean over the middle part of its extent."""
+
+    kind: Literal["skip"] = "skip"
+    thickness: float = Field(gt=0, le=1, description="thickness of a section, in z steps")
+
+    @property
+    def reach(self) -> float:
+        """Half the thickness."""
+        return self.thickness / 2
+
+    def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of a box of the section's thickness."""
+        return np.clip(position / self.thickness + 0.5, 0, 1)
+
+
+class Measured(_Degradation):
+    """A measured point-spread function: its profile along z, summed over y and x."""
+
+    kind: Literal["measured"] = "measured"
+    profile: tuple[float, ...] = Field(min_length=1, description="weights at equal distances along z")
+    spacing: float = Field(gt=0, description="distance between the weights, in z steps")
+
+    @field_validator("profile")
+    @classmethod
+    def _usable(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(math.isfinite(v) and v >= 0 for v in value) or not sum(value) > 0:
+            raise ValueError("the profile must hold finite weights that are not negative, some of them positive")
+        total = sum(value)
+        return tuple(v / total for v in value)
+
+    @property
+    def _edges(self) -> NDArray[np.float64]:
+        """Edges of the profile's bins, its centre of gravity at 0: where an object is seen, there it is put."""
+        n = len(self.profile)
+        centre = float(np.dot(self.profile, np.arange(n)))
+        return (np.arange(n + 1) - 0.5 - centre) * self.spacing
+
+    @property
+    def reach(self) -> float:
+        """Extent of the profile from its centre of gravity."""
+        return float(np.abs(self._edges).max())
+
+    def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of the profile, each weight spread over its bin."""
+        return np.interp(position, self._edges, np.concatenate([[0.0], np.cumsum(self.profile)]))
+
+    @classmethod
+    def of(cls, psf: ArrayLike, z_spacing: float, z_step: float) -> Measured:
+        """From an image of a point.
+
+        Parameters
+        ----------
+        psf : array, shape (z,) or (z, y, x)
+            The lowest value along the border (the camera's offset) is taken off.
+        z_spacing : float
+            Distance of the image's z slices.
+        z_step : float
+            z step of the volumes to train on, in the same unit.
+
+        Raises
+        ------
+        VolumeError
+            If it is no such image.
+        """
+        values = np.asarray(psf, dtype=np.float64)
+        if values.ndim not in (1, 3) or values.size < 2 or not np.isfinite(values).all():
+            raise VolumeError(
+                f"A measured PSF must be an array (z) or (z, y, x) of finite numbers, not of shape {values.shape}; "
+                "crop the image of a single bead."
+            )
+        profile = (values - values.min()).reshape(len(values), -1).sum(1)
+        lit = np.flatnonzero(profile > 1e-3 * profile.max())
+        if not profile.max() > 0 or not (z_spacing > 0 and z_step > 0):
+            raise VolumeError("The measured PSF is constant or has no z spacing; crop the image of a single bead.")
+        kept = profile[lit[0] : lit[-1] + 1]
+        return cls(profile=tuple(float(v) for v in kept), spacing=z_spacing / z_step)
+
+
+Degradation = Annotated[Average | Gaussian | Skip | Measured, Field(discriminator="kind")]
+"""Any of the degradations, as it is stored in a checkpoint's card."""
+
+
+def coarse_positions(sharp: int, anisotropy: float) -> Sampling:
+    """Centres, in sharp pixels, of the axial voxels that lie wholly within an axis of `sharp` pixels.
 
     Raises
     ------
     ValueError
-        If the axis is shorter than one coarse voxel.
+        If there is none.
     """
-    count = math.floor(x.shape[-1] / anisotropy + 1e-9)
+    count = math.floor(sharp / anisotropy + 1e-9)
     if count < 1:
-        raise ValueError(f"{x.shape[-1]} pixels are fewer than one voxel of {anisotropy:g}")
-    return area_average(x, Sampling((anisotropy - 1) / 2, anisotropy, count))
+        raise ValueError(f"{sharp} pixels are fewer than one voxel of {anisotropy:g}")
+    return Sampling((anisotropy - 1) / 2, anisotropy, count)
 
 
 def restored_positions(coarse: int, anisotropy: float) -> Sampling:
-    """Where the fine pixels lie that `coarse` averaged voxels cover, in coarse voxels."""
+    """Where the sharp pixels lie that `coarse` axial voxels cover, in axial voxels."""
     return Sampling((0.5 / anisotropy) - 0.5, 1 / anisotropy, math.floor(coarse * anisotropy + 1e-9))

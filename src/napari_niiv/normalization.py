@@ -23,8 +23,14 @@ class Normalization:
     high: float
 
     @classmethod
-    def of(cls, volume: Volume) -> Normalization:
+    def of(cls, volume: Volume, *, holes: bool = False) -> Normalization:
         """Percentiles 0.1 and 99.9 of a 3-D volume, from up to 24 evenly spread xy slices.
+
+        Parameters
+        ----------
+        volume : Volume
+        holes : bool
+            Leave out NaN and infinite voxels instead of refusing them.
 
         Raises
         ------
@@ -34,9 +40,15 @@ class Normalization:
         depth, height, width = volume.array.shape
         chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLE_SLICES)).round().astype(int))
         stride = max(1, int(np.sqrt(len(chosen) * height * width / _SAMPLE_VOXELS)))
-        sample = np.stack([volume.read_raw(slice(z, z + 1), step=stride)[0] for z in chosen])
         # float64: numpy has no percentiles of masks, and rounds those of float16
-        low, high = (float(v) for v in np.percentile(sample.astype(np.float64), PERCENTILES))
+        sample = np.concatenate(
+            [volume.read_raw(slice(z, z + 1), step=stride, holes=holes).ravel() for z in chosen]
+        ).astype(np.float64)
+        if holes:
+            sample = sample[np.isfinite(sample)]
+        if not sample.size:
+            raise VolumeError(f"{volume.name!r} holds nothing but NaN; choose a volume with intensities in it.")
+        low, high = (float(v) for v in np.percentile(sample, PERCENTILES))
         if low == high:  # sparse data: nearly all of it background
             low, high = float(sample.min()), float(sample.max())
         if low == high:

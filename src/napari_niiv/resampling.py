@@ -1,6 +1,6 @@
-"""Sampling one axis at any pitch: linear interpolation and area averaging, as banded matrix products.
+"""Sampling one axis at any pitch with any kernel, as banded matrix products.
 
-Both operators act on the last axis of a tensor, continue the signal by replication at its ends, and depend on
+The operators act on the last axis of a tensor, continue the signal by replication at its ends, and depend on
 positions relative to the samples only, so the result never depends on where a tile begins.
 """
 
@@ -8,13 +8,39 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_niiv.geometry import Sampling
 
 _BLOCK = 128  # output samples per matrix product: keeps the products small when the axis is long
+
+
+class Kernel(Protocol):
+    """Weights of the samples around an output position; hashable, so that matrices can be kept."""
+
+    @property
+    def reach(self) -> float:
+        """Distance, in samples, beyond which the weights are zero."""
+
+    def weights(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weight of a sample at a signed distance from the output position; the scale does not matter."""
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """Linear interpolation (reach 1) and its widened, smoothing forms."""
+
+    reach: float
+
+    def weights(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Falling linearly to zero at the reach."""
+        return np.maximum(1 - np.abs(distance) / self.reach, 0)
 
 
 def resample(x: Tensor, sampling: Sampling, reach: float = 1.0) -> Tensor:
@@ -34,29 +60,22 @@ def resample(x: Tensor, sampling: Sampling, reach: float = 1.0) -> Tensor:
     -------
     Tensor, shape (..., sampling.count)
     """
-    return _apply(x, sampling, "linear", max(1.0, sampling.step, reach))
+    return weighted_means(x, sampling, Triangle(max(1.0, sampling.step, reach)))
 
 
-def area_average(x: Tensor, sampling: Sampling) -> Tensor:
-    """Average `x` over intervals of length ``sampling.step`` centred on the output positions.
-
-    Sample i of `x` is taken as constant over [i - ½, i + ½], so fractional intervals are exact.
-    """
-    return _apply(x, sampling, "area", (sampling.step + 1) / 2)
-
-
-def _apply(x: Tensor, sampling: Sampling, kernel: str, reach: float) -> Tensor:
+def weighted_means(x: Tensor, sampling: Sampling, kernel: Kernel) -> Tensor:
+    """Means of the last axis around output positions, weighted by a kernel; shapes as `resample`."""
     n = x.shape[-1]
     parts = [
         x[..., lo:hi] @ weights.to(x.dtype)
-        for lo, hi, weights in _bands(sampling, n, kernel, reach, x.device.type, x.device.index)
+        for lo, hi, weights in _bands(sampling, n, kernel, x.device.type, x.device.index)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 @functools.lru_cache(maxsize=160)
 def _bands(
-    sampling: Sampling, n: int, kernel: str, reach: float, device_type: str, device_index: int | None
+    sampling: Sampling, n: int, kernel: Kernel, device_type: str, device_index: int | None
 ) -> tuple[tuple[int, int, Tensor], ...]:
     """Weights of each block of outputs: (first input, end of inputs, matrix of shape (inputs, outputs))."""
     device = (
@@ -66,18 +85,13 @@ def _bands(
     for first in range(0, sampling.count, _BLOCK):
         count = min(_BLOCK, sampling.count - first)
         # float64: positions of long axes are exact to 1e-12 of a voxel
-        positions = sampling.start + sampling.step * torch.arange(first, first + count, dtype=torch.float64)
-        low = math.floor(float(positions[0]) - reach)
-        high = math.ceil(float(positions[-1]) + reach)
-        taps = torch.arange(low, high + 1, dtype=torch.float64)[:, None]
-        if kernel == "linear":
-            weights = (1 - (taps - positions).abs() / reach).clamp_min(0)
-        else:
-            half = sampling.step / 2
-            upper = torch.minimum(taps + 0.5, positions + half)
-            weights = (upper - torch.maximum(taps - 0.5, positions - half)).clamp_min(0)
+        positions = sampling.start + sampling.step * np.arange(first, first + count, dtype=np.float64)
+        low = math.floor(positions[0] - kernel.reach)
+        high = math.ceil(positions[-1] + kernel.reach)
+        taps = np.arange(low, high + 1, dtype=np.float64)[:, None]
+        weights = torch.from_numpy(kernel.weights(taps - positions))
         weights = weights / weights.sum(0, keepdim=True)
-        inside = taps[:, 0].clamp(0, n - 1).long()
+        inside = torch.from_numpy(taps[:, 0].clip(0, n - 1).astype(np.int64))
         lo, hi = int(inside[0]), int(inside[-1]) + 1
         folded = torch.zeros(hi - lo, count, dtype=torch.float64)
         folded.index_add_(0, inside - lo, weights)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,18 +108,29 @@ class Volume:
         return replace(self, voxel_size=(anisotropy * math.sqrt(y * x), y, x))
 
     def at(self, *leading: int) -> Volume:
-        """The 3-D volume at one index of each leading (T, C) axis."""
-        return replace(self, array=self.array[leading], axes="zyx") if leading else self
+        """The 3-D volume at one index of each leading (T, C) axis; nothing is read."""
+        if not leading:
+            return self
+        array = self.array
+        if not isinstance(array, np.ndarray | da.Array):  # zarr and HDF5 would read all of that index here
+            array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
+        return replace(self, array=array[leading], axes="zyx")
 
     def read_raw(
-        self, z: slice = slice(None), y: slice = slice(None), x: slice = slice(None), step: int = 1
+        self,
+        z: slice = slice(None),
+        y: slice = slice(None),
+        x: slice = slice(None),
+        step: int = 1,
+        *,
+        holes: bool = False,
     ) -> NDArray[Any]:
         """Read a box of a 3-D volume as it is; `step` skips pixels of y and x.
 
         Raises
         ------
         VolumeError
-            If it cannot be read, or holds NaN or infinite values.
+            If it cannot be read, or holds NaN or infinite values and `holes` does not allow them.
         """
         ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
         try:
@@ -127,7 +139,7 @@ class Volume:
             raise VolumeError(
                 f"{self.name!r} cannot be read ({error}); check that the file is complete and still there."
             ) from error
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values.dtype.kind == "f" and not holes and not np.isfinite(values).all():
             raise VolumeError(
                 f"{self.name!r} holds NaN or infinite values; replace them first, for example by numpy.nan_to_num."
             )

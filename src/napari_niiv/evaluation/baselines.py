@@ -6,27 +6,33 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 
-def interpolate_axial(volume: NDArray[np.float32], size: int, method: str) -> NDArray[np.float32]:
-    """Interpolate a volume along z to `size` slices that cover the same extent.
+def interpolate_last(x: Tensor, anisotropy: float, method: str) -> Tensor:
+    """Interpolate the last axis: each sample becomes `anisotropy` pixels over its extent.
 
     Parameters
     ----------
-    volume : array, shape (z, y, x)
-    size : int
+    x : Tensor, shape (batch, m, n)
+    anisotropy : float
+        Need not be whole.
     method : {"nearest", "linear", "bicubic"}
-        Bicubic is Keys' kernel with a = -0.75 along z (torch's), as in an image viewer.
+        Bicubic is Keys' kernel with a = -0.75 (torch's), as in an image viewer.
 
     Returns
     -------
-    array, shape (size, y, x)
+    Tensor, shape (batch, m, floor(n · anisotropy))
     """
-    columns = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32)).permute(1, 2, 0)
-    width = columns.shape[1]
+    factor = anisotropy * (1 + 1e-9)  # torch rounds the size down
     if method == "bicubic":
-        fine = F.interpolate(columns[:, None], size=(width, size), mode="bicubic")[:, 0]
-    else:
-        mode = {"nearest": "nearest-exact", "linear": "linear"}[method]
-        fine = F.interpolate(columns, size=size, mode=mode)
+        return F.interpolate(x[:, None], scale_factor=(1, factor), mode="bicubic")[:, 0]
+    mode = {"nearest": "nearest-exact", "linear": "linear"}[method]
+    return F.interpolate(x, scale_factor=factor, mode=mode)
+
+
+def interpolate_axial(volume: NDArray[np.float32], anisotropy: float, method: str) -> NDArray[np.float32]:
+    """`interpolate_last` along z: from shape (z, y, x) to (floor(z · anisotropy), y, x)."""
+    columns = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32)).permute(1, 2, 0)
+    fine = interpolate_last(columns, anisotropy, method)
     return np.asarray(fine.permute(2, 0, 1).numpy(), dtype=np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_niiv.degradation import average
+from napari_niiv.degradation import Average
 from napari_niiv.evaluation.baselines import interpolate_axial
 from napari_niiv.metrics import clipped_fourier_psnr, psnr
 from napari_niiv.models.niiv import Niiv
@@ -23,7 +23,7 @@ BASELINES = ("nearest", "linear", "bicubic")
 def degraded(truth: NDArray[Any], anisotropy: float) -> NDArray[np.float32]:
     """Average-pool a volume (z, y, x) along z."""
     columns = torch.from_numpy(truth.astype(np.float32)).permute(1, 2, 0)
-    return np.ascontiguousarray(average(columns, anisotropy).permute(2, 0, 1).numpy())
+    return np.ascontiguousarray(Average().apply(columns, anisotropy).permute(2, 0, 1).numpy())
 
 
 def compare(
@@ -55,7 +55,7 @@ def compare(
     size = int(coarse.shape[0] * anisotropy + 1e-9)
     target = truth[:size].astype(np.float64) / data_range
     volume = Volume(coarse, voxel_size=(anisotropy, 1.0, 1.0), name="degraded")
-    results: dict[str, NDArray[Any]] = {m: interpolate_axial(coarse, size, m) for m in BASELINES}
+    results: dict[str, NDArray[Any]] = {m: interpolate_axial(coarse, anisotropy, m) for m in BASELINES}
     for choice in planes:
         restored = reconstruct(volume, model, planes=choice).array.compute(scheduler="synchronous")
         results[choice] = restored[:size]
