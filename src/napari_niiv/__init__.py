@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from napari_niiv.models.checkpoint import load_model
     from napari_niiv.reconstruction.slices import reconstruct_slice
     from napari_niiv.reconstruction.whole import reconstruct
+    from napari_niiv.training.config import TrainingConfig
+    from napari_niiv.training.train import train
     from napari_niiv.volume import Volume
 
 try:
@@ -25,22 +27,26 @@ except PackageNotFoundError:  # run from a source tree
 
 _HOMES = {
     "NiivError": "errors",
+    "TrainingConfig": "training.config",
     "Volume": "volume",
     "bundled_models": "models.catalog",
     "load_model": "models.checkpoint",
     "open_volume": "io.open",
     "reconstruct": "reconstruction.whole",
     "reconstruct_slice": "reconstruction.slices",
+    "train": "training.train",
 }
 
 __all__ = [
     "NiivError",
+    "TrainingConfig",
     "Volume",
     "bundled_models",
     "load_model",
     "open_volume",
     "reconstruct",
     "reconstruct_slice",
+    "train",
 ]
 
 

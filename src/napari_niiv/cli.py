@@ -1,4 +1,4 @@
-"""The command line: demo, reconstruct, info."""
+"""The command line: demo, reconstruct, train, info."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_niiv import __version__
+from napari_niiv.cli_train import add_train
 from napari_niiv.errors import NiivError, VolumeError
 
 
@@ -49,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     reconstruct.add_argument("--axes", help="the order of the file's axes, if it is wrong, such as zyx")
     reconstruct.add_argument("--overwrite", action="store_true", help="replace an existing output")
     reconstruct.set_defaults(run=_reconstruct)
+
+    add_train(commands)
 
     info = commands.add_parser(
         "info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card"

@@ -27,8 +27,10 @@ _IMAGEJ_BYTES = 3 << 30  # ImageJ's own files end at 4 GiB
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
 
-def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
-    """Find out before any work whether a file can be written.
+def check_output(
+    path: str | os.PathLike[str], overwrite: bool = False, suffixes: tuple[str, ...] = _SUFFIXES
+) -> Path:
+    """Find out before any work whether a file of a kind can be written.
 
     Raises
     ------
@@ -36,8 +38,8 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         If it exists already, its folder is missing or read-only, or its kind is unknown.
     """
     target = Path(path).expanduser()
-    if target.suffix.lower() not in _SUFFIXES:
-        raise OutputError(f"Cannot write {target.name}: the output must end in .tif or .tiff.")
+    if target.suffix.lower() not in suffixes:
+        raise OutputError(f"Cannot write {target.name}: the output must end in {' or '.join(suffixes)}.")
     if target.is_dir():
         raise OutputError(f"{target} is a folder; name a file.")
     if target.exists() and not overwrite:

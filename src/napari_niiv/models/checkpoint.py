@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from napari_niiv.degradation import Average, Degradation
 from napari_niiv.device import choose_device
 from napari_niiv.errors import CheckpointError, OutputError
 from napari_niiv.models.catalog import SUFFIX, checkpoint_path
@@ -41,7 +42,8 @@ class Card(BaseModel):
     name: str = "model"
     description: str = ""
     architecture: Architecture
-    degradation: str = "average"
+    degradation: Degradation = Average()
+    loss: str = "mae"
     normalization: str = "percentiles 0.1 and 99.9 of the volume to 0 and 1"
     training_volumes: tuple[TrainingVolume, ...] = ()
     licence: str = ""

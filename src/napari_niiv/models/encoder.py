@@ -92,6 +92,10 @@ class Encoder(nn.Module):
             self._folded = (anisotropy, folded)
         return folded
 
+    def forget(self) -> None:
+        """Drop the folded weights that are kept: needed after the weights were changed in place."""
+        self._folded = None
+
     def train(self, mode: bool = True) -> Encoder:
         """Switch training on or off; forgets folded weights."""
         self._folded = None

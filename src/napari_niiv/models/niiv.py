@@ -95,6 +95,25 @@ class Niiv(nn.Module):
         self.encoder.to(dtype=encoder_dtype(chosen))
         return self
 
+    def widened(self, context: int) -> Niiv:
+        """A copy of a model without context that is given neighbouring slices, and does not look at them yet.
+
+        Parameters
+        ----------
+        context : int
+            k of the copy.
+        """
+        if self.context:
+            raise ValueError("the model has context already")
+        wide = Niiv(self.architecture.model_copy(update={"context": context})).to(self.device)
+        state = self.state_dict()
+        head = next(iter(key for key in state if key.startswith("encoder.kernels.0")))
+        kernel = state[head]
+        state[head] = kernel.new_zeros(*kernel.shape[:2], 2 * context + 1, *kernel.shape[3:])
+        state[head][:, :, context] = kernel[:, :, 0]
+        wide.load_state_dict(state)
+        return wide.train(self.training)
+
     @property
     def halo(self) -> int:
         """Pixels around a tile that its latent grid depends on."""
@@ -138,11 +157,11 @@ class Niiv(nn.Module):
         Tensor, shape (B, lateral, n), float32
             Linear interpolation plus the decoder's residual.
         """
-        linear = resample(centre.float(), axial)
-        return linear + cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
+        with torch.autocast(centre.device.type, enabled=False):  # intensities need more digits
+            linear = resample(centre.float(), axial)
+            return linear + cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
 
     def forward(self, slices: Tensor, anisotropy: float, axial: Sampling) -> Tensor:
         """`encode`, then `decode`: shape (B, 2k+1, lateral, axial) to (B, lateral, n)."""
         latent = self.encode(slices, anisotropy)
-        with torch.autocast(slices.device.type, enabled=False):
-            return self.decode(latent, slices[:, self.context], axial, anisotropy)
+        return self.decode(latent, slices[:, self.context], axial, anisotropy)

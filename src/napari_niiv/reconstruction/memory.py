@@ -106,7 +106,7 @@ class Workspace:
             except (RuntimeError, MemoryError) as error:
                 # another thread may have retreated meanwhile, which leaves this one half on each device
                 alone = (device, pixels) == (self.model.device, self.batch_pixels)
-                if not _out_of_memory(error) and device == self.model.device:
+                if not out_of_memory(error) and device == self.model.device:
                     raise
                 if alone:
                     self._retreat(error)
@@ -127,7 +127,7 @@ class Workspace:
             raise DeviceError("Memory ran out; close other programs or choose a smaller window.") from error
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     """Only CUDA has a type of its own for it; MPS and the CPU say it in words."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error) for w in words)

@@ -1,8 +1,29 @@
-"""What a training tells whoever runs it."""
+"""What a training tells whoever runs it: frozen, so that threads can share them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """Work that is no optimisation: reading, or making the volumes of the second stage.
+
+    Attributes
+    ----------
+    message : str
+        What is being done, in words.
+    fraction : float
+        Part of the whole budget that is spent, 0 … 1.
+    elapsed, remaining : float
+        Seconds since the training began, and those left of its budget.
+    """
+
+    message: str
+    fraction: float
+    elapsed: float
+    remaining: float
 
 
 @dataclass(frozen=True)
@@ -12,19 +33,85 @@ class TrainingStep:
     Attributes
     ----------
     stage : int
-        1 (2-D) or 2 (with context slices).
+        1 (each slice by itself) or 2 (with its neighbours).
     step : int
-        Optimisation steps done in this stage.
+        Optimisation steps done, of both stages.
     fraction : float
-        Part of the stage's budget that is spent, 0 … 1.
+        Part of the whole budget that is spent, 0 … 1.
     loss : float
         Mean loss since the last event.
-    elapsed : float
-        Seconds since the stage began.
+    samples : float
+        Patches learnt from per second, of all devices.
+    elapsed, remaining : float
+        Seconds since the training began, and those left as it looks now.
     """
 
     stage: int
     step: int
     fraction: float
     loss: float
+    samples: float
     elapsed: float
+    remaining: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The model on slices that it is never trained on, beside interpolation.
+
+    Attributes
+    ----------
+    stage, step : int
+        As in `TrainingStep`.
+    fraction : float
+        Part of the whole budget that is spent, 0 … 1.
+    model, linear, bicubic : float
+        PSNR in dB (intensities 0 … 1 of the normalised volume).
+    checkpoint : Path or None
+        Where the model was written, if it is the best so far and worth keeping.
+    """
+
+    stage: int
+    step: int
+    fraction: float
+    model: float
+    linear: float
+    bicubic: float
+    checkpoint: Path | None
+
+    @property
+    def gain(self) -> float:
+        """PSNR above bicubic interpolation, in dB."""
+        return self.model - self.bicubic
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know, in one sentence; the training goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end; nothing comes after.
+
+    Attributes
+    ----------
+    checkpoint : Path
+        The best model.
+    gain : float
+        Its PSNR above bicubic interpolation on the slices held out, in dB.
+    steps : int
+        Optimisation steps done.
+    elapsed : float
+        Seconds.
+    """
+
+    checkpoint: Path
+    gain: float
+    steps: int
+    elapsed: float
+
+
+Event = Preparing | TrainingStep | Validation | Notice | Finished

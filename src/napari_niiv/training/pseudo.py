@@ -1,57 +1,76 @@
-"""Pseudo-isotropic volumes: what the first pass restores, the second pass learns from."""
+"""Pseudo-isotropic volumes: what the first stage restores, the second stage learns from."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from napari_niiv.degradation import average
-from napari_niiv.geometry import Sampling, output_size
+from napari_niiv.degradation import Average, Degradation
+from napari_niiv.device import training_precision
+from napari_niiv.geometry import Sampling, Span, output_size
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.stack import restore_box
 from napari_niiv.resampling import resample
 
 
-def pseudo_isotropic(model: Niiv, volume: Tensor, anisotropy: float) -> Tensor:
-    """Restore a normalised volume with both planes and keep what was measured.
+def pseudo_isotropic(
+    model: Niiv,
+    box: Tensor,
+    anisotropy: float,
+    core: tuple[Span, Span, Span] | None = None,
+    degradation: Degradation = Average(),
+) -> Tensor:
+    """Restore a box of a normalised volume with both planes and keep what was measured.
 
     Parameters
     ----------
     model : Niiv
-    volume : Tensor, shape (z, y, x)
-        On the model's device.
+        On the box's device.
+    box : Tensor, shape (z, y, x)
+        NaN marks holes, which become holes of the result.
     anisotropy : float
+    core : tuple of Span, optional
+        The part of the box to restore, without what is only its surroundings.
+    degradation : Degradation
+        What made the box from an isotropic volume.
 
     Returns
     -------
-    Tensor, shape (round(z · anisotropy), y, x)
-        Projected so that its averages over each measured voxel are nearly the measured values.
+    Tensor, shape (round(z · anisotropy), y, x) of the core
+        Projected so that, degraded again, it is nearly what was measured.
     """
-    fine = output_size(volume.shape[0], anisotropy)
-    axial = Sampling.covering(volume.shape[0], fine)
-    with torch.inference_mode():
-        restored = restore_box(model, volume, anisotropy, axial, ("xz", "yz"))
-        return project(restored, volume, anisotropy)
+    z, y, x = core or tuple(Span(0, n) for n in box.shape)
+    holes = box.isnan()
+    filled = box.nan_to_num()
+    fine = output_size(len(z), anisotropy)
+    inside = Sampling.covering(len(z), fine)
+    with torch.inference_mode(), training_precision(box.device):
+        axial = inside.relative_to(-z.lo)
+        restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), y.slice, x.slice)
+        restored = project(restored, filled[z.slice, y.slice, x.slice], degradation)
+        if holes.any():
+            # one voxel more: the restoration looks around
+            wide = F.max_pool3d(holes[None].float(), 3, 1, 1)[0][z.slice, y.slice, x.slice]
+            hollow = resample(wide.permute(1, 2, 0), inside).permute(2, 0, 1) > 0
+            restored = restored.masked_fill(hollow, torch.nan)
+    return restored.clone()  # an ordinary tensor, which training may use
 
 
-def project(restored: Tensor, measured: Tensor, anisotropy: float) -> Tensor:
-    """Add what the averages of a restored volume lack of the measured ones (exact for whole factors).
+def project(restored: Tensor, measured: Tensor, degradation: Degradation = Average()) -> Tensor:
+    """Add what a restored volume, degraded, lacks of the measured one (for averages of whole factors, exactly).
 
     Parameters
     ----------
     restored : Tensor, shape (n, y, x)
     measured : Tensor, shape (z, y, x)
-    anisotropy : float
-        n / z.
+    degradation : Degradation
     """
-    columns = restored.permute(1, 2, 0)
-    coarse = average(columns, anisotropy)
-    lack = measured.permute(1, 2, 0)[..., : coarse.shape[-1]] - coarse
-    whole = round(anisotropy)
-    if abs(anisotropy - whole) < 1e-6:
-        spread = lack.repeat_interleave(whole, -1)
+    columns, coarse = restored.permute(1, 2, 0), measured.permute(1, 2, 0)
+    fine, depth = columns.shape[-1], coarse.shape[-1]
+    lack = coarse - degradation.apply(columns, fine / depth, Sampling.covering(fine, depth))
+    if fine % depth == 0:
+        spread = lack.repeat_interleave(fine // depth, -1)
     else:
-        spread = resample(lack, Sampling.covering(lack.shape[-1], columns.shape[-1]))
-    out = columns.clone()
-    out[..., : spread.shape[-1]] += spread
-    return out.permute(2, 0, 1)
+        spread = resample(lack, Sampling.covering(depth, fine))
+    return (columns + spread).permute(2, 0, 1)

@@ -1,0 +1,196 @@
+"""`napari-niiv train`: options, progress bar, and several GPUs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_niiv.errors import NiivError, TrainingError, VolumeError
+
+if TYPE_CHECKING:
+    from napari_niiv.training.config import TrainingConfig
+    from napari_niiv.training.events import Event
+    from napari_niiv.volume import Volume
+
+# options that are settings of the training by the same name
+_SETTINGS = ("init", "minutes", "steps", "loss", "batch", "learning_rate", "seed", "device", "overwrite", "resume")
+
+
+def add_train(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    train = commands.add_parser("train", help="fit a model to volumes")
+    train.add_argument("volumes", metavar="VOLUME", type=Path, nargs="+")
+    train.add_argument("--output", metavar="CHECKPOINT", type=Path, required=True)
+    train.add_argument("--init", metavar="em|PATH", help="checkpoint to go on from; from nothing by default")
+    budget = train.add_argument_group("budget (5 minutes by default; whichever ends first)")
+    budget.add_argument("--minutes", type=float, metavar="M")
+    budget.add_argument("--steps", type=int, metavar="N")
+    how = train.add_argument_group("what the coarse z step did to the data")
+    how.add_argument("--degradation", choices=("average", "gaussian", "skip", "measured"), default="average")
+    how.add_argument("--fwhm", type=float, metavar="F", help="gaussian: full width at half maximum, in z steps")
+    how.add_argument("--thickness", type=float, metavar="T", help="skip: thickness of a section, in z steps")
+    how.add_argument("--psf", type=Path, metavar="TIFF", help="measured: image of a point, z, y, x")
+    how.add_argument(
+        "--psf-spacing", type=float, metavar="Z", help="its z step, in the volumes' unit, if the file lacks it"
+    )
+    how.add_argument("--anisotropy", type=float, metavar="A", help="of the volumes: z step over pixel size")
+    how.add_argument(
+        "--learn", type=float, nargs="+", default=(), metavar="A", help="anisotropies to learn, if not the volumes' own"
+    )
+    how.add_argument("--axes", help="the order of the files' axes, if it is wrong, such as zyx")
+    fine = train.add_argument_group("the training")
+    fine.add_argument("--loss", choices=("mae", "dists"), default="mae", help="dists: the paper's DISTS + 30 MAE")
+    fine.add_argument("--vgg-weights", type=Path, metavar="FILE", help="VGG16's weights, for dists")
+    fine.add_argument("--batch", type=int, metavar="N")
+    fine.add_argument("--learning-rate", type=float, metavar="R")
+    fine.add_argument("--seed", type=int, default=0)
+    fine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    fine.add_argument("--devices", type=int, default=1, metavar="N", help="train on N GPUs of this computer together")
+    train.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
+    train.add_argument("--resume", action="store_true", help="go on with the interrupted training of this output")
+    train.set_defaults(run=run_train)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Train; 0 when a checkpoint was written."""
+    if options.devices > 1 and "WORLD_SIZE" not in os.environ:
+        return _on_several(options)
+    from napari_niiv.training.train import train
+
+    volumes = [_open(path, options) for path in options.volumes]
+    events = train(volumes, _config(options, volumes))
+    main = int(os.environ.get("RANK", "0")) == 0
+    try:
+        _show(events, options.output.name, main)
+    except KeyboardInterrupt:
+        events.close()
+        kept = "the best checkpoint so far is kept" if options.output.exists() else "nothing was learnt yet"
+        raise TrainingError(f"Stopped; {kept}. Add --resume to go on.") from None
+    return 0
+
+
+def _open(path: Path, options: argparse.Namespace) -> Volume:
+    from napari_niiv.io.open import open_volume
+
+    volume = open_volume(path, axes=options.axes)
+    if options.anisotropy is not None:
+        return volume.with_anisotropy(options.anisotropy)
+    if (problem := volume.metadata.get("spacing_problem")) and not options.learn:
+        raise VolumeError(f"{path.name} {problem}; give the factor with --anisotropy.")
+    return volume
+
+
+def _config(options: argparse.Namespace, volumes: list[Volume]) -> TrainingConfig:
+    from pydantic import ValidationError
+
+    from napari_niiv.training.config import TrainingConfig
+
+    settings = {name: getattr(options, name) for name in _SETTINGS}
+    try:
+        return TrainingConfig(
+            output=options.output,
+            vgg_weights=options.vgg_weights,
+            anisotropies=tuple(options.learn),
+            degradation=_degradation(options, volumes),
+            **settings,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "--" + "-".join(str(part) for part in first["loc"] if part not in ("gaussian", "skip")).replace("_", "-")
+        raise TrainingError(f"{where.replace('degradation-', '')} is {first['input']!r}: {first['msg']}.") from error
+
+
+def _degradation(options: argparse.Namespace, volumes: list[Volume]) -> Any:
+    from napari_niiv.degradation import Measured
+    from napari_niiv.io.open import open_volume
+
+    needed = {"gaussian": "fwhm", "skip": "thickness", "measured": "psf"}
+    for kind, name in needed.items():
+        given = getattr(options, name) is not None
+        if kind == options.degradation and not given:
+            raise TrainingError(f"The degradation {kind} needs --{name}.")
+        if kind != options.degradation and given:
+            raise TrainingError(f"--{name} is for --degradation {kind}; add that, or leave --{name} out.")
+    match options.degradation:
+        case "gaussian":
+            return {"kind": "gaussian", "fwhm": options.fwhm}
+        case "skip":
+            return {"kind": "skip", "thickness": options.thickness}
+        case "measured":
+            psf = open_volume(options.psf)
+            spacing = options.psf_spacing or psf.voxel_size[0]
+            if options.psf_spacing is None and (
+                psf.metadata.get("spacing_problem") or psf.unit != volumes[0].unit
+            ):
+                raise TrainingError(f"{options.psf.name} has no z step in {volumes[0].unit}; give it with --psf-spacing.")
+            return Measured.of(psf.read_raw(), spacing, volumes[0].voxel_size[0])
+    return {"kind": "average"}
+
+
+def _show(events: Iterable[Event], name: str, main: bool) -> None:
+    """A progress bar on stderr, and what matters on stdout."""
+    from tqdm import tqdm
+
+    from napari_niiv.training.events import Finished, Notice, Preparing, TrainingStep, Validation
+
+    gain = ""
+    form = "{desc}: {percentage:3.0f}%|{bar}| {postfix}"
+    with tqdm(total=1.0, desc=name, bar_format=form, disable=None if main else True) as bar:
+        for event in events:
+            match event:
+                case Preparing():
+                    bar.set_postfix_str(event.message)
+                case TrainingStep():
+                    bar.n = event.fraction
+                    left = tqdm.format_interval(round(event.remaining))
+                    bar.set_postfix_str(
+                        f"{left} left, stage {event.stage}, step {event.step}, {event.samples:.0f} patches/s, "
+                        f"loss {event.loss:.4f}{gain}"
+                    )
+                case Validation():
+                    gain = f", {event.gain:+.2f} dB"
+                    if main and bar.disable:
+                        print(
+                            f"stage {event.stage}, step {event.step}: {event.model:.2f} dB, bicubic {event.bicubic:.2f}, "
+                            f"linear {event.linear:.2f}",
+                            flush=True,
+                        )
+                case Notice() if main:
+                    tqdm.write(event.message, file=sys.stderr)
+                case Finished() if main:
+                    bar.n = 1.0
+                    bar.set_postfix_str("")
+                    bar.close()
+                    print(
+                        f"{event.checkpoint}: {event.gain:+.2f} dB against bicubic interpolation on slices held out, "
+                        f"{event.steps} steps in {event.elapsed / 60:.1f} minutes"
+                    )
+
+
+def _on_several(options: argparse.Namespace) -> int:
+    """Run this very command in one process for each GPU, through torch's launcher."""
+    import torch
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    present = torch.cuda.device_count()
+    if options.device in ("auto", "cuda") and present and options.devices > present:
+        raise NiivError(f"This computer has {present} GPU(s); give --devices {present} at most.")
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=options.devices,
+        run_id="napari-niiv",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(launch, sys.executable)("-m", "napari_niiv", *sys.argv[1:])
+    except ChildFailedError:
+        return 2  # the processes said why
+    return 0

@@ -1,0 +1,187 @@
+"""One model being optimised: steps, the average of its weights, and what to do when a step goes wrong."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from napari_niiv.degradation import Degradation
+from napari_niiv.device import training_precision
+from napari_niiv.errors import TrainingError
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.memory import out_of_memory
+from napari_niiv.training.graphs import Replayed
+from napari_niiv.training.ranks import Ranks
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From (restored, target), both (B, lateral, n), to a number."""
+
+WARM_UP = 200  # steps
+_MOST_RETURNS = 5
+
+
+class Optimisation:
+    """Adam on the weights of a model, which learns to undo a degradation of the last axis.
+
+    Parameters
+    ----------
+    model : Niiv
+        On the device that trains, in float32; changed in place.
+    degradation : Degradation
+    loss : callable
+    learning_rate : float
+    clip : float
+        Largest norm of the gradient.
+    averaging : float
+        Decay of the average of the weights, which is the model that counts.
+    ranks : Ranks
+    """
+
+    def __init__(
+        self,
+        model: Niiv,
+        degradation: Degradation,
+        loss: Loss,
+        *,
+        learning_rate: float,
+        clip: float = 1.0,
+        averaging: float = 0.999,
+        ranks: Ranks = Ranks(),
+    ) -> None:
+        self.model, self._degradation, self._loss = model.train().requires_grad_(True), degradation, loss
+        self._rate, self._clip, self._averaging, self._ranks = learning_rate, clip, averaging, ranks
+        ranks.share(model.parameters())
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self._weights = list(model.parameters())
+        for weight in self._weights:
+            weight.grad = torch.zeros_like(weight)
+        self._device = model.device
+        self._half = training_precision(self._device)
+        self._backward = Replayed(self._forward_and_backward)
+        self._optimizer = self._fresh_optimizer()
+        self.step_number = 0
+        self._total, self._since = torch.zeros((), device=self._device), 0
+        self._returns, self._slower = 0, 1.0
+        self._good = self._snapshot()
+
+    def step(self, draw: Callable[[], Tensor], anisotropy: float, fraction: float) -> bool:
+        """One step.
+
+        Parameters
+        ----------
+        draw : callable
+            Gives sharp patches (B, 2k+1, lateral, axial).
+        anisotropy : float
+        fraction : float
+            Of the stage, 0 … 1: the learning rate falls as a cosine.
+
+        Returns
+        -------
+        bool
+            False if memory ran out: nothing was learnt, the batch should be smaller.
+        """
+        torch._foreach_zero_([w.grad for w in self._weights])  # type: ignore[misc]
+        failed, loss = 0.0, torch.zeros((), device=self._device)
+        try:
+            loss = self._backward(draw(), anisotropy).clone()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            failed = 1.0
+        (failed,) = self._ranks.agree(failed)
+        if failed:
+            self._backward.forget()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            return False
+        self._ranks.average(*(w.grad for w in self._weights if w.grad is not None), loss)
+        torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
+        warm = min(1.0, (self.step_number + 1) / WARM_UP)
+        rate = self._rate * self._slower * warm * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0)))
+        for group in self._optimizer.param_groups:
+            group["lr"] = max(rate, 1e-3 * self._rate)
+        self._optimizer.step()
+        self.step_number += 1
+        # a short memory at first, lest the beginning weigh on short trainings
+        decay = min(self._averaging, (1 + self.step_number) / (10 + self.step_number))
+        torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self._weights], 1 - decay)
+        self.average.encoder.forget()
+        self._total += loss
+        self._since += 1
+        return True
+
+    def told(self) -> tuple[float, str]:
+        """Mean loss since the last call, and a sentence if the training had to go back to the last good weights.
+
+        Raises
+        ------
+        TrainingError
+            If it had to go back too often.
+        """
+        mean = float(self._total) / max(self._since, 1)
+        self._total.zero_()
+        self._since = 0
+        if math.isfinite(mean) and all(bool(p.isfinite().all()) for p in self.average.parameters()):
+            self._good = self._snapshot()
+            return mean, ""
+        self._returns += 1
+        if self._returns > _MOST_RETURNS:
+            raise TrainingError(
+                "The training diverged again and again; choose a smaller learning rate, or look for extreme values in "
+                "the volume."
+            )
+        self._slower /= 2
+        for target, source in zip((self.model, self.average), self._good, strict=True):
+            for weight, value in zip(target.parameters(), source, strict=True):
+                weight.data.copy_(value)
+            target.encoder.forget()
+        self._optimizer = self._fresh_optimizer()
+        return math.nan, "The loss was not a number; going on from the last good weights at half the learning rate."
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a later run needs to go on."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for number, weight in enumerate(self._weights):
+            for name in ("exp_avg", "exp_avg_sq", "step"):
+                if name in self._optimizer.state.get(weight, {}):
+                    tensors[f"adam.{number}.{name}"] = torch.as_tensor(self._optimizer.state[weight][name])
+        tensors["progress"] = torch.tensor([self.step_number, self._slower], dtype=torch.float64)
+        return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        for prefix, target in (("model.", self.model), ("average.", self.average)):
+            target.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+        for number, weight in enumerate(self._weights):
+            found = {k.split(".")[-1]: v for k, v in tensors.items() if k.startswith(f"adam.{number}.")}
+            if found:
+                fused = self._device.type == "cuda"
+                self._optimizer.state[weight] = {
+                    k: v.to(self._device) if k != "step" or fused else v for k, v in found.items()
+                }
+        self.step_number, self._slower = int(tensors["progress"][0]), float(tensors["progress"][1])
+        self._good = self._snapshot()
+
+    def _forward_and_backward(self, sharp: Tensor, anisotropy: float) -> Tensor:
+        coarse, positions, covered = self._degradation.lesson(sharp, anisotropy)
+        with self._half:
+            restored = self.model(coarse.contiguous(memory_format=torch.channels_last), anisotropy, positions)
+        loss = self._loss(restored, sharp[:, self.model.context, :, covered])
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _fresh_optimizer(self) -> torch.optim.Adam:
+        return torch.optim.Adam(self._weights, self._rate, fused=self._device.type == "cuda")
+
+    def _snapshot(self) -> tuple[list[Tensor], list[Tensor]]:
+        return (
+            [w.detach().clone() for w in self._weights],
+            [w.detach().clone() for w in self.average.parameters()],
+        )

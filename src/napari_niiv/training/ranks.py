@@ -1,0 +1,78 @@
+"""Several processes that train one model together, each on its GPU, through torch.distributed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of the training; alone by default.
+
+    Attributes
+    ----------
+    rank : int
+        0 is the one that validates, writes and reports.
+    size : int
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> Ranks:
+        """Meet the other processes, if torchrun or `--devices` started several."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @staticmethod
+    def local_device(name: str) -> str:
+        """The device of this process: where several share a host, each takes its own GPU."""
+        local = os.environ.get("LOCAL_RANK")
+        if local is not None and name in ("auto", "cuda") and torch.cuda.is_available():
+            return f"cuda:{local}"
+        return name
+
+    @property
+    def main(self) -> bool:
+        """Whether this process validates, writes and reports."""
+        return self.rank == 0
+
+    def average(self, *tensors: Tensor) -> None:
+        """Replace tensors by their means over all processes, in one exchange."""
+        if self.size == 1:
+            return
+        flat = torch.cat([t.detach().reshape(-1).float() for t in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.detach().copy_(part.view_as(tensor))
+
+    def agree(self, *values: float) -> tuple[float, ...]:
+        """Means of numbers over all processes, so that all decide alike."""
+        if self.size == 1:
+            return values
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(tensor)
+        return tuple((tensor / self.size).tolist())
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the values of the first."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), 0)
+
+    def leave(self) -> None:
+        """End the meeting."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()

@@ -1,0 +1,116 @@
+"""The file from which an interrupted training goes on; it lies beside the checkpoint until the training is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from napari_niiv.errors import OutputError, TrainingError
+from napari_niiv.training.config import TrainingConfig
+
+_KEY = "napari_niiv_training"
+# what may differ between the runs of one training
+_FREE = {"output", "overwrite", "resume", "device", "minutes", "steps", "batch", "memory", "validations", "vgg_weights"}
+
+
+@dataclass(frozen=True)
+class State:
+    """A training half done.
+
+    Attributes
+    ----------
+    stage : int
+    begin : float
+        Fraction of the budget where the stage's optimisation began.
+    steps, seconds : int, float
+        Spent.
+    best : float or None
+        PSNR of the best weights so far, in dB.
+    tensors : dict
+        Weights and optimiser.
+    """
+
+    stage: int
+    begin: float
+    steps: int
+    seconds: float
+    best: float | None
+    tensors: dict[str, Tensor]
+
+
+def state_path(output: Path) -> Path:
+    """Where the state of a training is kept."""
+    return output.with_suffix(".unfinished")
+
+
+def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None:
+    """Write the state, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    about = {
+        "stage": state.stage,
+        "begin": state.begin,
+        "steps": state.steps,
+        "seconds": state.seconds,
+        "best": state.best,
+        "config": _kind(config),
+        "volumes": volumes,
+    }
+    target = state_path(config.output)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        try:
+            temporary.write_bytes(save(state.tensors, metadata={_KEY: json.dumps(about)}))
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"The state of the training cannot be written to {target} ({error}).") from error
+
+
+def load_state(config: TrainingConfig, volumes: list[str]) -> State:
+    """Read the state of an interrupted training.
+
+    Raises
+    ------
+    TrainingError
+        If there is none, it is damaged, or it belongs to other settings or volumes.
+    """
+    path = state_path(config.output)
+    if not path.is_file():
+        raise TrainingError(f"There is no interrupted training at {path}; start it without resuming.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{path.name} is damaged; start the training anew, overwriting its output.") from error
+    wanted = _kind(config)
+    different = [key for key in wanted if about["config"].get(key) != wanted[key]]
+    if different or about["volumes"] != volumes:
+        what = f"another {different[0]}" if different else "other volumes"
+        raise TrainingError(
+            f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, overwriting it."
+        )
+    return State(about["stage"], about["begin"], about["steps"], about["seconds"], about["best"], tensors)
+
+
+def forget_state(output: Path) -> None:
+    """The training is finished, or begins anew."""
+    state_path(output).unlink(missing_ok=True)
+
+
+def _kind(config: TrainingConfig) -> dict[str, Any]:
+    dumped: dict[str, Any] = json.loads(config.model_dump_json(exclude=_FREE))
+    return dumped

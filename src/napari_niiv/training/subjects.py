@@ -1,0 +1,110 @@
+"""The volumes of a training: each 3-D index by itself, normalised, read box by box, with slices held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_niiv.errors import TrainingError, VolumeError
+from napari_niiv.geometry import Span
+from napari_niiv.normalization import Normalization
+from napari_niiv.volume import Volume
+
+MOST_INDICES = 16  # of the T and C axes of one volume
+_HELD_OUT_SHARE, _MOST_HELD_OUT = 16, 8  # one slice in sixteen, at most eight
+
+Box = tuple[Span, Span, Span]
+"""Voxels along z, y, x."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A 3-D volume to learn from.
+
+    Attributes
+    ----------
+    volume : Volume
+    normalization : Normalization
+    held_out : tuple of int
+        Slices that are for validation only.
+    """
+
+    volume: Volume
+    normalization: Normalization
+    held_out: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along z, y, x."""
+        z, y, x = self.volume.shape
+        return z, y, x
+
+    @property
+    def anisotropy(self) -> float:
+        """Axial over lateral voxel size."""
+        return max(self.volume.anisotropy, 1.0)
+
+    def read(self, box: Box) -> Tensor:
+        """Normalised voxels of a box; holes (NaN or infinite in the file) are NaN.
+
+        Raises
+        ------
+        VolumeError
+            If they cannot be read.
+        """
+        z, y, x = box
+        values = self.normalization.apply(self.volume.read_raw(z.slice, y.slice, x.slice, holes=True))
+        if self.volume.dtype.kind == "f":
+            values[~np.isfinite(values)] = np.nan
+        return torch.from_numpy(values)
+
+
+def find_subjects(volumes: Sequence[Volume]) -> tuple[list[Subject], list[str]]:
+    """What can be learnt from, and sentences on what cannot.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        Every index of their T and C axes counts by itself, up to 16 of each volume, evenly spread.
+
+    Raises
+    ------
+    TrainingError
+        If there is no volume, or one has fewer than three slices.
+    VolumeError
+        If one cannot be read, or there is nothing but constant ones.
+    """
+    if not volumes:
+        raise TrainingError("Give at least one volume to train on.")
+    subjects: list[Subject] = []
+    notices: list[str] = []
+    trouble: VolumeError | None = None
+    for volume in volumes:
+        leading = list(np.ndindex(volume.shape[:-3]))
+        chosen = np.unique(np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int))
+        for index in (leading[i] for i in chosen):
+            part = volume.at(*index)
+            held_out = _held_out(part)
+            try:
+                subjects.append(Subject(part, Normalization.of(part, holes=True), held_out))
+            except VolumeError as error:
+                trouble = error
+                notices.append(f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error))
+    if not subjects:
+        assert trouble is not None
+        raise trouble
+    return subjects, notices
+
+
+def _held_out(volume: Volume) -> tuple[int, ...]:
+    depth = volume.shape[0]
+    if depth < 3:
+        raise TrainingError(
+            f"{volume.name!r} has {depth} slice(s); training needs at least three, one of them to judge by."
+        )
+    count = min(max(depth // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
+    return tuple(int((i + 0.5) * depth / count) for i in range(count))
