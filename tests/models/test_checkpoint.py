@@ -79,7 +79,7 @@ def test_missing(tmp_path: Path) -> None:
     assert "There is no checkpoint" in complaint(tmp_path)
 
 
-def test_pickles_are_not_loaded(tmp_path: Path) -> None:
+def test_pickles_of_other_things_are_not_loaded(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "zip.pth")
     torch.save({"a": torch.zeros(2)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     (tmp_path / "plain.safetensors").write_bytes(pickle.dumps({"a": 1}))

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file, the tensors and a JSON card; no pickle."""
+"""Checkpoints: one safetensors file, the tensors and a JSON card; those of the reference code can be read too."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from safetensors.torch import save
 from napari_niiv.degradation import Average, Degradation
 from napari_niiv.device import choose_device
 from napari_niiv.errors import CheckpointError, OutputError
-from napari_niiv.models.catalog import SUFFIX, checkpoint_path
+from napari_niiv.models.catalog import checkpoint_path
 from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.models.reference import is_pickle, read_reference
 
 FORMAT_VERSION = 1
 _CARD_KEY = "napari_niiv"
@@ -58,19 +59,21 @@ def load_model(name: str | os.PathLike[str] = "em", device: str = "auto") -> Nii
     Parameters
     ----------
     name : str or path
-        A bundled name ("em") or the path of a checkpoint.
+        A bundled name ("em") or the path of a checkpoint; also one of the paper's reference code ("model_latest.pth"),
+        which is read without running what the pickle says.
     device : str
         "auto", "cpu", "mps", "cuda" or "cuda:N".
 
     Returns
     -------
     Niiv
-        On the device, in half precision on CUDA; its `card` is the checkpoint's.
+        On the device, in half precision on CUDA (float32 if of the reference code); its `card` is the checkpoint's.
 
     Raises
     ------
     CheckpointError
-        If there is no such checkpoint, or it is truncated, a pickle, of a later format or of another architecture.
+        If there is no such checkpoint, or it is truncated, of a later format or of another architecture, or a pickle
+        that is not one of the reference code or could run code.
     DeviceError
         If the device is absent.
     """
@@ -122,12 +125,31 @@ def _read(path: Path, tensors: bool = True) -> tuple[Card, dict[str, torch.Tenso
             text = (file.metadata() or {}).get(_CARD_KEY)
             held = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(_why_unreadable(path)) from error
+        try:
+            pickled = is_pickle(path)
+        except OSError as unreadable:
+            raise CheckpointError(f"{path.name} cannot be read ({unreadable.strerror}).") from unreadable
+        if not pickled:
+            raise CheckpointError(
+                f"{path.name} is truncated or not a checkpoint; get the file anew."
+            ) from error
+        architecture, held = read_reference(path)
+        return _imported_card(path, architecture), held
     if text is None:
         raise CheckpointError(
             f"{path.name} is a safetensors file of another program: it has no napari-niiv card."
         )
     return _parse_card(text, path.name), held
+
+
+def _imported_card(path: Path, architecture: Architecture) -> Card:
+    return Card(
+        name=path.stem,
+        description="Imported from a checkpoint of the reference code of the niiv paper (Troidl et al.), which does "
+        "not say what it was trained on.",
+        architecture=architecture,
+        licence="unknown",
+    )
 
 
 def _parse_card(text: str, name: str) -> Card:
@@ -147,16 +169,3 @@ def _parse_card(text: str, name: str) -> Card:
         raise CheckpointError(
             f"The card of {name} describes a model that this napari-niiv does not know ({where}); update napari-niiv."
         ) from error
-
-
-def _why_unreadable(path: Path) -> str:
-    try:
-        start = path.open("rb").read(4)
-    except OSError as error:
-        return f"{path.name} cannot be read ({error.strerror})."
-    if start[:2] == b"PK" or start[:1] == b"\x80":
-        return (
-            f"{path.name} is a pickle, which could run code on your computer, and is not loaded; "
-            f"use a {SUFFIX} checkpoint."
-        )
-    return f"{path.name} is truncated or not a checkpoint; get the file anew."

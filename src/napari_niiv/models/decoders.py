@@ -1,12 +1,13 @@
-"""Decoders: read a latent grid at any position along the axial axis.
+"""Decoders: read a latent grid at any position along the axial axis, on its own lateral pixels.
 
-Both answer with a residual over linear interpolation, on the lateral pixels of the latent grid, and use coordinates
-relative to the latent cell, so an output never depends on where a tile begins.
+An output never depends on where a tile begins: two answer with a residual over linear interpolation and use coordinates
+relative to the latent cell; the one of the paper's code is told where the piece lies in the whole slice.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
 
@@ -15,6 +16,36 @@ from torch import Tensor, nn
 
 from napari_niiv.geometry import Sampling
 from napari_niiv.resampling import resample
+
+# points given to the reference decoder's MLP at once, to bound memory
+_POINTS = {"cuda": 1 << 21, "mps": 1 << 19, "cpu": 1 << 17}
+
+
+def cell_centres(first: int, end: int, size: int) -> Tensor:
+    """Coordinates of the cells ``first … end - 1`` of an axis of `size`, whose extent is -1 … 1; shape (n,)."""
+    return ((2 * torch.arange(first, end, dtype=torch.float64) + 1) / size - 1).float()
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where a piece of axial slices lies in the whole slices; only the reference decoder asks.
+
+    Attributes
+    ----------
+    first, size : int
+        Axial voxel at which the piece begins, and voxels of the whole axial axis.
+    lateral : Tensor, shape (B or 1, lateral)
+        Coordinates of the piece's lateral pixels in the whole, as from `cell_centres`.
+    """
+
+    first: int
+    size: int
+    lateral: Tensor
+
+    @classmethod
+    def whole(cls, lateral: int, axial: int) -> Frame:
+        """The frame of slices that are whole."""
+        return cls(0, axial, cell_centres(0, lateral, lateral)[None])
 
 
 class SubvoxelDecoder(nn.Module):
@@ -69,11 +100,7 @@ class ImplicitDecoder(nn.Module):
     def __init__(self, latent_channels: int = 64, width: int = 256, layers: int = 5, bands: int = 2) -> None:
         super().__init__()
         self.latent_channels, self.bands = latent_channels, bands
-        widths = [latent_channels + 2 * bands + 2] + [width] * (layers - 1)
-        hidden: list[nn.Module] = []
-        for i, o in pairwise(widths):
-            hidden += [nn.Linear(i, o), nn.ReLU(inplace=True)]
-        self.mlp = nn.Sequential(*hidden, nn.Linear(width, 1))
+        self.mlp = _mlp(latent_channels + 2 * bands + 2, width, layers)
 
     def forward(self, latent: Tensor, linear: Tensor, axial: Sampling, finest: float) -> Tensor:
         """Residual at the axial positions; shapes as in `SubvoxelDecoder.forward`."""
@@ -88,3 +115,73 @@ class ImplicitDecoder(nn.Module):
         inputs = torch.cat([code, coordinate, linear.float()[..., None]], -1)
         dtype = cast(nn.Linear, self.mlp[0]).weight.dtype
         return cast(Tensor, self.mlp(inputs.to(dtype))).float()[..., 0]
+
+
+class ReferenceDecoder(nn.Module):
+    """The MLP of the paper's code, fed with absolute coordinates; answers with intensities instead of a residual.
+
+    Code, intensity and the coordinates of the latent cells are interpolated as if zeros lay beyond the ends of the
+    axial axis, where they therefore fade. The two coordinates, lateral and axial, are given by their waves alone.
+
+    Parameters
+    ----------
+    latent_channels : int
+        Length of a latent code.
+    width, layers : int
+        Hidden width and number of linear layers.
+    bands : int
+        Octaves of the frequency encoding of the coordinates.
+    """
+
+    def __init__(self, latent_channels: int, width: int, layers: int, bands: int) -> None:
+        super().__init__()
+        self.latent_channels, self.bands = latent_channels, bands
+        self.mlp = _mlp(latent_channels + 1 + 4 * bands, width, layers)
+
+    def forward(self, latent: Tensor, linear: Tensor, axial: Sampling, frame: Frame) -> Tensor:
+        """Intensities at the axial positions.
+
+        Parameters
+        ----------
+        latent : Tensor, shape (B, C, lateral, axial)
+        linear : Tensor, shape (B, lateral, n)
+            Linear interpolation of the slice at the same positions.
+        axial : Sampling
+            n positions in voxels of the latent grid.
+        frame : Frame
+            Where the latent grid lies in the whole slice.
+
+        Returns
+        -------
+        Tensor, shape (B, lateral, n), in 0 … 1
+        """
+        device = latent.device
+        where = frame.first + axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
+        # interpolation beside zeros is interpolation beside replicas, times this
+        fade = torch.minimum(where + 1, frame.size - where).clamp(0, 1)
+        along = ((2 * where.clamp(0, frame.size - 1) + 1) / frame.size - 1) * fade
+        fade, along = fade.float().to(device), along.float().to(device)
+        across = frame.lateral.to(device)[..., None] * fade
+        lines = max(1, _POINTS[device.type] // (len(latent) * axial.count))
+        parts = []
+        for first in range(0, latent.shape[2], lines):
+            part = slice(first, first + lines)
+            code = (resample(latent[:, :, part].float(), axial) * fade).permute(0, 2, 3, 1)
+            inputs = [code, (linear[:, part] * fade)[..., None]]
+            for coordinate in (across[:, part], along):
+                inputs.append(self._waves(coordinate).expand(*code.shape[:-1], -1))
+            parts.append(cast(Tensor, self.mlp(torch.cat(inputs, -1)))[..., 0])
+        return torch.cat(parts, 1).clamp(0, 1)
+
+    def _waves(self, coordinate: Tensor) -> Tensor:
+        """Sine and cosine in turn, octave by octave: shape (...) to (..., 2 · bands)."""
+        octaves = 2.0 ** torch.arange(self.bands, dtype=coordinate.dtype, device=coordinate.device)
+        phase = math.pi * (coordinate[..., None] + 1) * octaves
+        return torch.stack([phase.sin(), phase.cos()], -1).flatten(-2)
+
+
+def _mlp(inputs: int, width: int, layers: int) -> nn.Sequential:
+    hidden: list[nn.Module] = []
+    for i, o in pairwise([inputs] + [width] * (layers - 1)):
+        hidden += [nn.Linear(i, o), nn.ReLU(inplace=True)]
+    return nn.Sequential(*hidden, nn.Linear(width, 1))

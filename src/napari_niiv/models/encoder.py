@@ -38,6 +38,9 @@ class Encoder(nn.Module):
         The factors at which the polynomial's variable is -1 and 1; factors beyond are taken as the nearest.
     degree : int
         Of the polynomial; 0 makes the weights the same for all factors.
+    reference : bool
+        As the paper's code has it: zeros beyond the borders instead of replication, and no convolution after the sum
+        of head and body, whose `features` channels are the latent grid.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class Encoder(nn.Module):
         latent_channels: int,
         anisotropy_range: tuple[float, float] = (1.0, 16.0),
         degree: int = 0,
+        reference: bool = False,
     ) -> None:
         super().__init__()
-        widths = (
-            [(channels, features)] + [(features, features)] * (2 * blocks + 1) + [(features, latent_channels)]
-        )
+        widths = [(channels, features)] + [(features, features)] * (2 * blocks + 1)
+        if not reference:
+            widths.append((features, latent_channels))
         self.anisotropy_range, self.degree = anisotropy_range, degree
+        self.blocks, self.reference = blocks, reference
         self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in widths:
             start = nn.Conv2d(fan_in, fan_out, 3)
@@ -125,21 +130,31 @@ class Encoder(nn.Module):
         -------
         Tensor, shape (B, latent_channels, lateral, axial)
         """
+        convolve = _convolve_zeros if self.reference else _convolve
         weights = iter(self.weights(anisotropy))
-        head = _convolve(x, next(weights))
+        head = convolve(x, next(weights))
         y = head
-        for _ in range((len(self.kernels) - 3) // 2):
+        for _ in range(self.blocks):
             if interrupt is not None:
                 interrupt()
-            inner = F.relu(_convolve(y, next(weights)), inplace=True)
-            y = y + _convolve(inner, next(weights))
-        y = _convolve(y, next(weights)) + head
-        return _convolve(y, next(weights))
+            inner = F.relu(convolve(y, next(weights)), inplace=True)
+            y = y + convolve(inner, next(weights))
+        y = convolve(y, next(weights)) + head
+        return y if self.reference else convolve(y, next(weights))
 
 
 def _convolve(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
     padded = _Replicate.apply(x) if x.requires_grad else _replicate(x)  # type: ignore[no-untyped-call]
     return F.conv2d(padded, *weights)
+
+
+def _convolve_zeros(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+    kernel, bias = weights
+    if x.is_cuda and x.dtype == torch.float32 and torch.version.cuda is not None:
+        # F.conv2d would round to TF32 unless the whole process were told not to
+        flat = torch.cudnn_convolution(x, kernel, (1, 1), (1, 1), (1, 1), 1, False, False, False)
+        return flat + bias[:, None, None]
+    return F.conv2d(x, kernel, bias, padding=1)
 
 
 def _replicate(x: Tensor) -> Tensor:

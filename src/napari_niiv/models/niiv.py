@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from napari_niiv.device import choose_device, encoder_dtype
 from napari_niiv.geometry import Sampling
-from napari_niiv.models.decoders import ImplicitDecoder, SubvoxelDecoder
+from napari_niiv.models.decoders import Frame, ImplicitDecoder, ReferenceDecoder, SubvoxelDecoder
 from napari_niiv.models.encoder import Encoder
 from napari_niiv.resampling import resample
 
@@ -24,7 +24,9 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    decoder: Literal["subvoxel", "implicit"] = "subvoxel"
+    decoder: Literal["subvoxel", "implicit", "reference"] = Field(
+        "subvoxel", description="reference: encoder and decoder as in the code of the niiv paper"
+    )
     context: int = Field(3, ge=0, le=16, description="neighbouring slices on each side (k); 0 is the paper's")
     features: int = Field(32, ge=1, le=1024)
     blocks: int = Field(8, ge=1, le=256)
@@ -58,11 +60,13 @@ class Niiv(nn.Module):
         super().__init__()
         a = self.architecture = architecture
         self.card: Card | None = None  # of the checkpoint that it was loaded from
-        self.decoder: SubvoxelDecoder | ImplicitDecoder = (
-            SubvoxelDecoder(a.samples)
-            if a.decoder == "subvoxel"
-            else ImplicitDecoder(a.latent, a.mlp_width, a.mlp_layers, a.bands)
-        )
+        self.decoder: SubvoxelDecoder | ImplicitDecoder | ReferenceDecoder
+        if a.decoder == "subvoxel":
+            self.decoder = SubvoxelDecoder(a.samples)
+        elif a.decoder == "implicit":
+            self.decoder = ImplicitDecoder(a.latent, a.mlp_width, a.mlp_layers, a.bands)
+        else:
+            self.decoder = ReferenceDecoder(a.features, a.mlp_width, a.mlp_layers, a.bands)
         self.encoder = Encoder(
             2 * a.context + 1,
             a.features,
@@ -70,6 +74,7 @@ class Niiv(nn.Module):
             self.decoder.latent_channels,
             a.anisotropy_range,
             a.degree,
+            reference=a.decoder == "reference",
         )
 
     @property
@@ -92,7 +97,8 @@ class Niiv(nn.Module):
         """
         chosen = device if isinstance(device, torch.device) else choose_device(device)
         self.eval().requires_grad_(False).to(chosen)
-        self.encoder.to(dtype=encoder_dtype(chosen))
+        # an imported model is to answer as its own code does
+        self.encoder.to(dtype=torch.float32 if self.encoder.reference else encoder_dtype(chosen))
         return self
 
     def widened(self, context: int) -> Niiv:
@@ -139,7 +145,9 @@ class Niiv(nn.Module):
         """
         return cast(Tensor, self.encoder(slices, anisotropy, interrupt))
 
-    def decode(self, latent: Tensor, centre: Tensor, axial: Sampling, anisotropy: float) -> Tensor:
+    def decode(
+        self, latent: Tensor, centre: Tensor, axial: Sampling, anisotropy: float, frame: Frame | None = None
+    ) -> Tensor:
         """Intensities at any positions along the axial axis.
 
         Parameters
@@ -151,14 +159,19 @@ class Niiv(nn.Module):
             n positions in voxels.
         anisotropy : float
             As given to `encode`.
+        frame : Frame, optional
+            Where the slices lie in whole ones; by default they are whole. Only the reference decoder depends on it.
 
         Returns
         -------
         Tensor, shape (B, lateral, n), float32
-            Linear interpolation plus the decoder's residual.
+            Linear interpolation plus the decoder's residual, or what the reference decoder says, in 0 … 1.
         """
         with torch.autocast(centre.device.type, enabled=False):  # intensities need more digits
             linear = resample(centre.float(), axial)
+            if isinstance(self.decoder, ReferenceDecoder):
+                piece = frame or Frame.whole(*latent.shape[-2:])
+                return cast(Tensor, self.decoder(latent, linear, axial, piece))
             return linear + cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
 
     def forward(self, slices: Tensor, anisotropy: float, axial: Sampling) -> Tensor:

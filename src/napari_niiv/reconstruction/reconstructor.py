@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_niiv.geometry import Sampling, Span
+from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.memory import TensorCache, Workspace
@@ -154,6 +155,11 @@ class Reconstructor:
     ) -> NDArray[np.float32]:
         cells = _window(view)
         other: Plane = "yz" if view.plane == "xz" else "xz"
+        across, _, lateral = AXES[view.plane]
+        places = [cell_centres(cells[1].lo, cells[1].hi, view.shape[lateral])]
+        if fuse:  # the other orientation's slices have their lateral axis across the picture
+            places.append(cell_centres(view.index, view.index + 1, view.shape[across]).expand_as(places[0]))
+        frame = Frame(cells[0].lo, view.shape[0], torch.stack(places))
         with torch.inference_mode():
             latents = []
             for orientation in (view.plane, other) if fuse else (view.plane,):
@@ -161,7 +167,7 @@ class Reconstructor:
                 latents.append(latent)
             rows, columns = view.rows.relative_to(cells[0].lo), view.columns.relative_to(cells[1].lo)
             centres = centre.expand(len(latents), -1, -1)
-            values = self.model.decode(torch.cat(latents), centres, rows, view.anisotropy).mean(0)
+            values = self.model.decode(torch.cat(latents), centres, rows, view.anisotropy, frame).mean(0)
             return np.asarray(resample(values.T, columns).cpu().numpy(), dtype=np.float32)
 
     def _latents(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_niiv.geometry import Sampling
+from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.memory import BATCH_PIXELS
 
@@ -68,8 +69,9 @@ def restore_stack(
     wanted: slice,
     kept: slice,
     batch_pixels: int | None = None,
+    frame: Frame | None = None,
 ) -> Tensor:
-    """Encode and decode consecutive slices; arguments as in `encode_stack`.
+    """Encode and decode consecutive slices; arguments as in `encode_stack`, and `frame` that of `kept`.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def restore_stack(
     """
     out = None
     for part, latent in encode_stack(model, stack, wanted, kept, anisotropy, batch_pixels):
-        values = model.decode(latent, stack[part, kept], axial, anisotropy)
+        values = model.decode(latent, stack[part, kept], axial, anisotropy, frame)
         if out is None:
             out = values.new_empty(wanted.stop - wanted.start, *values.shape[1:])
         out[part.start - wanted.start : part.stop - wanted.start] = values
@@ -98,6 +100,8 @@ def restore_box(
     y: slice | None = None,
     x: slice | None = None,
     batch_pixels: int | None = None,
+    start: tuple[int, int, int] = (0, 0, 0),
+    shape: tuple[int, int, int] | None = None,
 ) -> Tensor:
     """Reconstruct a box of a normalised volume; the mean of the planes asked for.
 
@@ -115,18 +119,30 @@ def restore_box(
         The part of the box without the halo; all of it by default.
     batch_pixels : int, optional
         Pixels given to the network at once.
+    start, shape : tuple of int, optional
+        First voxel of the box in the volume, and the volume's shape; by default the box is the volume.
 
     Returns
     -------
     Tensor, shape (axial.count, y, x), float32
     """
     core = {"xz": (y or slice(0, box.shape[1])), "yz": (x or slice(0, box.shape[2]))}
+    whole = shape or box.shape
     total = None
     for plane in planes:
         order = ORIENTATION[plane]
         lateral = core["yz" if plane == "xz" else "xz"]
+        offset = start[order[1]]
+        centres = cell_centres(offset + lateral.start, offset + lateral.stop, whole[order[1]])
         restored = restore_stack(
-            model, box.permute(order), anisotropy, axial, core[plane], lateral, batch_pixels
+            model,
+            box.permute(order),
+            anisotropy,
+            axial,
+            core[plane],
+            lateral,
+            batch_pixels,
+            Frame(start[0], whole[0], centres[None]),
         )
         restored = restored.permute(2, 0, 1) if plane == "xz" else restored.permute(2, 1, 0)
         total = restored if total is None else total + restored

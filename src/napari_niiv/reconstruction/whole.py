@@ -93,6 +93,7 @@ class _Plan:
     anisotropy: float
     planes: tuple[str, ...]
     downsample: int
+    level: tuple[int, int, int]
     dtype: np.dtype[Any]
     name: str
 
@@ -104,16 +105,17 @@ def _reconstruct_3d(
     d = 1
     while 2 * d * scale <= 1:  # the level that the live view would read at this pitch
         d *= 2
+    level = (volume.shape[0], downsampled(volume.shape[1], d), downsampled(volume.shape[2], d))
     plan = _Plan(
         workspace,
         Normalization.of(volume),
         volume.anisotropy / d,
         PLANES[planes],
         d,
+        level,
         volume.dtype,
         volume.name,
     )
-    level = (volume.shape[0], downsampled(volume.shape[1], d), downsampled(volume.shape[2], d))
     counts = (
         output_size(volume.shape[0], volume.anisotropy * scale),
         output_size(volume.shape[1], scale),
@@ -182,6 +184,8 @@ def _block(
             y_core,
             x_core,
             workspace.batch_pixels,
+            (box[0].lo, box[1].lo, box[2].lo),
+            plan.level,
         )
 
     if plan.anisotropy >= INTERPOLATE_BELOW:
