@@ -6,6 +6,7 @@ relative to the latent cell; the one of the paper's code is told where the piece
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -105,13 +106,7 @@ class ImplicitDecoder(nn.Module):
     def forward(self, latent: Tensor, linear: Tensor, axial: Sampling, finest: float) -> Tensor:
         """Residual at the axial positions; shapes as in `SubvoxelDecoder.forward`."""
         code = resample(latent.float(), axial).permute(0, 2, 3, 1)
-        where = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
-        # -½ … ½ within the cell; just below an edge counts as on it, lest rounding decide
-        inside = (where - (where + 0.5 + 1e-6).floor()).float().to(latent.device)
-        waves = [inside]
-        for band in range(self.bands):
-            waves += [torch.sin(2**band * 2 * math.pi * inside), torch.cos(2**band * 2 * math.pi * inside)]
-        coordinate = torch.stack(waves, -1).expand(*code.shape[:-1], -1)
+        coordinate = _encoded(axial, self.bands, str(latent.device)).expand(*code.shape[:-1], -1)
         inputs = torch.cat([code, coordinate, linear.float()[..., None]], -1)
         dtype = cast(nn.Linear, self.mlp[0]).weight.dtype
         return cast(Tensor, self.mlp(inputs.to(dtype))).float()[..., 0]
@@ -185,3 +180,16 @@ def _mlp(inputs: int, width: int, layers: int) -> nn.Sequential:
     for i, o in pairwise([inputs] + [width] * (layers - 1)):
         hidden += [nn.Linear(i, o), nn.ReLU(inplace=True)]
     return nn.Sequential(*hidden, nn.Linear(width, 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _encoded(axial: Sampling, bands: int, device: str) -> Tensor:
+    """Encoded coordinates within the cells, shape (n, 2 · bands + 1); kept, as CUDA graphs want it."""
+    where = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
+    # -½ … ½ within the cell; just below an edge counts as on it, lest rounding decide
+    inside = where - (where + 0.5 + 1e-6).floor()
+    waves = [inside]
+    for band in range(bands):
+        waves += [torch.sin(2**band * 2 * math.pi * inside), torch.cos(2**band * 2 * math.pi * inside)]
+    with torch.inference_mode(False):
+        return torch.stack(waves, -1).float().to(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -80,11 +81,8 @@ class Encoder(nn.Module):
         held = self._folded  # read once: other threads fold too
         if keep and held is not None and held[0] == anisotropy:
             return held[1]
-        lowest, highest = (math.log(a) for a in self.anisotropy_range)
-        t = (2 * math.log(anisotropy) - lowest - highest) / (highest - lowest) if highest > lowest else 0.0
-        angle = math.acos(min(max(t, -1.0), 1.0))
         first = self.kernels[0]
-        powers = first.new_tensor([1.0] + [_HIGHER * math.cos(n * angle) for n in range(1, self.degree + 1)])
+        powers = _powers(anisotropy, self.anisotropy_range, self.degree, str(first.device), first.dtype)
         with torch.autocast(first.device.type, enabled=False):
             folded = [
                 (
@@ -141,6 +139,19 @@ class Encoder(nn.Module):
             y = y + convolve(inner, next(weights))
         y = convolve(y, next(weights)) + head
         return y if self.reference else convolve(y, next(weights))
+
+
+@functools.lru_cache(maxsize=256)
+def _powers(
+    anisotropy: float, anisotropy_range: tuple[float, float], degree: int, device: str, dtype: torch.dtype
+) -> Tensor:
+    """The terms of the polynomial; kept, since a copy to the device is not allowed while a CUDA graph is recorded."""
+    lowest, highest = (math.log(a) for a in anisotropy_range)
+    t = (2 * math.log(anisotropy) - lowest - highest) / (highest - lowest) if highest > lowest else 0.0
+    angle = math.acos(min(max(t, -1.0), 1.0))
+    terms = [1.0] + [_HIGHER * math.cos(n * angle) for n in range(1, degree + 1)]
+    with torch.inference_mode(False):  # to be used in training too
+        return torch.tensor(terms, device=device, dtype=dtype)
 
 
 def _convolve(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
