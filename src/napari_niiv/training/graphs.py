@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from napari_niiv.reconstruction.memory import out_of_memory
+
 _BEFORE = 2  # ordinary calls before a graph is recorded: they fill caches and choose algorithms
 
 
@@ -22,7 +24,7 @@ class Replayed:
     """
 
     def __init__(self, work: Callable[[Tensor, float], Tensor]) -> None:
-        self._work = work
+        self._work, self._impossible = work, False
         self.forget()
 
     def forget(self) -> None:
@@ -33,14 +35,20 @@ class Replayed:
 
     def __call__(self, batch: Tensor, anisotropy: float) -> Tensor:
         """The loss; valid until the next call."""
-        if batch.device.type != "cuda":
+        if batch.device.type != "cuda" or self._impossible:
             return self._work(batch, anisotropy)
         key = anisotropy, batch.shape
         if key not in self._graphs:
             self._calls[key] = self._calls.get(key, 0) + 1
             if self._calls[key] <= _BEFORE:
                 return self._work(batch, anisotropy)
-            self._record(key, batch)
+            try:
+                self._record(key, batch)
+            except RuntimeError as error:
+                if out_of_memory(error):
+                    raise
+                self._impossible = True  # something in it needs the host: slower, not wrong
+                return self._work(batch, anisotropy)
         graph, static, loss = self._graphs[key]
         static.copy_(batch)
         graph.replay()

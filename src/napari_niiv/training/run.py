@@ -151,11 +151,11 @@ class Run:
         restore = partial(self._restored, source)
         choices = yield from self._fill(_BLOCK, restore, "Restoring volumes to learn from", _FILLING)
         whole = all(pool.whole for pool in self._pools)
-        learns_from_itself = config.teacher is None
+        learns_from_itself = self._init is not None  # a model of other data improves as a teacher while it learns
 
         def turn() -> int:
             """Steps between exchanges, so that restoring takes its share of the work."""
-            if whole and not learns_from_itself:
+            if whole and not learns_from_itself:  # nothing new to be had
                 return 0
             if learns_from_itself and self._optimisation is not None:
                 source[0] = copy.deepcopy(self._optimisation.average).place(self._device)
