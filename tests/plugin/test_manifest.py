@@ -15,7 +15,10 @@ def manifest():
 
 def test_the_manifest_is_valid_and_its_commands_exist(manifest):
     manifest.validate_imports()
-    assert [w.display_name for w in manifest.contributions.widgets] == ["Isotropic reconstruct"]
+    assert [w.display_name for w in manifest.contributions.widgets] == [
+        "Isotropic reconstruct",
+        "Train on this volume",
+    ]
 
 
 def test_it_claims_no_files_that_napari_reads(manifest):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pint
+from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
@@ -63,3 +64,8 @@ def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
 def is_source(layer: Any) -> bool:
     """Whether a layer can be offered for reconstruction."""
     return isinstance(layer, Image) and LIVE not in layer.metadata
+
+
+def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:
+    """The layers that can be offered, by name."""
+    return [(layer.name, layer) for layer in viewer.layers if is_source(layer)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_niiv.models.catalog import SUFFIX
 
-PLUGIN, WIDGET = "napari-niiv", "Isotropic reconstruct"
+PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[Any, ...]]] | None:

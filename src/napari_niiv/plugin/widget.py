@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,17 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider, FloatSp
 from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
-from napari_niiv.plugin.layers import is_source, layer_volume, voxel_size
+from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
+from napari_niiv.plugin.layers import is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.loading import ModelLoader, Wanted
+from napari_niiv.plugin.reader import PLUGIN, TRAINING
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
 
 ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
@@ -50,7 +51,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
         # choices are functions, as napari asks for them anew whenever a layer comes or goes
         self.checkpoint = ComboBox(
-            choices=lambda widget: [*bundled_models(), *self._own_checkpoints],
+            choices=lambda widget: short_names([*bundled_models(), *self._own_checkpoints]),
             tooltip="or drop a file here",
         )
         self.browse = PushButton(text="Browse…", tooltip="choose a checkpoint file")
@@ -69,29 +70,31 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self.output_scale.enabled = False
         self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
-        self.side = _row(
+        self.side = row(
             "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS)
         )
         self.on = CheckBox(text="Reconstruct", value=True)
+        self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.status = Label(value="Choose a layer, or drop a volume here.")
         self.status.native.setWordWrap(True)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
                 *(self.on, self.layer, self.anisotropy, self.side),
-                _row("Output scale", self.match_zoom, self.output_scale),
-                _row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, self.status),
+                row("Output scale", self.match_zoom, self.output_scale),
+                row("Checkpoint", self.checkpoint, self.browse),
+                *(self.device, self.train, self.status),
             ]
         )
         self._background = Background(self.native, self._fail)
+        self._loader = ModelLoader(self._background, self._adopt_model, self._refuse_model)
         self._judgement = QTimer(self.native)
         self._judgement.setSingleShot(True)
         self._judgement.timeout.connect(self._judge)
         self._bereft: Image | None = None
         self._watched: Image | None = None
         self._connect()
-        self._drops = _Drops(self.native, self.open_files)
+        self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
         self._adopt_selected()
         self._load_model()
 
@@ -107,12 +110,19 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 self._background.run(lambda p=path: open_volume(p), self._add_volume)  # type: ignore[misc]
 
     def select_checkpoint(self, path: Path | str) -> None:
-        """Add a checkpoint to the choices and use it."""
+        """Add a checkpoint to the choices and use it; if it is in use, its file is read anew."""
         name = str(path)
         if name not in self.checkpoint.choices:
             self._own_checkpoints.append(name)
             self.checkpoint.reset_choices()
+        if name == self.checkpoint.value:
+            self._load_model()
         self.checkpoint.value = name
+
+    def open_training(self) -> None:
+        """Open the dock widget that trains, on the layer chosen here."""
+        _, training = self.viewer.window.add_plugin_dock_widget(PLUGIN, TRAINING)
+        training.choose_layer(self.layer.value)
 
     def show_side(self, plane: str) -> None:
         """Look at the xy, xz or yz plane."""
@@ -141,6 +151,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.checkpoint.changed.connect(self._load_model)
         self.device.changed.connect(self._load_model)
         self.browse.changed.connect(self._browse)
+        self.train.changed.connect(lambda _=None: self.open_training())
         for button in self.side:
             button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
         events = self.viewer.layers.events
@@ -166,7 +177,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._choose_layer()
 
     def _sources(self, widget: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in self.viewer.layers if is_source(layer)]
+        return sources(self.viewer)
 
     def _layers_changed(self, event: Any) -> None:
         if not is_source(event.value):
@@ -247,32 +258,26 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         return 0.0 if self.match_zoom.value else 1 / self.output_scale.value
 
     def _load_model(self, value: Any = None) -> None:
-        """Load the checkpoint on its device; importing torch takes seconds, so even that happens elsewhere."""
-        wanted = (self.checkpoint.value, self.device.value)
-        if wanted[0] is None:
+        if self.checkpoint.value is None:
             self.status.value = "No checkpoint is there; browse for one."
             return
+        self._loader.load(self._wanted)
 
-        def work() -> tuple[Any, list[str]]:
-            from napari_niiv.device import available_devices
-            from napari_niiv.models.checkpoint import load_model
+    @property
+    def _wanted(self) -> Wanted:
+        return self.checkpoint.value, self.device.value
 
-            return load_model(*wanted), available_devices()
+    def _adopt_model(self, wanted: Wanted, model: Any, devices: list[str]) -> None:
+        self._devices = ["auto", *devices]
+        self.device.reset_choices()
+        if wanted == self._wanted:
+            self._model, self._loaded = model, wanted
+            self._refresh()
 
-        def done(outcome: tuple[Any, list[str]]) -> None:
-            model, devices = outcome
-            self._devices = ["auto", *devices]
-            self.device.reset_choices()
-            if wanted == (self.checkpoint.value, self.device.value):
-                self._model, self._loaded = model, wanted
-                self._refresh()
-
-        def failed(sentence: str) -> None:
-            self._fail(sentence)
-            if wanted == (self.checkpoint.value, self.device.value):
-                self._choose_again(wanted)
-
-        self._background.run(work, done, failed)
+    def _refuse_model(self, wanted: Wanted, sentence: str) -> None:
+        self._fail(sentence)
+        if wanted == self._wanted:
+            self._choose_again(wanted)
 
     def _choose_again(self, failed: tuple[str, str]) -> None:
         """Go back to the checkpoint and device that work: the widget tells what is in use."""
@@ -374,36 +379,3 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 def _size_events(layer: Image | None) -> tuple[Any, ...]:
     """What tells that a layer's voxel size may have changed."""
     return () if layer is None else (layer.events.scale, layer.events.affine, layer.events.units)
-
-
-def _row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
-    row = Container(widgets=list(widgets), layout="horizontal", label=label, labels=False)
-    row.margins = (0, 0, 0, 0)
-    return row
-
-
-class _Drops(QObject):
-    """Takes files dropped on a widget."""
-
-    def __init__(self, widget: QWidget, opened: Callable[[list[Path]], None]) -> None:
-        super().__init__(widget)
-        self._opened = opened
-        widget.setAcceptDrops(True)
-        widget.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Accept drags of local files and open what is dropped; go when the dock lets go of the widget."""
-        if event is not None and event.type() == QEvent.Type.ParentChange:
-            if isinstance(watched, QWidget) and watched.parent() is None:
-                watched.deleteLater()  # napari's close button only takes the widget out of its dock
-            return False
-        if not isinstance(event, QDropEvent) or event.type() == QEvent.Type.DragMove:
-            return False
-        data = event.mimeData()
-        paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()] if data else []
-        if not paths:
-            return False
-        event.acceptProposedAction()
-        if event.type() == QEvent.Type.Drop:
-            self._opened(paths)
-        return True

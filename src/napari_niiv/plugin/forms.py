@@ -1,0 +1,75 @@
+"""What the dock widgets' forms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import Container
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QWidget
+
+
+def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
+    """Widgets beside each other, under one label."""
+    container = Container(widgets=list(widgets), layout="horizontal", label=label, labels=False)
+    container.margins = (0, 0, 0, 0)
+    return container
+
+
+def short_names(files: list[str]) -> list[tuple[str, str]]:
+    """Choices of files by their names, by their whole paths where two have the same name."""
+    names = [Path(file).name for file in files]
+    return [(name if names.count(name) == 1 else file, file) for name, file in zip(names, files, strict=True)]
+
+
+class Leaving(QObject):
+    """Deletes a widget that is taken out of its dock: napari's close button only takes it out.
+
+    Parameters
+    ----------
+    widget : QWidget
+    """
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Watch for the dock letting go."""
+        moved = event is not None and event.type() == QEvent.Type.ParentChange
+        if moved and isinstance(watched, QWidget) and watched.parent() is None:
+            watched.deleteLater()
+        return False
+
+
+class Drops(QObject):
+    """Takes files dropped on a widget.
+
+    Parameters
+    ----------
+    widget : QWidget
+    opened : callable
+        Gets the paths.
+    """
+
+    def __init__(self, widget: QWidget, opened: Callable[[list[Path]], None]) -> None:
+        super().__init__(widget)
+        self._opened = opened
+        widget.setAcceptDrops(True)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Accept drags of local files and open what is dropped."""
+        if not isinstance(event, QDropEvent) or event.type() == QEvent.Type.DragMove:
+            return False
+        data = event.mimeData()
+        paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()] if data else []
+        if not paths:
+            return False
+        event.acceptProposedAction()
+        if event.type() == QEvent.Type.Drop:
+            self._opened(paths)
+        return True
