@@ -57,12 +57,12 @@ def add_train(commands: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     """Train; 0 when a checkpoint was written."""
-    if options.devices > 1 and "WORLD_SIZE" not in os.environ:
-        return _on_several(options)
     from napari_niiv.training.train import train
 
     volumes = [_open(path, options) for path in options.volumes]
     events = train(volumes, _config(options, volumes))
+    if options.devices > 1 and "WORLD_SIZE" not in os.environ:
+        return _on_several(options)  # what is wrong with the settings was said above, once
     main = int(os.environ.get("RANK", "0")) == 0
     try:
         _show(events, options.output.name, main)

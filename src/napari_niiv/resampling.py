@@ -95,5 +95,6 @@ def _bands(
         lo, hi = int(inside[0]), int(inside[-1]) + 1
         folded = torch.zeros(hi - lo, count, dtype=torch.float64)
         folded.index_add_(0, inside - lo, weights)
-        bands.append((lo, hi, folded.float().to(device)))
+        with torch.inference_mode(False):  # these are kept, for training too
+            bands.append((lo, hi, folded.float().clone().to(device)))
     return tuple(bands)

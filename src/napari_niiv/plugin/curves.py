@@ -119,11 +119,12 @@ def _plot() -> Any:
 
 
 def _fit(plot: Any, across: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """Show all of it: pyqtgraph finds the range out while it paints, and then paints again."""
+    """Show all of it; pyqtgraph would find the range out while it paints, and then paint again."""
     low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
     least = 1e-3 * max(abs(high), 1e-6)  # a flat curve is not to look like a wild one
     margin = 0.06 * max(high - low, least)
     plot.setRange(xRange=(across[0], across[1]), yRange=(low - margin, high + margin), padding=0.02)
+    plot.scene().prepareForPaint()
 
 
 def _named(name: str, colour: str, value: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from napari_niiv.plugin.training_worker import TrainingWorker
 from napari_niiv.training.events import Event, Notice, Validation
 
 DRAW_MS = 500  # between two drawings of the curves
+SETTLE_MS = 20  # from a drawing until it is painted
 _LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume training"
 _STOP, _STOPPING = "Stop", "Stopping…"
 _WHOLE = 1000  # of the progress bar
@@ -60,6 +63,7 @@ class TrainOnVolume(QScrollArea):
         self._settings: TrainingSettings | None = None
         self._orphaned = False
         self._previewing = False  # whether the other widget was opened in this training
+        self._content = QWidget()
         self.button = QPushButton(_TRAIN)
         self.progress = QProgressBar()
         self.progress.setRange(0, _WHOLE)
@@ -72,6 +76,10 @@ class TrainOnVolume(QScrollArea):
         self._drawing.setInterval(DRAW_MS)
         self._drawing.timeout.connect(self._draw_news)
         self._undrawn = False
+        self._reveal = QTimer(self)
+        self._reveal.setSingleShot(True)
+        self._reveal.setInterval(SETTLE_MS)
+        self._reveal.timeout.connect(lambda: self._content.setUpdatesEnabled(True))
         self._room = QTimer(self)  # to be asked for once the layout knows of what has just been shown
         self._room.setSingleShot(True)
         self._room.timeout.connect(self._make_room)
@@ -80,6 +88,9 @@ class TrainOnVolume(QScrollArea):
         self.button.setText(_LOADING)
         self.button.setEnabled(False)
         self._background.run(_what_torch_knows, self._know)
+        self._background.run(
+            _warm_up, lambda _: None, lambda sentence: None
+        )  # what fails there will fail again
 
     # what the user does
 
@@ -130,7 +141,7 @@ class TrainOnVolume(QScrollArea):
     # reactions
 
     def _lay_out(self) -> None:
-        inner = QWidget()
+        inner = self._content
         layout = QVBoxLayout(inner)
         layout.setContentsMargins(9, 6, 9, 6)
         layout.addWidget(self.form.native)
@@ -154,11 +165,8 @@ class TrainOnVolume(QScrollArea):
 
     def sizeHint(self) -> QSize:
         """Of the whole content, so that nothing need be scrolled where there is room."""
-        inner = self.widget()
-        layout = inner.layout() if inner is not None else None
-        if inner is None or layout is None:
-            return super().sizeHint()
-        hint = inner.sizeHint()
+        layout, hint = self._content.layout(), self._content.sizeHint()
+        assert layout is not None
         return QSize(
             hint.width() + _SCROLL_BAR,
             max(hint.height(), layout.totalHeightForWidth(self.width() - _SCROLL_BAR)),
@@ -228,7 +236,10 @@ class TrainOnVolume(QScrollArea):
         """Show what was told, at most twice a second."""
         if self._undrawn and self.worker is not None:
             self._undrawn = False
+            # painted once, when layouts and scenes are through with it: every time costs the whole window
+            self._content.setUpdatesEnabled(False)
             self._draw()
+            self._reveal.start()
             self._drawing.start()
 
     def _draw(self) -> None:
@@ -322,3 +333,10 @@ def _what_torch_knows() -> tuple[list[str], Any]:
     from napari_niiv.training.state import state_path
 
     return available_devices(), state_path
+
+
+def _warm_up() -> None:
+    """Import what a training would, and have the garbage that leaves collected: 0.2 s that would hold the viewer up."""
+    for name in ("napari_niiv.training.train", "torch._dynamo"):  # the latter at an optimiser's first step
+        importlib.import_module(name)
+    gc.collect()

@@ -57,9 +57,12 @@ class Optimisation:
         ranks.share(model.parameters())
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self._weights = list(model.parameters())
-        for weight in self._weights:
-            weight.grad = torch.zeros_like(weight)
         self._device = model.device
+        # all gradients, and the loss, in one tensor: one exchange between processes
+        self._flat = torch.zeros(sum(w.numel() for w in self._weights) + 1, device=self._device)
+        parts = self._flat[:-1].split([w.numel() for w in self._weights])
+        for weight, part in zip(self._weights, parts, strict=True):
+            weight.grad = part.view_as(weight)
         self._half = training_precision(self._device)
         self._backward = Replayed(self._forward_and_backward)
         self._optimizer = self._fresh_optimizer()
@@ -82,23 +85,24 @@ class Optimisation:
         Returns
         -------
         bool
-            False if memory ran out: nothing was learnt, the batch should be smaller.
+            False if memory ran out: nothing was learnt here, the batch should be smaller. Among several processes the
+            step is done all the same, with what the others learnt.
         """
-        torch._foreach_zero_([w.grad for w in self._weights])  # type: ignore[misc]
-        failed, loss = 0.0, torch.zeros((), device=self._device)
+        self._flat.zero_()
+        learnt = True
         try:
-            loss = self._backward(draw(), anisotropy).clone()
+            self._flat[-1] = self._backward(draw(), anisotropy)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            failed = 1.0
-        (failed,) = self._ranks.agree(failed)
-        if failed:
+            learnt = False
+            self._flat.zero_()
             self._backward.forget()
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-            return False
-        self._ranks.average(*(w.grad for w in self._weights if w.grad is not None), loss)
+            if self._ranks.size == 1:
+                return False
+        self._ranks.average(self._flat)
         torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         warm = min(1.0, (self.step_number + 1) / WARM_UP)
         rate = self._rate * self._slower * warm * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0)))
@@ -110,9 +114,9 @@ class Optimisation:
         decay = min(self._averaging, (1 + self.step_number) / (10 + self.step_number))
         torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self._weights], 1 - decay)
         self.average.encoder.forget()
-        self._total += loss
+        self._total += self._flat[-1]
         self._since += 1
-        return True
+        return learnt
 
     def told(self) -> tuple[float, str]:
         """Mean loss since the last call, and a sentence if the training had to go back to the last good weights.

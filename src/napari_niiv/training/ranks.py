@@ -47,15 +47,11 @@ class Ranks:
         """Whether this process validates, writes and reports."""
         return self.rank == 0
 
-    def average(self, *tensors: Tensor) -> None:
-        """Replace tensors by their means over all processes, in one exchange."""
-        if self.size == 1:
-            return
-        flat = torch.cat([t.detach().reshape(-1).float() for t in tensors])
-        dist.all_reduce(flat)
-        flat /= self.size
-        for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-            tensor.detach().copy_(part.view_as(tensor))
+    def average(self, tensor: Tensor) -> None:
+        """Replace a tensor by its mean over all processes."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+            tensor /= self.size
 
     def agree(self, *values: float) -> tuple[float, ...]:
         """Means of numbers over all processes, so that all decide alike."""

@@ -36,6 +36,7 @@ _LARGEST = {"cuda": 6e7, "mps": 2e7, "cpu": 3e6}  # voxels restored at once: som
 _FRESH_SLICES = 25  # steps after which a box of the first stage is exchanged
 _RESTORING = 0.1  # of the second stage's work goes into restoring new boxes ...
 _FILLING = 0.2  # ... and at most this before it begins
+_AGREE = 10  # steps between two talks of several processes
 _JUDGING = 15  # times as long as a validation takes there is none
 
 
@@ -210,7 +211,8 @@ class Run:
             )
             if not learnt:
                 yield self._shrink()
-                continue
+                if ranks.size == 1:
+                    continue
             budget.steps += 1
             since, patches = since + 1, patches + self._batch * ranks.size
             if interval and optimisation.step_number % interval == 0:
@@ -219,6 +221,8 @@ class Run:
                 count += 1
                 if stage == 2 or not pool.whole:
                     pool.exchange(model.context)
+            if ranks.size > 1 and optimisation.step_number % _AGREE:
+                continue
             fraction, tell = ranks.agree(budget.fraction, float(budget.elapsed - told >= 1))
             if tell > 0 or fraction >= end:
                 loss, trouble = optimisation.told()
