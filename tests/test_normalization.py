@@ -85,3 +85,34 @@ def test_values_that_are_no_numbers_are_refused(value: float) -> None:
     array[1, 2, 3] = value
     with pytest.raises(VolumeError, match="NaN or infinite"):
         Normalization.of(Volume(array))
+
+
+# volumes with holes
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_holes_do_not_count(dtype) -> None:
+    array = np.random.default_rng(0).gamma(2, 100, (20, 40, 50)).astype(dtype)
+    holes = np.random.default_rng(1).random(array.shape) < 0.3
+    array[holes] = np.random.default_rng(2).choice([np.nan, np.inf, -np.inf], holes.sum())
+    normalization = Normalization.of(Volume(array), holes=True)
+    low, high = np.percentile(array[~holes].astype(np.float64), (0.1, 99.9))
+    assert (normalization.low, normalization.high) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "i8", "f4"])
+def test_without_holes_it_is_the_same(dtype: str) -> None:
+    array = np.random.default_rng(0).integers(0, 100, (5, 12, 13)).astype(dtype)
+    assert Normalization.of(Volume(array), holes=True) == Normalization.of(Volume(array))
+
+
+def test_nothing_but_holes_is_refused() -> None:
+    with pytest.raises(VolumeError, match="nothing but NaN"):
+        Normalization.of(Volume(np.full((3, 4, 5), np.nan, np.float32)), holes=True)
+
+
+def test_one_value_among_holes_is_constant() -> None:
+    array = np.full((3, 4, 5), np.nan, np.float32)
+    array[1, 2] = 7
+    with pytest.raises(VolumeError, match=r"constant.*is 7"):
+        Normalization.of(Volume(array), holes=True)

@@ -1,6 +1,8 @@
-"""Both operators against torch's own and against integrals done by hand."""
+"""Interpolation and weighted means against torch's own and against integrals done by hand."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,9 +10,31 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from napari_niiv.geometry import Sampling
-from napari_niiv.resampling import area_average, resample
+from napari_niiv.resampling import resample, weighted_means
+
+
+@dataclass(frozen=True)
+class Box:
+    """How much of each sample, taken as constant over its extent, lies within `width` samples."""
+
+    width: float
+
+    @property
+    def reach(self) -> float:
+        return (self.width + 1) / 2
+
+    def weights(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        lower, upper = distance - 0.5, distance + 0.5
+        half = self.width / 2
+        return np.maximum(np.minimum(upper, half) - np.maximum(lower, -half), 0)
+
+
+def area_average(x: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Means over the extents that the sampling's step gives."""
+    return weighted_means(x, sampling, Box(sampling.step))
 
 
 def signal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -108,6 +132,23 @@ def test_long_axes_stay_exact() -> None:
     sampling = Sampling(59_000.25, 0.5, 1500)
     expected = np.interp(sampling.start + sampling.step * np.arange(1500), np.arange(60_000), x.numpy())
     np.testing.assert_allclose(resample(x, sampling).numpy(), expected, atol=1e-5)
+
+
+@dataclass(frozen=True)
+class Lopsided:
+    """Twice the sample behind the position, once the one before it."""
+
+    reach: float = 1.0
+
+    def weights(self, distance: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.select([distance == 1, distance == -1], [2.0, 1.0], 0.0)
+
+
+def test_distances_are_signed_and_the_scale_of_weights_does_not_matter() -> None:
+    x = signal(10)
+    result = weighted_means(x, Sampling(0, 1, 10), Lopsided())
+    continued = torch.cat([x[:1], x, x[-1:]])
+    torch.testing.assert_close(result, (2 * continued[2:] + continued[:-2]) / 3)
 
 
 def test_dtype_is_kept() -> None:

@@ -107,3 +107,51 @@ def test_a_failing_read_is_the_volumes_error(error) -> None:
 
     with pytest.raises(VolumeError, match=r"'far away' cannot be read.*gone"):
         Volume(Gone(), name="far away").read_raw()
+
+
+class Stored:
+    """An array that lies elsewhere, as zarr's and HDF5's: any indexing reads."""
+
+    def __init__(self, array: np.ndarray, chunks: tuple[int, ...] | None = None) -> None:
+        self._array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
+        self.chunks = chunks
+        self.read = 0
+
+    def __getitem__(self, key) -> np.ndarray:
+        values = self._array[key]
+        self.read += values.size
+        return values
+
+
+@pytest.mark.parametrize("chunks", [(1, 1, 2, 8, 8), (2, 3, 1, 16, 5), None])
+def test_at_reads_nothing_of_a_stored_array_and_then_only_what_is_asked_for(chunks) -> None:
+    array = np.random.default_rng(0).integers(0, 99, (2, 3, 6, 32, 40), np.uint8)
+    stored = Stored(array, chunks)
+    part = Volume(stored, "tczyx", (4.0, 1.0, 1.0), name="far").at(1, 2)
+    assert stored.read == 0
+    assert (part.axes, part.shape, part.dtype, part.anisotropy) == ("zyx", (6, 32, 40), np.uint8, 4)
+    box = slice(1, 3), slice(5, 7), slice(30, 40)
+    np.testing.assert_array_equal(part.read_raw(*box), array[1, 2][box])
+    assert stored.read <= (4 * 16 * 24 if chunks == (1, 1, 2, 8, 8) else array.size)
+    np.testing.assert_array_equal(part.read_raw(step=2), array[1, 2][:, ::2, ::2])
+
+
+def test_at_of_a_dask_array_stays_lazy() -> None:
+    def fail(block_info=None):
+        raise AssertionError("read")
+
+    array = da.map_blocks(
+        fail, chunks=((1, 1), (4,), (5,), (6,)), dtype=np.uint8, meta=np.zeros((0,) * 4, "u1")
+    )
+    assert Volume(array, "czyx").at(1).shape == (4, 5, 6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_holes_are_read_where_they_are_allowed(value: float) -> None:
+    array = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
+    array[1, 2, 3] = value
+    volume = Volume(array, name="hollow")
+    np.testing.assert_array_equal(volume.read_raw(holes=True), array)
+    np.testing.assert_array_equal(volume.read_raw(slice(2, 3)), array[2:])
+    with pytest.raises(VolumeError, match="'hollow' holds NaN or infinite"):
+        volume.read_raw()
