@@ -181,13 +181,18 @@ class Measured(_Degradation):
         if not all(math.isfinite(v) and v >= 0 for v in value) or not sum(value) > 0:
             raise ValueError("the profile must hold finite weights that are not negative, some of them positive")
         total = sum(value)
-        return tuple(v / total for v in value)
+        return value if abs(total - 1) < 1e-12 else tuple(v / total for v in value)
+
+    @property
+    def _weights(self) -> NDArray[np.float64]:
+        """The profile turned round: it tells where light of one point goes, a voxel where its light comes from."""
+        return np.array(self.profile[::-1])
 
     @property
     def _edges(self) -> NDArray[np.float64]:
-        """Edges of the profile's bins, its centre of gravity at 0: where an object is seen, there it is put."""
+        """Edges of the weights' bins, their centre of gravity at 0: where an object is seen, there it is put."""
         n = len(self.profile)
-        centre = float(np.dot(self.profile, np.arange(n)))
+        centre = float(np.dot(self._weights, np.arange(n)))
         return (np.arange(n + 1) - 0.5 - centre) * self.spacing
 
     @property
@@ -197,7 +202,7 @@ class Measured(_Degradation):
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of the profile, each weight spread over its bin."""
-        return np.interp(position, self._edges, np.concatenate([[0.0], np.cumsum(self.profile)]))
+        return np.interp(position, self._edges, np.concatenate([[0.0], np.cumsum(self._weights)]))
 
     @classmethod
     def of(cls, psf: ArrayLike, z_spacing: float, z_step: float) -> Measured:
@@ -206,7 +211,7 @@ class Measured(_Degradation):
         Parameters
         ----------
         psf : array, shape (z,) or (z, y, x)
-            The lowest value along the border (the camera's offset) is taken off.
+            The camera's offset, which is the median of the image's border (of a profile, its lowest value), is taken off.
         z_spacing : float
             Distance of the image's z slices.
         z_step : float
@@ -223,8 +228,16 @@ class Measured(_Degradation):
                 f"A measured PSF must be an array (z) or (z, y, x) of finite numbers, not of shape {values.shape}; "
                 "crop the image of a single bead."
             )
-        profile = (values - values.min()).reshape(len(values), -1).sum(1)
-        lit = np.flatnonzero(profile > 1e-3 * profile.max())
+        if values.ndim == 3 and min(values.shape[1:]) > 2:
+            border = np.ones(values.shape[1:], bool)
+            border[1:-1, 1:-1] = False
+            offset = float(np.median(values[:, border]))
+        else:
+            offset = float(values.min())
+        # noise around the point cancels in the sums; what is left of it, far from the peak, is below a hundredth
+        columns = (values - offset).reshape(len(values), -1)
+        profile = columns[:, columns.max(0) > 0.1 * columns.max()].sum(1).clip(0)
+        lit = np.flatnonzero(profile > (1e-2 if values.ndim == 3 else 1e-3) * profile.max())
         if not profile.max() > 0 or not (z_spacing > 0 and z_step > 0):
             raise VolumeError("The measured PSF is constant or has no z spacing; crop the image of a single bead.")
         kept = profile[lit[0] : lit[-1] + 1]

@@ -54,7 +54,7 @@ def test_half_precision_is_close(small_model) -> None:
         expected = small_model()(x, 4.0, sampling)
         model = small_model().place("cuda")
         result = model(x.half().cuda(), 4.0, sampling).cpu()
-    np.testing.assert_allclose(result, expected, atol=1e-2)
+    np.testing.assert_allclose(result, expected, atol=3e-2)  # values are up to 10
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,6 @@ def test_memory_is_respected(pool, growth: float, limit: float) -> None:
     assert len(boxes) == int(limit)
 
 
-@pytest.mark.xfail(reason="the shares of several volumes are rounded up together", strict=True)
 def test_memory_is_respected_with_several_volumes(pool) -> None:
     arrays = [noise(8, 64, 64), noise(8, 64, 64, seed=1)]
     assert len(pool(arrays, Shape(4, 16), voxels=3 * 4 * 16 * 16)) <= 3
@@ -140,7 +139,7 @@ def test_large_volumes_have_more_boxes_and_small_ones_have_one(pool) -> None:
     arrays = [noise(8, 100, 90), noise(8, 40, 45, seed=1), noise(8, 9, 10, seed=2)]
     list(pool(arrays, Shape(8, 16), made, voxels=10 * 8 * 16 * 16).fill())
     counts = [sum(s.volume.array is a for s, _, _ in made.places) for a in arrays]
-    assert counts == [8, 2, 1]
+    assert counts == [8, 1, 1]
 
 
 class Endless:
@@ -264,9 +263,6 @@ def test_a_seed_repeats(pool) -> None:
     assert boxes(1) != boxes(2)
 
 
-@pytest.mark.xfail(
-    reason="the box read ahead takes random numbers or not, as the thread is quick", strict=False
-)
 def test_a_seed_repeats_where_the_filling_ended_early(pool) -> None:
     array = noise(8, 64, 64)
     found = set()

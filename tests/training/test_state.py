@@ -126,9 +126,6 @@ def test_the_file_of_another_program_is_damaged(tmp_path: Path, about) -> None:
     assert "damaged" in refused(config(tmp_path))
 
 
-@pytest.mark.xfail(
-    reason="only the reading of the card is guarded, not its use", raises=KeyError, strict=True
-)
 def test_a_card_without_all_of_its_entries_is_damaged(tmp_path: Path) -> None:
     save_file(
         TENSORS, tmp_path / "model.unfinished", metadata={"napari_niiv_training": json.dumps({"stage": 1})}

@@ -92,11 +92,6 @@ def test_a_model_without_residual_scores_as_linear_interpolation(
     assert judged.score(linear_model) == pytest.approx(judged.linear, abs=1e-3)
 
 
-@pytest.mark.xfail(
-    ROUNDS,
-    reason="in mixed precision the degradation is rounded too, and the model judged by it",
-    strict=True,
-)
 def test_what_a_model_is_given_is_not_rounded(linear_model: Niiv, texture) -> None:
     array = texture((6, 44, 48)) * 2
     watcher = watching(linear_model)

@@ -155,7 +155,7 @@ class Optimisation:
                 if name in self._optimizer.state.get(weight, {}):
                     tensors[f"adam.{number}.{name}"] = torch.as_tensor(self._optimizer.state[weight][name])
         tensors["progress"] = torch.tensor([self.step_number, self._slower], dtype=torch.float64)
-        return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`."""

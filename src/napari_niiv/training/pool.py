@@ -19,7 +19,7 @@ from napari_niiv.training.subjects import Box, Subject
 
 MOST_BOXES = 32
 _TRIES = 8  # boxes read in search of one with structure in it
-_FLAT = 0.02  # standard deviation of normalised intensities below which a box counts as empty
+FLAT = 0.02  # standard deviation of normalised intensities below which a box counts as empty
 
 Make = Callable[[Subject, Tensor, Box, Box], Tensor]
 """From (subject, what was read, the box read, its core) to the box that patches are drawn from."""
@@ -87,7 +87,7 @@ class Pool:
             bytes_each = 4 * shape.growth * max(float(np.prod(s)) for s in shapes)
             count = min(max(int(memory / bytes_each), 1), MOST_BOXES)
             # in proportion to the volumes' size, at least one of each
-            share = np.maximum(1, np.round(count * np.array(voxels) / sum(voxels))).astype(int)
+            share = np.maximum(1, np.floor(count * np.array(voxels) / sum(voxels))).astype(int)
             self._slots = [
                 (subject, (int(extent[0]), int(extent[1]), int(extent[2])))
                 for subject, extent, n in zip(subjects, shapes, share, strict=True)
@@ -127,8 +127,10 @@ class Pool:
             yield (number + 1) / len(self._slots)
             if enough():
                 break
+        if self._ahead is not None:  # what is being read is of no use, but must not disturb what follows
+            self._ahead.exception()
+            self._ahead = None
         del self._slots[len(self._boxes) :]
-        self._ahead = None
 
     def sampler(self, downsample: int, context: int) -> PatchSampler:
         """Patches of the boxes, pooled laterally (and along z, where there is context) by a whole factor."""
@@ -176,7 +178,7 @@ class Pool:
             structure = float(torch.nan_to_num(there).std()) if there.numel() > 1 else 0.0
             if structure > most:
                 best, most = (values, box, (core[0], core[1], core[2])), structure
-            if structure > _FLAT:
+            if structure > FLAT:
                 break
         assert best is not None
         return best

@@ -45,9 +45,10 @@ def pseudo_isotropic(
     filled = box.nan_to_num()
     fine = output_size(len(z), anisotropy)
     inside = Sampling.covering(len(z), fine)
-    with torch.inference_mode(), training_precision(box.device):
+    with torch.inference_mode():
         axial = inside.relative_to(-z.lo)
-        restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), y.slice, x.slice)
+        with training_precision(box.device):
+            restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), y.slice, x.slice)
         restored = project(restored, filled[z.slice, y.slice, x.slice], degradation)
         if holes.any():
             # one voxel more: the restoration looks around

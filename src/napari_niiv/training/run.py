@@ -246,11 +246,11 @@ class Run:
         ranks.share(optimisation.average.parameters())
 
     def _shrink(self) -> Event:
-        if self._batch == 1:
+        if self._batch == 1 and self._ranks.size == 1:
             raise DeviceError(
                 "Memory ran out even for single patches; close other programs, or train with smaller patches."
             )
-        self._batch //= 2
+        self._batch = max(1, self._batch // 2)
         return Notice(f"Memory ran out; going on with {self._batch} patches in a step.")
 
     # boxes

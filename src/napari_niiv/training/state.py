@@ -93,17 +93,19 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
     try:
         with safe_open(path, framework="pt") as file:
             about: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
+            settings, named = about["config"], about["volumes"]
+            spent = (about["stage"], about["begin"], about["steps"], about["seconds"], about["best"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{path.name} is damaged; start the training anew, overwriting its output.") from error
     wanted = _kind(config)
-    different = [key for key in wanted if about["config"].get(key) != wanted[key]]
-    if different or about["volumes"] != volumes:
+    different = [key for key in wanted if settings.get(key) != wanted[key]]
+    if different or named != volumes:
         what = f"another {different[0]}" if different else "other volumes"
         raise TrainingError(
             f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, overwriting it."
         )
-    return State(about["stage"], about["begin"], about["steps"], about["seconds"], about["best"], tensors)
+    return State(*spent, tensors)
 
 
 def forget_state(output: Path) -> None:

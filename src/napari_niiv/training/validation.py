@@ -16,6 +16,7 @@ from napari_niiv.evaluation.baselines import interpolate_last
 from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.stack import restore_box
+from napari_niiv.training.pool import FLAT
 from napari_niiv.training.subjects import Box, Subject
 
 _MOST_CROPS, _EDGE = 8, 256
@@ -63,8 +64,8 @@ class HeldOut:
             raise TrainingError(
                 "No part of the slices held out for validation is free of NaN; crop the volumes to where they have data."
             )
-        step = math.ceil(len(crops) / _MOST_CROPS)
-        self._kept = crops[::step]
+        judging = [c for c in crops if float(c.sharp[0].std()) > FLAT] or crops
+        self._kept = judging[:: math.ceil(len(judging) / _MOST_CROPS)]
         k = context
         self.linear = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "linear"))
         self.bicubic = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "bicubic"))
@@ -75,12 +76,13 @@ class HeldOut:
 
         def restore(coarse: Tensor, factor: float, at: Sampling) -> Tensor:
             slices = coarse[:, k - own : k + own + 1].contiguous(memory_format=torch.channels_last)
-            return model(slices.to(next(model.encoder.parameters()).dtype), factor, at)
+            with training_precision(self._device):
+                return model(slices.to(next(model.encoder.parameters()).dtype), factor, at)
 
         training = model.training
         model.eval()
         try:
-            with torch.inference_mode(), training_precision(self._device):
+            with torch.inference_mode():
                 return self._score(restore)
         finally:
             model.train(training)
@@ -119,10 +121,16 @@ class HeldOut:
 
     def _crops(self, subject: Subject, factor: float, each: int) -> list[_Crop]:
         """The crops with the most structure of each held-out slice."""
+        for edge in (_EDGE, _EDGE // 2, _EDGE // 4, _EDGE // 8):  # smaller ones between holes
+            if found := self._crops_of(subject, factor, each, edge):
+                break
+        return found
+
+    def _crops_of(self, subject: Subject, factor: float, each: int, edge: int) -> list[_Crop]:
         _, height, width = subject.shape
         found: list[_Crop] = []
         for z in subject.held_out:
-            ys, xs = _spans(height), _spans(width)
+            ys, xs = _spans(height, edge), _spans(width, edge)
             step = max(1, math.isqrt(len(ys) * len(xs) // 64))  # not all of a huge slice is looked at
             candidates = []
             for y in ys[::step]:
@@ -149,7 +157,7 @@ class HeldOut:
         return 10 * math.log10(count / max(error, 1e-12))
 
 
-def _spans(size: int) -> list[Span]:
-    """Crops of at most 256 pixels along an axis."""
-    edge = min(_EDGE, size)
+def _spans(size: int, edge: int) -> list[Span]:
+    """Crops of at most `edge` pixels along an axis."""
+    edge = min(edge, size)
     return [Span(first, first + edge) for first in range(0, size - edge + 1, edge)]

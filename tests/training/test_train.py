@@ -1,0 +1,332 @@
+"""Whole trainings, tiny ones: what they learn, leave behind, and refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from napari_niiv import load_model, train
+from napari_niiv.degradation import Gaussian, Skip
+from napari_niiv.errors import (
+    CheckpointError,
+    DeviceError,
+    NiivError,
+    OutputError,
+    TrainingError,
+)
+from napari_niiv.evaluation.quality import compare, degraded
+from napari_niiv.models.checkpoint import Card, read_card, save_model
+from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.training import optimisation, run
+from napari_niiv.training.config import TrainingConfig
+from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
+from napari_niiv.training.state import state_path
+from napari_niiv.volume import Volume
+
+TINY = Architecture(context=1, features=8, blocks=1, samples=8, anisotropy_range=(4, 4), degree=0)
+
+
+def balls(shape: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8]:
+    """Sharp balls on a plain ground, alike in all directions: what averaging blurs and a network can restore."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.mgrid[: shape[0], : shape[1], : shape[2]])
+    volume = np.full(shape, 60, np.uint8)
+    for _ in range(int(np.prod(shape) / 2500)):
+        centre, radius = rng.uniform(0, shape), rng.uniform(4, 7)
+        volume[((grid - centre[:, None, None, None]) ** 2).sum(0) < radius**2] = 200
+    return volume
+
+
+@pytest.fixture(scope="module")
+def truth() -> NDArray[np.uint8]:
+    return balls((48, 64, 64))
+
+
+@pytest.fixture(scope="module")
+def volume(truth: NDArray[np.uint8]) -> Volume:
+    return Volume(degraded(truth, 4), voxel_size=(4.0, 1.0, 1.0), name="balls")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Settings of a training that takes seconds."""
+    monkeypatch.setattr(optimisation, "WARM_UP", 10)
+    monkeypatch.setattr(run, "_JUDGING", 0)
+
+    def config(**more: object) -> TrainingConfig:
+        settings: dict[str, object] = {
+            "output": tmp_path / "model.safetensors",
+            "steps": 120,
+            "architecture": TINY,
+            "anisotropies": (4.0,),
+            "lateral": 24,
+            "axial": 6,
+            "batch": 8,
+            "learning_rate": 5e-3,
+            "device": "cpu",
+        }
+        return TrainingConfig(**{**settings, **more})
+
+    return config
+
+
+def last(events: Iterator[Event]) -> Event:
+    for event in events:  # noqa: B007
+        pass
+    return event
+
+
+def test_it_beats_bicubic_and_says_so(quick, volume: Volume, truth) -> None:
+    events = list(train([volume], quick(steps=250)))
+    end = events[-1]
+    assert isinstance(end, Finished)
+    assert end.steps == 250
+    assert end.gain > 0.3
+    assert {e.stage for e in events if isinstance(e, TrainingStep)} == {1, 2}
+    validations = [e for e in events if isinstance(e, Validation)]
+    assert validations[-1].bicubic > validations[-1].linear
+    best = max(v.model for v in validations)
+    assert end.gain == pytest.approx(best - validations[-1].bicubic)
+    fractions = [e.fraction for e in events if isinstance(e, Preparing | TrainingStep | Validation)]
+    assert fractions == sorted(fractions)
+    # on another volume, along its real axis
+    model = load_model(end.checkpoint, "cpu")
+    scores = compare(balls((48, 64, 64), seed=1), model, 4)
+    assert scores["both"][0] > scores["bicubic"][0] + 0.3
+    card = read_card(end.checkpoint)
+    assert card.training_volumes[0].name == "balls"
+    assert card.architecture == TINY
+    assert card.metrics["held-out slices, PSNR (dB)"] == pytest.approx(best, abs=1e-3)
+    assert not state_path(end.checkpoint).exists()
+
+
+def test_a_seed_repeats(quick, volume: Volume, tmp_path: Path) -> None:
+    def weights(name: str, seed: int) -> torch.Tensor:
+        last(train([volume], quick(output=tmp_path / name, steps=12, seed=seed)))
+        model = load_model(tmp_path / name, "cpu")
+        return torch.cat([p.flatten() for p in model.parameters()])
+
+    first, second, other = weights("a.safetensors", 1), weights("b.safetensors", 1), weights("c.safetensors", 2)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("degradation", [Gaussian(fwhm=1.2), Skip(thickness=0.4)])
+def test_the_degradation_is_told_in_the_card(quick, volume: Volume, degradation) -> None:
+    end = last(train([volume], quick(steps=4, degradation=degradation)))
+    assert isinstance(end, Finished)
+    assert read_card(end.checkpoint).degradation == degradation
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture(context=0, features=4, blocks=1, samples=4, anisotropy_range=(4, 4), degree=0),
+        Architecture(decoder="implicit", context=0, features=4, blocks=1, latent=4, mlp_width=8, degree=0),
+        Architecture(decoder="implicit", context=1, features=4, blocks=1, latent=4, mlp_width=8, degree=1),
+    ],
+)
+def test_any_architecture(quick, volume: Volume, architecture: Architecture) -> None:
+    end = last(train([volume], quick(steps=6, architecture=architecture)))
+    assert isinstance(end, Finished)
+    assert load_model(end.checkpoint, "cpu").architecture == architecture
+
+
+def test_a_teacher_makes_the_volumes_and_the_light_model_is_kept(quick, volume: Volume) -> None:
+    teacher = Architecture(context=0, features=6, blocks=1, samples=8, degree=0)
+    events = list(train([volume], quick(steps=20, teacher=teacher)))
+    assert all(e.checkpoint is None for e in events if isinstance(e, Validation) and e.stage == 1)
+    assert isinstance(events[-1], Finished)
+    assert load_model(events[-1].checkpoint, "cpu").architecture == TINY
+
+
+def test_by_default_a_volume_teaches_its_own_factor_and_those_of_zooming_out(quick, tmp_path: Path) -> None:
+    large = Volume(balls((6, 96, 96)), voxel_size=(8.0, 1.0, 1.0))
+    end = last(train([large], quick(steps=3, architecture=None, anisotropies=(), batch=1)))
+    assert isinstance(end, Finished)
+    assert load_model(end.checkpoint, "cpu").architecture.anisotropy_range == (4, 8)
+
+
+# going on
+
+
+def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(quick, volume: Volume, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    last(train([volume], quick(output=start)))
+    events = list(train([volume], quick(init=str(start), steps=10, learning_rate=1e-6)))
+    validations = [e for e in events if isinstance(e, Validation)]
+    assert {v.stage for v in validations} == {2}
+    assert validations[0].step == 0
+    assert isinstance(events[-1], Finished)
+    assert events[-1].gain >= validations[0].gain
+    before, after = load_model(start, "cpu"), load_model(events[-1].checkpoint, "cpu")
+    for a, b in zip(before.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("moment", [0.2])
+def test_a_training_that_was_left_keeps_its_best_and_goes_on(quick, volume: Volume, moment: float) -> None:
+    config = quick(steps=60)
+    events = train([volume], config)
+    for event in events:
+        if isinstance(event, Validation) and event.fraction > moment:
+            break
+    events.close()
+    best = read_card(config.output).metrics["held-out slices, PSNR (dB)"]
+    assert state_path(config.output).exists()
+    resumed = list(train([volume], config.model_copy(update={"resume": True})))
+    steps = [e.step for e in resumed if isinstance(e, TrainingStep)]
+    assert steps[0] >= 60 * moment
+    assert steps[-1] == 60
+    assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] >= best
+    assert not state_path(config.output).exists()
+    assert isinstance(resumed[-1], Finished)
+
+
+def test_resuming_something_else_is_refused(quick, volume: Volume) -> None:
+    config = quick(steps=40)
+    events = train([volume], config)
+    next(e for e in events if isinstance(e, Validation))
+    events.close()
+    with pytest.raises(TrainingError, match="another degradation"):
+        train([volume], config.model_copy(update={"resume": True, "degradation": Skip(thickness=0.5)}))
+    other = Volume(volume.array[:9], voxel_size=(4.0, 1.0, 1.0), name="balls")
+    with pytest.raises(TrainingError, match="other volumes"):
+        train([other], config.model_copy(update={"resume": True}))
+
+
+# what goes wrong inside
+
+
+def test_out_of_memory_halves_the_batch(quick, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = optimisation.Optimisation._forward_and_backward
+
+    def greedy(self, sharp: torch.Tensor, anisotropy: float) -> torch.Tensor:
+        if len(sharp) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return honest(self, sharp, anisotropy)
+
+    monkeypatch.setattr(optimisation.Optimisation, "_forward_and_backward", greedy)
+    events = list(train([volume], quick(steps=8)))
+    assert [e.message for e in events if isinstance(e, Notice)] == [
+        "Memory ran out; going on with 4 patches in a step.",
+        "Memory ran out; going on with 2 patches in a step.",
+    ]
+    assert isinstance(events[-1], Finished)
+
+
+def test_out_of_memory_for_good(quick, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self, sharp: torch.Tensor, anisotropy: float) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(optimisation.Optimisation, "_forward_and_backward", full)
+    with pytest.raises(DeviceError, match="Memory ran out even for single patches"):
+        last(train([volume], quick(steps=8, batch=2)))
+
+
+# what is refused, before anything is trained
+
+
+def ramp(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("array", "anisotropy", "settings", "message"),
+    [
+        (ramp(8, 12, 64), 4, {}, "larger volume"),
+        (ramp(2, 64, 64), 4, {}, "at least three"),
+        (ramp(8, 64, 64), 1, {"anisotropies": ()}, "isotropic or nearly so"),
+        (np.zeros((8, 64, 64), np.uint8), 4, {}, "constant"),
+        (np.full((8, 64, 64), np.nan, np.float32), 4, {}, "nothing but NaN"),
+        (ramp(8, 64, 64), 4, {"init": "nowhere.safetensors"}, "no checkpoint"),
+        (ramp(8, 64, 64), 4, {"device": "abacus"}, "no device"),
+        (ramp(8, 200, 200), 12, {"init": "em", "architecture": None, "anisotropies": ()}, "is for anisotropies of"),
+        (ramp(8, 64, 64), 4, {"init": "em"}, "architecture asked for"),
+        (ramp(8, 64, 64), 4, {"loss": "dists"}, "VGG16"),
+    ],
+)
+def test_bad_input_is_one_sentence_at_once(
+    quick, monkeypatch: pytest.MonkeyPatch, array, anisotropy, settings, message, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NAPARI_NIIV_VGG16", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setitem(__import__("sys").modules, "torchvision", None)
+    volume = Volume(array, voxel_size=(float(anisotropy), 1.0, 1.0))
+    with pytest.raises(NiivError, match=message) as caught:
+        train([volume], quick(**settings))
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(quick, volume: Volume, tmp_path) -> None:
+    (tmp_path / "there.safetensors").write_bytes(b"precious")
+    for output, message in (
+        (tmp_path / "there.safetensors", "exists already"),
+        (tmp_path / "missing" / "x.safetensors", "does not exist"),
+        (tmp_path / "x.pth", "must end in .safetensors"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            train([volume], quick(output=output))
+    assert (tmp_path / "there.safetensors").read_bytes() == b"precious"
+
+
+def test_no_volumes(quick) -> None:
+    with pytest.raises(TrainingError, match="at least one volume"):
+        train([], quick())
+
+
+def test_a_checkpoint_of_the_papers_code_cannot_be_trained(quick, volume: Volume, tmp_path: Path) -> None:
+    architecture = Architecture(decoder="reference", context=0, features=4, blocks=1, latent=4, mlp_width=8)
+    path = tmp_path / "reference.safetensors"
+    save_model(Niiv(architecture), Card(architecture=architecture), path)
+    with pytest.raises(CheckpointError, match="start from nothing"):
+        train([volume], quick(init=str(path), architecture=None))
+
+
+# holes and blanks
+
+
+def test_holes_are_not_learnt_from(quick, truth) -> None:
+    values = degraded(truth, 4)
+    values[:, :, :20] = np.nan
+    end = last(train([Volume(values, voxel_size=(4.0, 1.0, 1.0))], quick(steps=200)))
+    assert isinstance(end, Finished)
+    assert np.isfinite(end.gain)
+    assert all(bool(p.isfinite().all()) for p in load_model(end.checkpoint, "cpu").parameters())
+
+
+def test_a_blank_channel_is_left_out_and_named(quick, truth) -> None:
+    array = np.stack([degraded(truth, 4), np.zeros((12, 64, 64), np.float32)])
+    events = list(train([Volume(array, "czyx", (4.0, 1.0, 1.0), name="two")], quick(steps=3)))
+    notices = [e.message for e in events if isinstance(e, Notice)]
+    assert len(notices) == 1
+    assert "(1,)" in notices[0]
+    assert "constant" in notices[0]
+
+
+def test_lazy_volumes_are_read_box_by_box(quick, truth) -> None:
+    """Of a large volume only boxes are read, whatever the training's length."""
+    read = []
+
+    def block(info) -> NDArray[np.float32]:
+        (place,) = [v["array-location"] for k, v in info.items() if k is None]
+        shape = tuple(b - a for a, b in place)
+        read.append(np.prod(shape))
+        return np.random.default_rng(sum(a for a, _ in place)).normal(size=shape).astype(np.float32)
+
+    def made(block_info=None) -> NDArray[np.float32]:
+        return block(block_info)
+
+    chunks = ((4,) * 200, (512,) * 2, (512,) * 2)
+    array = da.map_blocks(made, chunks=chunks, dtype=np.float32)
+    volume = Volume(array, voxel_size=(4.0, 1.0, 1.0))
+    end = last(train([volume], quick(steps=30, memory=0.002)))
+    assert isinstance(end, Finished)
+    assert sum(read) < 0.6 * array.size
