@@ -458,7 +458,7 @@ def test_stopped_before_anything_was_learnt(widget, stub, qtbot, messages):
     qtbot.waitUntil(lambda: "Ticking" in widget.status.text())
     widget.toggle()
     wait_ready(qtbot, widget)
-    assert messages == ["Stopped before anything was learnt; nothing is saved."]
+    assert messages == ["Stopped; nothing was learnt yet, so nothing is saved."]
     assert not widget.form.resume.visible
 
 
@@ -530,7 +530,7 @@ def test_what_goes_in_the_middle_ends_the_thread(widget, stub, qtbot, viewer, me
     if what == "layer":
         wait_ready(qtbot, widget)
         assert messages == [
-            "The training stopped as its layer 'my stack' was deleted before anything was learnt; nothing is saved."
+            "The training stopped as its layer 'my stack' was deleted; nothing was learnt yet, so nothing is saved."
         ]
 
 

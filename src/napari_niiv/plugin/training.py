@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +30,9 @@ from napari_niiv.plugin.curves import Curves
 from napari_niiv.plugin.forms import Leaving
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.training_form import NOTHING, TrainingForm
-from napari_niiv.plugin.training_log import TrainingLog
+from napari_niiv.plugin.training_log import TrainingLog, outcome
 from napari_niiv.plugin.training_settings import TrainingSettings
-from napari_niiv.plugin.training_worker import TrainingWorker
+from napari_niiv.plugin.training_worker import TrainingWorker, warm_up, what_torch_knows
 from napari_niiv.training.events import Event, Notice, Validation
 
 DRAW_MS = 500  # between two drawings of the curves
@@ -87,9 +85,9 @@ class TrainOnVolume(QScrollArea):
         self._connect()
         self.button.setText(_LOADING)
         self.button.setEnabled(False)
-        self._background.run(_what_torch_knows, self._know)
+        self._background.run(what_torch_knows, self._know)
         self._background.run(
-            _warm_up, lambda _: None, lambda sentence: None
+            warm_up, lambda _: None, lambda sentence: None
         )  # what fails there will fail again
 
     # what the user does
@@ -154,6 +152,10 @@ class TrainOnVolume(QScrollArea):
                 QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
             )  # a long path must not widen it
         self.gain.setStyleSheet("font-weight: bold")
+        self.gain.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.gain.setMinimumHeight(
+            3 * self.gain.fontMetrics().lineSpacing()
+        )  # lest the plots move when it is known
         for widget in (self.summary, *told):
             widget.hide()
         layout.addStretch(0)
@@ -179,15 +181,21 @@ class TrainOnVolume(QScrollArea):
 
     def _make_room(self) -> None:
         """Qt shares the docks' heights out once; ask for what the content needs now, of what the others can spare."""
-        window = self.window()
-        if not isinstance(window, QMainWindow):
+        window, dock = self.window(), self.parent()
+        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget) or dock.isFloating():
             return
-        for dock in window.findChildren(QDockWidget):
-            if dock.widget() is self and not dock.isFloating():
-                title = dock.titleBarWidget()
-                height = self.sizeHint().height() + (title.height() if title is not None else 0) + _SCROLL_BAR
-                if height > dock.height():
-                    window.resizeDocks([dock], [height], Qt.Orientation.Vertical)
+        area = window.dockWidgetArea(dock)
+        column = [
+            d
+            for d in window.findChildren(QDockWidget)
+            if d is not dock and window.dockWidgetArea(d) == area and d.isVisible() and not d.isFloating()
+        ]
+        title = dock.titleBarWidget()
+        wanted = self.sizeHint().height() + (title.height() if title is not None else 0)
+        if wanted > dock.height():
+            spare = dock.height() + sum(d.height() for d in column) - wanted
+            shares = [max(d.minimumSizeHint().height(), spare // len(column)) for d in column]
+            window.resizeDocks([*column, dock], [*shares, wanted], Qt.Orientation.Vertical)
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.toggle)
@@ -249,11 +257,8 @@ class TrainOnVolume(QScrollArea):
         self.progress.setFormat(f"%p % · {log.left}" if log.left else "%p %")
         self.progress.setUpdatesEnabled(True)
         self.status.setText(log.words)
-        self.gain.setText(f"{log.gain_words[:1].upper()}{log.gain_words[1:]}.")
-        told = bool(log.gain_words) and self.worker is not None
-        if told and self.gain.isHidden():
-            self._room.start()
-        self.gain.setVisible(told)
+        words = log.gain_words or "not tried yet on the slices kept aside"
+        self.gain.setText(f"{words[:1].upper()}{words[1:]}.")
         self.curves.show_progress(log.losses, log.validations)
 
     def _preview(self, checkpoint: Path | None) -> None:
@@ -277,17 +282,14 @@ class TrainOnVolume(QScrollArea):
         assert settings is not None
         worker.deleteLater()
         self._drawing.stop()
-        stopped = log.finished is None
         kept = log.checkpoint or (settings.output if settings.resume and settings.output.is_file() else None)
-        log.words = _outcome(
-            log, problem, stopped, kept, self._layer.name if self._orphaned and self._layer else ""
-        )
+        log.words = outcome(log, problem, kept, self._layer.name if self._orphaned and self._layer else "")
         if log.checkpoint is not None and self._previewing:
             self._previewing = False  # opened again if it was closed
             self._preview(log.checkpoint)
         self._layer = None
         with self.form.resume.changed.blocked():
-            self.form.resume.value = stopped and not problem and not self._orphaned
+            self.form.resume.value = log.finished is None and not problem and not self._orphaned
         self.form.update_output()
         self._show_state()
         self._draw()
@@ -304,6 +306,7 @@ class TrainOnVolume(QScrollArea):
         self.button.setEnabled(True)
         self.button.setText(_STOP if running else _RESUME if self.form.resuming else _TRAIN)
         self.progress.setVisible(running)
+        self.gain.setVisible(running)
         if running:
             self.status.show()
             self.curves.show()
@@ -314,29 +317,3 @@ class TrainOnVolume(QScrollArea):
         self.status.show()
         self._show_state()
         show_error(sentence)
-
-
-def _outcome(log: TrainingLog, problem: str, stopped: bool, kept: Path | None, deleted: str) -> str:
-    """How a training ended, in words."""
-    if log.finished is not None:
-        return f"The model is saved in {kept}: {log.gain_words}."
-    worth = f": {log.gain_words}" if log.best is not None else ""
-    saved = f"the best model so far is saved in {kept}{worth}."
-    if problem:
-        return f"{problem} {saved[:1].upper()}{saved[1:]}" if kept is not None else problem
-    why = f"The training stopped as its layer {deleted!r} was deleted" if deleted else "Stopped"
-    return f"{why}; {saved}" if kept is not None else f"{why} before anything was learnt; nothing is saved."
-
-
-def _what_torch_knows() -> tuple[list[str], Any]:
-    from napari_niiv.device import available_devices
-    from napari_niiv.training.state import state_path
-
-    return available_devices(), state_path
-
-
-def _warm_up() -> None:
-    """Import what a training would, and have the garbage that leaves collected: 0.2 s that would hold the viewer up."""
-    for name in ("napari_niiv.training.train", "torch._dynamo"):  # the latter at an optimiser's first step
-        importlib.import_module(name)
-    gc.collect()

@@ -98,3 +98,15 @@ def gain_words(gain: float) -> str:
     if gain < 0:
         return f"{-gain:.2f} dB worse than bicubic interpolation on slices it never saw"
     return f"{gain:.2f} dB better than bicubic interpolation on slices it never saw"
+
+
+def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str) -> str:
+    """How a training ended, in words."""
+    if log.finished is not None:
+        return f"The model is saved in {kept}: {log.gain_words}."
+    worth = f": {log.gain_words}" if log.best is not None else ""
+    saved = f"the best model so far is saved in {kept}{worth}."
+    if problem:
+        return f"{problem} {saved[:1].upper()}{saved[1:]}" if kept is not None else problem
+    why = f"The training stopped as its layer {deleted!r} was deleted" if deleted else "Stopped"
+    return f"{why}; {saved}" if kept is not None else f"{why}; nothing was learnt yet, so nothing is saved."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
+import importlib
 import logging
 import os
 import sys
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.errors import NiivError
+from napari_niiv.plugin.training_output import StatePath
 
 if TYPE_CHECKING:
     from napari_niiv.training.events import Event
@@ -95,3 +98,18 @@ def _step_back() -> None:
     if sys.platform.startswith("linux"):  # elsewhere this would concern the whole program
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
+def what_torch_knows() -> tuple[list[str], StatePath]:
+    """The devices present, and where the state of an interrupted training lies."""
+    from napari_niiv.device import available_devices
+    from napari_niiv.training.state import state_path
+
+    return available_devices(), state_path
+
+
+def warm_up() -> None:
+    """Import what a training would, and have the garbage that leaves collected: 0.2 s that would hold the viewer up."""
+    for name in ("napari_niiv.training.train", "torch._dynamo"):  # the latter at an optimiser's first step
+        importlib.import_module(name)
+    gc.collect()
