@@ -105,7 +105,7 @@ def _plot() -> Any:
     plot.setMenuEnabled(False)
     plot.hideButtons()
     plot.disableAutoRange()
-    plot.setMinimumSize(120, 125)
+    plot.setMinimumSize(120, 105)
     plot.setSizePolicy(
         QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored
     )  # its own wish is for 480 pixels

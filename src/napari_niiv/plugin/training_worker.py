@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import logging
@@ -108,6 +109,7 @@ def what_torch_knows() -> tuple[list[str], StatePath]:
     return available_devices(), state_path
 
 
+@functools.cache  # once is enough
 def warm_up() -> None:
     """Import what a training would, and have the garbage that leaves collected: 0.2 s that would hold the viewer up."""
     for name in ("napari_niiv.training.train", "torch._dynamo"):  # the latter at an optimiser's first step
