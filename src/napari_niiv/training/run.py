@@ -189,7 +189,7 @@ class Run:
             self._state = None
         (self._begin,) = ranks.agree(self._begin)
         generator = torch.Generator().manual_seed(config.seed + 1000 * stage + ranks.rank)
-        weights = torch.tensor([c.task.weight for c in choices])
+        weights = torch.tensor([c.task.weight for c in choices], dtype=torch.float)
         samplers = [c.pool.sampler(c.task.downsample, model.context) for c in choices]
         for pool in self._pools:
             pool.settle()
