@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def check_output(
     return target
 
 
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to; the file takes its place when the block ends well, and goes otherwise."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_tiff(
     volume: Volume,
     path: str | os.PathLike[str],
@@ -77,7 +89,6 @@ def write_tiff(
         As `check_output`, or if the disk is full; no partial file stays.
     """
     target = check_output(path, overwrite)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     z, y, x = volume.voxel_size
     unit = _SHORT_UNITS.get(volume.unit, "pixel")
     big = volume.dtype.itemsize * int(np.prod(volume.shape))
@@ -103,14 +114,12 @@ def write_tiff(
         units = {f"PhysicalSize{a}Unit": unit for a in "ZYX"}
         options |= {"ome": True, "metadata": {"axes": volume.axes.upper(), **sizes, **units}}
     try:
-        tifffile.imwrite(partial, _planes(volume, dtype, progress), **options)
-        os.replace(partial, target)
+        with whole_file(target) as partial:
+            tifffile.imwrite(partial, _planes(volume, dtype, progress), **options)
     except OSError as error:
         raise OutputError(
             f"{target} could not be written ({error.strerror or error}); nothing was kept of it."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _planes(

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from napari_niiv.degradation import Average, Degradation
 from napari_niiv.device import choose_device
 from napari_niiv.errors import CheckpointError, OutputError
+from napari_niiv.io.write import whole_file
 from napari_niiv.models.catalog import checkpoint_path
 from napari_niiv.models.niiv import Architecture, Niiv
 from napari_niiv.models.reference import is_pickle, read_reference
@@ -100,14 +101,10 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str]) -> None:
         If it cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     tensors = {k: v.detach().float().cpu().contiguous() for k, v in model.state_dict().items()}
     try:
-        try:
-            temporary.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(target) as partial:
+            partial.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
     except (OSError, SafetensorError) as error:
         raise OutputError(
             f"The checkpoint cannot be written to {target} ({error}); choose another folder."
