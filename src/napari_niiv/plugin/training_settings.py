@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import TrainingError
-from napari_niiv.io.open import open_volume
 from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
@@ -130,16 +129,13 @@ class TrainingSettings:
             return {"kind": "skip", "thickness": self.thickness}
         if self.degradation == "average":
             return {"kind": "average"}
-        from napari_niiv.degradation import Measured
+        from napari_niiv.io.psf import read_psf  # imports torch
 
         if self.psf is None:
             raise TrainingError("Choose the TIFF file of the measured PSF, the image of a single bead.")
-        image = open_volume(self.psf)
-        spacing = self.psf_spacing
-        if spacing is None:
-            if image.metadata.get("spacing_problem") or image.unit != self.volume.unit:
-                raise TrainingError(
-                    f"{self.psf.name} has no z spacing in {self.volume.unit}; type it under the file's name."
-                )
-            spacing = image.voxel_size[0]
-        return Measured.of(image.read_raw(), spacing, self.volume.voxel_size[0])
+        measured = read_psf(self.psf, self.volume, self.psf_spacing)
+        if measured is None:
+            raise TrainingError(
+                f"{self.psf.name} has no z spacing in {self.volume.unit}; type it under the file's name."
+            )
+        return measured
