@@ -10,31 +10,18 @@ with the plugin on and, for comparison, off.
 from __future__ import annotations
 
 import argparse
-import functools
 import time
 from collections.abc import Callable
-from typing import Any
 
 import napari
 import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 from scipy.ndimage import gaussian_filter
+from timing import timed
 
 from napari_niiv.plugin import live_layer
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
-
-
-def timed(log: list[float], function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        began = time.perf_counter()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            log.append(1e3 * (time.perf_counter() - began))
-
-    return wrapper
 
 
 def wait(until: Callable[[], bool], seconds: float = 60) -> None:

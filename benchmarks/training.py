@@ -12,7 +12,6 @@ FOLDER holds fib25_train1_250.tif, fib25_train2_250.tif, fib25_val_256x384x384.t
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from napari_niiv.evaluation.quality import compare, compare_cubes, degraded
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import TrainingStep
+from napari_niiv.training.ranks import Ranks
 from napari_niiv.training.train import train
 from napari_niiv.volume import Volume
 
@@ -48,7 +48,9 @@ def from_nothing(options: argparse.Namespace, output: Path) -> None:
     steps, seconds = _train(_recorded(options.folder), _config(options, output))
     truth = tifffile.imread(options.folder / "fib25_val_256x384x384.tif")[128:]
     scores = compare_cubes(truth, load_model(output, options.device), 8)
-    print(f"from nothing, {options.minutes:g} min, {steps} steps, {seconds:.0f} s: {_above(scores)}", flush=True)
+    print(
+        f"from nothing, {options.minutes:g} min, {steps} steps, {seconds:.0f} s: {_above(scores)}", flush=True
+    )
 
 
 def fine_tune(options: argparse.Namespace, output: Path) -> None:
@@ -69,8 +71,9 @@ def speed(options: argparse.Namespace, output: Path) -> None:
     for event in train(_recorded(options.folder), _config(options, output, first_stage=0.2)):
         if isinstance(event, TrainingStep) and event.stage == 2 and event.fraction > 0.5:
             paces.append(event.samples)
-    if int(os.environ.get("RANK", "0")) == 0:
-        print(f"{os.environ.get('WORLD_SIZE', '1')} process(es): {np.median(paces):.0f} patches per second", flush=True)
+    ranks = Ranks.launched()
+    if ranks.main:
+        print(f"{ranks.size} process(es): {np.median(paces):.0f} patches per second", flush=True)
 
 
 def memory(options: argparse.Namespace, output: Path) -> None:
@@ -87,7 +90,10 @@ def memory(options: argparse.Namespace, output: Path) -> None:
     volume = Volume(array, voxel_size=(8.0, 1.0, 1.0), name="sparse 50 GB")
     steps, seconds = _train([volume], _config(options, output))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"zarr of {array.nbytes / 1e9:.0f} GB: {peak:.2f} GiB at most, {steps} steps in {seconds:.0f} s", flush=True)
+    print(
+        f"zarr of {array.nbytes / 1e9:.0f} GB: {peak:.2f} GiB at most, {steps} steps in {seconds:.0f} s",
+        flush=True,
+    )
 
 
 def _recorded(folder: Path) -> list[Volume]:
@@ -99,7 +105,9 @@ def _recorded(folder: Path) -> list[Volume]:
 
 
 def _config(options: argparse.Namespace, output: Path, **more: object) -> TrainingConfig:
-    return TrainingConfig(output=output, minutes=options.minutes, device=options.device, overwrite=True, **more)
+    return TrainingConfig(
+        output=output, minutes=options.minutes, device=options.device, overwrite=True, **more
+    )
 
 
 def _train(volumes: list[Volume], config: TrainingConfig) -> tuple[int, float]:
@@ -113,7 +121,8 @@ def _train(volumes: list[Volume], config: TrainingConfig) -> tuple[int, float]:
 def _above(scores: dict[str, tuple[float, float]]) -> str:
     base = scores["bicubic"]
     return ", ".join(
-        f"{name} {scores[name][0] - base[0]:+.2f} / {scores[name][1] - base[1]:+.2f} dB" for name in ("xz", "both")
+        f"{name} {scores[name][0] - base[0]:+.2f} / {scores[name][1] - base[1]:+.2f} dB"
+        for name in ("xz", "both")
     )
 
 

@@ -10,15 +10,14 @@ plugin's own callbacks take there is given beside it.
 from __future__ import annotations
 
 import argparse
-import functools
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEventLoop, Qt, QTimer
+from timing import timed
 
 from napari_niiv.plugin import live_layer, widget
 from napari_niiv.plugin.demo import open_demo
@@ -35,18 +34,6 @@ CALLBACKS: tuple[tuple[type, str], ...] = (
     (live_layer.LiveReconstruction, "_request"),
     (live_layer.LiveReconstruction, "_receive"),
 )
-
-
-def timed(log: list[float], function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        began = time.perf_counter()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            log.append(1e3 * (time.perf_counter() - began))
-
-    return wrapper
 
 
 def row(name: str, values: list[float]) -> None:
