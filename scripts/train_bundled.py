@@ -9,10 +9,11 @@
 DATA_FOLDER holds fib25_train1_250.tif, fib25_train2_250.tif and fib25_val_256x384x384.tif (FIB-25, FlyEM, CC BY 3.0),
 mousebrain_lm.tif (brainreg, BSD-3-Clause) and cells3d_nuclei.tif (CC0).
 
-`record` makes the volumes as a microscope of 2, 4 or 8 times the z step would have recorded them: average-pooled along z
-and rounded to integers. `em` and `lm` are trained in two stages with a wide network as the teacher of the light one
-that ships; `em-paper` is the niiv paper's architecture and loss, for 8x alone. `measure` adds to a checkpoint's card how
-well it restores the volumes that no training sees: the last 128 slices of fib25_val, the last 70 of mousebrain_lm.
+`record` makes the volumes as a microscope of 2, 4 or 8 times the z step would have recorded them: average-pooled
+along z and rounded to integers. `em` and `lm` are trained in two stages with a wide network as the teacher of the light
+one that ships; `em8` is the same for 8x alone, to compare with; `em-paper` is the niiv paper's architecture and loss,
+for 8x alone. `measure` adds to a checkpoint's card how well it restores the volumes that no training sees: the last 128
+slices of fib25_val, the last 70 of mousebrain_lm.
 """
 
 from __future__ import annotations
@@ -36,13 +37,17 @@ from napari_niiv.volume import Volume
 FACTORS = tuple(float(round(a, 2)) for a in np.geomspace(1.5, 10, 20))
 WIDE = {"context": 0, "features": 64, "blocks": 16}
 FIB25 = (
-    "FIB-25, Drosophila medulla, FlyEM team, Janelia Research Campus; Takemura et al. 2015, PNAS 112:13711; CC BY 3.0"
+    "FIB-25, Drosophila medulla, FlyEM team, Janelia Research Campus; Takemura et al. 2015, PNAS 112:13711; "
+    "CC BY 3.0"
 )
 BRAIN = "mouse brain template volume of brainreg's test data (BrainGlobe), BSD-3-Clause"
 NUCLEI = "cells3d, Allen Institute for Cell Science, through scikit-image, CC0"
 CREDITS = {
     "fib25": TrainingVolume(
-        name="FIB-25", description="FIB-SEM, Drosophila medulla, 10 nm", licence="CC BY 3.0", attribution=FIB25
+        name="FIB-25",
+        description="FIB-SEM, Drosophila medulla, 10 nm",
+        licence="CC BY 3.0",
+        attribution=FIB25,
     ),
     "mousebrain": TrainingVolume(
         name="mouse brain", description="light microscopy", licence="BSD-3-Clause", attribution=BRAIN
@@ -70,7 +75,10 @@ def main() -> None:
 def record(options: argparse.Namespace) -> None:
     """Volumes of coarser z steps, from those at hand."""
     options.output.mkdir(exist_ok=True)
-    read = {name: tifffile.imread(options.data / f"{name}.tif") for name in ("fib25_train1_250", "fib25_train2_250")}
+    read = {
+        name: tifffile.imread(options.data / f"{name}.tif")
+        for name in ("fib25_train1_250", "fib25_train2_250")
+    }
     read["fib25_val_first"] = tifffile.imread(options.data / "fib25_val_256x384x384.tif")[:128]
     made = [(name, a) for a in (8, 4) for name in read] + [("fib25_train1_250", 2)]
     read["mousebrain"] = tifffile.imread(options.data / "mousebrain_lm.tif")[:200]

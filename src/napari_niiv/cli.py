@@ -109,7 +109,7 @@ def _reconstruct(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     from napari_niiv.models.catalog import SUFFIX, bundled_models
 
-    # pickled ones too: they are refused by their name
+    # pickled ones too: those of the paper's code can be read
     if options.path in bundled_models() or options.path.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
         from napari_niiv.models.checkpoint import read_card
 

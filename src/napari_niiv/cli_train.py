@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +16,18 @@ if TYPE_CHECKING:
     from napari_niiv.volume import Volume
 
 # options that are settings of the training by the same name
-_SETTINGS = ("init", "minutes", "steps", "loss", "batch", "learning_rate", "seed", "device", "overwrite", "resume")
+_SETTINGS = (
+    "init",
+    "minutes",
+    "steps",
+    "loss",
+    "batch",
+    "learning_rate",
+    "seed",
+    "device",
+    "overwrite",
+    "resume",
+)
 
 
 def add_train(commands: Any) -> None:
@@ -31,41 +41,58 @@ def add_train(commands: Any) -> None:
     budget.add_argument("--steps", type=int, metavar="N")
     how = train.add_argument_group("what the coarse z step did to the data")
     how.add_argument("--degradation", choices=("average", "gaussian", "skip", "measured"), default="average")
-    how.add_argument("--fwhm", type=float, metavar="F", help="gaussian: full width at half maximum, in z steps")
+    how.add_argument(
+        "--fwhm", type=float, metavar="F", help="gaussian: full width at half maximum, in z steps"
+    )
     how.add_argument("--thickness", type=float, metavar="T", help="skip: thickness of a section, in z steps")
     how.add_argument("--psf", type=Path, metavar="TIFF", help="measured: image of a point, z, y, x")
     how.add_argument(
-        "--psf-spacing", type=float, metavar="Z", help="its z step, in the volumes' unit, if the file lacks it"
+        "--psf-spacing",
+        type=float,
+        metavar="Z",
+        help="its z step, in the volumes' unit, if the file lacks it",
     )
     how.add_argument("--anisotropy", type=float, metavar="A", help="of the volumes: z step over pixel size")
     how.add_argument(
-        "--learn", type=float, nargs="+", default=(), metavar="A", help="anisotropies to learn, if not the volumes' own"
+        "--learn",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="A",
+        help="anisotropies to learn, if not the volumes' own",
     )
     how.add_argument("--axes", help="the order of the files' axes, if it is wrong, such as zyx")
     fine = train.add_argument_group("the training")
-    fine.add_argument("--loss", choices=("mae", "dists"), default="mae", help="dists: the paper's DISTS + 30 MAE")
+    fine.add_argument(
+        "--loss", choices=("mae", "dists"), default="mae", help="dists: the paper's DISTS + 30 MAE"
+    )
     fine.add_argument("--vgg-weights", type=Path, metavar="FILE", help="VGG16's weights, for dists")
     fine.add_argument("--batch", type=int, metavar="N")
     fine.add_argument("--learning-rate", type=float, metavar="R")
     fine.add_argument("--seed", type=int, default=0)
     fine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    fine.add_argument("--devices", type=int, default=1, metavar="N", help="train on N GPUs of this computer together")
+    fine.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="train on N GPUs of this computer together"
+    )
     train.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
-    train.add_argument("--resume", action="store_true", help="go on with the interrupted training of this output")
+    train.add_argument(
+        "--resume", action="store_true", help="go on with the interrupted training of this output"
+    )
     train.set_defaults(run=run_train)
 
 
 def run_train(options: argparse.Namespace) -> int:
     """Train; 0 when a checkpoint was written."""
+    from napari_niiv.training.ranks import Ranks
     from napari_niiv.training.train import train
 
     volumes = [_open(path, options) for path in options.volumes]
     events = train(volumes, _config(options, volumes))
-    if options.devices > 1 and "WORLD_SIZE" not in os.environ:
+    ranks = Ranks.launched()
+    if options.devices > 1 and ranks.size == 1:
         return _on_several(options)  # what is wrong with the settings was said above, once
-    main = int(os.environ.get("RANK", "0")) == 0
     try:
-        _show(events, options.output.name, main)
+        _show(events, options.output.name, ranks.main)
     except KeyboardInterrupt:
         events.close()
         kept = "the best checkpoint so far is kept" if options.output.exists() else "nothing was learnt yet"
@@ -100,13 +127,15 @@ def _config(options: argparse.Namespace, volumes: list[Volume]) -> TrainingConfi
         )
     except ValidationError as error:
         first = error.errors()[0]
-        where = "--" + "-".join(str(part) for part in first["loc"] if part not in ("gaussian", "skip")).replace("_", "-")
-        raise TrainingError(f"{where.replace('degradation-', '')} is {first['input']!r}: {first['msg']}.") from error
+        parts = [str(part) for part in first["loc"] if part not in ("gaussian", "skip")]
+        where = "--" + "-".join(parts).replace("_", "-")
+        raise TrainingError(
+            f"{where.replace('degradation-', '')} is {first['input']!r}: {first['msg']}."
+        ) from error
 
 
 def _degradation(options: argparse.Namespace, volumes: list[Volume]) -> Any:
-    from napari_niiv.degradation import Measured
-    from napari_niiv.io.open import open_volume
+    from napari_niiv.io.psf import read_psf
 
     needed = {"gaussian": "fwhm", "skip": "thickness", "measured": "psf"}
     for kind, name in needed.items():
@@ -121,13 +150,12 @@ def _degradation(options: argparse.Namespace, volumes: list[Volume]) -> Any:
         case "skip":
             return {"kind": "skip", "thickness": options.thickness}
         case "measured":
-            psf = open_volume(options.psf)
-            spacing = options.psf_spacing or psf.voxel_size[0]
-            if options.psf_spacing is None and (
-                psf.metadata.get("spacing_problem") or psf.unit != volumes[0].unit
-            ):
-                raise TrainingError(f"{options.psf.name} has no z step in {volumes[0].unit}; give it with --psf-spacing.")
-            return Measured.of(psf.read_raw(), spacing, volumes[0].voxel_size[0])
+            measured = read_psf(options.psf, volumes[0], options.psf_spacing)
+            if measured is None:
+                raise TrainingError(
+                    f"{options.psf.name} has no z step in {volumes[0].unit}; give it with --psf-spacing."
+                )
+            return measured
     return {"kind": "average"}
 
 
@@ -155,8 +183,8 @@ def _show(events: Iterable[Event], name: str, main: bool) -> None:
                     gain = f", {event.gain:+.2f} dB"
                     if main and bar.disable:
                         print(
-                            f"stage {event.stage}, step {event.step}: {event.model:.2f} dB, bicubic {event.bicubic:.2f}, "
-                            f"linear {event.linear:.2f}",
+                            f"stage {event.stage}, step {event.step}: {event.model:.2f} dB, "
+                            f"bicubic {event.bicubic:.2f}, linear {event.linear:.2f}",
                             flush=True,
                         )
                 case Notice() if main:

@@ -8,6 +8,7 @@ extent: so any factor, whole or not, is exact.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -25,17 +26,17 @@ _SIGMAS = 3.0  # of a Gaussian that count
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian with unit standard deviation
 
 
-class _Degradation(BaseModel):
+class _Degradation(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @property
+    @abstractmethod
     def reach(self) -> float:
         """Half the extent of the weight, in axial voxels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integral of the weight up to a position in axial voxels: 0 below -reach, 1 above reach."""
-        raise NotImplementedError
 
     def apply(self, sharp: Tensor, anisotropy: float, positions: Sampling | None = None) -> Tensor:
         """Degrade the last axis.
@@ -179,7 +180,9 @@ class Measured(_Degradation):
     @classmethod
     def _usable(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(math.isfinite(v) and v >= 0 for v in value) or not sum(value) > 0:
-            raise ValueError("the profile must hold finite weights that are not negative, some of them positive")
+            raise ValueError(
+                "the profile must hold finite weights that are not negative, some of them positive"
+            )
         total = sum(value)
         return value if abs(total - 1) < 1e-12 else tuple(v / total for v in value)
 
@@ -193,7 +196,8 @@ class Measured(_Degradation):
         """Edges of the weights' bins, their centre of gravity at 0: where an object is seen, there it is put."""
         n = len(self.profile)
         centre = float(np.dot(self._weights, np.arange(n)))
-        return (np.arange(n + 1) - 0.5 - centre) * self.spacing
+        edges: NDArray[np.float64] = (np.arange(n + 1, dtype=np.float64) - 0.5 - centre) * self.spacing
+        return edges
 
     @property
     def reach(self) -> float:
@@ -202,7 +206,7 @@ class Measured(_Degradation):
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of the profile, each weight spread over its bin."""
-        return np.interp(position, self._edges, np.concatenate([[0.0], np.cumsum(self._weights)]))
+        return np.asarray(np.interp(position, self._edges, np.concatenate([[0.0], np.cumsum(self._weights)])))
 
     @classmethod
     def of(cls, psf: ArrayLike, z_spacing: float, z_step: float) -> Measured:
@@ -211,7 +215,8 @@ class Measured(_Degradation):
         Parameters
         ----------
         psf : array, shape (z,) or (z, y, x)
-            The camera's offset, which is the median of the image's border (of a profile, its lowest value), is taken off.
+            The camera's offset, which is the median of the image's border (of a profile, its lowest value), is
+            taken off.
         z_spacing : float
             Distance of the image's z slices.
         z_step : float
@@ -239,7 +244,9 @@ class Measured(_Degradation):
         profile = columns[:, columns.max(0) > 0.1 * columns.max()].sum(1).clip(0)
         lit = np.flatnonzero(profile > (1e-2 if values.ndim == 3 else 1e-3) * profile.max())
         if not profile.max() > 0 or not (z_spacing > 0 and z_step > 0):
-            raise VolumeError("The measured PSF is constant or has no z spacing; crop the image of a single bead.")
+            raise VolumeError(
+                "The measured PSF is constant or has no z spacing; crop the image of a single bead."
+            )
         kept = profile[lit[0] : lit[-1] + 1]
         return cls(profile=tuple(float(v) for v in kept), spacing=z_spacing / z_step)
 

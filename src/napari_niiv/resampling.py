@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from napari_niiv.geometry import Sampling
 _BLOCK = 128  # output samples per matrix product: keeps the products small when the axis is long
 
 
-class Kernel(Protocol):
+class Kernel(Hashable, Protocol):
     """Weights of the samples around an output position; hashable, so that matrices can be kept."""
 
     @property

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from napari_niiv.degradation import Gaussian, Measured
 from napari_niiv.errors import NiivError, OutputError, TrainingError
 from napari_niiv.models.niiv import Architecture
-from napari_niiv.training import state as module
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.state import State, forget_state, load_state, save_state, state_path
 
@@ -157,7 +156,7 @@ def test_a_failure_leaves_the_last_one_and_nothing_half_written(
     if step == "write":
         monkeypatch.setattr(Path, "write_bytes", half)
     else:
-        monkeypatch.setattr(module, "os", type("Failing", (), {"replace": failing, "getpid": os.getpid}))
+        monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(OutputError, match=r"cannot be written.*(No space left|in use)"):
         save_state(replace(HALF, steps=99), config(tmp_path), VOLUMES)
     monkeypatch.undo()

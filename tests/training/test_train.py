@@ -112,7 +112,11 @@ def test_a_seed_repeats(quick, volume: Volume, tmp_path: Path) -> None:
         model = load_model(tmp_path / name, "cpu")
         return torch.cat([p.flatten() for p in model.parameters()])
 
-    first, second, other = weights("a.safetensors", 1), weights("b.safetensors", 1), weights("c.safetensors", 2)
+    first, second, other = (
+        weights("a.safetensors", 1),
+        weights("b.safetensors", 1),
+        weights("c.safetensors", 2),
+    )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
@@ -146,17 +150,22 @@ def test_a_teacher_makes_the_volumes_and_the_light_model_is_kept(quick, volume: 
     assert load_model(events[-1].checkpoint, "cpu").architecture == TINY
 
 
-def test_by_default_a_volume_teaches_its_own_factor_and_those_of_zooming_out(quick, tmp_path: Path) -> None:
-    large = Volume(balls((6, 96, 96)), voxel_size=(8.0, 1.0, 1.0))
-    end = last(train([large], quick(steps=3, architecture=None, anisotropies=(), batch=1)))
+@pytest.mark.parametrize(("edge", "factors"), [(96, (4, 8)), (40, (8, 8))])
+def test_by_default_a_volume_teaches_its_own_factor_and_those_of_zooming_out(
+    quick, edge: int, factors: tuple[int, int]
+) -> None:
+    volume = Volume(balls((6, edge, edge)), voxel_size=(8.0, 1.0, 1.0))
+    end = last(train([volume], quick(steps=3, architecture=None, anisotropies=(), batch=1)))
     assert isinstance(end, Finished)
-    assert load_model(end.checkpoint, "cpu").architecture.anisotropy_range == (4, 8)
+    assert load_model(end.checkpoint, "cpu").architecture.anisotropy_range == factors
 
 
 # going on
 
 
-def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(quick, volume: Volume, tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(
+    quick, volume: Volume, tmp_path: Path
+) -> None:
     start = tmp_path / "start.safetensors"
     last(train([volume], quick(output=start)))
     events = list(train([volume], quick(init=str(start), steps=10, learning_rate=1e-6)))
@@ -247,7 +256,12 @@ def ramp(*shape: int) -> NDArray[np.float32]:
         (np.full((8, 64, 64), np.nan, np.float32), 4, {}, "nothing but NaN"),
         (ramp(8, 64, 64), 4, {"init": "nowhere.safetensors"}, "no checkpoint"),
         (ramp(8, 64, 64), 4, {"device": "abacus"}, "no device"),
-        (ramp(8, 200, 200), 12, {"init": "em", "architecture": None, "anisotropies": ()}, "is for anisotropies of"),
+        (
+            ramp(8, 200, 200),
+            12,
+            {"init": "em", "architecture": None, "anisotropies": ()},
+            "is for anisotropies of",
+        ),
         (ramp(8, 64, 64), 4, {"init": "em"}, "architecture asked for"),
         (ramp(8, 64, 64), 4, {"loss": "dists"}, "VGG16"),
     ],
@@ -265,7 +279,9 @@ def test_bad_input_is_one_sentence_at_once(
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_the_training(quick, volume: Volume, tmp_path) -> None:
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(
+    quick, volume: Volume, tmp_path
+) -> None:
     (tmp_path / "there.safetensors").write_bytes(b"precious")
     for output, message in (
         (tmp_path / "there.safetensors", "exists already"),

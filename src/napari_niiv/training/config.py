@@ -25,16 +25,25 @@ class TrainingConfig(BaseModel):
     degradation: Degradation = Field(Average(), description="what the coarse z step did to the data")
     loss: Literal["mae", "dists"] = Field("mae", description="MAE, or the paper's DISTS + 30·MAE")
     vgg_weights: Path | None = Field(None, description="file of VGG16's weights, for DISTS")
-    architecture: Architecture | None = Field(None, description="of a model from nothing; a light one by default")
-    teacher: Architecture | None = Field(
-        None, description="network of the first stage; by default the model itself, blind to neighbouring slices"
+    architecture: Architecture | None = Field(
+        None, description="of a model from nothing; a light one by default"
     )
-    anisotropies: tuple[float, ...] = Field((), description="factors to learn; by default those of the volumes")
+    teacher: Architecture | None = Field(
+        None,
+        description="network of the first stage; by default the model itself, blind to neighbouring slices",
+    )
+    anisotropies: tuple[float, ...] = Field(
+        (), description="factors to learn; by default those of the volumes"
+    )
     first_stage: float = Field(0.4, ge=0, le=1, description="part of the budget for the first stage")
     lateral: int = Field(128, ge=16, le=1024, description="patch size across, pixels")
     axial: int = Field(16, ge=2, le=256, description="patch size along the degraded axis, axial voxels")
-    batch: int | None = Field(None, ge=1, le=4096, description="patches per step; by default what suits the device")
-    learning_rate: float | None = Field(None, gt=0, le=1, description="at its highest; by default what suits the model")
+    batch: int | None = Field(
+        None, ge=1, le=4096, description="patches per step; by default what suits the device"
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="at its highest; by default what suits the model"
+    )
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     averaging: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights")
     validations: int = Field(20, ge=1, le=1000, description="how often the model is tried on held-out slices")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ _BEFORE = 2  # ordinary calls before a graph is recorded: they fill caches and c
 
 
 class Replayed:
-    """A function (batch, anisotropy) → loss that leaves gradients, recorded as one CUDA graph for each shape and factor.
+    """A function (batch, anisotropy) → loss that leaves gradients, recorded as a CUDA graph for each shape and factor.
 
     The gradients must stay the same tensors between calls. On other devices the function is simply called.
 
@@ -31,7 +32,7 @@ class Replayed:
         """Give the graphs and their memory back."""
         self._graphs: dict[tuple[float, torch.Size], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
         self._calls: dict[tuple[float, torch.Size], int] = {}
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def __call__(self, batch: Tensor, anisotropy: float) -> Tensor:
         """The loss; valid until the next call."""

@@ -42,7 +42,7 @@ def make_loss(
 
     def loss(restored: Tensor, target: Tensor) -> Tensor:
         with half:
-            distance = dists(restored[:, None], target[:, None])
+            distance: Tensor = dists(restored[:, None], target[:, None])
         return distance.mean() + _MAE_WEIGHT * l1_loss(restored, target)
 
     return loss

@@ -144,7 +144,10 @@ class Optimisation:
                 weight.data.copy_(value)
             target.encoder.forget()
         self._optimizer = self._fresh_optimizer()
-        return math.nan, "The loss was not a number; going on from the last good weights at half the learning rate."
+        return (
+            math.nan,
+            "The loss was not a number; going on from the last good weights at half the learning rate.",
+        )
 
     def state(self) -> dict[str, Tensor]:
         """All that a later run needs to go on."""
@@ -178,7 +181,7 @@ class Optimisation:
         with self._half:
             restored = self.model(coarse.contiguous(memory_format=torch.channels_last), anisotropy, positions)
         loss = self._loss(restored, sharp[:, self.model.context, :, covered])
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.detach()
 
     def _fresh_optimizer(self) -> torch.optim.Adam:

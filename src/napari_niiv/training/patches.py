@@ -161,7 +161,7 @@ class _Places:
         swap, dice = self.swap[chosen], self.dice[:, chosen]
         one = torch.ones_like(width)
         strides = (height * width, torch.where(swap, one, width), torch.where(swap, width, one))
-        index = first.view(-1, 1, 1, 1)
+        index: Tensor = first.view(-1, 1, 1, 1)
         for axis, (start, stride, size) in enumerate(zip(self.starts, strides, sizes, strict=True)):
             steps = torch.arange(size, device=index.device).expand(len(chosen), -1)
             steps = torch.where((dice[3 + axis] < 0.5)[:, None], size - 1 - steps, steps)

@@ -115,34 +115,42 @@ def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Nii
     return Architecture(anisotropy_range=(min(factors), max(factors)), degree=min(different - 1, 3))
 
 
+def volume_names(groups: Sequence[Group]) -> list[str]:
+    """What tells the volumes of one training from those of another."""
+    return [f"{s.volume.name} {s.shape} {s.anisotropy:.4g}" for g in groups for s in g.subjects]
+
+
 def _own_tasks(group: Group, config: TrainingConfig) -> tuple[Task, ...]:
     if group.anisotropy < LEAST_ANISOTROPY:
         names = ", ".join(repr(s.volume.name) for s in group.subjects[:3])
         raise TrainingError(
-            f"{names} says that its voxels are isotropic or nearly so ({group.anisotropy:.3g}), which leaves nothing to "
-            "restore; correct its voxel size, or name the anisotropies to learn."
+            f"{names} says that its voxels are isotropic or nearly so ({group.anisotropy:.3g}), which leaves nothing "
+            "to restore; correct its voxel size, or name the anisotropies to learn."
         )
     downsamples = [
         d
         for d in (1 << level for level in range(_MOST_LEVELS))
-        if d == 1 or (group.anisotropy / d >= LEAST_ANISOTROPY and _smallest(group) // d >= 2 * _needed(group, d, config))
+        if d == 1
+        or (
+            group.anisotropy / d >= LEAST_ANISOTROPY
+            and _smallest(group) // d >= 2 * _needed(group.anisotropy / d, config)
+        )
     ]
-    rest = _ZOOMED_OUT / max(len(downsamples) - 1, 1)
-    return tuple(
-        Task(d, group.anisotropy / d, rest if d > 1 else 1 - (_ZOOMED_OUT if len(downsamples) > 1 else 0))
-        for d in downsamples
-    )
+    coarser = len(downsamples) - 1
+    own, each = (1 - _ZOOMED_OUT, _ZOOMED_OUT / coarser) if coarser else (1.0, 0.0)
+    return tuple(Task(d, group.anisotropy / d, own if d == 1 else each) for d in downsamples)
 
 
 def _checked(group: Group, config: TrainingConfig) -> Group:
     """The group itself, if its volumes hold a patch of each task."""
     for task in group.tasks:
-        needed = max(_LEAST_LATERAL, config.degradation.needed(_LEAST_AXIAL, task.anisotropy)) * task.downsample
+        needed = _needed(task.anisotropy, config) * task.downsample
         for subject in group.subjects:
             if min(subject.shape[1:]) < needed:
                 raise TrainingError(
-                    f"{subject.volume.name!r} has slices of {subject.shape[1]} × {subject.shape[2]} pixels; to learn an "
-                    f"anisotropy of {task.anisotropy:.3g} they must have at least {needed} × {needed}: use a larger volume."
+                    f"{subject.volume.name!r} has slices of {subject.shape[1]} × {subject.shape[2]} pixels; to learn "
+                    f"an anisotropy of {task.anisotropy:.3g} they must have at least {needed} × {needed}: use a "
+                    "larger volume."
                 )
     return group
 
@@ -159,5 +167,6 @@ def _smallest(group: Group) -> int:
     return min(min(s.shape[1:]) for s in group.subjects)
 
 
-def _needed(group: Group, downsample: int, config: TrainingConfig) -> int:
-    return max(_LEAST_LATERAL, config.degradation.needed(_LEAST_AXIAL, group.anisotropy / downsample))
+def _needed(anisotropy: float, config: TrainingConfig) -> int:
+    """Pixels of the level, along y and x, that the smallest patch needs."""
+    return max(_LEAST_LATERAL, config.degradation.needed(_LEAST_AXIAL, anisotropy))

@@ -168,7 +168,9 @@ class Pool:
         subject, extent = self._slots[slot]
         best, most = None, -1.0
         for _ in range(1 if self.whole else _TRIES):
-            starts = [int(self._random.integers(n - e + 1)) for n, e in zip(subject.shape, extent, strict=True)]
+            starts = [
+                int(self._random.integers(n - e + 1)) for n, e in zip(subject.shape, extent, strict=True)
+            ]
             spans = [Span(a, a + e) for a, e in zip(starts, extent, strict=True)]
             around = [s.grown(self._shape.halo, n) for s, n in zip(spans, subject.shape, strict=True)]
             box = (around[0], around[1], around[2])

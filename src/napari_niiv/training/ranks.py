@@ -26,13 +26,15 @@ class Ranks:
     size: int = 1
 
     @classmethod
-    def join(cls, device: torch.device) -> Ranks:
-        """Meet the other processes, if torchrun or `--devices` started several."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        if not dist.is_initialized():
+    def launched(cls) -> Ranks:
+        """This process as torchrun or `--devices` started it, not yet joined to the others."""
+        return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+    def join(self, device: torch.device) -> Ranks:
+        """Meet the other processes, if there are several; returns itself."""
+        if self.size > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size())
+        return self
 
     @staticmethod
     def local_device(name: str) -> str:

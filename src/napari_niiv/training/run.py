@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from napari_niiv import __version__
 from napari_niiv.errors import DeviceError, TrainingError
-from napari_niiv.geometry import Span
-from napari_niiv.models.checkpoint import Card, TrainingVolume, save_model
+from napari_niiv.models.checkpoint import save_model
 from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.training.blocks import measured_slices, restored_block
 from napari_niiv.training.budget import Budget
+from napari_niiv.training.card import training_card
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 from napari_niiv.training.optimisation import Loss, Optimisation
-from napari_niiv.training.plan import Group, Task
+from napari_niiv.training.plan import Group, Task, volume_names
 from napari_niiv.training.pool import Pool, Shape
-from napari_niiv.training.pseudo import pseudo_isotropic
 from napari_niiv.training.ranks import Ranks
 from napari_niiv.training.state import State, forget_state, save_state
 from napari_niiv.training.subjects import Box, Subject
@@ -90,7 +87,7 @@ class Run:
         self._best: dict[str, Tensor] = {}
         self._best_score: float | None = None
         self._first: Niiv | None = None  # what the first stage made, which restores for the second
-        self._kept = False
+        self._restorer: Niiv | None = None  # the model that restores now
 
     def events(self) -> Iterator[Event]:
         """Train; leaves the best checkpoint so far, and a state to go on from, however it ends."""
@@ -100,15 +97,16 @@ class Run:
             torch.manual_seed(self._config.seed)
             if self._ranks.main:
                 judged = [(s, g.judged) for g in self._groups for s in g.subjects]
-                self._held_out = HeldOut(judged, self._config.degradation, self._architecture.context, self._device)
+                self._held_out = HeldOut(
+                    judged, self._config.degradation, self._architecture.context, self._device
+                )
             yield from self._first_stage()
             if self._architecture.context:
                 yield from self._second_stage()
             yield self._finish()
             finished = True
         finally:
-            for pool in self._pools:
-                pool.close()
+            self._close_pools()
             if not finished and self._ranks.main and self._optimisation is not None:
                 self._save_state()
 
@@ -122,10 +120,11 @@ class Run:
             return
         architecture = (config.teacher or self._architecture).model_copy(update={"context": 0})
         model = copy.deepcopy(self._init) if self._init is not None else Niiv(architecture)
-        choices = yield from self._fill(_SLICES, self._own_slices, "Reading slices", 1.0)
+        choices = yield from self._fill(1, _SLICES, "Reading slices", 1.0)
         end = config.first_stage if context else 1.0
         yield from self._optimise(1, model, choices, end, lambda: _FRESH_SLICES)
-        self._first = self._with_best(model)
+        assert self._optimisation is not None
+        self._first = self._optimisation.average
         if config.teacher is not None:
             self._best, self._best_score = {}, None
         self._close_pools()
@@ -135,31 +134,31 @@ class Run:
         self._stage = 2
         config, context = self._config, self._architecture.context
         if self._state is not None and self._state.stage == 2:
-            first = self._model_of(self._state, "first.")
+            first = self._first_of(self._state)
         else:
             first = self._first or copy.deepcopy(self._init) or Niiv(self._architecture)
         self._first = first.to(self._device)
         self._ranks.share(self._first.parameters())
-        teacher = copy.deepcopy(self._first).place(self._device)
+        self._restorer = copy.deepcopy(self._first).place(self._device)
         if self._held_out is not None:
-            self._held_out.surround(teacher)
+            self._held_out.surround(self._restorer)
         if self._init is not None or config.teacher is not None:
             model = copy.deepcopy(self._init) if self._init is not None else Niiv(self._architecture)
         else:
             model = self._first.widened(context) if self._first.context == 0 else copy.deepcopy(self._first)
             self._best = {k: v.detach().clone() for k, v in model.state_dict().items()}  # to be surpassed
-        source = [teacher]
-        restore = partial(self._restored, source)
-        choices = yield from self._fill(_BLOCK, restore, "Restoring volumes to learn from", _FILLING)
+        choices = yield from self._fill(2, _BLOCK, "Restoring volumes to learn from", _FILLING)
         whole = all(pool.whole for pool in self._pools)
-        learns_from_itself = self._init is not None  # a model of other data improves as a teacher while it learns
+        learns_from_itself = (
+            self._init is not None
+        )  # a model of other data improves as a teacher while it learns
 
         def turn() -> int:
             """Steps between exchanges, so that restoring takes its share of the work."""
             if whole and not learns_from_itself:  # nothing new to be had
                 return 0
             if learns_from_itself and self._optimisation is not None:
-                source[0] = copy.deepcopy(self._optimisation.average).place(self._device)
+                self._restorer = copy.deepcopy(self._optimisation.average).place(self._device)
             work = 3 * self._batch * config.lateral * config.axial
             return max(1, round(2 * max(p.work for p in self._pools) / (_RESTORING * work)))
 
@@ -184,12 +183,12 @@ class Run:
         self._begin = budget.fraction
         if self._state is not None and self._state.stage == stage:
             self._begin = self._state.begin
-            optimisation.restore(_part(self._state.tensors, "optimisation."))
-            self._best, self._best_score = _part(self._state.tensors, "best."), self._state.best
+            optimisation.restore(self._state.part("optimisation."))
+            self._best, self._best_score = self._state.part("best."), self._state.best
             self._state = None
         (self._begin,) = ranks.agree(self._begin)
         generator = torch.Generator().manual_seed(config.seed + 1000 * stage + ranks.rank)
-        weights = torch.tensor([c.task.weight for c in choices], dtype=torch.float)
+        weights = torch.tensor([c.task.weight for c in choices])
         samplers = [c.pool.sampler(c.task.downsample, model.context) for c in choices]
         for pool in self._pools:
             pool.settle()
@@ -256,33 +255,34 @@ class Run:
     # boxes
 
     def _fill(
-        self, shape: Shape, make: Callable[..., Tensor], message: str, share: float
+        self, stage: int, shape: Shape, message: str, share: float
     ) -> Generator[Event, None, list[_Choice]]:
-        """Read the boxes of all groups; returns what there is to learn, group by group."""
+        """Read the boxes of all groups for a stage; returns what there is to learn, group by group."""
         config, budget = self._config, self._budget
         limit = budget.fraction + share * (1 - budget.fraction)
-        blocks = shape is _BLOCK
-        context = self._architecture.context if blocks else 0
+        context = self._architecture.context if stage == 2 else 0
         choices: list[_Choice] = []
         for number, group in enumerate(self._groups):
-            if blocks:
+            if stage == 2:
                 shape = replace(shape, growth=group.anisotropy, largest=_LARGEST[self._device.type])
             pool = Pool(
                 group.subjects,
                 shape,
-                partial(make, group),
+                self._restored if stage == 2 and group.anisotropy >= 1.01 else measured_slices,
                 memory=1e9 * config.memory / len(self._groups),
                 device=self._device,
                 seed=config.seed + 100 * self._stage + number + 1000 * self._ranks.rank,
             )
             self._pools.append(pool)
-            steps = share * (1 - budget.fraction) * (config.steps or math.inf)
+            steps = budget.work(share * (1 - budget.fraction))
 
             def enough(pool: Pool = pool, steps: float = steps) -> bool:
                 """Whether the part of the budget for reading is spent: by the clock, else by arithmetic."""
                 if budget.timed:
                     return budget.fraction > limit
-                return blocks and 2 * pool.filled > 3 * steps * self._batch * config.lateral * config.axial
+                return (
+                    stage == 2 and 2 * pool.filled > 3 * steps * self._batch * config.lateral * config.axial
+                )
 
             for part in pool.fill(enough):
                 done = (number + part) / len(self._groups)
@@ -293,40 +293,21 @@ class Run:
             sampler = choice.pool.sampler(choice.task.downsample, context)
             if not sampler.free_of_holes(config.lateral, needed):
                 raise TrainingError(
-                    "No place in the volumes is large enough for a patch without NaN; crop them to where they have data, "
-                    "or train with smaller patches."
+                    "No place in the volumes is large enough for a patch without NaN; crop them to where they have "
+                    "data, or train with smaller patches."
                 )
         return choices
 
-    def _own_slices(self, group: Group, subject: Subject, values: Tensor, box: Box, core: Box) -> Tensor:
-        """The measured slices, those held out left out."""
-        values = values[core[0].slice, core[1].slice, core[2].slice].clone()
-        values[[z - box[0].lo - core[0].lo for z in _within(subject, box, core)]] = torch.nan
-        return values
-
-    def _restored(
-        self, source: list[Niiv], group: Group, subject: Subject, values: Tensor, box: Box, core: Box
-    ) -> Tensor:
-        """A block of the volume as it would be if it were isotropic; what is held out has no part in it."""
-        if group.anisotropy < 1.01:
-            return self._own_slices(group, subject, values, box, core)
-        values = values.clone()
-        held = [z - box[0].lo for z in subject.held_out if box[0].lo <= z < box[0].hi]
-        depth = len(values)
-        for z in held:
-            beside = [values[i] for i in (z - 1, z + 1) if 0 <= i < depth]
-            values[z] = torch.stack(beside).mean(0) if beside else torch.nan
-        fine = pseudo_isotropic(source[0], values, subject.anisotropy, core, self._config.degradation)
-        for z in _within(subject, box, core):
-            first = (z - box[0].lo - core[0].lo) * subject.anisotropy
-            fine[int(first) : int(first + subject.anisotropy) + 1] = torch.nan
-        return fine
+    def _restored(self, subject: Subject, values: Tensor, box: Box, core: Box) -> Tensor:
+        assert self._restorer is not None
+        return restored_block(self._restorer, self._config.degradation, subject, values, box, core)
 
     # what is kept
 
     def _validate(self) -> Validation:
         """Score the averaged weights; the best are kept and written."""
-        assert self._held_out is not None and self._optimisation is not None
+        assert self._held_out is not None
+        assert self._optimisation is not None
         model = self._optimisation.average
         score = self._held_out.score(model)
         path = None
@@ -337,39 +318,29 @@ class Run:
                 path = self._write(model)
         held_out = self._held_out
         return Validation(
-            self._stage, self._budget.steps, self._budget.fraction, score, held_out.linear, held_out.bicubic, path
+            self._stage,
+            self._budget.steps,
+            self._budget.fraction,
+            score,
+            held_out.linear,
+            held_out.bicubic,
+            path,
         )
 
     def _write(self, model: Niiv) -> Path:
         config, architecture = self._config, self._architecture
         if model.context != architecture.context:
             model = model.widened(architecture.context)
-        assert self._held_out is not None and self._best_score is not None
+        assert self._held_out is not None
+        assert self._best_score is not None
+        metrics = {
+            "held-out slices, PSNR (dB)": round(self._best_score, 3),
+            "held-out slices, bicubic, PSNR (dB)": round(self._held_out.bicubic, 3),
+            "held-out slices, linear, PSNR (dB)": round(self._held_out.linear, 3),
+            "steps": self._budget.steps,
+        }
         before = self._init.card if self._init is not None else None
-        names = dict.fromkeys(s.volume.name for g in self._groups for s in g.subjects)
-        card = Card(
-            name=config.output.stem,
-            description="Self-supervised on the volumes named here"
-            + (f", from the checkpoint {before.name}." if before else "."),
-            architecture=architecture,
-            degradation=config.degradation,
-            loss=config.loss,
-            training_volumes=(
-                *(before.training_volumes if before else ()),
-                *(TrainingVolume(name=name) for name in names),
-            ),
-            licence=before.licence if before else "",
-            attribution=before.attribution if before else "",
-            metrics={
-                "held-out slices, PSNR (dB)": round(self._best_score, 3),
-                "held-out slices, bicubic, PSNR (dB)": round(self._held_out.bicubic, 3),
-                "held-out slices, linear, PSNR (dB)": round(self._held_out.linear, 3),
-                "steps": self._budget.steps,
-            },
-            software_version=__version__,
-        )
-        save_model(model, card, config.output)
-        self._kept = True
+        save_model(model, training_card(config, architecture, self._groups, before, metrics), config.output)
         return config.output
 
     def _save_state(self) -> None:
@@ -381,7 +352,7 @@ class Run:
         state = State(
             self._stage, self._begin, self._budget.steps, self._budget.elapsed, self._best_score, tensors
         )
-        save_state(state, self._config, self.volume_names(self._groups))
+        save_state(state, self._config, volume_names(self._groups))
 
     def _finish(self) -> Finished:
         config = self._config
@@ -391,28 +362,21 @@ class Run:
         gain = self._best_score - held_out.bicubic if held_out and self._best_score is not None else 0.0
         return Finished(config.output, gain, self._budget.steps, self._budget.elapsed)
 
-    def _with_best(self, model: Niiv) -> Niiv:
-        """The best of a stage, for use."""
-        assert self._optimisation is not None
-        model.load_state_dict(self._optimisation.average.state_dict())
-        return model.eval().requires_grad_(False)
-
-    def _model_of(self, state: State, prefix: str) -> Niiv:
+    def _first_of(self, state: State) -> Niiv:
         """The first stage's model of an interrupted training."""
-        tensors = _part(state.tensors, prefix)
+        tensors = state.part("first.")
         config = self._config
         blind = (config.teacher or self._architecture).model_copy(update={"context": 0})
         for architecture in (self._architecture, blind):
             model = Niiv(architecture)
-            if {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in tensors.items()}:
+            if {k: v.shape for k, v in model.state_dict().items()} == {
+                k: v.shape for k, v in tensors.items()
+            }:
                 model.load_state_dict(tensors)
                 return model
-        raise TrainingError("The interrupted training was of another architecture; start anew, overwriting it.")
-
-    @staticmethod
-    def volume_names(groups: tuple[Group, ...]) -> list[str]:
-        """What tells the volumes of one training from those of another."""
-        return [f"{s.volume.name} {s.shape} {s.anisotropy:.4g}" for g in groups for s in g.subjects]
+        raise TrainingError(
+            "The interrupted training was of another architecture; start anew, overwriting it."
+        )
 
     def _preparing(self, message: str) -> Preparing:
         budget = self._budget
@@ -422,13 +386,3 @@ class Run:
         for pool in self._pools:
             pool.close()
         self._pools = []
-
-
-def _within(subject: Subject, box: Box, core: Box) -> list[int]:
-    """Held-out slices in the core of a box, counted in the volume."""
-    span = Span(box[0].lo + core[0].lo, box[0].lo + core[0].hi)
-    return [z for z in subject.held_out if span.lo <= z < span.hi]
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

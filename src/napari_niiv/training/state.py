@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,23 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_niiv.errors import OutputError, TrainingError
+from napari_niiv.io.write import whole_file
 from napari_niiv.training.config import TrainingConfig
 
 _KEY = "napari_niiv_training"
 # what may differ between the runs of one training
-_FREE = {"output", "overwrite", "resume", "device", "minutes", "steps", "batch", "memory", "validations", "vgg_weights"}
+_FREE = {
+    "output",
+    "overwrite",
+    "resume",
+    "device",
+    "minutes",
+    "steps",
+    "batch",
+    "memory",
+    "validations",
+    "vgg_weights",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,10 @@ class State:
     best: float | None
     tensors: dict[str, Tensor]
 
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with a prefix, without it."""
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
 
 def state_path(output: Path) -> Path:
     """Where the state of a training is kept."""
@@ -68,13 +83,9 @@ def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None
         "volumes": volumes,
     }
     target = state_path(config.output)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        try:
-            temporary.write_bytes(save(state.tensors, metadata={_KEY: json.dumps(about)}))
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(target) as partial:
+            partial.write_bytes(save(state.tensors, metadata={_KEY: json.dumps(about)}))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"The state of the training cannot be written to {target} ({error}).") from error
 
@@ -97,13 +108,16 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
             spent = (about["stage"], about["begin"], about["steps"], about["seconds"], about["best"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path.name} is damaged; start the training anew, overwriting its output.") from error
+        raise TrainingError(
+            f"{path.name} is damaged; start the training anew, overwriting its output."
+        ) from error
     wanted = _kind(config)
     different = [key for key in wanted if settings.get(key) != wanted[key]]
     if different or named != volumes:
         what = f"another {different[0]}" if different else "other volumes"
         raise TrainingError(
-            f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, overwriting it."
+            f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, "
+            "overwriting it."
         )
     return State(*spent, tensors)
 

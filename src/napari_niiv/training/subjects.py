@@ -85,7 +85,9 @@ def find_subjects(volumes: Sequence[Volume]) -> tuple[list[Subject], list[str]]:
     trouble: VolumeError | None = None
     for volume in volumes:
         leading = list(np.ndindex(volume.shape[:-3]))
-        chosen = np.unique(np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int))
+        chosen = np.unique(
+            np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int)
+        )
         for index in (leading[i] for i in chosen):
             part = volume.at(*index)
             held_out = _held_out(part)
@@ -93,7 +95,9 @@ def find_subjects(volumes: Sequence[Volume]) -> tuple[list[Subject], list[str]]:
                 subjects.append(Subject(part, Normalization.of(part, holes=True), held_out))
             except VolumeError as error:
                 trouble = error
-                notices.append(f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error))
+                notices.append(
+                    f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error)
+                )
     if not subjects:
         assert trouble is not None
         raise trouble

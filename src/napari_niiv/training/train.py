@@ -13,7 +13,7 @@ from napari_niiv.models.checkpoint import load_model
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Event, Notice
 from napari_niiv.training.losses import make_loss
-from napari_niiv.training.plan import plan_architecture, plan_groups
+from napari_niiv.training.plan import plan_architecture, plan_groups, volume_names
 from napari_niiv.training.ranks import Ranks
 from napari_niiv.training.run import Run
 from napari_niiv.training.state import forget_state, load_state
@@ -57,10 +57,10 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     init = load_model(config.init, "cpu") if config.init is not None else None
     architecture = plan_architecture(groups, config, init)
     loss = make_loss(config.loss, config.vgg_weights, device)
-    state = load_state(config, Run.volume_names(groups)) if config.resume else None
+    state = load_state(config, volume_names(groups)) if config.resume else None
 
     def events() -> Generator[Event, None, None]:
-        ranks = Ranks.join(device)
+        ranks = Ranks.launched().join(device)
         if ranks.main and state is None:
             forget_state(output)
         run = Run(groups, architecture, init, config, loss, device, ranks, state)

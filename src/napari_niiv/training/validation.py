@@ -62,13 +62,16 @@ class HeldOut:
         crops = [c for subject, factor in subjects for c in self._crops(subject, factor, each)]
         if not crops:
             raise TrainingError(
-                "No part of the slices held out for validation is free of NaN; crop the volumes to where they have data."
+                "No part of the slices held out for validation is free of NaN; crop the volumes to where they have "
+                "data."
             )
         judging = [c for c in crops if float(c.sharp[0].std()) > FLAT] or crops
         self._kept = judging[:: math.ceil(len(judging) / _MOST_CROPS)]
         k = context
         self.linear = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "linear"))
-        self.bicubic = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "bicubic"))
+        self.bicubic = self._score(
+            lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "bicubic")
+        )
 
     def score(self, model: Niiv) -> float:
         """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes."""
@@ -77,7 +80,8 @@ class HeldOut:
         def restore(coarse: Tensor, factor: float, at: Sampling) -> Tensor:
             slices = coarse[:, k - own : k + own + 1].contiguous(memory_format=torch.channels_last)
             with training_precision(self._device):
-                return model(slices.to(next(model.encoder.parameters()).dtype), factor, at)
+                restored: Tensor = model(slices.to(next(model.encoder.parameters()).dtype), factor, at)
+            return restored
 
         training = model.training
         model.eval()
@@ -116,7 +120,9 @@ class HeldOut:
         )
         at = Sampling(beyond - k, 1, 2 * k + 1)
         thick = self._degradation.apply(fine.permute(1, 2, 0), factor, at).permute(2, 0, 1)
-        sharp = thick + (crop.sharp[k] - thick[k])  # the same correction for all: they agree with what was measured
+        sharp = thick + (
+            crop.sharp[k] - thick[k]
+        )  # the same correction for all: they agree with what was measured
         return _Crop(crop.subject, crop.anisotropy, crop.box, sharp)
 
     def _crops(self, subject: Subject, factor: float, each: int) -> list[_Crop]:
@@ -132,15 +138,15 @@ class HeldOut:
         for z in subject.held_out:
             ys, xs = _spans(height, edge), _spans(width, edge)
             step = max(1, math.isqrt(len(ys) * len(xs) // 64))  # not all of a huge slice is looked at
-            candidates = []
+            candidates: list[tuple[float, Box, Tensor]] = []
             for y in ys[::step]:
                 for x in xs[::step]:
                     box = (Span(z, z + 1), y, x)
                     values = subject.read(box)[0]
                     if not values.isnan().any():
-                        candidates.append((float(values.std()), len(candidates), box, values))
+                        candidates.append((float(values.std()), box, values))
             candidates.sort(reverse=True, key=lambda c: c[0])
-            for _, _, box, values in candidates[:each]:
+            for _, box, values in candidates[:each]:
                 sharp = values.to(self._device).expand(2 * self._context + 1, -1, -1)
                 found.append(_Crop(subject, factor, box, sharp))
         return found
