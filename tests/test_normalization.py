@@ -116,3 +116,34 @@ def test_one_value_among_holes_is_constant() -> None:
     array[1, 2] = 7
     with pytest.raises(VolumeError, match=r"constant.*is 7"):
         Normalization.of(Volume(array), holes=True)
+
+
+class _Sparse:
+    """A terabyte that is background but for a region of texture; counts the voxels asked for."""
+
+    shape, dtype = (2000, 20_000, 20_000), np.dtype(np.uint8)
+
+    def __init__(self, region: tuple[int, int, int]) -> None:
+        self.region, self.asked = region, 0
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
+        z, y, x = (np.arange(*s.indices(n)) for s, n in zip(key, self.shape, strict=True))
+        self.asked += len(z) * len(y) * len(x)
+        inside = (z[:, None, None] < self.region[0]) & (y[:, None] < self.region[1]) & (x < self.region[2])
+        texture = 100 + (7 * z[:, None, None] + 13 * y[:, None] + 29 * x) % 101
+        return np.where(inside, texture, 0).astype(np.uint8)
+
+
+def test_a_huge_volume_costs_no_more_and_its_empty_parts_do_not_count() -> None:
+    whole, corner = _Sparse((2000, 20_000, 20_000)), _Sparse((1000, 5_000, 5_000))
+    for array in (whole, corner):
+        normalization = Normalization.of(Volume(array))
+        # pieces at the corner's border hold some background
+        assert (normalization.low, normalization.high) == (pytest.approx(50, abs=51), pytest.approx(200, abs=1))
+    assert whole.asked < 5_000_000
+    assert corner.asked < 70_000_000
+
+
+def test_a_huge_volume_of_nothing_is_refused() -> None:
+    with pytest.raises(VolumeError, match="constant"):
+        Normalization.of(Volume(_Sparse((0, 0, 0))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ from napari_niiv.volume import Volume
 
 PERCENTILES = (0.1, 99.9)
 _SAMPLE_SLICES, _SAMPLE_VOXELS = 24, 4_000_000
+_LARGE = 1 << 28  # voxels from which on whole slices are too much to read
+_BOX = 256  # pixels: edge of the pieces of slices that are looked at in a large volume
+_BOXES, _MOST_BOXES = 64, 1024  # with structure in them; at all
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Normalization:
 
     @classmethod
     def of(cls, volume: Volume, *, holes: bool = False) -> Normalization:
-        """Percentiles 0.1 and 99.9 of a 3-D volume, from up to 24 evenly spread xy slices.
+        """Percentiles 0.1 and 99.9 of a 3-D volume, from at most a few million voxels spread over it.
+
+        Those are of up to 24 xy slices; of a volume of more than 2^28 voxels, of pieces of slices, leaving out pieces
+        that are empty, so that the cost does not grow with the volume.
 
         Parameters
         ----------
@@ -37,13 +44,9 @@ class Normalization:
         VolumeError
             If the voxels looked at are constant, or some are NaN or infinite.
         """
-        depth, height, width = volume.array.shape
-        chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLE_SLICES)).round().astype(int))
-        stride = max(1, int(np.sqrt(len(chosen) * height * width / _SAMPLE_VOXELS)))
+        pieces = _scattered(volume, holes) if math.prod(volume.shape) > _LARGE else _slices(volume, holes)
         # float64: numpy has no percentiles of masks, and rounds those of float16
-        sample = np.concatenate(
-            [volume.read_raw(slice(z, z + 1), step=stride, holes=holes).ravel() for z in chosen]
-        ).astype(np.float64)
+        sample = np.concatenate([piece.ravel() for piece in pieces]).astype(np.float64)
         if holes:
             sample = sample[np.isfinite(sample)]
         if not sample.size:
@@ -78,3 +81,40 @@ class Normalization:
         if kind.kind == "b":
             return np.asarray(out >= 0.5)
         return np.asarray(out.astype(kind))
+
+
+def _slices(volume: Volume, holes: bool) -> list[NDArray[Any]]:
+    """Evenly spread slices, thinned out."""
+    depth, height, width = volume.shape
+    chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLE_SLICES)).round().astype(int))
+    stride = max(1, int(np.sqrt(len(chosen) * height * width / _SAMPLE_VOXELS)))
+    return [volume.read_raw(slice(z, z + 1), step=stride, holes=holes) for z in chosen]
+
+
+def _scattered(volume: Volume, holes: bool) -> list[NDArray[Any]]:
+    """Pieces of slices at the places of a Halton sequence, aligned to what chunks usually are multiples of."""
+    depth, height, width = volume.shape
+    found, empty = [], np.zeros(0)
+    for number in range(1, _MOST_BOXES + 1):
+        z, y, x = (
+            int(_radical_inverse(number, base) * size / step) * step
+            for base, size, step in ((2, depth, 1), (3, height, _BOX), (5, width, _BOX))
+        )
+        box = volume.read_raw(slice(z, z + 1), slice(y, y + _BOX), slice(x, x + _BOX), holes=holes)
+        if (box == box.flat[0]).all():
+            empty = box  # padding, or beyond the specimen: says nothing of its intensities
+            continue
+        found.append(box)
+        if len(found) == _BOXES:
+            break
+    return found or [empty]
+
+
+def _radical_inverse(number: int, base: int) -> float:
+    """The digits of a number in a base, mirrored at the point (van der Corput)."""
+    value, weight = 0.0, 1.0
+    while number:
+        number, digit = divmod(number, base)
+        weight /= base
+        value += digit * weight
+    return value
