@@ -139,7 +139,10 @@ def test_a_huge_volume_costs_no_more_and_its_empty_parts_do_not_count() -> None:
     for array in (whole, corner):
         normalization = Normalization.of(Volume(array))
         # pieces at the corner's border hold some background
-        assert (normalization.low, normalization.high) == (pytest.approx(50, abs=51), pytest.approx(200, abs=1))
+        assert (normalization.low, normalization.high) == (
+            pytest.approx(50, abs=51),
+            pytest.approx(200, abs=1),
+        )
     assert whole.asked < 5_000_000
     assert corner.asked < 70_000_000
 

@@ -231,6 +231,7 @@ class Reconstructor:
         wanted, kept = (here.slice_in(box[across]), columns.slice_in(box[lateral]))
         if not along:
             wanted, kept = kept, wanted
+        depth = rows.slice_in(z)
 
         def interrupt() -> None:
             if stale():
@@ -238,11 +239,11 @@ class Reconstructor:
 
         parts = []
         for part, latent in encode_stack(
-            model, stack, wanted, kept, view.anisotropy, self.workspace.batch_pixels, interrupt
+            model, stack, wanted, (kept, depth), view.anisotropy, self.workspace.batch_pixels, interrupt
         ):
-            both = torch.cat([latent.float(), stack[part, kept][:, None]], dim=1)
+            both = torch.cat([latent.float(), stack[part, kept, depth][:, None]], dim=1)
             parts.append(both if along else both.permute(2, 1, 0, 3))
-        return torch.cat(parts, dim=0 if along else 2)[..., rows.slice_in(z)]
+        return torch.cat(parts, dim=0 if along else 2)
 
 
 def _inferable(view: _View) -> bool:

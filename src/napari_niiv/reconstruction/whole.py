@@ -183,6 +183,7 @@ def _block(
             plan.planes,
             y_core,
             x_core,
+            cores[0].slice_in(box[0]),
             workspace.batch_pixels,
             (box[0].lo, box[1].lo, box[2].lo),
             plan.level,
