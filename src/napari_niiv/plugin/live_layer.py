@@ -178,7 +178,7 @@ class LiveReconstruction(QObject):
         if remove and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         if self._reconstructor is not None:
-            self._reconstructor.cache.clear()
+            self._reconstructor.forget()
         self.closed.emit()
 
     def _add_layer(self) -> Image:

@@ -17,7 +17,7 @@ from napari_niiv.geometry import Sampling, Span, output_size
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.memory import Workspace
-from napari_niiv.reconstruction.reconstructor import INTERPOLATE_BELOW
+from napari_niiv.reconstruction.resolve import INTERPOLATE_BELOW
 from napari_niiv.reconstruction.stack import restore_box
 from napari_niiv.resampling import resample
 from napari_niiv.volume import Volume, check_anisotropy, downsampled
