@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_niiv.geometry import Sampling, Span
+from napari_niiv.geometry import Span
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.memory import Memory, Workspace
 from napari_niiv.reconstruction.requests import AXES, Plane
@@ -29,17 +29,16 @@ _EDGE = {
     "cuda": 128,
     "mps": 64,
 }  # voxels of a side view's cell: few and large where starting work is dear
-_FLAT = {"cpu": 64, "cuda": 256, "mps": 128}  # pixels, along y and x, of an xy view's cell
+_FLAT = {"cpu": 64, "cuda": 256, "mps": 128}  # pixels, along y and x, of an xy view's tile
 _THICK = 8  # and its slices: with the halo around them, neighbouring pictures cost little more than one
 
 _Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A box of voxels whose latent grids are kept together; its y and x are whole cells of the xy grid."""
+class Tile:
+    """A piece of an xy view."""
 
-    z: Span
     y: Span
     x: Span
 
@@ -141,38 +140,55 @@ class Latents:
 
     # xy views between slices
 
-    def cells(self, view: Resolved) -> list[Cell]:
-        """The cells that an xy view needs, those in the middle of the window first."""
-        depth, height, width = view.shape
-        flat = _FLAT[self._model.device.type]
-        z = _outward(Sampling(view.position, 1.0, 1).support(depth).grown(view.margin, depth), _THICK, depth)
+    def tiles(self, view: Resolved) -> list[Tile]:
+        """The tiles of an xy view, those in the middle of the window first."""
+        _, height, width = view.shape
+        edge = _FLAT[self._model.device.type]
         rows, columns = view.rows.support(height), view.columns.support(width)
-        middle = ((rows.lo + rows.hi) / 2, (columns.lo + columns.hi) / 2)
-        found = [
-            Cell(slab, y, x)
-            for slab in z.tiles(_THICK, depth)
-            for y in rows.tiles(flat, height)
-            for x in columns.tiles(flat, width)
-        ]
-        return sorted(
-            found,
-            key=lambda c: max(abs((c.y.lo + c.y.hi) / 2 - middle[0]), abs((c.x.lo + c.x.hi) / 2 - middle[1])),
-        )
+        found = [Tile(y, x) for y in rows.tiles(edge, height) for x in columns.tiles(edge, width)]
 
-    def of_cell(self, view: Resolved, side: Side, cell: Cell) -> Tensor | None:
-        """What is kept of a cell: (slices, C + 1, lateral, axial), or None."""
-        return self._get(self._cell_key(view, side, cell))
+        def distance(tile: Tile) -> int:
+            return max(
+                abs(tile.y.lo + tile.y.hi - rows.lo - rows.hi),
+                abs(tile.x.lo + tile.x.hi - columns.lo - columns.hi),
+            )
 
-    def encode_cell(
-        self, view: Resolved, side: Side, cell: Cell, read: Read, interrupt: Callable[[], None]
-    ) -> None:
-        """Encode and keep a cell of an xy view."""
-        encoded = self._encode(view, side, (cell.z, cell.y, cell.x), read, interrupt)
-        self._put(self._cell_key(view, side, cell), encoded)
+        return sorted(found, key=distance)
 
-    def _cell_key(self, view: Resolved, side: Side, cell: Cell) -> _Key:
-        about = ("xy", side, view.leading, view.coarsening, str(self._model.device))
-        return (*about, cell.z.lo, cell.y.lo, cell.x.lo)
+    def slabs(self, view: Resolved, z: Span) -> list[Span]:
+        """The slabs of slices, encoded together, that some slices lie in."""
+        return list(z.tiles(_THICK, view.shape[0]))
+
+    def of_tile(
+        self,
+        view: Resolved,
+        side: Side,
+        tile: Tile,
+        z: Span,
+        read: Read,
+        interrupt: Callable[[], None],
+    ) -> Tensor:
+        """Latent grids of one orientation through a tile: (slices, C + 1, lateral, z)."""
+        parts = []
+        for slab in self.slabs(view, z):
+            part = self.kept(view, side, tile, slab)
+            if part is None:
+                part = self._encode(view, side, (slab, tile.y, tile.x), read, interrupt)
+                self.keep(view, side, tile, slab, part)
+            parts.append(part[..., max(z.lo - slab.lo, 0) : z.hi - slab.lo])
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+    def kept(self, view: Resolved, side: Side, tile: Tile, about: object) -> Tensor | None:
+        """What is kept about a tile, such as the latent grids of a slab of it, or None."""
+        return self._get(self._tile_key(view, side, tile, about))
+
+    def keep(self, view: Resolved, side: Side, tile: Tile, about: object, value: Tensor) -> None:
+        """Keep something about a tile."""
+        self._put(self._tile_key(view, side, tile, about), value)
+
+    def _tile_key(self, view: Resolved, side: Side, tile: Tile, about: object) -> _Key:
+        where = ("xy", side, view.leading, view.coarsening, str(self._model.device))
+        return (*where, tile.y.lo, tile.x.lo, about)
 
     # both
 

@@ -17,7 +17,7 @@ from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
-from napari_niiv.reconstruction.flat import decode_flat, encode_flat
+from napari_niiv.reconstruction.flat import flat_held, restore_flat
 from napari_niiv.reconstruction.latents import Latents, Side
 from napari_niiv.reconstruction.memory import Memory, Workspace
 from napari_niiv.reconstruction.requests import AXES, Quality, SliceRequest, SliceResponse, Trust
@@ -136,12 +136,7 @@ class Reconstructor:
         if not view.inferable:
             return False
         if view.plane == "xy":
-            cells = self._latents.cells(view)
-            return all(
-                self._latents.of_cell(view, side, cell) is not None
-                for side in _sides(view, quality == "refined")
-                for cell in cells
-            )
+            return all(flat_held(self._latents, view, side) for side in _sides(view, quality == "refined"))
         return all(self._latents.holds_side(view, side) for side in _sides(view, quality == "refined"))
 
     def prepare(self, request: SliceRequest, stale: Callable[[], bool] = lambda: False) -> None:
@@ -245,18 +240,28 @@ class Reconstructor:
         stale: Callable[[], bool],
         patience: float,
     ) -> tuple[Tensor, Maps, bool]:
-        sides, read = _sides(view, fuse), self._reader(view)
-        complete = encode_flat(self._latents, view, sides, read, _interrupt(stale), patience)
+        read, end = self._reader(view), time.perf_counter() + patience
         y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
         below = math.floor(view.position)
         around = torch.from_numpy(read((Span(below, min(below + 2, view.shape[0])), y, x)))
         share = view.position - below
         linear = ((1 - share) * around[0] + share * around[-1]).to(self.model.device)
         projection = self._degradation if request.project else None
-        restored: list[Tensor] = []
-        for side in sides:
-            restored.append(linear.clone() if not restored else restored[0].clone())
-            decode_flat(self.model, self._latents, view, side, restored[-1], y, x, projection)
+        complete, restored = True, list[Tensor]()
+        for side in _sides(view, fuse):
+            # where there was no time yet the other orientation stands, or the interpolation
+            values = (restored[0] if restored else linear).clone()
+            for tile, picture in restore_flat(
+                self.model, self._latents, view, side, read, _interrupt(stale), end, projection
+            ):
+                if picture is None:
+                    complete = False
+                    continue
+                inside = (tile.y.common(y), tile.x.common(x))
+                values[inside[0].slice_in(y), inside[1].slice_in(x)] = picture[
+                    inside[0].slice_in(tile.y), inside[1].slice_in(tile.x)
+                ]
+            restored.append(values)
         rows, columns = view.rows.relative_to(y.lo), view.columns.relative_to(x.lo)
         values = torch.stack(restored).mean(0)
         maps = Maps()
