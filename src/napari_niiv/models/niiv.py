@@ -85,7 +85,7 @@ class Niiv(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return cast(torch.device, self.encoder.kernels[0].device)
 
     def place(self, device: str | torch.device) -> Niiv:
         """Move to a device for use (not training), in the precision that suits it; returns itself.

@@ -31,8 +31,9 @@ def layer_volume(layer: Image) -> Volume:
         raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; a volume needs three (z, y, x).")
     if data.ndim > 6:
         raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; napari-niiv handles up to six.")
-    sizes = voxel_size(layer)
-    return Volume(data, "tcq"[: data.ndim - 3] + "zyx", sizes, str(layer.units[-1]), layer.name)
+    coarser = tuple(layer.data[1:]) if layer.multiscale else ()
+    axes, unit = "tcq"[: data.ndim - 3] + "zyx", str(layer.units[-1])
+    return Volume(data, axes, voxel_size(layer), unit, layer.name, pyramid=coarser)
 
 
 def voxel_size(layer: Image) -> tuple[float, float, float]:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_niiv.geometry import Span
@@ -21,8 +19,8 @@ from napari_niiv.reconstruction.stack import ORIENTATION, encode_stack
 
 Side = Plane
 """Orientation of the slices that the network restores: "xz" or "yz"."""
-Read = Callable[[Box], NDArray[np.float32]]
-"""Normalised voxels of a box of the level of a view."""
+Read = Callable[[Box], Tensor]
+"""Normalised voxels of a box of the level of a view, on the device of the model."""
 
 _EDGE = {
     "cpu": 32,
@@ -200,8 +198,7 @@ class Latents:
         across, _, lateral = AXES[side]
         reach = {0: model.halo, across: model.context, lateral: model.halo}
         wide = [span.grown(reach[axis], view.shape[axis]) for axis, span in enumerate(box)]
-        values = read((wide[0], wide[1], wide[2]))
-        stack = torch.from_numpy(values).to(model.device).permute(ORIENTATION[side])
+        stack = read((wide[0], wide[1], wide[2])).permute(ORIENTATION[side])
         wanted, kept, depth = (box[axis].slice_in(wide[axis]) for axis in (across, lateral, 0))
         parts = [
             torch.cat([latent.float(), stack[part, kept, depth][:, None]], dim=1)

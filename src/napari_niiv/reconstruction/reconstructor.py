@@ -114,7 +114,7 @@ class Reconstructor:
         else:
             values, maps = self._attempt(lambda: self._infer_side(view, request, quality == "refined", stale))
         dtype = self.volume.dtype
-        image = normalization.invert(_host(values), np.float32 if dtype == np.float64 else dtype)
+        image = normalization.invert(values, np.float32 if dtype == np.float64 else dtype)
         notice, self.workspace.notice = self.workspace.notice, ""
         contrast = np.float32(normalization.high - normalization.low)
         return SliceResponse(
@@ -164,9 +164,9 @@ class Reconstructor:
         volume = self.volume.at(*leading)
         return Source(volume, volume.levels()[level], leading, self.memory, self)
 
-    def _reader(self, view: Resolved) -> Callable[[Box], NDArray[np.float32]]:
+    def _reader(self, view: Resolved, device: torch.device | None = None) -> Callable[[Box], Tensor]:
         source, normalization = self._source(view.leading, view.level), self.normalization(view.leading)
-        return lambda box: normalization.apply(source.read(box, view.downsample))
+        return lambda box: normalization.on(device or self.model.device, source.read(box, view.downsample))
 
     # interpolation
 
@@ -181,14 +181,11 @@ class Reconstructor:
             if across == 0
             else Span(below, below + 1),
         }
-        box = self._reader(view)((spans[0], spans[1], spans[2]))
-        plane = box.take(0, across)
-        share = np.float32(view.position - below)
+        box = self._reader(view, torch.device("cpu"))((spans[0], spans[1], spans[2]))
+        plane, share = box.select(across, 0), view.position - below
         if share:
-            plane = (1 - share) * plane + share * box.take(1, across)
-        return _resampled(
-            torch.from_numpy(plane), view.rows.relative_to(rows.lo), view.columns.relative_to(columns.lo)
-        )
+            plane = (1 - share) * plane + share * box.select(across, 1)
+        return _resampled(plane, view.rows.relative_to(rows.lo), view.columns.relative_to(columns.lo))
 
     # side views
 
@@ -243,9 +240,9 @@ class Reconstructor:
         read, end = self._reader(view), time.perf_counter() + patience
         y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
         below = math.floor(view.position)
-        around = torch.from_numpy(read((Span(below, min(below + 2, view.shape[0])), y, x)))
+        around = read((Span(below, min(below + 2, view.shape[0])), y, x))
         share = view.position - below
-        linear = ((1 - share) * around[0] + share * around[-1]).to(self.model.device)
+        linear = (1 - share) * around[0] + share * around[-1]
         projection = self._degradation if request.project else None
         complete, restored = True, list[Tensor]()
         for side in _sides(view, fuse):

@@ -43,8 +43,8 @@ class Source:
         self.shape = tuple(int(n) for n in level.array.shape)
         self._tile = _tile(level.array)
 
-    def read(self, box: Box, downsample: int) -> NDArray[np.floating]:
-        """A box as floats; y and x count pixels averaged over `downsample` x `downsample`.
+    def read(self, box: Box, downsample: int) -> NDArray[Any]:
+        """A box as it is, or averaged; y and x count pixels averaged over `downsample` x `downsample`.
 
         Raises
         ------
@@ -54,7 +54,8 @@ class Source:
         z, y, x = box
         d, (_, height, width) = downsample, self.shape
         raw = (z, Span(y.lo * d, min(y.hi * d, height)), Span(x.lo * d, min(x.hi * d, width)))
-        return averaged(self._raw(raw), d)
+        values = self._raw(raw)
+        return values if d == 1 else averaged(values, d)
 
     def _raw(self, box: Box) -> NDArray[Any]:
         if self._tile is None:
