@@ -70,17 +70,25 @@ class Latents:
         rows = rows.grown(view.margin, sizes[0])
         return _outward(rows, edge, sizes[0]), _outward(columns, edge, sizes[1])
 
-    def holds_side(self, view: Resolved, side: Side) -> bool:
-        """Whether all that a side view needs of one orientation is kept."""
-        return all(
-            self._get(key) is not None for line in self._keys(view, side, *self.window(view)) for key in line
-        )
+    def strips(self, view: Resolved) -> list[Span]:
+        """The window's columns in pieces that can be encoded at once, those in the middle first."""
+        rows, columns = self.window(view)
+        edge, size = self._edge, view.shape[AXES[view.plane][2]]
+        depth = len(rows.grown(self._model.halo, view.shape[0]))
+        width = max(edge, (self._workspace.batch_pixels // depth - 2 * self._model.halo) // edge * edge)
+        pieces = [piece.common(columns) for piece in columns.tiles(width, size)]
+        return sorted(pieces, key=lambda piece: abs(piece.lo + piece.hi - columns.lo - columns.hi))
+
+    def holds(self, view: Resolved, side: Side, columns: Span) -> bool:
+        """Whether all that one orientation of some columns of a side view needs is kept."""
+        keys = self._keys(view, side, self.window(view)[0], columns)
+        return all(self._get(key) is not None for line in keys for key in line)
 
     def of_side(
-        self, view: Resolved, side: Side, read: Read, interrupt: Callable[[], None]
-    ) -> tuple[Tensor, Tensor]:
-        """Latent grid (1, C, lateral, axial) and slice (1, lateral, axial) of the window of a side view."""
-        rows, columns = self.window(view)
+        self, view: Resolved, side: Side, columns: Span, read: Read, interrupt: Callable[[], None]
+    ) -> Tensor:
+        """Latent grid of some columns of a side view: (1, C + 1, lateral, axial), kept or encoded."""
+        rows, _ = self.window(view)
         keys = self._keys(view, side, rows, columns)
         held = {key: self._get(key) for line in keys for key in line}
         missing = [key for key, value in held.items() if value is None]
@@ -89,20 +97,15 @@ class Latents:
             edge, size = self._edge, view.shape[AXES[view.plane][2]]
             new_rows = _outward(_hull(row for *_, row, _ in missing), edge, view.shape[0])
             new_columns = _outward(_hull(column for *_, column in missing), edge, size)
-            depth = len(new_rows.grown(self._model.halo, view.shape[0]))
-            step = max(edge, (self._workspace.batch_pixels // depth - 2 * self._model.halo) // edge * edge)
-            for piece in new_columns.tiles(step, size) if step < len(new_columns) else [new_columns]:
-                part = Span(max(piece.lo, new_columns.lo), min(piece.hi, new_columns.hi))
-                encoded = self._encode_side(view, side, new_rows, part, read, interrupt)
-                for row in new_rows.tiles(edge, view.shape[0]):
-                    for column in part.tiles(edge, size):
-                        cell = encoded[..., column.slice_in(part), row.slice_in(new_rows)].clone()
-                        key = (*self._about(view, side), row.lo, column.lo)
-                        held[key] = cell
-                        self._put(key, cell)
+            encoded = self._encode_side(view, side, new_rows, new_columns, read, interrupt)
+            for row in new_rows.tiles(edge, view.shape[0]):
+                for column in new_columns.tiles(edge, size):
+                    cell = encoded[..., column.slice_in(new_columns), row.slice_in(new_rows)].clone()
+                    key = (*self._about(view, side), row.lo, column.lo)
+                    held[key] = cell
+                    self._put(key, cell)
         lines = [torch.cat([held[key] for key in line], dim=-1) for line in keys]  # type: ignore[misc]
-        whole = lines[0] if len(lines) == 1 else torch.cat(lines, dim=-2)
-        return whole[:, :-1], whole[:, -1]
+        return lines[0] if len(lines) == 1 else torch.cat(lines, dim=-2)
 
     def _encode_side(
         self,

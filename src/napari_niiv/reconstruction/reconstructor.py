@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_niiv.geometry import Sampling, Span
-from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.flat import flat_held, restore_flat
@@ -22,6 +21,7 @@ from napari_niiv.reconstruction.latents import Latents, Side
 from napari_niiv.reconstruction.memory import Memory, Workspace
 from napari_niiv.reconstruction.requests import AXES, Quality, SliceRequest, SliceResponse, Trust
 from napari_niiv.reconstruction.resolve import Resolved, resolve
+from napari_niiv.reconstruction.side import decode_side, encode_side
 from napari_niiv.reconstruction.source import Box, Source
 from napari_niiv.reconstruction.trust import degradation_of, margin, misfit, project
 from napari_niiv.resampling import resample
@@ -90,8 +90,7 @@ class Reconstructor:
         stale : callable
             Asked between batches; when it says True the work stops.
         patience : float
-            Seconds after which a picture made of many pieces (xy, between slices) is answered as far as it is; ask
-            again for the rest.
+            Seconds after which a picture made of many pieces is answered as far as it is; ask again for the rest.
 
         Raises
         ------
@@ -107,12 +106,11 @@ class Reconstructor:
         complete, maps = True, dict[Trust, Tensor]()
         if not infer:
             values = self._interpolate(view)
-        elif request.plane == "xy":
-            values, maps, complete = self._attempt(
-                lambda: self._infer_flat(view, request, quality == "refined", stale, patience)
-            )
         else:
-            values, maps = self._attempt(lambda: self._infer_side(view, request, quality == "refined", stale))
+            work = self._infer_flat if request.plane == "xy" else self._infer_side
+            values, maps, complete = self._attempt(
+                lambda: work(view, request, quality == "refined", stale, patience)
+            )
         dtype = self.volume.dtype
         image = normalization.invert(values, np.float32 if dtype == np.float64 else dtype)
         notice, self.workspace.notice = self.workspace.notice, ""
@@ -137,14 +135,17 @@ class Reconstructor:
             return False
         if view.plane == "xy":
             return all(flat_held(self._latents, view, side) for side in _sides(view, quality == "refined"))
-        return all(self._latents.holds_side(view, side) for side in _sides(view, quality == "refined"))
+        columns = self._latents.window(view)[1]
+        return all(self._latents.holds(view, side, columns) for side in _sides(view, quality == "refined"))
 
     def prepare(self, request: SliceRequest, stale: Callable[[], bool] = lambda: False) -> None:
         """Read and encode what the fast picture of a side view will need, ahead of the request; errors as `slice`."""
         view = self._resolve(request)
         if view.inferable and view.plane != "xy":
             self._attempt(
-                lambda: self._latents.of_side(view, view.plane, self._reader(view), _interrupt(stale))
+                lambda: encode_side(
+                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), math.inf
+                )
             )
 
     def forget(self) -> None:
@@ -191,40 +192,51 @@ class Reconstructor:
 
     @torch.inference_mode()
     def _infer_side(
-        self, view: Resolved, request: SliceRequest, fuse: bool, stale: Callable[[], bool]
-    ) -> tuple[Tensor, Maps]:
+        self,
+        view: Resolved,
+        request: SliceRequest,
+        fuse: bool,
+        stale: Callable[[], bool],
+        patience: float,
+    ) -> tuple[Tensor, Maps, bool]:
         rows, columns = self._latents.window(view)
+        read, end = self._reader(view), time.perf_counter() + patience
         across, _, lateral = AXES[view.plane]
-        places = [cell_centres(columns.lo, columns.hi, view.shape[lateral])]
-        if fuse:  # the other orientation's slices have their lateral axis across the picture
-            places.append(cell_centres(view.index, view.index + 1, view.shape[across]).expand_as(places[0]))
-        frame = Frame(rows.lo, view.shape[0], torch.stack(places))
-        read, interrupt = self._reader(view), _interrupt(stale)
-        found = [self._latents.of_side(view, side, read, interrupt) for side in _sides(view, fuse)]
-        latent, measured = torch.cat([grid for grid, _ in found]), found[0][1]
-        centres = measured.expand(len(latent), -1, -1)
-        axial, across_columns = view.rows.relative_to(rows.lo), view.columns.relative_to(columns.lo)
+        spans = {0: rows, across: Span(view.index, view.index + 1), lateral: columns}
+        measured = read((spans[0], spans[1], spans[2])).select(across, 0).T
+        sides = [
+            encode_side(self._latents, view, side, read, _interrupt(stale), end)
+            for side in _sides(view, fuse)
+        ]
 
-        def decode(positions: Sampling) -> Tensor:
-            return self.model.decode(latent, centres, positions, view.anisotropy, frame)
+        def decode(positions: Sampling) -> list[Tensor]:
+            restored = [resample(measured, positions)]
+            for side, strips in zip(_sides(view, fuse), sides, strict=True):
+                # where there was no time yet the other orientation stands, or the interpolation
+                restored.append(
+                    decode_side(self.model, view, side, rows, columns, strips, positions, restored[-1])
+                )
+            return restored[1:]
 
         def picture(values: Tensor) -> Tensor:
-            return resample(values.T, across_columns)
+            return resample(values.T, view.columns.relative_to(columns.lo))
 
-        both, maps = decode(axial), Maps()
-        values = both.mean(0)
+        axial, maps = view.rows.relative_to(rows.lo), Maps()
+        both = decode(axial)
+        values = torch.stack(both).mean(0)
         if request.project or "misfit" in request.trust:
             factor = math.ceil(view.anisotropy)
-            fine = decode(Sampling.covering(len(rows), len(rows) * factor)).mean(0)
+            fine = torch.stack(decode(Sampling.covering(len(rows), len(rows) * factor))).mean(0)
             if request.project:
-                fine = project(fine, measured[0], self._degradation)
+                fine = project(fine, measured, self._degradation)
                 values = resample(fine, axial.refined(factor))
             if "misfit" in request.trust:
-                excess = misfit(fine, measured[0], self._degradation)
+                excess = misfit(fine, measured, self._degradation)
                 maps["misfit"] = picture(excess[:, _voxels(axial, len(rows)).to(excess.device)])
         if fuse and "disagreement" in request.trust:
             maps["disagreement"] = picture((both[0] - both[1]).abs())
-        return picture(values), maps
+        complete = all(latent is not None for strips in sides for latent in strips.values())
+        return picture(values), maps, complete
 
     # xy views between slices
 
