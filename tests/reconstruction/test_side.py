@@ -37,7 +37,7 @@ def test_without_patience_it_comes_strip_by_strip(
         done.append(right.sum())
         if response.complete:
             break
-        assert right[28:36].all(), "it begins in the middle"
+        assert right[24:40].sum() >= 8, "it begins in the middle"
     assert done == list(range(8, 65, 8))
     while not (response := reconstructor.slice(request, "refined", patience=0)).complete:
         pass
