@@ -83,9 +83,8 @@ def pyramid(folder: Path, shape: tuple[int, int, int]) -> Volume:
 def size(model: Niiv, folder: Path) -> None:
     volumes = [pyramid(folder / "small", (64, 1024, 1024)), pyramid(folder / "huge", (2000, 20_000, 20_000))]
     print(f"\n{model.device}, ms to the first picture of each kind (median of 9)\n")
-    print(
-        "| screen pixels, voxels per pixel | pass | 64 x 1024 x 1024 | 2000 x 20000 x 20000 | ratio |\n|---|---|---|---|---|"
-    )
+    print("| screen pixels, voxels per pixel | pass | 64 x 1024 x 1024 | 2000 x 20000 x 20000 | ratio |")
+    print("|---|---|---|---|---|")
     views = [("512 x 1024", 512, 1024, 1.0), ("256 x 512", 256, 512, 2.0), ("64 x 128", 64, 128, 8.0)]
     for name, rows, columns, pitch in views:
         for quality in ("placeholder", "fast"):
@@ -99,9 +98,8 @@ def size(model: Niiv, folder: Path) -> None:
         ("800 x 1000, all of it", 800, 1000, 20.0),
     ]:
         for quality in ("placeholder", "fast"):
-            print(
-                f"| {name}, {pitch:g} | {quality} | – | {cost(volumes[1], model, rows, columns, pitch, quality):.0f} | |"
-            )
+            alone = cost(volumes[1], model, rows, columns, pitch, quality)
+            print(f"| {name}, {pitch:g} | {quality} | – | {alone:.0f} | |")
 
 
 def cost(volume: Volume, model: Niiv, rows: int, columns: int, pitch: float, quality: str) -> float:
