@@ -113,7 +113,8 @@ class LiveReconstruction(QObject):
         self._on_screen: tuple[Any, ...] = ()
         self._muted = False  # hidden by us, not by the user
         self._open = True
-        self._failure = ""
+        self.failure = ""  # why nothing is shown
+        self.last: Shown | None = None  # what was shown last
         self.layer = self._add_layer()
         self._answered.connect(self._receive)
         self._scheduler = Scheduler(self._deliver)
@@ -230,13 +231,12 @@ class LiveReconstruction(QObject):
 
     def _rebuild(self, model: Niiv) -> None:
         self._scheduler.cancel()
-        self._failure, self._model = "", model
+        self.failure, self._model = "", model
         try:
             self._reconstructor = Reconstructor(layer_volume(self.source), model)
         except NiivError as error:
             self._reconstructor = None  # nothing is shown until the source changes again
-            self._mute()
-            self.failed.emit(str(error))
+            self._fail(str(error))
             return
         self._poke()
 
@@ -263,13 +263,16 @@ class LiveReconstruction(QObject):
         if newest is None or not _serves(view, newest, answer):
             return
         if answer.error is not None:
-            if answer.generation == self._scheduler.generation and str(answer.error) != self._failure:
-                self._failure = str(answer.error)
-                self._mute()
-                self.failed.emit(self._failure)
+            if answer.generation == self._scheduler.generation and str(answer.error) != self.failure:
+                self._fail(str(answer.error))
             return
         assert answer.response is not None
         self._show(view, answer.response, answer.final)
+
+    def _fail(self, sentence: str) -> None:
+        self.failure = sentence
+        self._mute()
+        self.failed.emit(sentence)
 
     def _show(self, view: View, response: SliceResponse, final: bool) -> None:
         request = response.request
@@ -282,10 +285,11 @@ class LiveReconstruction(QObject):
             self._on_screen = place
         if self._muted:
             self._muted, self.layer.visible = False, True
-        self._failure = ""
+        self.failure = ""
         unit = self.source.units[-1]
         unit = "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
-        self.shown.emit(Shown(response, view.pixel_size, unit, final))
+        self.last = Shown(response, view.pixel_size, unit, final)
+        self.shown.emit(self.last)
 
 
 def _serves(view: View, newest: View, answer: Answer) -> bool:

@@ -1,0 +1,106 @@
+"""Several sources live at once: the live reconstructions of a viewer."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from napari.layers import Image
+
+if TYPE_CHECKING:
+    from napari_niiv.models.niiv import Niiv
+    from napari_niiv.plugin.live_layer import LiveReconstruction
+
+
+class LiveLayers:
+    """The live reconstructions of a viewer: at most one for each source; model and split are common to all.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    opened : callable
+        Told of each new live reconstruction, to listen to it.
+    ended : callable
+        Told of one that ended by itself: its layer or its source was deleted.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        opened: Callable[[LiveReconstruction], None] = lambda live: None,
+        ended: Callable[[LiveReconstruction], None] = lambda live: None,
+    ) -> None:
+        self._viewer, self._opened, self._ended = viewer, opened, ended
+        self._lives: dict[Image, LiveReconstruction] = {}
+        self._finest: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
+        self._model: Niiv | None = None
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    def __iter__(self) -> Iterator[LiveReconstruction]:
+        return iter(list(self._lives.values()))
+
+    def get(self, source: Image | None) -> LiveReconstruction | None:
+        """The live reconstruction of a source, if it has one."""
+        return None if source is None else self._lives.get(source)
+
+    @property
+    def model(self) -> Niiv | None:
+        """The model of all; those that are live redraw when it is set."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Niiv) -> None:
+        self._model = model
+        for live in self:
+            if live.model is not model:
+                live.model = model
+
+    def finest(self, source: Image | None) -> float:
+        """The finest pixel of a source, in lateral voxels, live or not; 0 follows the zoom."""
+        return 0.0 if source is None else self._finest.get(source, 0.0)
+
+    def set_finest(self, source: Image, value: float) -> None:
+        """Set the finest pixel of a source."""
+        self._finest[source] = value
+        if (live := self.get(source)) is not None:
+            live.finest = value
+
+    def open(self, source: Image) -> LiveReconstruction:
+        """Make a source live, if it is not.
+
+        Raises
+        ------
+        VolumeError
+            If the source cannot be reconstructed.
+        """
+        from napari_niiv.plugin.live_layer import LiveReconstruction  # with torch, by now imported elsewhere
+
+        if (held := self.get(source)) is not None:
+            return held
+        if self._model is None:
+            raise RuntimeError("a model comes first")
+        live = LiveReconstruction(self._viewer, source, self._model, finest=self.finest(source))
+        self._lives[source] = live
+        live.closed.connect(lambda: self._went(live))
+        self._opened(live)
+        return live
+
+    def close(self, source: Image | None) -> None:
+        """End the live reconstruction of a source, if it has one."""
+        if (live := self.get(source)) is not None:
+            del self._lives[live.source]
+            live.close()
+
+    def close_all(self) -> None:
+        """End them all."""
+        for live in self:
+            self.close(live.source)
+
+    def _went(self, live: Any) -> None:
+        if self._lives.get(live.source) is live:
+            del self._lives[live.source]
+            self._ended(live)
