@@ -79,7 +79,9 @@ def test_a_model_is_for_all_and_a_resolution_for_one(viewer, lives, qtbot, inter
 def test_one_that_went_by_itself_is_told_and_forgotten(viewer, interpolating_model, qtbot):
     opened, ended = [], []
     threads = threading.active_count()
-    lives = LiveLayers(viewer, opened.append, ended.append)
+    lives = LiveLayers(viewer)
+    lives.opened.connect(opened.append)
+    lives.ended.connect(ended.append)
     lives.model = interpolating_model
     first, second = (lives.open(viewer.layers[name]) for name in ("first", "second"))
     assert opened == [first, second]

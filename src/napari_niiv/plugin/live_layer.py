@@ -15,13 +15,16 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.handle import SplitHandle
 from napari_niiv.plugin.layers import LIVE, layer_volume
+from napari_niiv.plugin.split import right_of_line
 from napari_niiv.plugin.view import View, spread, visible
 from napari_niiv.reconstruction.reconstructor import Reconstructor
 from napari_niiv.reconstruction.requests import SliceResponse
 from napari_niiv.reconstruction.scheduler import Answer, Scheduler
 
 _REMEMBERED = 16  # views whose answers may still come
+_MOVING = 4  # triggers that move the window over the world
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
 
 
@@ -99,6 +102,7 @@ class LiveReconstruction(QObject):
     shown = Signal(object)
     failed = Signal(str)
     closed = Signal()
+    split_moved = Signal(float)
     _answered = Signal(object)
 
     def __init__(
@@ -112,6 +116,10 @@ class LiveReconstruction(QObject):
         self._views: dict[int, View] = {}
         self._on_screen: tuple[Any, ...] = ()
         self._muted = False  # hidden by us, not by the user
+        self._comparing = False
+        self._split: float | None = None
+        self._handle: SplitHandle | None = None
+        self._newest: tuple[View, SliceResponse] | None = None  # the picture of what is on display
         self._open = True
         self.failure = ""  # why nothing is shown
         self.last: Shown | None = None  # what was shown last
@@ -124,12 +132,14 @@ class LiveReconstruction(QObject):
         self._timer.timeout.connect(self._request)
         camera, dims, of = viewer.scene.camera.events, viewer.dims.events, source.events
         self._triggers = (
-            *(camera.zoom, camera.center, dims.point, viewer.canvas.events.size),
-            *(viewer.canvas.grid.events.enabled, self.layer.events.visible),
+            *(camera.zoom, camera.center, viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
+            *(dims.point, self.layer.events.visible),
         )
         self._changes = (of.data, of.scale, of.translate, of.rotate, of.shear, of.affine, of.units)
         for event in self._triggers:
             event.connect(self._poke)
+        for event in self._triggers[:_MOVING]:
+            event.connect(self._keep_split)
         for event in self._changes:
             event.connect(self._source_changed)
         # before napari slices the tile along other axes, and after it is back
@@ -159,15 +169,42 @@ class LiveReconstruction(QObject):
     def model(self, model: Niiv) -> None:
         self._rebuild(model)
 
+    @property
+    def split(self) -> float | None:
+        """The part of the window, 0 … 1, that shows the source, left of a line; None shows it nowhere."""
+        return self._split
+
+    @split.setter
+    def split(self, value: float | None) -> None:
+        value = None if value is None else float(min(max(value, 0.0), 1.0))
+        if not self._open or value == self._split:
+            return
+        self._split = value
+        if value is None and self._handle is not None:
+            self._handle.close()
+            self._handle = None
+        elif value is not None and self._handle is None:
+            self._handle = SplitHandle(self.viewer, lambda: self._split or 0.0, self._drag_split)
+        self._place()
+
+    def compare(self, on: bool) -> None:
+        """While on, the source shows in place of the reconstruction."""
+        self._comparing = on
+        self._place()
+
     def close(self, remove: bool = True) -> None:
         """End: stop the work, let go of the viewer, and remove the layer."""
         if not self._open:
             return
         self._open = False
+        if self._handle is not None:
+            self._handle.close()
         self._timer.stop()
         self._scheduler.close()
         for event in self._triggers:
             event.disconnect(self._poke)
+        for event in self._triggers[:_MOVING]:
+            event.disconnect(self._keep_split)
         for event in self._changes:
             event.disconnect(self._source_changed)
         dims = self.viewer.dims.events
@@ -213,9 +250,21 @@ class LiveReconstruction(QObject):
     def _mute(self, event: Any = None) -> None:
         """Hide the picture while it does not fit the axes on display."""
         self._scheduler.cancel()
-        self._on_screen = ()
+        self._on_screen, self._newest = (), None
+        self._hide()
+
+    def _hide(self) -> None:
         if self.layer.visible:
             self._muted, self.layer.visible = True, False
+
+    def _drag_split(self, value: float) -> None:
+        self.split = value
+        self.split_moved.emit(value)
+
+    def _keep_split(self, event: Any = None) -> None:
+        """The line stays where it is on the screen: before the window is drawn, not when the next picture comes."""
+        if self._split is not None:
+            self._place()
 
     def _removed(self, event: Any) -> None:
         if event.value in (self.layer, self.source):
@@ -279,17 +328,31 @@ class LiveReconstruction(QObject):
         place = (request.plane, request.index, request.leading, view.axes)
         if response.quality == "placeholder" and place == self._on_screen:
             return  # a better picture of this very slice is on the screen
-        data = self.source.data[0] if self.source.multiscale else self.source.data
-        self.layer.show(view, response.image, tuple(data.shape), thumbnail=final)
+        self._newest = view, response
+        self._place(thumbnail=final)
         if response.quality != "placeholder":
             self._on_screen = place
-        if self._muted:
-            self._muted, self.layer.visible = False, True
         self.failure = ""
         unit = self.source.units[-1]
         unit = "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
         self.last = Shown(response, view.pixel_size, unit, final)
         self.shown.emit(self.last)
+
+    def _place(self, thumbnail: bool = False) -> None:
+        """Put the newest picture on the layer, as much of it as is to be seen."""
+        if self._newest is None:
+            return
+        view, response = self._newest
+        part: tuple[View, NDArray[Any]] | None = view, response.image
+        if self._split is not None:
+            part = right_of_line(self.viewer, self.source, view, response.image, self._split)
+        if part is None or self._comparing:
+            self._hide()
+            return
+        data = self.source.data[0] if self.source.multiscale else self.source.data
+        self.layer.show(*part, tuple(data.shape), thumbnail=thumbnail)
+        if self._muted:
+            self._muted, self.layer.visible = False, True
 
 
 def _serves(view: View, newest: View, answer: Answer) -> bool:

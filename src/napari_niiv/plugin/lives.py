@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
 
 if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.plugin.live_layer import LiveReconstruction
 
 
-class LiveLayers:
+class LiveLayers(QObject):
     """The live reconstructions of a viewer: at most one for each source; model and split are common to all.
+
+    `opened` tells of each new one, `ended` of one that ended by itself, as its layer or its source was deleted, and
+    `split_moved` of a split line dragged by the mouse.
 
     Parameters
     ----------
     viewer : ViewerModel
-    opened : callable
-        Told of each new live reconstruction, to listen to it.
-    ended : callable
-        Told of one that ended by itself: its layer or its source was deleted.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        opened: Callable[[LiveReconstruction], None] = lambda live: None,
-        ended: Callable[[LiveReconstruction], None] = lambda live: None,
-    ) -> None:
-        self._viewer, self._opened, self._ended = viewer, opened, ended
+    opened = Signal(object)
+    ended = Signal(object)
+    split_moved = Signal(float)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = viewer
         self._lives: dict[Image, LiveReconstruction] = {}
         self._finest: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._model: Niiv | None = None
+        self._split: float | None = None
+        self._comparing = False
 
     def __len__(self) -> int:
         return len(self._lives)
@@ -58,6 +60,23 @@ class LiveLayers:
         for live in self:
             if live.model is not model:
                 live.model = model
+
+    @property
+    def split(self) -> float | None:
+        """The part of the window that shows the sources, as in `LiveReconstruction`."""
+        return self._split
+
+    @split.setter
+    def split(self, value: float | None) -> None:
+        self._split = value
+        for live in self:
+            live.split = value
+
+    def compare(self, on: bool) -> None:
+        """While on, the sources show in place of all reconstructions."""
+        self._comparing = on
+        for live in self:
+            live.compare(on)
 
     def finest(self, source: Image | None) -> float:
         """The finest pixel of a source, in lateral voxels, live or not; 0 follows the zoom."""
@@ -85,8 +104,11 @@ class LiveLayers:
             raise RuntimeError("a model comes first")
         live = LiveReconstruction(self._viewer, source, self._model, finest=self.finest(source))
         self._lives[source] = live
+        live.split = self._split
+        live.compare(self._comparing)
+        live.split_moved.connect(self._move_split)
         live.closed.connect(lambda: self._went(live))
-        self._opened(live)
+        self.opened.emit(live)
         return live
 
     def close(self, source: Image | None) -> None:
@@ -100,7 +122,11 @@ class LiveLayers:
         for live in self:
             self.close(live.source)
 
-    def _went(self, live: Any) -> None:
+    def _went(self, live: LiveReconstruction) -> None:
         if self._lives.get(live.source) is live:
             del self._lives[live.source]
-            self._ended(live)
+            self.ended.emit(live)
+
+    def _move_split(self, value: float) -> None:
+        self.split = value
+        self.split_moved.emit(value)

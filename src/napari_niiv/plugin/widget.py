@@ -17,6 +17,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
+from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.layers import is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.lives import LiveLayers
@@ -46,7 +47,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
-        self.lives = LiveLayers(napari_viewer, self._follow, self._ended)
+        self.lives = LiveLayers(napari_viewer)
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
@@ -78,6 +79,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS)
         )
         self.on = CheckBox(text="Reconstruct", value=True)
+        self.compare = Compare(napari_viewer, self.lives)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.status = Label(value="Choose a layer, or drop a volume here.")
         self.status.native.setWordWrap(True)
@@ -87,7 +89,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(self.on, self.layer, self.anisotropy, self.side),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, self.train, self.status),
+                *(self.device, self.compare, self.train, self.status),
             ]
         )
         self._background = Background(self.native, self._fail)
@@ -150,6 +152,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     # reactions
 
     def _connect(self) -> None:
+        self.lives.opened.connect(self._follow)
+        self.lives.ended.connect(self._ended)
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
         self.anisotropy.changed.connect(self._apply_anisotropy)
@@ -169,6 +173,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
             self._watch(None)
+            self.compare.let_go()
             self.lives.close_all()
 
         self.native.destroyed.connect(gone)
