@@ -42,11 +42,15 @@ class SplitHandle:
         if event.button != 1 or event.modifiers or not self._near(event):
             return
         event.handled = True  # or the camera would pan
+        axis = self._viewer.dims.displayed[-1]
+        taken = event.position[axis] - line_position(self._viewer, self._where())
         yield
         while event.type == "mouse_move":
             event.handled = True
-            self._move(fraction_at(self._viewer, event.position[self._viewer.dims.displayed[-1]]))
+            self._move(fraction_at(self._viewer, event.position[axis] - taken))
             yield
+        # napari hands out few of the moves in quick succession; where the mouse let go counts
+        self._move(fraction_at(self._viewer, event.position[axis] - taken))
 
     def _hover(self, viewer: Any, event: Any) -> None:
         self._point(self._near(event))

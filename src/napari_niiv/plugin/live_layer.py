@@ -258,8 +258,9 @@ class LiveReconstruction(QObject):
             self._muted, self.layer.visible = True, False
 
     def _drag_split(self, value: float) -> None:
-        self.split = value
-        self.split_moved.emit(value)
+        if self._split not in (None, value):
+            self.split = value
+            self.split_moved.emit(value)
 
     def _keep_split(self, event: Any = None) -> None:
         """The line stays where it is on the screen: before the window is drawn, not when the next picture comes."""
