@@ -300,6 +300,7 @@ def test_the_mouse_drags_the_line_and_not_the_picture(make_napari_viewer, interp
         for x in np.linspace(start, stop, 5):
             send(QEvent.Type.MouseMove, x, held=left)
         send(QEvent.Type.MouseButtonRelease, stop, left)
+        viewer.window._qt_viewer.canvas.on_draw()  # then napari learns where the mouse moved the camera
 
     with qtbot.waitSignal(live.split_moved):
         drag(width // 2 + 2, width * 3 // 10 + 2, "pointing")
