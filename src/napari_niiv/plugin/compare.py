@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from magicgui.widgets import CheckBox, Container, PushButton, Slider
+from magicgui.widgets import CheckBox, PushButton, Slider
 from napari.components import ViewerModel
 
+from napari_niiv.plugin.forms import row
 from napari_niiv.plugin.lives import LiveLayers
 
 KEY = "K"  # free in napari 0.9, whatever layer is active
@@ -46,13 +47,18 @@ class HeldKey:
         self.bound = False
 
 
-class Compare(Container):  # type: ignore[type-arg]
-    """Hold to see the sources, or split the window between them and the reconstructions.
+class Compare:
+    """Hold to see the sources, or split the window between them and the reconstructions, or freeze a picture.
 
     Parameters
     ----------
     viewer : ViewerModel
     lives : LiveLayers
+
+    Attributes
+    ----------
+    rows : list of Container
+        To be put into a form.
     """
 
     def __init__(self, viewer: ViewerModel, lives: LiveLayers) -> None:
@@ -63,17 +69,15 @@ class Compare(Container):  # type: ignore[type-arg]
             text="Hold to compare", tooltip=f"shows the source as long as it is pressed{hint}"
         )
         self.split = CheckBox(
-            text="Split",
+            text="",
             tooltip="source on the left, reconstruction on the right; drag the line in the picture",
         )
         self.position = Slider(
             min=0, max=100, value=50, tooltip="per cent of the window that show the source"
         )
         self.position.enabled = False
-        super().__init__(
-            widgets=[self.hold, self.split, self.position], layout="horizontal", label="Compare", labels=False
-        )
-        self.margins = (0, 0, 0, 0)
+        self.freeze = PushButton(text="Freeze", tooltip="keeps the picture of now as a layer of its own")
+        self.rows = [row("Compare", self.hold, self.freeze), row("Split", self.split, self.position)]
         self.hold.native.pressed.connect(lambda: lives.compare(True))
         self.hold.native.released.connect(lambda: lives.compare(False))
         self.split.changed.connect(self._apply)

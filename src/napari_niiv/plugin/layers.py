@@ -14,6 +14,7 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.volume import Volume
 
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
+FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 
 
 def layer_volume(layer: Image) -> Volume:
@@ -63,7 +64,7 @@ def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
 
 def is_source(layer: Any) -> bool:
     """Whether a layer can be offered for reconstruction."""
-    return isinstance(layer, Image) and LIVE not in layer.metadata
+    return isinstance(layer, Image) and not {LIVE, FROZEN} & set(layer.metadata)
 
 
 def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:

@@ -13,8 +13,9 @@ from napari.experimental import link_layers, unlink_layers
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_niiv.errors import NiivError
+from napari_niiv.errors import NiivError, ReconstructionError
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.freezing import frozen
 from napari_niiv.plugin.handle import SplitHandle
 from napari_niiv.plugin.layers import LIVE, layer_volume
 from napari_niiv.plugin.split import right_of_line
@@ -191,6 +192,24 @@ class LiveReconstruction(QObject):
         """While on, the source shows in place of the reconstruction."""
         self._comparing = on
         self._place()
+
+    def freeze(self) -> napari.layers.Image:
+        """Keep the picture of now as a layer of its own, whole also where a split cuts it.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no picture yet.
+        """
+        if self._newest is None:
+            raise ReconstructionError(
+                f"There is no picture of {self.source.name!r} to freeze yet; wait until one is shown."
+            )
+        layers = self.viewer.layers
+        layer, selection = frozen(self.source, self.layer, *self._newest), set(layers.selection)
+        layers.insert(layers.index(self.layer) + 1, layer)
+        layers.selection = selection
+        return layer
 
     def close(self, remove: bool = True) -> None:
         """End: stop the work, let go of the viewer, and remove the layer."""

@@ -89,7 +89,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(self.on, self.layer, self.anisotropy, self.side),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, self.compare, self.train, self.status),
+                *(self.device, *self.compare.rows, self.train, self.status),
             ]
         )
         self._background = Background(self.native, self._fail)
@@ -140,6 +140,16 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         dims.order = (*range(dims.ndim - 3), *last)
         self.viewer.reset_view()
 
+    def freeze(self) -> None:
+        """Keep the picture of the chosen layer as a layer of its own."""
+        if (live := self.live) is None:
+            self._fail("Nothing is live to be frozen; choose a layer and switch Reconstruct on.")
+            return
+        try:
+            live.freeze()
+        except NiivError as error:
+            self._fail(str(error))
+
     @property
     def live(self) -> LiveReconstruction | None:
         """The live reconstruction of the chosen layer, if it is live; others may be live beside it."""
@@ -163,6 +173,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.device.changed.connect(self._load_model)
         self.browse.changed.connect(self._browse)
         self.train.changed.connect(lambda _=None: self.open_training())
+        self.compare.freeze.changed.connect(lambda _=None: self.freeze())
         for button in self.side:
             button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
         events = self.viewer.layers.events
