@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.volume import Volume
 
+ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 

@@ -86,6 +86,9 @@ class Shown:
 class LiveReconstruction(QObject):
     """Keeps a layer of reconstructed pictures over a source layer; all of it on the GUI thread but the work.
 
+    The signal `shown` brings a `Shown` with each picture that appears, `failed` one sentence when none can, `closed`
+    comes at the end, and `split_moved` brings the new `split` when the mouse dragged its line.
+
     Parameters
     ----------
     viewer : ViewerModel
@@ -93,6 +96,15 @@ class LiveReconstruction(QObject):
     model : Niiv
     finest : float
         No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+
+    Attributes
+    ----------
+    layer : Image
+        The layer with the pictures.
+    last : Shown or None
+        What was shown last.
+    failure : str
+        Why nothing is shown, or nothing.
 
     Raises
     ------

@@ -19,7 +19,7 @@ from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
-from napari_niiv.plugin.layers import is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
@@ -28,7 +28,6 @@ from napari_niiv.volume import MAX_ANISOTROPY, Volume
 if TYPE_CHECKING:
     from napari_niiv.plugin.live_layer import LiveReconstruction, Shown
 
-ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 QUALITY = {
     "placeholder": "interpolated, restoring…",
     "fast": "restored in one plane, refining…",
