@@ -57,7 +57,7 @@ class Compare:
 
     Attributes
     ----------
-    rows : list of Container
+    rows : list of Widget
         To be put into a form.
     """
 
@@ -77,11 +77,19 @@ class Compare:
         )
         self.position.enabled = False
         self.freeze = PushButton(text="Freeze", tooltip="keeps the picture of now as a layer of its own")
-        self.rows = [row("Compare", self.hold, self.freeze), row("Split", self.split, self.position)]
+        self.steps = CheckBox(
+            text="steps between z slices", tooltip="the z slider of the xy view moves by about a pixel's size"
+        )
+        self.rows = [
+            row("Compare", self.hold, self.freeze),
+            row("Split", self.split, self.position),
+            self.steps,
+        ]
         self.hold.native.pressed.connect(lambda: lives.compare(True))
         self.hold.native.released.connect(lambda: lives.compare(False))
         self.split.changed.connect(self._apply)
         self.position.changed.connect(self._apply)
+        self.steps.changed.connect(lambda value: setattr(lives, "steps", value))
         lives.split_moved.connect(self._follow)
 
     def let_go(self) -> None:

@@ -17,7 +17,7 @@ from napari_niiv.errors import NiivError, ReconstructionError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.freezing import frozen
 from napari_niiv.plugin.handle import SplitHandle
-from napari_niiv.plugin.layers import LIVE, layer_volume
+from napari_niiv.plugin.layers import LIVE, layer_volume, voxel_size
 from napari_niiv.plugin.split import right_of_line
 from napari_niiv.plugin.view import View, spread, visible
 from napari_niiv.reconstruction.reconstructor import Reconstructor
@@ -33,16 +33,24 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     """An image that reports its source's extent, so that a fine tile changes neither range nor step of the sliders."""
 
     source_layer: napari.layers.Image | None = None
+    steps_between = False  # whether the z slider stops between the source's slices
     _changing = False
     _picture: NDArray[Any] | None = None
     _axes: tuple[int, ...] = ()
 
     @property
     def extent(self) -> Any:
-        """Extent of the source."""
+        """Extent of the source; its step along z is the voxel's width or so, if the slider stops between slices."""
         if self.source_layer is None:
             return napari.layers.Image.extent.func(self)
-        return self.source_layer.extent
+        extent = self.source_layer.extent
+        if not self.steps_between:
+            return extent
+        z, y, x = voxel_size(self.source_layer)
+        step = np.array(extent.step)
+        # a whole number to a slice, so that each slice is met; a trifle less, or rounding could lose the last one
+        step[-3] *= (1 - 1e-9) / max(1, round(z / (y * x) ** 0.5))
+        return extent._replace(step=step)
 
     def refresh(self, event: Any = None, **parts: Any) -> None:
         """Redraw; put off while a picture and its place are exchanged together."""
@@ -116,6 +124,7 @@ class LiveReconstruction(QObject):
     failed = Signal(str)
     closed = Signal()
     split_moved = Signal(float)
+    waiting = Signal(str)
     _answered = Signal(object)
 
     def __init__(
@@ -204,6 +213,21 @@ class LiveReconstruction(QObject):
         """While on, the source shows in place of the reconstruction."""
         self._comparing = on
         self._place()
+
+    @property
+    def steps(self) -> bool:
+        """Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size."""
+        return self.layer.steps_between
+
+    @steps.setter
+    def steps(self, value: bool) -> None:
+        if not self._open or value == self.steps:
+            return
+        self.layer.steps_between = value
+        self.layer.scale = self.layer.scale  # which makes the viewer ask for the extent
+        if not value:  # back onto a slice
+            dims = self.viewer.dims
+            dims.set_current_step(dims.ndim - 3, dims.current_step[dims.ndim - 3])
 
     def freeze(self) -> napari.layers.Image:
         """Keep the picture of now as a layer of its own, whole also where a split cuts it.

@@ -37,7 +37,7 @@ class LiveLayers(QObject):
         self._finest: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._model: Niiv | None = None
         self._split: float | None = None
-        self._comparing = False
+        self._comparing = self._steps = False
 
     def __len__(self) -> int:
         return len(self._lives)
@@ -72,6 +72,17 @@ class LiveLayers(QObject):
         for live in self:
             live.split = value
 
+    @property
+    def steps(self) -> bool:
+        """Whether the z slider stops between the slices, as in `LiveReconstruction`."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, value: bool) -> None:
+        self._steps = value
+        for live in self:
+            live.steps = value
+
     def compare(self, on: bool) -> None:
         """While on, the sources show in place of all reconstructions."""
         self._comparing = on
@@ -104,7 +115,7 @@ class LiveLayers(QObject):
             raise RuntimeError("a model comes first")
         live = LiveReconstruction(self._viewer, source, self._model, finest=self.finest(source))
         self._lives[source] = live
-        live.split = self._split
+        live.split, live.steps = self._split, self._steps
         live.compare(self._comparing)
         live.split_moved.connect(self._move_split)
         live.closed.connect(lambda: self._went(live))

@@ -83,7 +83,8 @@ def visible(
         samplings.append(_part(int(shape[axis]), pitch, lo[axis], hi[axis]))
     plane = _plane(axes, n)
     across = AXES[plane][0] + n - 3
-    index = float(position[across]) if plane == "xy" else float(round(position[across]))
+    # an xy plane may lie between slices, but not by a rounding error off one
+    index = float(round(position[across], 6)) if plane == "xy" else float(round(position[across]))
     leading = tuple(int(np.clip(round(position[d]), 0, shape[d] - 1)) for d in range(n - 3))
     index = float(np.clip(index, 0, shape[across] - 1))
     affine = np.eye(n + 1)

@@ -19,6 +19,7 @@ from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
+from napari_niiv.plugin.indicator import PassIndicator, pass_of
 from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
@@ -80,6 +81,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.on = CheckBox(text="Reconstruct", value=True)
         self.compare = Compare(napari_viewer, self.lives)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
+        self.indicator = PassIndicator()
+        shown = row("Shown")
+        shown.native.layout().addWidget(self.indicator)
         self.status = Label(value="Choose a layer, or drop a volume here.")
         self.status.native.setWordWrap(True)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
@@ -88,7 +92,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(self.on, self.layer, self.anisotropy, self.side),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, *self.compare.rows, self.train, self.status),
+                *(self.device, *self.compare.rows, self.train, shown, self.status),
             ]
         )
         self._background = Background(self.native, self._fail)
@@ -218,7 +222,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._watch(layer)
         self._show_settings(layer)
         if layer is None:
-            self.status.value = "Choose a layer, or drop a volume here."
+            self._tell("Choose a layer, or drop a volume here.", "off")
             return
         path = layer.source.path
         unscaled = layer.ndim >= 3 and all(s == 1 for s in layer.scale)
@@ -229,9 +233,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._refresh()
         if (live := self.live) is not None:  # it was live before it was chosen
             if live.failure:
-                self.status.value = live.failure
+                self._tell(live.failure, "failed")
             elif live.last is not None:
                 self._describe(live.last)
+                self._show_visibility()
 
     def _show_settings(self, layer: Image | None) -> None:
         """Show the layer's own settings; those of the layer chosen before stay as they are."""
@@ -359,15 +364,16 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.anisotropy.value = min(max(volume.anisotropy, 1), MAX_ANISOTROPY)
         if volume.anisotropy <= ISOTROPIC:
             self.close_live()
-            self.status.value = (
+            self._tell(
                 f"{layer.name} says that its voxels are isotropic. If the z step is coarser, "
-                "type the anisotropy (z step ÷ pixel size) above."
+                "type the anisotropy (z step ÷ pixel size) above.",
+                "off",
             )
         elif not self.on.value:
             self.close_live()
-            self.status.value = "Off."
+            self._tell("Off.", "off")
         elif self.lives.model is None:
-            self.status.value = "Loading the model…"
+            self._tell("Loading the model…", "waiting")
         else:
             self._go_live(layer)
 
@@ -379,15 +385,23 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         except NiivError as error:
             self._fail(str(error))
             return
-        self.status.value = "Reconstructing…"
+        self._tell("Reconstructing…", "waiting")
 
     def _follow(self, live: LiveReconstruction) -> None:
         """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""
         live.pixel_ratio = self.native.devicePixelRatioF()
+        live.waiting.connect(lambda sentence: self._tell(sentence, "waiting") if live is self.live else None)
+        live.layer.events.visible.connect(self._show_visibility)
         live.shown.connect(lambda shown: self._report(shown) if live is self.live else None)
         live.failed.connect(
             lambda sentence: self._fail(sentence) if live is self.live else show_error(sentence)
         )
+
+    def _show_visibility(self, event: Any = None) -> None:
+        """Say so if the user, or a view in 3-D, hides the picture; the next one says that it is back."""
+        live = self.live
+        if live is not None and not live.failure and live.last is not None:
+            self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
     def _ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
@@ -413,15 +427,20 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         quality = QUALITY[response.quality]
         if not response.inferred and response.quality != "placeholder":
             quality = "interpolated (nothing to infer in this view)"
-        self.status.value = (
+        self._tell(
             f"{response.request.plane} · pixel {shown.pixel_size:.3g} {shown.unit} · {quality} · "
-            f"{1e3 * response.seconds:.0f} ms · {response.device}"
+            f"{1e3 * response.seconds:.0f} ms · {response.device}",
+            pass_of(response),
         )
 
     def _fail(self, sentence: str) -> None:
         if sentence != self.status.value:  # once is enough
-            self.status.value = sentence
+            self._tell(sentence, "failed")
             show_error(sentence)
+
+    def _tell(self, sentence: str, state: str) -> None:
+        self.status.value = sentence
+        self.indicator.show_state(state)
 
 
 def _size_events(layer: Image | None) -> tuple[Any, ...]:
