@@ -26,6 +26,7 @@ from napari_niiv.reconstruction.scheduler import Answer, Scheduler
 
 _REMEMBERED = 16  # views whose answers may still come
 _MOVING = 4  # triggers that move the window over the world
+PATIENCE_MS = 1000  # without any answer, before the user is told what is waited for
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
 
 
@@ -94,8 +95,8 @@ class Shown:
 class LiveReconstruction(QObject):
     """Keeps a layer of reconstructed pictures over a source layer; all of it on the GUI thread but the work.
 
-    The signal `shown` brings a `Shown` with each picture that appears, `failed` one sentence when none can, `closed`
-    comes at the end, and `split_moved` brings the new `split` when the mouse dragged its line.
+    Signals: `shown` brings a `Shown` with each picture that appears, `failed` one sentence when none can, `waiting` one
+    when the source takes its time, `split_moved` the new `split` when the mouse dragged its line; `closed` is the end.
 
     Parameters
     ----------
@@ -152,6 +153,10 @@ class LiveReconstruction(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(COALESCE_MS)
         self._timer.timeout.connect(self._request)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE_MS)
+        self._patience.timeout.connect(self._wait)
         camera, dims, of = viewer.scene.camera.events, viewer.dims.events, source.events
         self._triggers = (
             *(camera.zoom, camera.center, viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
@@ -255,6 +260,7 @@ class LiveReconstruction(QObject):
         if self._handle is not None:
             self._handle.close()
         self._timer.stop()
+        self._patience.stop()
         self._scheduler.close()
         for event in self._triggers:
             event.disconnect(self._poke)
@@ -304,6 +310,7 @@ class LiveReconstruction(QObject):
 
     def _mute(self, event: Any = None) -> None:
         """Hide the picture while it does not fit the axes on display."""
+        self._patience.stop()
         self._scheduler.cancel()
         self._on_screen, self._newest = (), None
         self._hide()
@@ -355,12 +362,22 @@ class LiveReconstruction(QObject):
         recent = sorted(self._views)[-_REMEMBERED:]
         self._views = {g: self._views[g] for g in recent}
         self._views[self._scheduler.submit(self._reconstructor, view.request)] = view
+        if not self._patience.isActive():
+            self._patience.start()
+
+    def _wait(self) -> None:
+        """Not even an interpolation came: the worker, which comes first to reading, is held up there."""
+        self.waiting.emit(f"Waiting for the data of {self.source.name}…")
 
     def _deliver(self, answer: Answer) -> None:
         with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
             self._answered.emit(answer)
 
     def _receive(self, answer: Answer) -> None:
+        if answer.generation == self._scheduler.generation:
+            self._patience.stop()
+        elif self._patience.isActive():
+            self._patience.start()  # the worker goes on
         view = self._views.get(answer.generation)
         if not self._open or view is None or self.layer not in self.viewer.layers:
             return
