@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.volume import Volume
 
+ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
+FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 
 
 def layer_volume(layer: Image) -> Volume:
@@ -64,7 +66,7 @@ def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
 
 def is_source(layer: Any) -> bool:
     """Whether a layer can be offered for reconstruction."""
-    return isinstance(layer, Image) and LIVE not in layer.metadata
+    return isinstance(layer, Image) and not {LIVE, FROZEN} & set(layer.metadata)
 
 
 def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:

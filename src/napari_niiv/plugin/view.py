@@ -60,13 +60,7 @@ def visible(
         return None
     data = layer.data[0] if layer.multiscale else layer.data
     shape = np.array(data.shape)
-    # the viewer's world has one unit per axis, world_to_data takes the layer's own
-    world_units = viewer.layers.units
-    units = np.ones(n)
-    if world_units is not None:
-        units = np.array(
-            [unit_factors([w], u)[0] for w, u in zip(world_units[offset:], layer.units, strict=True)]
-        )
+    units = layer_units(viewer, layer)
     zoom = viewer.scene.camera.zoom
     half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / zoom / 2 * (1 + MARGIN)
     displayed = [d - offset for d in viewer.dims.displayed]
@@ -89,7 +83,8 @@ def visible(
         samplings.append(_part(int(shape[axis]), pitch, lo[axis], hi[axis]))
     plane = _plane(axes, n)
     across = AXES[plane][0] + n - 3
-    index = float(position[across]) if plane == "xy" else float(round(position[across]))
+    # an xy plane may lie between slices, but not by a rounding error off one
+    index = float(round(position[across], 6)) if plane == "xy" else float(round(position[across]))
     leading = tuple(int(np.clip(round(position[d]), 0, shape[d] - 1)) for d in range(n - 3))
     index = float(np.clip(index, 0, shape[across] - 1))
     affine = np.eye(n + 1)
@@ -103,6 +98,18 @@ def visible(
         affine @ pixels,
         float(samplings[1].step * voxel[axes[1]]),
     )
+
+
+def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
+    """How many of a layer's units each unit of the viewer's world is, along the layer's axes.
+
+    The viewer's world has one unit per axis, `world_to_data` takes the layer's own.
+    """
+    world = viewer.layers.units
+    if world is None:
+        return np.ones(layer.ndim)
+    pairs = zip(world[viewer.dims.ndim - layer.ndim :], layer.units, strict=True)
+    return np.array([unit_factors([w], u)[0] for w, u in pairs])
 
 
 def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
