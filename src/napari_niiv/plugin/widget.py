@@ -43,6 +43,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
         self.live: Any = None  # LiveReconstruction; imported with torch, off the GUI thread
+        self.volume: Any = None  # VolumeView, while the viewer is in 3-D
         self._model: Any = None
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
@@ -136,6 +137,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def close_live(self) -> None:
         """Stop the live reconstruction and forget the layer's events."""
+        self._close_volume()
         if self.live is not None:
             live, self.live = self.live, None
             live.close()
@@ -157,10 +159,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
+        # before napari reads all of the source for its own rendering
+        ndisplay = self.viewer.dims.events.ndisplay
+        ndisplay.connect(self._enter_3d, position="first")
 
         def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
+            ndisplay.disconnect(self._enter_3d)
             self._watch(None)
             self.close_live()
 
@@ -331,6 +337,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if self.live is not None and self.live.source is layer:
             if self.live.model is not self._model:
                 self.live.model = self._model
+                if self.volume is not None:
+                    self.volume.model = self._model
             return
         self.close_live()
         try:
@@ -344,12 +352,44 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.closed.connect(lambda: self._ended(live))
         self.live = live
         self.status.value = "Reconstructing…"
+        self._enter_3d()
+
+    def _enter_3d(self, event: Any = None) -> None:
+        """In 3-D, reconstruct what the 2-D view looks at."""
+        if self.viewer.dims.ndisplay != 3 or self.live is None or self.volume is not None:
+            return
+        from napari_niiv.plugin.box import chosen_box
+        from napari_niiv.plugin.volume_view import VolumeView, default_budget
+
+        source, model = self.live.source, self.live.model
+        budget, scale = default_budget(model), 1.0 if self.match_zoom.value else self.output_scale.value
+        box = chosen_box(self.viewer, source, budget, scale)
+        volume = VolumeView(self.viewer, source, model, box=box, budget=budget, output_scale=scale)
+        volume.progress.connect(self._report_volume)
+        volume.failed.connect(self._fail)
+        volume.closed.connect(lambda: self._left_3d(volume))
+        self.volume = volume
+        self.status.value = "3-D · reading…"
+
+    def _left_3d(self, volume: Any) -> None:
+        if volume is self.volume:
+            self.volume = None
+
+    def _close_volume(self) -> None:
+        if self.volume is not None:
+            self.volume.close()
+
+    def _report_volume(self, progress: Any) -> None:
+        self.status.value = progress.text
+        if progress.notice:
+            show_warning(progress.notice)
 
     def _ended(self, live: Any) -> None:
         """The live layer went, by the user's hand or with its source."""
         if live is not self.live:
             return
         self.live = None
+        self._close_volume()
         self._bereft = live.source
         self._judgement.start()  # all layers may be on their way out: judge when that is over
 
