@@ -95,8 +95,9 @@ class Progress:
 class VolumeView(QObject):
     """Shows a box of a layer as an isotropic volume while the viewer is in 3-D; all on the GUI thread but the work.
 
-    The layer itself is hidden meanwhile. It ends by itself when the viewer goes back to 2-D, or when either layer is
-    removed.
+    The source is hidden meanwhile. To keep napari from reading all of it first, create the view in a callback made by
+    `before_napari` and connected first to the event of the viewer's `ndisplay`. The view ends by itself when the viewer
+    goes back to 2-D, or when either layer is removed.
 
     Parameters
     ----------
@@ -165,6 +166,16 @@ class VolumeView(QObject):
     @model.setter
     def model(self, model: Niiv) -> None:
         self._model = model
+        self._restart()
+
+    @property
+    def output_scale(self) -> float:
+        """Samples per isotropic voxel, where the budget allows it; setting it begins anew."""
+        return self._scale
+
+    @output_scale.setter
+    def output_scale(self, scale: float) -> None:
+        self._scale = scale
         self._restart()
 
     @property
@@ -344,14 +355,17 @@ class VolumeView(QObject):
 
     def _reveal(self) -> None:
         """Show the source again, if it was hidden here."""
-        hid, self._hid = self._hid, False
-        if not hid or self.source.visible:
+        if self.source.visible or self.source not in self.viewer.layers:
+            self._hid = False
+        if not self._hid:
             return
         try:
             self.source.visible = True
+            self._hid = False
         except Exception:  # it cannot be read, which was said already
             _LOG.debug("The source cannot be shown", exc_info=True)
-            self.source.visible = False
+            if self._open:  # it may come back
+                self.source.visible = False
 
 
 def default_budget(model: Niiv) -> int:

@@ -18,7 +18,7 @@ from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
-from napari_niiv.plugin.layers import is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.layers import before_napari, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
@@ -159,14 +159,13 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
-        # before napari reads all of the source for its own rendering
-        ndisplay = self.viewer.dims.events.ndisplay
-        ndisplay.connect(self._enter_3d, position="first")
+        ndisplay, entering = self.viewer.dims.events.ndisplay, before_napari(self._enter_3d)
+        ndisplay.connect(entering, position="first")
 
         def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
-            ndisplay.disconnect(self._enter_3d)
+            ndisplay.disconnect(entering)
             self._watch(None)
             self.close_live()
 
@@ -259,9 +258,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.output_scale.enabled = not self.match_zoom.value
         if self.live is not None:
             self.live.finest = self._finest()
+        if self.volume is not None:
+            self.volume.output_scale = self._isotropic_scale()
 
     def _finest(self) -> float:
         return 0.0 if self.match_zoom.value else 1 / self.output_scale.value
+
+    def _isotropic_scale(self) -> float:
+        return 1.0 if self.match_zoom.value else self.output_scale.value
 
     def _load_model(self, value: Any = None) -> None:
         if self.checkpoint.value is None:
@@ -362,7 +366,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         from napari_niiv.plugin.volume_view import VolumeView, default_budget
 
         source, model = self.live.source, self.live.model
-        budget, scale = default_budget(model), 1.0 if self.match_zoom.value else self.output_scale.value
+        budget, scale = default_budget(model), self._isotropic_scale()
         box = chosen_box(self.viewer, source, budget, scale)
         volume = VolumeView(self.viewer, source, model, box=box, budget=budget, output_scale=scale)
         volume.progress.connect(self._report_volume)
