@@ -230,7 +230,7 @@ def test_closing_in_the_middle_leaves_nothing(
     view.close()
     view.close()
     assert list(viewer.layers) == [source]
-    assert source.visible
+    qtbot.waitUntil(lambda: source.visible, timeout=5000)
     go_on.set()
     qtbot.waitUntil(lambda: "napari-niiv volume" not in [t.name for t in threading.enumerate()], timeout=5000)
     assert [s.done for s in steps] == [0]
@@ -441,7 +441,7 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     widget.on.value = False
     assert widget.volume is None
     assert list(viewer.layers) == [source]
-    assert source.visible
+    qtbot.waitUntil(lambda: source.visible, timeout=5000)
     widget.on.value = True
     qtbot.waitUntil(lambda: "3-D" in widget.status.value and "refined" in widget.status.value, timeout=20_000)
     other = viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, name="other", contrast_limits=(0, 150))
@@ -449,6 +449,9 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     qtbot.waitUntil(lambda: "other (isotropic, 3-D)" in viewer.layers, timeout=20_000)
     assert NAME not in viewer.layers
     assert (source.visible, other.visible) == (True, False)
+    widget.layer.value = source
+    widget.layer.value = other  # at once
+    qtbot.waitUntil(lambda: source.visible and not other.visible, timeout=5000)
 
 
 def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
@@ -466,9 +469,20 @@ def test_closing_the_dock_in_3d_stops_everything(viewer_and_dock, qtbot):
     view = widget.volume
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: not view.alive, timeout=5000)
+    qtbot.waitUntil(lambda: not view.alive and source.visible, timeout=5000)
     assert list(viewer.layers) == [source]
-    assert source.visible
     viewer.dims.ndisplay = 2
     viewer.dims.ndisplay = 3  # nothing listens any more
     assert source.visible
+
+
+def test_closing_the_window_in_3d_reads_nothing_more(viewer_and_dock, qtbot):
+    """Napari would show the source, and for that read all of it, which may be more than there is time for."""
+    viewer, _, widget, source = viewer_and_dock
+    viewer.dims.ndisplay = 3
+    view = widget.volume
+    qtbot.waitUntil(lambda: view.layer is not None, timeout=10_000)
+    with qtbot.waitSignal(view.closed, timeout=5000):
+        viewer.close()
+    qtbot.waitUntil(lambda: not view.alive, timeout=5000)
+    assert not source.visible

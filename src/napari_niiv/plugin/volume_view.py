@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, r
 
 _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
+_hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = (
+    weakref.WeakKeyDictionary()
+)  # by which view
 _LINKED = ("contrast_limits", "gamma", "colormap")
 
 
@@ -138,7 +142,6 @@ class VolumeView(QObject):
         self.layer: Image | None = None
         self._model, self._scale = model, output_scale
         self.budget = budget or default_budget(model)
-        self._hid = False
         self._open = True
         self._failure = ""
         self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
@@ -183,8 +186,11 @@ class VolumeView(QObject):
         """Whether the thread still runs."""
         return self._worker.alive
 
-    def close(self) -> None:
-        """End: stop the work, let go of the viewer, remove the layer, and show the source again."""
+    def close(self, remove: bool = True) -> None:
+        """End: stop the work, let go of the viewer, remove the layer, and show the source again.
+
+        Of a viewer that is gone no layer is to be removed.
+        """
         if not self._open:
             return
         self._open = False
@@ -195,8 +201,14 @@ class VolumeView(QObject):
         for event in self._changes:
             event.disconnect(self._changed)
         self.viewer.layers.events.removed.disconnect(self._removed)
-        self._drop()
-        self._reveal()
+        self._drop(remove)
+        if not remove:
+            _hidden.pop(self.source, None)
+        elif self.viewer.dims.ndisplay == 3 and self.source in _hidden:
+            # later, as napari then reads all of it: a viewer that is being closed has no more layers then
+            QTimer.singleShot(0, self._reveal)
+        else:
+            self._reveal()
         self.closed.emit()
 
     def _look(self, event: Any = None) -> None:
@@ -331,14 +343,14 @@ class VolumeView(QObject):
         layers.selection = selection
         link_layers([source, layer], _LINKED)
 
-    def _drop(self) -> None:
-        """Remove the volume, if there is one."""
+    def _drop(self, remove: bool = True) -> None:
+        """Let go of the volume, if there is one."""
         layer, self.layer = self.layer, None
         if layer is None:
             return
         self._timer.stop()
         unlink_layers([self.source, layer], _LINKED)
-        if layer in self.viewer.layers:
+        if remove and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
 
     def _fail(self, sentence: str) -> None:
@@ -350,22 +362,23 @@ class VolumeView(QObject):
 
     def _hide(self) -> None:
         """Hide the source: napari would read all of it, and it would shine through."""
-        if self.source.visible:
-            self._hid, self.source.visible = True, False
+        if self.source.visible or self.source in _hidden:
+            _hidden[self.source] = self
+            self.source.visible = False
 
     def _reveal(self) -> None:
-        """Show the source again, if it was hidden here."""
-        if self.source.visible or self.source not in self.viewer.layers:
-            self._hid = False
-        if not self._hid:
+        """Show the source again, if it is this view that hides it."""
+        if _hidden.get(self.source) is not self:
             return
-        try:
-            self.source.visible = True
-            self._hid = False
-        except Exception:  # it cannot be read, which was said already
-            _LOG.debug("The source cannot be shown", exc_info=True)
-            if self._open:  # it may come back
-                self.source.visible = False
+        if not self.source.visible and self.source in self.viewer.layers:
+            try:
+                self.source.visible = True
+            except Exception:  # it cannot be read, which was said already
+                _LOG.debug("The source cannot be shown", exc_info=True)
+                if self._open:  # it may come back
+                    self.source.visible = False
+                    return
+        del _hidden[self.source]
 
 
 def default_budget(model: Niiv) -> int:

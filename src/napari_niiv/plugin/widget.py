@@ -44,6 +44,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.viewer = napari_viewer
         self.live: Any = None  # LiveReconstruction; imported with torch, off the GUI thread
         self.volume: Any = None  # VolumeView, while the viewer is in 3-D
+        self._window: weakref.ref[Any] | None = None  # the viewer's, then
         self._model: Any = None
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
@@ -135,12 +136,13 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         dims.order = (*range(dims.ndim - 3), *last)
         self.viewer.reset_view()
 
-    def close_live(self) -> None:
+    def close_live(self, remove: bool = True) -> None:
         """Stop the live reconstruction and forget the layer's events."""
-        self._close_volume()
+        if self.volume is not None:
+            self.volume.close(remove)
         if self.live is not None:
             live, self.live = self.live, None
-            live.close()
+            live.close(remove)
 
     # reactions
 
@@ -167,7 +169,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             events.removed.disconnect(self._layers_changed)
             ndisplay.disconnect(entering)
             self._watch(None)
-            self.close_live()
+            # in 3-D, napari cannot remove layers when its canvas is gone already
+            self.close_live(remove=self.volume is None or _is_shown(self._window))
+            self._window = None
 
         self.native.destroyed.connect(gone)
 
@@ -372,16 +376,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         volume.progress.connect(self._report_volume)
         volume.failed.connect(self._fail)
         volume.closed.connect(lambda: self._left_3d(volume))
-        self.volume = volume
+        self.volume, self._window = volume, weakref.ref(self.native.window())
         self.status.value = "3-D · reading…"
 
     def _left_3d(self, volume: Any) -> None:
         if volume is self.volume:
             self.volume = None
-
-    def _close_volume(self) -> None:
-        if self.volume is not None:
-            self.volume.close()
 
     def _report_volume(self, progress: Any) -> None:
         self.status.value = progress.text
@@ -393,7 +393,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if live is not self.live:
             return
         self.live = None
-        self._close_volume()
+        if self.volume is not None:
+            self.volume.close()
         self._bereft = live.source
         self._judgement.start()  # all layers may be on their way out: judge when that is over
 
@@ -423,3 +424,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 def _size_events(layer: Image | None) -> tuple[Any, ...]:
     """What tells that a layer's voxel size may have changed."""
     return () if layer is None else (layer.events.scale, layer.events.affine, layer.events.units)
+
+
+def _is_shown(window: weakref.ref[Any] | None) -> bool:
+    held = None if window is None else window()
+    try:
+        return held is not None and bool(held.isVisible())
+    except RuntimeError:  # its Qt part is gone
+        return False
