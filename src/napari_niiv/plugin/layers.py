@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pint
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.utils.events import EventEmitter
 from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
@@ -72,3 +74,13 @@ def is_source(layer: Any) -> bool:
 def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:
     """The layers that can be offered, by name."""
     return [(layer.name, layer) for layer in viewer.layers if is_source(layer)]
+
+
+def before_napari(callback: Callable[[Any], None]) -> EventEmitter:
+    """A callback to connect first to one of napari's events, so that it comes before napari's own.
+
+    Napari calls those of plugins after all of its own, wherever they are connected, but an emitter is its own.
+    """
+    emitter = EventEmitter(type_name="before_napari")
+    emitter.connect(callback)
+    return emitter

@@ -122,16 +122,16 @@ class LiveLayers(QObject):
         self.opened.emit(live)
         return live
 
-    def close(self, source: Image | None) -> None:
-        """End the live reconstruction of a source, if it has one."""
+    def close(self, source: Image | None, remove: bool = True) -> None:
+        """End the live reconstruction of a source, if any; of a viewer that is gone no layer is to be removed."""
         if (live := self.get(source)) is not None:
             del self._lives[live.source]
-            live.close()
+            live.close(remove)
 
-    def close_all(self) -> None:
+    def close_all(self, remove: bool = True) -> None:
         """End them all."""
         for live in self:
-            self.close(live.source)
+            self.close(live.source, remove)
 
     def _went(self, live: LiveReconstruction) -> None:
         if self._lives.get(live.source) is live:

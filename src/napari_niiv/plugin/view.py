@@ -39,6 +39,64 @@ class View:
     pixel_size: float
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Where a 2-D view, or the one that a 3-D view came from, looks at a layer; all in its voxels.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        The layer's axes along the rows and columns of the 2-D view.
+    shape : array of int
+        Of the layer's data.
+    lo, hi : array
+        The rectangle on display along these axes, clipped to the layer; the sliders' position along the others.
+    position : array
+        Of the sliders.
+    units : array
+        What a unit of the viewer's world is in those of the layer.
+    """
+
+    axes: tuple[int, int]
+    shape: NDArray[np.int64]
+    lo: NDArray[np.float64]
+    hi: NDArray[np.float64]
+    position: NDArray[np.float64]
+    units: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, viewer: ViewerModel, layer: Image) -> Seen:
+        """Of a layer aligned with the viewer's last dimensions, as napari does."""
+        offset, n = viewer.dims.ndim - layer.ndim, layer.ndim
+        data = layer.data[0] if layer.multiscale else layer.data
+        shape = np.array(data.shape)
+        # the viewer's world has one unit per axis, world_to_data takes the layer's own
+        world_units = viewer.layers.units
+        units = np.ones(n)
+        if world_units is not None:
+            units = np.array(
+                [unit_factors([w], u)[0] for w, u in zip(world_units[offset:], layer.units, strict=True)]
+            )
+        zoom = viewer.scene.camera.zoom
+        half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / zoom / 2 * (1 + MARGIN)
+        displayed = [d - offset for d in viewer.dims.order[-2:]]
+        point = np.array(viewer.dims.point[offset:], dtype=float)
+        corners = np.tile(point, (4, 1))
+        centre = np.array(viewer.scene.camera.center[-2:])
+        corners[:, displayed] = centre + half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
+        seen = np.array([layer.world_to_data(c * units) for c in corners])
+        lo = np.maximum(seen.min(0), -0.5)
+        hi = np.minimum(seen.max(0), shape - 0.5)
+        position = np.asarray(layer.world_to_data(point * units))
+        return cls((displayed[0], displayed[1]), shape, lo, hi, position, units)
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Index along each leading (T, C) axis."""
+        n = len(self.shape)
+        return tuple(int(np.clip(round(self.position[d]), 0, self.shape[d] - 1)) for d in range(n - 3))
+
+
 def visible(
     viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0
 ) -> View | None:
@@ -58,20 +116,8 @@ def visible(
     axes = sorted(d - offset for d in viewer.dims.displayed)
     if viewer.dims.ndisplay != 2 or len(axes) != 2 or axes[0] < n - 3:
         return None
-    data = layer.data[0] if layer.multiscale else layer.data
-    shape = np.array(data.shape)
-    units = layer_units(viewer, layer)
-    zoom = viewer.scene.camera.zoom
-    half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / zoom / 2 * (1 + MARGIN)
-    displayed = [d - offset for d in viewer.dims.displayed]
-    point = np.array(viewer.dims.point[offset:], dtype=float)
-    corners = np.tile(point, (4, 1))
-    centre = np.array(viewer.scene.camera.center[-2:])
-    corners[:, displayed] = centre + half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
-    seen = np.array([layer.world_to_data(c * units) for c in corners])
-    lo = np.maximum(seen.min(0), -0.5)
-    hi = np.minimum(seen.max(0), shape - 0.5)
-    position = np.asarray(layer.world_to_data(point * units))
+    seen = Seen.of(viewer, layer)
+    shape, lo, hi, position, units = seen.shape, seen.lo, seen.hi, seen.position, seen.units
     others = [d for d in range(n) if d not in axes]
     if np.any(hi[axes] <= lo[axes]) or any(not -0.5 <= position[d] <= shape[d] - 0.5 for d in others):
         return None
@@ -79,13 +125,12 @@ def visible(
     voxel = np.linalg.norm(linear, axis=0)
     samplings = []
     for axis in axes:
-        pitch = max(units[axis] / (zoom * pixel_ratio), finest * voxel[-1]) / voxel[axis]
+        pitch = max(units[axis] / (viewer.scene.camera.zoom * pixel_ratio), finest * voxel[-1]) / voxel[axis]
         samplings.append(_part(int(shape[axis]), pitch, lo[axis], hi[axis]))
     plane = _plane(axes, n)
     across = AXES[plane][0] + n - 3
     # an xy plane may lie between slices, but not by a rounding error off one
     index = float(round(position[across], 6)) if plane == "xy" else float(round(position[across]))
-    leading = tuple(int(np.clip(round(position[d]), 0, shape[d] - 1)) for d in range(n - 3))
     index = float(np.clip(index, 0, shape[across] - 1))
     affine = np.eye(n + 1)
     affine[:n, :n], affine[:n, -1] = linear, np.asarray(layer.data_to_world(np.zeros(n)))
@@ -93,7 +138,7 @@ def visible(
     for axis, sampling in zip(axes, samplings, strict=True):
         pixels[axis, axis], pixels[axis, -1] = sampling.step, sampling.start
     return View(
-        SliceRequest(plane, index, samplings[0], samplings[1], leading),
+        SliceRequest(plane, index, samplings[0], samplings[1], seen.leading),
         (axes[0], axes[1]),
         affine @ pixels,
         float(samplings[1].step * voxel[axes[1]]),

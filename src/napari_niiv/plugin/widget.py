@@ -20,7 +20,14 @@ from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
-from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.layers import (
+    ISOTROPIC,
+    before_napari,
+    is_source,
+    layer_volume,
+    sources,
+    voxel_size,
+)
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
@@ -48,6 +55,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
         self.lives = LiveLayers(napari_viewer)
+        self.volume: Any = None  # VolumeView, while the viewer is in 3-D
+        self._window: weakref.ref[Any] | None = None  # the viewer's, then
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
@@ -159,7 +168,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         return self.lives.get(self.layer.value)
 
     def close_live(self) -> None:
-        """Stop the live reconstruction of the chosen layer."""
+        """Stop the live reconstruction of the chosen layer, and what it shows in 3-D."""
+        self._leave_3d()
         self.lives.close(self.layer.value)
 
     # reactions
@@ -182,13 +192,21 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
+        ndisplay, entering = self.viewer.dims.events.ndisplay, before_napari(self._enter_3d)
+        ndisplay.connect(entering, position="first")
 
         def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
+            ndisplay.disconnect(entering)
             self._watch(None)
             self.compare.let_go()
-            self.lives.close_all()
+            # in 3-D, napari cannot remove layers when its canvas is gone already
+            removable = self.volume is None or _is_shown(self._window)
+            if self.volume is not None:
+                self.volume.close(removable)
+            self.lives.close_all(removable)
+            self._window = None
 
         self.native.destroyed.connect(gone)
 
@@ -219,6 +237,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _choose_layer(self, value: Any = None) -> None:
         layer = self.layer.value
+        if self.volume is not None and self.volume.source is not layer:
+            self._leave_3d()
         self._watch(layer)
         self._show_settings(layer)
         if layer is None:
@@ -307,6 +327,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if self.layer.value is not None:
             finest = 0.0 if self.match_zoom.value else 1 / self.output_scale.value
             self.lives.set_finest(self.layer.value, finest)
+        if self.volume is not None:
+            self.volume.output_scale = self._isotropic_scale()
+
+    def _isotropic_scale(self) -> float:
+        return 1.0 if self.match_zoom.value else self.output_scale.value
 
     def _load_model(self, value: Any = None) -> None:
         if self.checkpoint.value is None:
@@ -379,6 +404,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _go_live(self, layer: Image) -> None:
         if self.lives.get(layer) is not None:
+            if self.volume is not None:
+                self.volume.model = self.lives.model
+            self._enter_3d()
             return
         try:
             self.lives.open(layer)
@@ -386,6 +414,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._fail(str(error))
             return
         self._tell("Reconstructing…", "waiting")
+        self._enter_3d()
 
     def _follow(self, live: LiveReconstruction) -> None:
         """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""
@@ -403,8 +432,40 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if live is not None and not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
+    def _enter_3d(self, event: Any = None) -> None:
+        """In 3-D, reconstruct what the 2-D view looks at."""
+        if self.viewer.dims.ndisplay != 3 or self.live is None or self.volume is not None:
+            return
+        from napari_niiv.plugin.box import chosen_box
+        from napari_niiv.plugin.volume_view import VolumeView, default_budget
+
+        source, model = self.live.source, self.live.model
+        budget, scale = default_budget(model), self._isotropic_scale()
+        box = chosen_box(self.viewer, source, budget, scale)
+        volume = VolumeView(self.viewer, source, model, box=box, budget=budget, output_scale=scale)
+        volume.progress.connect(self._report_volume)
+        volume.failed.connect(self._fail)
+        volume.closed.connect(lambda: self._left_3d(volume))
+        self.volume, self._window = volume, weakref.ref(self.native.window())
+        self._tell("3-D · reading…", "waiting")
+
+    def _leave_3d(self) -> None:
+        if self.volume is not None:
+            self.volume.close()
+
+    def _left_3d(self, volume: Any) -> None:
+        if volume is self.volume:
+            self.volume = None
+
+    def _report_volume(self, progress: Any) -> None:
+        self.status.value = progress.text
+        if progress.notice:
+            show_warning(progress.notice)
+
     def _ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
+        if self.volume is not None and self.volume.source is live.source:
+            self._leave_3d()
         self._bereft.append(live.source)
         self._judgement.start()  # all layers may be on their way out: judge when that is over
 
@@ -446,3 +507,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 def _size_events(layer: Image | None) -> tuple[Any, ...]:
     """What tells that a layer's voxel size may have changed."""
     return () if layer is None else (layer.events.scale, layer.events.affine, layer.events.units)
+
+
+def _is_shown(window: weakref.ref[Any] | None) -> bool:
+    held = None if window is None else window()
+    try:
+        return held is not None and bool(held.isVisible())
+    except RuntimeError:  # its Qt part is gone
+        return False

@@ -70,6 +70,7 @@ def restore_stack(
     kept: tuple[slice, slice],
     batch_pixels: int | None = None,
     frame: Frame | None = None,
+    interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
     """Encode and decode consecutive slices; arguments as in `encode_stack`.
 
@@ -80,7 +81,7 @@ def restore_stack(
     Tensor, shape (wanted, kept, axial.count), float32
     """
     out = None
-    for part, latent in encode_stack(model, stack, wanted, kept, anisotropy, batch_pixels):
+    for part, latent in encode_stack(model, stack, wanted, kept, anisotropy, batch_pixels, interrupt):
         values = model.decode(latent, stack[part, kept[0], kept[1]], axial, anisotropy, frame)
         if out is None:
             out = values.new_empty(wanted.stop - wanted.start, *values.shape[1:])
@@ -105,6 +106,7 @@ def restore_box(
     batch_pixels: int | None = None,
     start: tuple[int, int, int] = (0, 0, 0),
     shape: tuple[int, int, int] | None = None,
+    interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
     """Reconstruct a box of a normalised volume; the mean of the planes asked for.
 
@@ -124,6 +126,8 @@ def restore_box(
         Pixels given to the network at once.
     start, shape : tuple of int, optional
         First voxel of the box in the volume, and the volume's shape; by default the box is the volume.
+    interrupt : callable, optional
+        Called often; may raise to give up.
 
     Returns
     -------
@@ -146,6 +150,7 @@ def restore_box(
             (lateral, depth),
             batch_pixels,
             Frame(start[0] + depth.start, whole[0], centres[None]),
+            interrupt,
         )
         restored = restored.permute(2, 0, 1) if plane == "xz" else restored.permute(2, 1, 0)
         total = restored if total is None else total + restored

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 import dask
 import dask.array as da
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Sampling, Span, output_size
+from napari_niiv.geometry import Span
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.normalization import Normalization
+from napari_niiv.reconstruction.blocks import Grid, Planes, Restoration, checked_planes, cut
 from napari_niiv.reconstruction.memory import Workspace
-from napari_niiv.reconstruction.resolve import INTERPOLATE_BELOW
-from napari_niiv.reconstruction.stack import restore_box
-from napari_niiv.resampling import resample
-from napari_niiv.volume import Volume, check_anisotropy, downsampled
+from napari_niiv.volume import Volume, check_anisotropy
 
-Planes = Literal["both", "xz", "yz"]
-PLANES: dict[str, tuple[str, ...]] = {"both": ("xz", "yz"), "xz": ("xz",), "yz": ("yz",)}
+__all__ = ["Planes", "reconstruct"]
+
 _BLOCK = {"cuda": (128, 256), "mps": (96, 192), "cpu": (96, 128)}  # source voxels: axial, lateral
 
 
@@ -63,12 +56,7 @@ def reconstruct(
     VolumeError
         If the anisotropy is outside 1 … 16, or the volume is constant.
     """
-    if not 0 < output_scale <= 16:
-        raise ReconstructionError(
-            f"The output scale {output_scale:g} is outside 0 to 16; 1 gives isotropic voxels."
-        )
-    if planes not in PLANES:
-        raise ReconstructionError(f"There are no planes {planes!r}; use both, xz or yz.")
+    checked_planes(planes)
     check_anisotropy(volume.anisotropy, volume.name)
     workspace = Workspace(model)
     leading = [np.ndindex(volume.shape[:-3])] if len(volume.shape) > 3 else [[()]]
@@ -84,116 +72,28 @@ def reconstruct(
     return replace(volume, array=array, voxel_size=size, origin=origin, name=f"{volume.name} (isotropic)")
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What every block of one volume shares."""
-
-    workspace: Workspace
-    normalization: Normalization
-    anisotropy: float
-    planes: tuple[str, ...]
-    downsample: int
-    level: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    name: str
-
-
 def _reconstruct_3d(
     volume: Volume, workspace: Workspace, scale: float, planes: str, block: tuple[int, int] | None
 ) -> da.Array:
-    model = workspace.model
-    d = 1
-    while 2 * d * scale <= 1:  # the level that the live view would read at this pitch
-        d *= 2
-    level = (volume.shape[0], downsampled(volume.shape[1], d), downsampled(volume.shape[2], d))
-    plan = _Plan(
-        workspace,
-        Normalization.of(volume),
-        volume.anisotropy / d,
-        PLANES[planes],
-        d,
-        level,
-        volume.dtype,
-        volume.name,
-    )
-    counts = (
-        output_size(volume.shape[0], volume.anisotropy * scale),
-        output_size(volume.shape[1], scale),
-        output_size(volume.shape[2], scale),
-    )
-    axial, lateral = block or _BLOCK[model.device.type]
-    axes = []
-    for axis, (size, count, edge) in enumerate(zip(level, counts, (axial, lateral, lateral), strict=True)):
-        whole = Sampling.covering(volume.shape[axis], count).coarsened(d if axis else 1)
-        each = max(1, round(edge / whole.step))
-        firsts = range(0, count, each)
-        axes.append([(whole.part(f, min(each, count - f)), size) for f in firsts])
+    grid = Grid.of(volume, scale)
+    restoration = Restoration.of(volume, grid, workspace, planes)
+    axial, lateral = block or _BLOCK[workspace.model.device.type]
+    places = [
+        cut(Span(0, count), max(1, round(edge / grid.on_level(axis).step)))
+        for axis, (count, edge) in enumerate(zip(grid.shape, (axial, lateral, lateral), strict=True))
+    ]
     array = volume.array if isinstance(volume.array, da.Array) else None
 
-    def one(z: tuple[Sampling, int], y: tuple[Sampling, int], x: tuple[Sampling, int]) -> da.Array:
-        samplings = (z[0], y[0], x[0])
-        cores = [s.support(size) for s, size in (z, y, x)]
-        lateral_halo = max(model.halo, model.context)
-        box = [
-            core.grown(halo, size)
-            for core, halo, size in zip(cores, (model.halo, lateral_halo, lateral_halo), level, strict=True)
-        ]
-        raw = [Span(s.lo * f, min(s.hi * f, n)) for s, f, n in zip(box, (1, d, d), volume.shape, strict=True)]
+    def one(z: Span, y: Span, x: Span) -> da.Array:
+        piece = restoration.block((z, y, x))
         # dask looks for its own collections in arguments, so only the source is one
-        work = functools.partial(
-            _block, plan=plan, raw=tuple(raw), box=tuple(box), cores=tuple(cores), samplings=samplings
-        )
         if array is None:
-            values = dask.delayed(functools.partial(work, volume), pure=False)()
+            values = dask.delayed(functools.partial(restoration.compute, volume, piece), pure=False)()
         else:
-            values = dask.delayed(work, pure=False)(array[tuple(s.slice for s in raw)])
-        part: da.Array = da.from_delayed(values, tuple(s.count for s in samplings), dtype=volume.dtype)
+            work = functools.partial(restoration.compute, block=piece)
+            values = dask.delayed(work, pure=False)(array[tuple(s.slice for s in piece.raw)])
+        part: da.Array = da.from_delayed(values, (len(z), len(y), len(x)), dtype=volume.dtype)
         return part
 
-    joined: da.Array = da.block([[[one(z, y, x) for x in axes[2]] for y in axes[1]] for z in axes[0]])
+    joined: da.Array = da.block([[[one(z, y, x) for x in places[2]] for y in places[1]] for z in places[0]])
     return joined
-
-
-def _block(
-    source: Volume | NDArray[Any],
-    *,
-    plan: _Plan,
-    raw: tuple[Span, ...],
-    box: tuple[Span, ...],
-    cores: tuple[Span, ...],
-    samplings: tuple[Sampling, ...],
-) -> NDArray[Any]:
-    """One block of the output: read its box, restore, resample, denormalise."""
-    held = source if isinstance(source, Volume) else Volume(source, name=plan.name)
-    start = (0, 0, 0) if isinstance(source, Volume) else tuple(s.lo for s in raw)
-    d = plan.downsample
-    first = (start[0], start[1] // d, start[2] // d)
-    local = [slice(s.lo - f, s.hi - f) for s, f in zip(box, first, strict=True)]
-    values = torch.from_numpy(plan.normalization.apply(held.read(local[0], local[1], local[2], d)))
-    z, y, x = (s.relative_to(b.lo) for s, b in zip(samplings, box, strict=True))
-    y_core, x_core = cores[1].slice_in(box[1]), cores[2].slice_in(box[2])
-    workspace = plan.workspace
-
-    def restore() -> torch.Tensor:
-        return restore_box(
-            workspace.model,
-            values.to(workspace.model.device),
-            plan.anisotropy,
-            z,
-            plan.planes,
-            y_core,
-            x_core,
-            cores[0].slice_in(box[0]),
-            workspace.batch_pixels,
-            (box[0].lo, box[1].lo, box[2].lo),
-            plan.level,
-        )
-
-    if plan.anisotropy >= INTERPOLATE_BELOW:
-        restored = workspace.attempt(restore)
-    else:
-        restored = resample(values[:, y_core, x_core].permute(1, 2, 0), z).permute(2, 0, 1)
-    with torch.inference_mode():
-        y, x = y.relative_to(y_core.start), x.relative_to(x_core.start)
-        restored = resample(resample(restored.transpose(1, 2), y).transpose(1, 2), x)
-    return plan.normalization.invert(restored.cpu().numpy(), plan.dtype)

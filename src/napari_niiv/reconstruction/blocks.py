@@ -1,0 +1,230 @@
+"""The isotropic grid of a volume and its blocks: each is computed alone, by one function, whoever asks for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_niiv.errors import ReconstructionError
+from napari_niiv.geometry import Sampling, Span, output_size
+from napari_niiv.normalization import Normalization
+from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.reconstruction.resolve import INTERPOLATE_BELOW
+from napari_niiv.reconstruction.stack import restore_box
+from napari_niiv.resampling import resample
+from napari_niiv.volume import Volume, downsampled
+
+Planes = Literal["both", "xz", "yz"]
+PLANES: dict[str, tuple[str, ...]] = {"both": ("xz", "yz"), "xz": ("xz",), "yz": ("yz",)}
+Spans = tuple[Span, Span, Span]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a grid, and what it takes to compute it.
+
+    Attributes
+    ----------
+    samplings : tuple of Sampling
+        Positions of its samples, in voxels of the level that is read.
+    cores, box : tuple of Span
+        Voxels of the level that the samples lie between, and these with their halo.
+    raw : tuple of Span
+        The box in voxels of the source.
+    inferred : bool
+        Whether the network has a part in it.
+    """
+
+    samplings: tuple[Sampling, Sampling, Sampling]
+    cores: Spans
+    box: Spans
+    raw: Spans
+    inferred: bool
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The isotropic samples of a 3-D volume at one output scale.
+
+    Attributes
+    ----------
+    source, shape : tuple of int
+        Voxels of the source and samples of the output along z, y, x; both cover the same extent.
+    downsample : int
+        Lateral level that is read.
+    anisotropy : float
+        Of that level.
+    """
+
+    source: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    downsample: int
+    anisotropy: float
+
+    @classmethod
+    def of(cls, volume: Volume, scale: float) -> Grid:
+        """The grid with `scale` samples per isotropic voxel.
+
+        Raises
+        ------
+        ReconstructionError
+            If the scale makes no sense.
+        """
+        if not 0 < scale <= 16:
+            raise ReconstructionError(
+                f"The output scale {scale:g} is outside 0 to 16; 1 gives isotropic voxels."
+            )
+        d = 1
+        while 2 * d * scale <= 1:  # the level that the live view would read at this pitch
+            d *= 2
+        depth, height, width = volume.shape
+        shape = (
+            output_size(depth, volume.anisotropy * scale),
+            output_size(height, scale),
+            output_size(width, scale),
+        )
+        return cls((depth, height, width), shape, d, volume.anisotropy / d)
+
+    @property
+    def level(self) -> tuple[int, int, int]:
+        """Shape of the level that is read."""
+        z, y, x = self.source
+        return z, downsampled(y, self.downsample), downsampled(x, self.downsample)
+
+    @property
+    def inferable(self) -> bool:
+        """Whether there is something to infer; else interpolation is the right answer."""
+        return self.anisotropy >= INTERPOLATE_BELOW
+
+    def sampling(self, axis: int) -> Sampling:
+        """Positions of all samples along an axis, in voxels of the source."""
+        return Sampling.covering(self.source[axis], self.shape[axis])
+
+    def on_level(self, axis: int) -> Sampling:
+        """The same positions in voxels of the level."""
+        return self.sampling(axis).coarsened(self.downsample if axis else 1)
+
+    def samples(self, axis: int, voxels: Span) -> Span:
+        """The samples that a span of the source's voxels touches."""
+        step = self.source[axis] / self.shape[axis]
+        first = min(math.floor(voxels.lo / step + 1e-6), self.shape[axis] - 1)
+        last = min(math.ceil(voxels.hi / step - 1e-6), self.shape[axis])
+        return Span(first, max(last, first + 1))
+
+    def block(self, place: Spans, halo: tuple[int, int, int], inferred: bool) -> Block:
+        """What it takes to compute the samples at `place`."""
+        z, y, x = (self.on_level(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
+        samplings = (z, y, x)
+        cores = [s.support(size) for s, size in zip(samplings, self.level, strict=True)]
+        box = [core.grown(h, size) for core, h, size in zip(cores, halo, self.level, strict=True)]
+        factors = (1, self.downsample, self.downsample)
+        raw = [Span(s.lo * f, min(s.hi * f, n)) for s, f, n in zip(box, factors, self.source, strict=True)]
+        return Block(samplings, _three(cores), _three(box), _three(raw), inferred)
+
+
+def cut(span: Span, each: int) -> list[Span]:
+    """A span of samples in pieces of `each`; the last may be shorter."""
+    return [Span(first, min(first + each, span.hi)) for first in range(span.lo, span.hi, each)]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """What all blocks of a volume share."""
+
+    grid: Grid
+    workspace: Workspace
+    normalization: Normalization
+    planes: tuple[str, ...]
+    dtype: np.dtype[Any]
+    name: str
+
+    @classmethod
+    def of(cls, volume: Volume, grid: Grid, workspace: Workspace, planes: str) -> Restoration:
+        """Of a 3-D volume, whose intensities are looked at.
+
+        Raises
+        ------
+        VolumeError
+            If the volume is constant or cannot be read.
+        """
+        normalization = Normalization.of(volume)
+        return cls(grid, workspace, normalization, PLANES[planes], volume.dtype, volume.name)
+
+    def block(self, place: Spans, infer: bool = True) -> Block:
+        """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
+        model, inferred = self.workspace.model, infer and self.grid.inferable
+        lateral = max(model.halo, model.context)
+        return self.grid.block(place, (model.halo, lateral, lateral) if inferred else (0, 0, 0), inferred)
+
+    def compute(
+        self,
+        source: Volume | NDArray[Any],
+        block: Block,
+        interrupt: Callable[[], None] | None = None,
+    ) -> NDArray[Any]:
+        """Read a block's box, restore, resample, denormalise.
+
+        Parameters
+        ----------
+        source : Volume or array
+            The whole volume, or what `block.raw` names of it.
+        block : Block
+        interrupt : callable, optional
+            Called often; may raise to give up.
+        """
+        held = source if isinstance(source, Volume) else Volume(source, name=self.name)
+        start = (0, 0, 0) if isinstance(source, Volume) else tuple(s.lo for s in block.raw)
+        d, box = self.grid.downsample, block.box
+        first = (start[0], start[1] // d, start[2] // d)
+        local = [slice(s.lo - f, s.hi - f) for s, f in zip(box, first, strict=True)]
+        values = torch.from_numpy(self.normalization.apply(held.read(local[0], local[1], local[2], d)))
+        z, y, x = (s.relative_to(b.lo) for s, b in zip(block.samplings, box, strict=True))
+        y_core, x_core = block.cores[1].slice_in(box[1]), block.cores[2].slice_in(box[2])
+        workspace = self.workspace
+
+        def restore() -> torch.Tensor:
+            return restore_box(
+                workspace.model,
+                values.to(workspace.model.device),
+                self.grid.anisotropy,
+                z,
+                self.planes,
+                y_core,
+                x_core,
+                block.cores[0].slice_in(box[0]),
+                workspace.batch_pixels,
+                (box[0].lo, box[1].lo, box[2].lo),
+                self.grid.level,
+                interrupt,
+            )
+
+        if block.inferred:
+            restored = workspace.attempt(restore)
+        else:
+            restored = resample(values[:, y_core, x_core].permute(1, 2, 0), z).permute(2, 0, 1)
+        with torch.inference_mode():
+            y, x = y.relative_to(y_core.start), x.relative_to(x_core.start)
+            restored = resample(resample(restored.transpose(1, 2), y).transpose(1, 2), x)
+        return self.normalization.invert(restored.cpu().numpy(), self.dtype)
+
+
+def checked_planes(planes: str) -> None:
+    """Refuse planes that do not exist.
+
+    Raises
+    ------
+    ReconstructionError
+    """
+    if planes not in PLANES:
+        raise ReconstructionError(f"There are no planes {planes!r}; use both, xz or yz.")
+
+
+def _three(spans: list[Span]) -> Spans:
+    z, y, x = spans
+    return z, y, x

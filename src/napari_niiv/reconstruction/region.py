@@ -1,0 +1,248 @@
+"""A box of a volume, isotropic within a budget of voxels: first interpolated, then restored block by block."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_niiv.errors import ReconstructionError
+from napari_niiv.geometry import Sampling, Span
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.blocks import Grid, Planes, Restoration, Spans, checked_planes, cut
+from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.reconstruction.reconstructor import Superseded
+from napari_niiv.volume import Volume, check_anisotropy
+
+Box = tuple[slice, slice, slice]
+BUDGET = {"cuda": 64_000_000, "mps": 64_000_000, "cpu": 16_000_000}  # voxels of the output
+LONGEST = 2048  # what every GPU takes along an axis of a 3-D texture
+_BLOCK = {
+    "cuda": (64, 128),
+    "mps": (48, 96),
+    "cpu": (48, 64),
+}  # voxels: axial, lateral; a second or two of work
+_RAW_EDGE = 1024  # pixels: edge of what is read at once for the interpolation, however far zoomed out
+
+
+@dataclass(frozen=True)
+class RegionPlan:
+    """What will be reconstructed: the first event.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Samples of the output along z, y, x.
+    voxel_size : tuple of float
+        Of the output, in the volume's unit.
+    origin : tuple of float
+        World position of the centre of its first voxel, in the volume's unit.
+    samplings : tuple of Sampling
+        Positions of the samples along z, y, x, in voxels of the volume.
+    output_scale : float
+        The scale that fits the budget, as `reconstruct` takes it.
+    first : tuple of int
+        Where the output begins in that of `reconstruct` for the whole volume at this scale.
+    blocks : int
+        How many will follow the interpolation; 0 where that is the right answer already.
+    """
+
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    samplings: tuple[Sampling, Sampling, Sampling]
+    output_scale: float
+    first: tuple[int, int, int]
+    blocks: int
+
+
+@dataclass(frozen=True, eq=False)
+class RegionPlaceholder:
+    """All of the region, interpolated linearly: the second event. The array is the receiver's to write on."""
+
+    array: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class RegionBlock:
+    """A restored part.
+
+    Attributes
+    ----------
+    place : tuple of slice
+        Where it lies in the output.
+    array : array
+        In the intensities and dtype of the source.
+    done : int
+        Blocks so far, this one included.
+    notice : str
+        What the user should know, such as a retreat to the CPU.
+    """
+
+    place: Box
+    array: NDArray[Any]
+    done: int
+    notice: str = ""
+
+
+RegionEvent = RegionPlan | RegionPlaceholder | RegionBlock
+
+
+def reconstruct_region(
+    volume: Volume,
+    model: Niiv,
+    box: Box | None = None,
+    *,
+    budget: int,
+    output_scale: float = 1.0,
+    longest: int = LONGEST,
+    planes: Planes = "both",
+    block: tuple[int, int] | None = None,
+    stale: Callable[[], bool] = lambda: False,
+) -> Iterator[RegionEvent]:
+    """Make a box of a volume isotropic, step by step; the values are those of `reconstruct`.
+
+    Nothing but the box and its halo is read, besides what the normalisation looks at.
+
+    Parameters
+    ----------
+    volume : Volume
+        A 3-D volume.
+    model : Niiv
+    box : tuple of slice, optional
+        In voxels along z, y, x, clipped to the volume; all of it by default.
+    budget : int
+        The output has no more voxels than this.
+    output_scale : float
+        Samples per isotropic voxel, as in `reconstruct`; less where the budget demands it.
+    longest : int
+        The output has no more voxels than this along any axis.
+    planes, block
+        As in `reconstruct`.
+    stale : callable
+        Asked often; when it says True the work stops.
+
+    Yields
+    ------
+    RegionPlan
+        Before anything is read.
+    RegionPlaceholder
+        The box interpolated.
+    RegionBlock
+        Each part, beginning at the centre of the box.
+
+    Raises
+    ------
+    Superseded
+        If `stale` said so.
+    ReconstructionError
+        If the box lies outside the volume, or the budget, scale or planes make no sense.
+    VolumeError, DeviceError
+        If the volume cannot be used or read, or memory runs out.
+    """
+    checked_planes(planes)
+    check_anisotropy(volume.anisotropy, volume.name)
+    if len(volume.shape) != 3:
+        raise ReconstructionError(f"{volume.name!r} has the axes {volume.axes!r}; choose one T/C index.")
+    grid, scale = _fitting(volume, _spans(volume, box), min(budget, longest**3), longest, output_scale)
+    spans = _samples(grid, _spans(volume, box))
+    places = _cut_evenly(grid, spans, block or _BLOCK[model.device.type]) if grid.inferable else []
+    yield _plan(volume, grid, spans, scale, len(places))
+
+    def interrupt() -> None:
+        if stale():
+            raise Superseded
+
+    interrupt()
+    workspace = Workspace(model)
+    restoration = Restoration.of(volume, grid, workspace, planes)
+    whole: NDArray[Any] = np.empty([len(span) for span in spans], restoration.dtype)
+    edges = (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))
+    for place in _cut_evenly(grid, spans, edges):
+        interrupt()
+        whole[_within(place, spans)] = restoration.compute(volume, restoration.block(place, infer=False))
+    yield RegionPlaceholder(whole)
+    for number, place in enumerate(places):
+        interrupt()
+        values = restoration.compute(volume, restoration.block(place), interrupt)
+        notice, workspace.notice = workspace.notice, ""
+        yield RegionBlock(_within(place, spans), values, number + 1, notice)
+
+
+def _spans(volume: Volume, box: Box | None) -> Spans:
+    """The box in voxels of the volume."""
+    spans = []
+    for part, size in zip(box or (slice(None),) * 3, volume.shape, strict=True):
+        lo = max(0, part.start or 0)
+        hi = min(size, size if part.stop is None else part.stop)
+        if not lo < hi:
+            raise ReconstructionError(f"The box {box} (z, y, x) does not touch the volume of {volume.shape}.")
+        spans.append(Span(lo, hi))
+    z, y, x = spans
+    return z, y, x
+
+
+def _samples(grid: Grid, spans: Spans) -> Spans:
+    z, y, x = (grid.samples(axis, span) for axis, span in enumerate(spans))
+    return z, y, x
+
+
+def _fitting(volume: Volume, spans: Spans, budget: int, longest: int, wanted: float) -> tuple[Grid, float]:
+    """The largest scale up to the wanted one at which the samples of a box are no more than the budget."""
+    if budget < 1:
+        raise ReconstructionError(f"A budget of {budget} voxels holds nothing; give it some millions.")
+
+    def fits(grid: Grid) -> bool:
+        counts = [len(span) for span in _samples(grid, spans)]
+        return math.prod(counts) <= budget and max(counts) <= longest
+
+    best = Grid.of(volume, wanted)
+    if fits(best):
+        return best, wanted
+    low, high = 0.4 / (max(volume.shape) * max(1.0, volume.anisotropy)), wanted  # the former is one sample
+    best = Grid.of(volume, low)
+    for _ in range(48):
+        scale = math.sqrt(low * high)
+        if fits(grid := Grid.of(volume, scale)):
+            low, best = scale, grid
+        else:
+            high = scale
+    return best, low
+
+
+def _cut_evenly(grid: Grid, spans: Spans, edges: tuple[int, int]) -> list[Spans]:
+    """Blocks of about the edges (axial, lateral; voxels of the level), beginning at the centre."""
+    parts = []
+    for axis, (span, edge) in enumerate(zip(spans, (edges[0], edges[1], edges[1]), strict=True)):
+        number = max(1, math.ceil(len(span) * grid.on_level(axis).step / edge - 0.25))
+        parts.append(cut(span, -(-len(span) // number)))
+
+    def distance(place: Spans) -> float:
+        return sum((p.lo + p.hi - s.lo - s.hi) ** 2 for p, s in zip(place, spans, strict=True))
+
+    return sorted(itertools.product(parts[0], parts[1], parts[2]), key=distance)
+
+
+def _within(place: Spans, spans: Spans) -> Box:
+    z, y, x = (p.slice_in(s) for p, s in zip(place, spans, strict=True))
+    return z, y, x
+
+
+def _plan(volume: Volume, grid: Grid, spans: Spans, scale: float, blocks: int) -> RegionPlan:
+    z, y, x = (grid.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(spans))
+    sizes = [v * s.step for v, s in zip(volume.voxel_size, (z, y, x), strict=True)]
+    origin = [o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, (z, y, x), strict=True)]
+    return RegionPlan(
+        shape=(z.count, y.count, x.count),
+        voxel_size=(sizes[0], sizes[1], sizes[2]),
+        origin=(origin[0], origin[1], origin[2]),
+        samplings=(z, y, x),
+        output_scale=scale,
+        first=(spans[0].lo, spans[1].lo, spans[2].lo),
+        blocks=blocks,
+    )
