@@ -62,14 +62,14 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         """Exchange picture and place with one redraw; the extent, which is the source's, stays as it is.
 
         Assigning `data` makes the viewer look at all layers anew, so a picture of the size of the last one is written
-        over it.
+        over it; so would the event of a new place, which drawing a picture takes in anyway.
         """
         fresh = spread(view, picture, shape)
         fits = self._axes == view.axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
         self._axes = view.axes
         self._changing = True
         try:
-            with self.events.extent.blocker():
+            with self.events.extent.blocker(), self.events.affine.blocker():
                 if not np.array_equal(self.affine.affine_matrix, view.affine):
                     self.affine: Any = view.affine
                 if fits and self._picture is not None:
