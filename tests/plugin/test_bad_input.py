@@ -17,6 +17,7 @@ from napari_niiv.plugin import live_layer
 from napari_niiv.plugin import widget as module
 from napari_niiv.plugin.live_layer import LiveReconstruction
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
+from napari_niiv.reconstruction.reconstructor import Reconstructor
 
 SHAPE, SLOPES = (12, 48, 64), (5.0, 1.0, 2.0)
 
@@ -173,6 +174,25 @@ def test_a_source_that_takes_its_time_is_named_and_waited_for(
     with qtbot.assertNotEmitted(live.waiting, wait=200):
         pass
     live.close()
+
+
+def test_a_slow_model_is_not_taken_for_slow_data(viewer, live, qtbot, monkeypatch):
+    gate, waiting = threading.Event(), threading.Event()
+    infer = Reconstructor._infer
+
+    def held(*args):
+        waiting.set()
+        gate.wait(30)
+        return infer(*args)
+
+    monkeypatch.setattr(Reconstructor, "_infer", held)
+    live._patience.setInterval(50)
+    viewer.dims.set_current_step(1, 25)
+    qtbot.waitUntil(waiting.is_set, timeout=5000)
+    viewer.dims.set_current_step(1, 26)  # which has to wait for the model to end
+    with qtbot.assertNotEmitted(live.waiting, wait=200):
+        pass
+    wait_final(qtbot, live, gate.set, index=26.0)
 
 
 @pytest.mark.parametrize("how", ["source", "close"])

@@ -18,11 +18,13 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.freezing import frozen
 from napari_niiv.plugin.handle import SplitHandle
 from napari_niiv.plugin.layers import LIVE, layer_volume, voxel_size
+from napari_niiv.plugin.reads import Reads, WatchedVolume
 from napari_niiv.plugin.split import right_of_line
 from napari_niiv.plugin.view import View, spread, visible
 from napari_niiv.reconstruction.reconstructor import Reconstructor
 from napari_niiv.reconstruction.requests import SliceResponse
 from napari_niiv.reconstruction.scheduler import Answer, Scheduler
+from napari_niiv.volume import Volume
 
 _REMEMBERED = 16  # views whose answers may still come
 _MOVING = 4  # triggers that move the window over the world
@@ -62,14 +64,14 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         """Exchange picture and place with one redraw; the extent, which is the source's, stays as it is.
 
         Assigning `data` makes the viewer look at all layers anew, so a picture of the size of the last one is written
-        over it.
+        over it; so would the event of a new place, which drawing a picture takes in anyway.
         """
         fresh = spread(view, picture, shape)
         fits = self._axes == view.axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
         self._axes = view.axes
         self._changing = True
         try:
-            with self.events.extent.blocker():
+            with self.events.extent.blocker(), self.events.affine.blocker():
                 if not np.array_equal(self.affine.affine_matrix, view.affine):
                     self.affine: Any = view.affine
                 if fits and self._picture is not None:
@@ -135,7 +137,8 @@ class LiveReconstruction(QObject):
         self.viewer, self.source, self.pixel_ratio = viewer, source, 1.0
         self._finest = finest
         self._model = model
-        self._reconstructor: Reconstructor | None = Reconstructor(layer_volume(source), model)
+        self._reads = Reads()
+        self._reconstructor: Reconstructor | None = Reconstructor(self._volume(), model)
         self._views: dict[int, View] = {}
         self._on_screen: tuple[Any, ...] = ()
         self._muted = False  # hidden by us, not by the user
@@ -280,6 +283,9 @@ class LiveReconstruction(QObject):
             self._reconstructor.forget()
         self.closed.emit()
 
+    def _volume(self) -> Volume:
+        return WatchedVolume.of(layer_volume(self.source), self._reads)
+
     def _add_layer(self) -> Image:
         source, layers = self.source, self.viewer.layers
         data = layer_volume(source).dtype
@@ -345,7 +351,7 @@ class LiveReconstruction(QObject):
         self._scheduler.cancel()
         self.failure, self._model = "", model
         try:
-            self._reconstructor = Reconstructor(layer_volume(self.source), model)
+            self._reconstructor = Reconstructor(self._volume(), model)
         except NiivError as error:
             self._reconstructor = None  # nothing is shown until the source changes again
             self._fail(str(error))
@@ -366,8 +372,11 @@ class LiveReconstruction(QObject):
             self._patience.start()
 
     def _wait(self) -> None:
-        """Not even an interpolation came: the worker, which comes first to reading, is held up there."""
-        self.waiting.emit(f"Waiting for the data of {self.source.name}…")
+        """No answer came: say so if it is the data that keep it waiting, not the model."""
+        if self._reads.busy:
+            self.waiting.emit(f"Waiting for the data of {self.source.name}…")
+        else:
+            self._patience.start()
 
     def _deliver(self, answer: Answer) -> None:
         with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
