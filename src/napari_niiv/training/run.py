@@ -140,6 +140,7 @@ class Run:
         self._first = first.to(self._device)
         self._ranks.share(self._first.parameters())
         self._restorer = copy.deepcopy(self._first).place(self._device)
+        yield self._preparing("Restoring the neighbours of the slices to judge by")
         if self._held_out is not None:
             self._held_out.surround(self._restorer)
         if self._init is not None or config.teacher is not None:

@@ -109,14 +109,16 @@ class HeldOut:
             crop.box[2].grown(8, volume.shape[2]),
         )
         measured = volume.read(around).nan_to_num().to(self._device)
+        axial = axial.relative_to(around[0].lo - crop.box[0].lo)
         fine = restore_box(
             model,
             measured,
             factor,
-            axial.relative_to(around[0].lo - crop.box[0].lo),
+            axial,
             ("xz", "yz"),
             crop.box[1].slice_in(around[1]),
             crop.box[2].slice_in(around[2]),
+            axial.support(len(around[0])).slice,
         )
         at = Sampling(beyond - k, 1, 2 * k + 1)
         thick = self._degradation.apply(fine.permute(1, 2, 0), factor, at).permute(2, 0, 1)
