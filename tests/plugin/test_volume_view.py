@@ -1,7 +1,6 @@
 """The 3-D view: most of it needs no window."""
 
 import gc
-import math
 import threading
 
 import numpy as np
@@ -15,7 +14,6 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_niiv.plugin import volume_view as module
-from napari_niiv.plugin.box import chosen_box
 from napari_niiv.plugin.layers import before_napari, is_source
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.volume_view import Progress, VolumeView
@@ -360,58 +358,11 @@ def test_the_line_for_the_user():
     assert "interpolated" in Progress(0, 0, 0, None, **about).text
 
 
-# what is chosen
-
-
-def test_the_whole_volume_where_it_fits(viewer, source):
-    viewer.scene.camera.zoom *= 8
-    assert chosen_box(viewer, source, 48 * 32 * 40) is None
-    assert chosen_box(viewer, source, 48 * 32 * 40 - 1) is not None
-
-
-def test_what_was_visible_in_2d(viewer, source, qtbot):
-    """An xz view: y is as deep as the longer side, around the slice on display."""
-    viewer.dims.set_current_step(1, 15)
-    viewer.scene.camera.center = (0, 3 + 4 * 6, 5 + 20)
-    height, width = viewer.canvas.viewbox_size(viewer.layers)
-    viewer.scene.camera.zoom = width * 1.15 / 10  # ten units wide with the margin
-    tall = 10 * height / width
-    z, y, x = chosen_box(viewer, source, 1000)
-    assert (x.start, x.stop) == (15, 26)
-    assert (z.start, z.stop) == (math.floor(6.5 - tall / 8), math.ceil(6.5 + tall / 8))
-    half = max(10, tall) / 2
-    assert (y.start, y.stop) == (math.floor(15.5 - half), math.ceil(15.5 + half))
-    before = (z, y, x)
-    viewer.dims.ndisplay = 3
-    assert chosen_box(viewer, source, 1000) == before
-    viewer.dims.ndisplay = 2
-    viewer.dims.set_current_step(1, 1)
-    assert chosen_box(viewer, source, 1000)[1] == slice(0, math.ceil(1.5 + half))
-    viewer.scene.camera.center = (0, 3000, 25)
-    assert chosen_box(viewer, source, 1000) is None  # out of sight
-
-
-def test_a_rectangle_of_the_user(viewer, source):
-    viewer.dims.set_current_step(1, 20)  # y = 24 in the world
-    corners = np.array([(11, 24, 15), (11, 24, 25), (27, 24, 25), (27, 24, 15)], float)
-    shapes = viewer.add_shapes([corners], shape_type="rectangle")
-    viewer.layers.selection = {shapes}
-    z, y, x = chosen_box(viewer, source, ALL)
-    assert (z, x) == (slice(2, 7), slice(10, 21))
-    assert y == slice(12, 29)  # 16 long, around 20
-    viewer.layers.selection = {source}
-    assert chosen_box(viewer, source, ALL) is None
-    viewer.layers.selection = {shapes}
-    shapes.data = []
-    assert chosen_box(viewer, source, ALL) is None
-
-
-# with the widget
+# with the widget, in a real (virtual) window
 
 
 @pytest.fixture
 def viewer_and_dock(make_napari_viewer, qtbot):
-    """In a real (virtual) window."""
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(700, 500)
     source = add_ramp(viewer)
