@@ -57,34 +57,36 @@ def main() -> None:
     )
 
     random = np.random.default_rng(0)
-    volume = Volume(random.integers(0, 255, (64, 80, 512), dtype=np.uint8), voxel_size=(8.0, 1.0, 1.0))
 
-    def views(chosen: Niiv, runs: int) -> list[tuple[float, float]]:
+    def views(chosen: Niiv, size: int, runs: int) -> list[tuple[float, float]]:
+        """A side view of size x size pixels, of size / 8 slices."""
+        stack = random.integers(0, 255, (size // 8, 80, size), dtype=np.uint8)
+        volume = Volume(stack, voxel_size=(8.0, 1.0, 1.0))
         engine = Reconstructor(volume, chosen)
         engine.normalization()
         new = milliseconds(lambda i: engine.slice(slice_request(volume, "xz", 5 + i), "fast"), device, runs)
         request = slice_request(volume, "xz", 5)
         engine.slice(request, "fast")
-        # 512 x 512 pixels each, of a slightly different window and pitch
-        windows = [(-0.5, -0.5, 511.5 - 4 * i, 511.5 - 4 * i) for i in range(runs + 3)]
-        zooms = [slice_request(volume, "xz", 5, w, (w[3] + 0.5) / 512) for w in windows]
+        # as many pixels, of a slightly different window and pitch
+        windows = [(-0.5, -0.5, size - 0.5 - 4 * i, size - 0.5 - 4 * i) for i in range(runs + 3)]
+        zooms = [slice_request(volume, "xz", 5, w, (w[3] + 0.5) / size) for w in windows]
         zoom = milliseconds(lambda i: engine.slice(zooms[i], "fast"), device, runs)
-        few = min(runs, 5)
+        few = min(runs, 5) if device.type == "cpu" else runs
         refined = milliseconds(
-            lambda i: engine.slice(slice_request(volume, "xz", 60 + i), "refined"), device, few
+            lambda i: engine.slice(slice_request(volume, "xz", 40 + i), "refined"), device, few
         )
         return [new, zoom, refined]
 
-    names = (
-        "new 512 x 512 view from 512 x 64",
-        "change of zoom, latents cached",
-        "refined picture (both planes)",
-    )
-    light = views(model, 20)
-    heavy = views(paper, 20) if device.type == "cuda" else None
-    for number, name in enumerate(names):
-        other = f"{heavy[number][0]:.1f} ({heavy[number][1]:.1f})" if heavy else "–"
-        print(f"| {name} | {light[number][0]:.1f} ({light[number][1]:.1f}) | {other} |")
+    names = ("new view", "change of zoom, latents cached", "refined picture (both planes)")
+    for size in (512, 1024):
+        light = views(model, size, 20)
+        heavy = views(paper, size, 20) if device.type == "cuda" else None
+        for number, name in enumerate(names):
+            other = f"{heavy[number][0]:.1f} ({heavy[number][1]:.1f})" if heavy else "–"
+            print(
+                f"| {name}, {size} x {size} pixels | {light[number][0]:.1f} ({light[number][1]:.1f}) | {other} |",
+                flush=True,
+            )
     if device.type == "cuda":
         box = torch.rand(16, 128, 128, device=device)
         axial = Sampling.covering(16, 128)

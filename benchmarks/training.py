@@ -84,9 +84,11 @@ def memory(options: argparse.Namespace, output: Path) -> None:
         str(folder), mode="w", shape=(500, 10_000, 10_000), chunks=(16, 256, 256), dtype="uint8", fill_value=0
     )
     texture = tifffile.imread(options.folder / "fib25_train1_250.tif")
+    tissue = np.tile(texture[:240], (1, 6, 6))
     for corner in ((0, 0, 0), (128, 5120, 2560), (256, 7680, 7680)):  # the rest has no chunks
         z, y, x = corner
-        array[z : z + 240, y : y + 250, x : x + 250] = texture[:240]
+        array[z : z + 240, y : y + 1500, x : x + 1500] = tissue
+    del tissue, texture
     volume = Volume(array, voxel_size=(8.0, 1.0, 1.0), name="sparse 50 GB")
     steps, seconds = _train([volume], _config(options, output))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

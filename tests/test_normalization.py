@@ -3,6 +3,7 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.normalization import Normalization
@@ -45,6 +46,23 @@ def test_there_and_back(dtype: str) -> None:
     expected = low + values.astype(np.float64) * (high - low)
     tolerance = 0.51 if kind.kind in "iu" else 1e-3 * top
     np.testing.assert_allclose(back.astype(np.float64), expected, atol=tolerance, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["?", "u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"]
+)
+def test_on_a_device_it_is_the_same(dtype: str) -> None:
+    kind = np.dtype(dtype)
+    values = np.random.default_rng(0).random((5, 6, 7)) * (1 if kind.kind == "b" else 100)
+    values = (values > 0.5 if kind.kind == "b" else values).astype(kind)[:, ::2]
+    normalization = Normalization(3.25, 77.5)
+    unit = normalization.on(torch.device("cpu"), values)
+    assert unit.dtype == torch.float32
+    np.testing.assert_allclose(unit.numpy(), normalization.apply(values), atol=1e-6)
+    picture = 1.2 * torch.rand(9, 9, generator=torch.Generator().manual_seed(0)) - 0.1
+    back = normalization.invert(picture, kind)
+    np.testing.assert_array_equal(back, normalization.invert(picture.numpy(), kind))
+    assert back.dtype == kind
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"])
@@ -139,7 +157,10 @@ def test_a_huge_volume_costs_no_more_and_its_empty_parts_do_not_count() -> None:
     for array in (whole, corner):
         normalization = Normalization.of(Volume(array))
         # pieces at the corner's border hold some background
-        assert (normalization.low, normalization.high) == (pytest.approx(50, abs=51), pytest.approx(200, abs=1))
+        assert (normalization.low, normalization.high) == (
+            pytest.approx(50, abs=51),
+            pytest.approx(200, abs=1),
+        )
     assert whole.asked < 5_000_000
     assert corner.asked < 70_000_000
 

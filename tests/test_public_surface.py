@@ -36,6 +36,8 @@ def test_the_core_imports_no_gui() -> None:
 def test_importing_the_package_costs_nothing() -> None:
     loaded = modules_after("import napari_niiv; napari_niiv.__version__; dir(napari_niiv)")
     assert loaded.isdisjoint(["torch", "dask", "tifffile", "pydantic", "numpy", *GUI])
+    loaded = modules_after("import napari_niiv.plugin; dir(napari_niiv.plugin)")
+    assert loaded.isdisjoint(["torch", "dask", "numpy", *GUI])
     loaded = modules_after("import napari_niiv; napari_niiv.bundled_models(); import napari_niiv.cli")
     assert loaded.isdisjoint(["torch", *GUI])
 

@@ -71,6 +71,10 @@ class Span:
         """Widened by `halo` voxels on both sides, inside an axis of `size` voxels."""
         return Span(max(self.lo - halo, 0), min(self.hi + halo, size))
 
+    def common(self, other: Span) -> Span:
+        """What two overlapping spans share."""
+        return Span(max(self.lo, other.lo), min(self.hi, other.hi))
+
     def slice_in(self, other: Span) -> slice:
         """This span as a slice of an array that holds `other`."""
         return slice(self.lo - other.lo, self.hi - other.lo)

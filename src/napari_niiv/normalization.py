@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.volume import Volume
@@ -16,6 +18,7 @@ PERCENTILES = (0.1, 99.9)
 _SAMPLE_SLICES, _SAMPLE_VOXELS = 24, 4_000_000
 _LARGE = 1 << 28  # voxels from which on whole slices are too much to read
 _BOX = 256  # pixels: edge of the pieces of slices that are looked at in a large volume
+_ON_DEVICE = {np.dtype(np.uint8): torch.uint8, np.dtype(np.int8): torch.int8, np.dtype(np.int16): torch.int16}
 _BOXES, _MOST_BOXES = 64, 1024  # with structure in them; at all
 
 
@@ -68,9 +71,28 @@ class Normalization:
         wide = np.dtype(np.float64 if values.dtype.itemsize > 4 else np.float32)
         return np.asarray((values.astype(wide) - self.low) / (self.high - self.low), dtype=np.float32)
 
-    def invert(self, values: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
-        """Back to intensities; integers are rounded and clipped to their range."""
+    def on(self, device: torch.device, values: NDArray[Any]) -> Tensor:
+        """Normalise as `apply` does, on a device, to which the voxels go as they are where it knows their type."""
+        kind = values.dtype
+        if kind.itemsize > 4 or (kind.itemsize > 2 and kind.kind in "iu"):
+            return torch.from_numpy(self.apply(values)).to(device)
+        if kind == np.uint16 or kind.byteorder not in "=|":  # torch knows little of these
+            values = values.astype(np.float32)
+        raw = torch.from_numpy(np.ascontiguousarray(values)).to(device)
+        return (raw.float() - self.low).div_(self.high - self.low)  # not in place: it may be the source
+
+    def invert(self, values: NDArray[np.float32] | Tensor, dtype: DTypeLike) -> NDArray[Any]:
+        """Back to intensities; integers are rounded and clipped to their range.
+
+        What is on a device is converted there: a picture travels as bytes, not as real numbers.
+        """
         kind = np.dtype(dtype)
+        if isinstance(values, Tensor):
+            if kind in _ON_DEVICE:
+                ends = torch.iinfo(_ON_DEVICE[kind])
+                scaled = values.float().mul(self.high - self.low).add_(self.low).round_()
+                return scaled.clamp_(ends.min, ends.max).to(_ON_DEVICE[kind]).cpu().numpy()
+            values = np.asarray(values.cpu().numpy(), dtype=np.float32)
         # float64 for wide integers: float32 holds 24 bits
         wide = np.dtype(np.float64 if kind.itemsize > 2 else np.float32)
         out: NDArray[Any] = values.astype(wide) * wide.type(self.high - self.low) + wide.type(self.low)

@@ -37,6 +37,9 @@ class Volume:
         World position of the centre of voxel (0, 0, 0), in `unit`.
     metadata : mapping
         What else the file said, such as channel names.
+    pyramid : tuple of array-like
+        The same at coarser resolutions, finest first, without `array` itself. Their voxels cover whole numbers of its
+        voxels; those that do not, or are not coarser in y and x alike, are not used.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class Volume:
     name: str = "volume"
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    pyramid: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         shape = tuple(self.array.shape)
@@ -111,10 +115,19 @@ class Volume:
         """The 3-D volume at one index of each leading (T, C) axis; nothing is read."""
         if not leading:
             return self
-        array = self.array
-        if not isinstance(array, np.ndarray | da.Array):  # zarr and HDF5 would read all of that index here
-            array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
-        return replace(self, array=array[leading], axes="zyx")
+        pyramid = tuple(_at(array, leading) for array in self.pyramid)
+        return replace(self, array=_at(self.array, leading), axes="zyx", pyramid=pyramid)
+
+    def levels(self) -> tuple[Level, ...]:
+        """The resolutions at which it can be read, finest first; the first is the array itself."""
+        found = [Level(self.array, 1, 1)]
+        for array in self.pyramid:
+            factors = [
+                round(n / m) if m else 0 for n, m in zip(self.shape[-3:], array.shape[-3:], strict=True)
+            ]
+            if factors[1] == factors[2] > found[-1].lateral and factors[0] >= 1:
+                found.append(Level(array, factors[0], factors[1]))
+        return tuple(found)
 
     def read_raw(
         self,
@@ -152,16 +165,44 @@ class Volume:
         digits than float32 has (32- and 64-bit integers, float64) come as float64: an offset far above the range of
         the intensities would leave nothing of them.
         """
-        wide = self.dtype.itemsize > (2 if self.dtype.kind in "iu" else 4)
-        floats = np.dtype(np.float64 if wide else np.float32)
-        if downsample == 1:
-            return self.read_raw(z, y, x).astype(floats)
         d = downsample
         height, width = self.shape[-2:]
         box = self.read_raw(
             z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width))
         )
-        return _block_mean(_block_mean(box, 1, d, floats), 2, d, floats)
+        return averaged(box, d)
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One resolution of a volume.
+
+    Attributes
+    ----------
+    array : array-like
+    axial, lateral : int
+        Voxels of the full resolution that one of its voxels covers, along z, and along y and x.
+    """
+
+    array: Any
+    axial: int
+    lateral: int
+
+
+def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
+    """A box as floats, averaged over `downsample` x `downsample` pixels of y and x; see `Volume.read`."""
+    kind = box.dtype
+    wide = kind.itemsize > (2 if kind.kind in "iu" else 4)
+    floats = np.dtype(np.float64 if wide else np.float32)
+    if downsample == 1:
+        return box.astype(floats)
+    return _block_mean(_block_mean(box, 1, downsample, floats), 2, downsample, floats)
+
+
+def _at(array: Any, leading: tuple[int, ...]) -> Any:
+    if not isinstance(array, np.ndarray | da.Array):  # zarr and HDF5 would read all of that index here
+        array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
+    return array[leading]
 
 
 def downsampled(size: int, factor: int) -> int:

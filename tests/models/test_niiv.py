@@ -72,3 +72,22 @@ def test_half_precision_is_close(small_model) -> None:
 def test_an_architecture_that_makes_no_sense_is_refused(wrong) -> None:
     with pytest.raises(ValidationError):
         Architecture(**wrong)
+
+
+@pytest.mark.parametrize("decoder", ["subvoxel", "reference"])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        (slice(0, 20), slice(7, 8)),
+        (slice(9, 10), slice(9, 10)),
+        (slice(3, 20), slice(0, 17)),
+        (slice(1, 2), slice(18, 19)),
+    ],
+)
+def test_shedding_the_halo_changes_nothing(small_model, decoder: str, wanted: tuple[slice, slice]) -> None:
+    model = small_model(decoder=decoder, context=0, blocks=2)
+    slices = torch.rand(2, 1, 20, 19, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = model.encode(slices, 4.0)[:, :, wanted[0], wanted[1]]
+        assert expected.abs().max() > 1e-3
+        torch.testing.assert_close(model.encode(slices, 4.0, wanted=wanted), expected, atol=1e-6, rtol=0)

@@ -22,3 +22,15 @@ def ramp(shape: tuple[int, ...], slopes: tuple[float, ...]) -> np.ndarray:
     """Values linear in the voxel indices: what interpolation reproduces exactly away from the borders."""
     grids = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
     return np.asarray(sum(s * g for s, g in zip(slopes, grids, strict=True)), dtype=np.float32)
+
+
+def wait_final(qtbot, live, action=lambda: None, **wanted):
+    """Do something and wait for the best picture of what is then on display."""
+
+    def fits(shown):
+        request = shown.response.request
+        return shown.final and all(getattr(request, key) == value for key, value in wanted.items())
+
+    with qtbot.waitSignal(live.shown, timeout=20_000, check_params_cb=fits) as waited:
+        action()
+    return waited.args[0]

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from tests.plugin.conftest import ramp
+from tests.plugin.conftest import ramp, wait_final
 
 pytest.importorskip("napari")
 
@@ -35,18 +35,6 @@ def live(viewer, interpolating_model, qtbot):
     wait_final(qtbot, live)
     yield live
     live.close()
-
-
-def wait_final(qtbot, live, action=lambda: None, **wanted):
-    """Do something and wait for the best picture of what is then on display."""
-
-    def fits(shown):
-        request = shown.response.request
-        return shown.final and all(getattr(request, key) == value for key, value in wanted.items())
-
-    with qtbot.waitSignal(live.shown, timeout=20_000, check_params_cb=fits) as waited:
-        action()
-    return waited.args[0]
 
 
 def assert_exact(viewer, live):

@@ -381,16 +381,16 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     )
     assert [layer.name for layer in viewer.layers if layer.visible] == [NAME]
     viewer.dims.ndisplay = 2
-    assert widget.volume is None
+    assert widget.volumes.get(source) is None
     qtbot.waitUntil(lambda: live.visible and "refined" in widget.status.value, timeout=20_000)
     assert list(viewer.layers) == [source, live]
     assert source.visible
     viewer.dims.ndisplay = 3
     widget.anisotropy.value = 6  # begins anew
-    qtbot.waitUntil(lambda: widget.volume.layer is not None, timeout=20_000)
-    qtbot.waitUntil(lambda: widget.volume.layer.data.shape == (72, 32, 40), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volumes.get(source).layer is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volumes.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
     widget.on.value = False
-    assert widget.volume is None
+    assert widget.volumes.get(source) is None
     assert list(viewer.layers) == [source]
     qtbot.waitUntil(lambda: source.visible, timeout=5000)
     widget.on.value = True
@@ -398,18 +398,24 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     other = viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, name="other", contrast_limits=(0, 150))
     widget.layer.value = other
     qtbot.waitUntil(lambda: "other (isotropic, 3-D)" in viewer.layers, timeout=20_000)
-    assert NAME not in viewer.layers
-    assert (source.visible, other.visible) == (True, False)
-    widget.layer.value = source
-    widget.layer.value = other  # at once
-    qtbot.waitUntil(lambda: source.visible and not other.visible, timeout=5000)
+    assert NAME in viewer.layers  # several may be live at once
+    assert (source.visible, other.visible) == (False, False)
+    qtbot.waitUntil(lambda: "3-D" in widget.status.value and "refined" in widget.status.value, timeout=20_000)
+    assert widget.indicator.state == "refined"
+    widget.output_scale.value = 0.5
+    widget.match_zoom.value = False
+    qtbot.waitUntil(lambda: widget.volumes.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
+    viewer.layers.remove(other)
+    assert widget.volumes.get(other) is None
+    viewer.dims.ndisplay = 2
+    assert list(viewer.layers) == [source, widget.lives.get(source).layer]
 
 
 def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
     viewer, _, widget, source = viewer_and_dock
     widget.on.value = False
     viewer.dims.ndisplay = 3
-    assert widget.volume is None
+    assert widget.volumes.get(source) is None
     assert source.visible
     assert list(viewer.layers) == [source]
 
@@ -417,7 +423,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
 def test_closing_the_dock_in_3d_stops_everything(viewer_and_dock, qtbot):
     viewer, dock, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volume
+    view = widget.volumes.get(source)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not view.alive and source.visible, timeout=5000)
@@ -431,7 +437,7 @@ def test_closing_the_window_in_3d_reads_nothing_more(viewer_and_dock, qtbot):
     """Napari would show the source, and for that read all of it, which may be more than there is time for."""
     viewer, _, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volume
+    view = widget.volumes.get(source)
     qtbot.waitUntil(lambda: view.layer is not None, timeout=10_000)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.close()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_niiv.errors import DeviceError
-from napari_niiv.reconstruction.memory import BATCH_PIXELS, SMALLEST_BATCH, TensorCache, Workspace
+from napari_niiv.reconstruction.memory import BATCH_PIXELS, SMALLEST_BATCH, ByteCache, Workspace
 
 
 def tensor(size: int) -> torch.Tensor:
@@ -12,26 +12,26 @@ def tensor(size: int) -> torch.Tensor:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    cache = TensorCache(300)
+    cache = ByteCache(300)
     for key in "abc":
-        cache.put(key, tensor(100))
-    cache.get("a")
-    cache.put("d", tensor(100))
-    assert cache.get("b") is None
-    assert all(cache.get(key) is not None for key in "acd")
+        cache.put(0, key, tensor(100))
+    cache.get(0, "a")
+    cache.put(0, "d", tensor(100))
+    assert cache.get(0, "b") is None
+    assert all(cache.get(0, key) is not None for key in "acd")
     assert (cache.bytes, len(cache)) == (300, 3)
 
 
 def test_replacing_and_clearing_keep_count() -> None:
-    cache = TensorCache(300)
-    cache.put("a", tensor(100))
-    cache.put("a", tensor(250))
+    cache = ByteCache(300)
+    cache.put(0, "a", tensor(100))
+    cache.put(0, "a", tensor(250))
     assert cache.bytes == 250
-    cache.put("b", tensor(1000))  # larger than the limit: kept alone, it is about to be used
-    assert cache.get("a") is None
+    cache.put(0, "b", tensor(1000))  # larger than the limit: kept alone, it is about to be used
+    assert cache.get(0, "a") is None
     assert cache.bytes == 1000
     cache.clear()
-    assert (cache.bytes, len(cache), cache.get("b")) == (0, 0, None)
+    assert (cache.bytes, len(cache), cache.get(0, "b")) == (0, 0, None)
 
 
 class Model:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import NiivError, ReconstructionError, VolumeError
 from napari_niiv.geometry import Sampling, output_size
-from napari_niiv.reconstruction import reconstructor as module
+from napari_niiv.reconstruction import latents
+from napari_niiv.reconstruction.memory import Memory
 from napari_niiv.reconstruction.reconstructor import Reconstructor, Superseded
 from napari_niiv.reconstruction.requests import AXES, SliceRequest
 from napari_niiv.reconstruction.whole import reconstruct
@@ -124,8 +125,8 @@ def test_batches_and_cells_do_not_matter(
     model, volume = small_model(context=2), anisotropic(texture(SHAPE))
     request = whole_plane(volume, "yz", 40)
     expected = image(Reconstructor(volume, model), request)
-    monkeypatch.setattr(module, "CELL", cell)
-    other = Reconstructor(volume, model, cache_bytes=1)  # and nothing stays in the cache
+    monkeypatch.setitem(latents._EDGE, "cpu", cell)
+    other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
     other.workspace.batch_pixels = batch_pixels
     np.testing.assert_allclose(image(other, request), expected, atol=1e-4)
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from napari_niiv.geometry import Sampling
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
-from napari_niiv.reconstruction import reconstructor as module
+from napari_niiv.reconstruction import latents
+from napari_niiv.reconstruction.memory import Memory
 from napari_niiv.reconstruction.reconstructor import Reconstructor
 from napari_niiv.reconstruction.slices import reconstruct_slice, slice_request
 from napari_niiv.reconstruction.stack import ORIENTATION
@@ -137,7 +138,7 @@ def test_batches_and_cells_do_not_matter(
     volume = anisotropic(texture((40, 35, 43)))
     request = slice_request(volume, "yz", 20)
     expected = Reconstructor(volume, model).slice(request).image
-    monkeypatch.setattr(module, "CELL", cell)
-    other = Reconstructor(volume, model, cache_bytes=1)  # and nothing stays in the cache
+    monkeypatch.setitem(latents._EDGE, "cpu", cell)
+    other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
     other.workspace.batch_pixels = batch_pixels
     np.testing.assert_allclose(other.slice(request).image, expected, atol=1e-4)

@@ -36,8 +36,10 @@ class Stub:
     fails: dict[str, Exception] = field(default_factory=dict)
     inferred: bool = True
     heeds: bool = True  # asks `stale` when it goes on
+    pieces: int = 1  # in which a fast picture comes
 
     def __post_init__(self) -> None:
+        self.volume = Volume(np.zeros((9, 100, 9), np.uint8))
         self.began: queue.Queue[tuple[int, str]] = queue.Queue()
         self.go = threading.Semaphore(0)
         self.calls: list[tuple[int, str]] = []
@@ -47,7 +49,12 @@ class Stub:
             raise self.fails["holds"]
         return quality in self.held
 
-    def slice(self, request: SliceRequest, quality: str, stale: Callable[[], bool]) -> SliceResponse:
+    def prepare(self, request: SliceRequest, stale: Callable[[], bool]) -> None:
+        self.slice(request, "ahead", stale, 0)
+
+    def slice(
+        self, request: SliceRequest, quality: str, stale: Callable[[], bool], patience: float
+    ) -> SliceResponse:
         step = (int(request.index), quality)
         self.calls.append(step)
         if step in self.stops:
@@ -58,9 +65,9 @@ class Stub:
         if quality in self.fails:
             raise self.fails[quality]
         image = np.zeros((4, 4))
-        return SliceResponse(
-            request, quality, image, 0.0, "cpu", 1, self.inferred and quality != "placeholder"
-        )
+        inferred = self.inferred and quality != "placeholder"
+        complete = quality != "fast" or self.calls.count(step) >= self.pieces
+        return SliceResponse(request, quality, image, 0.0, "cpu", 1, inferred, complete=complete)
 
     def wait(self, index: int, quality: str) -> None:
         assert self.began.get(timeout=PATIENCE) == (index, quality)
@@ -125,7 +132,7 @@ def test_the_newest_wins_and_what_waited_is_forgotten(desk: Desk) -> None:
     assert desk.next() == (4, "placeholder", False), "the superseded pass stopped, those between never began"
     assert desk.next() == (4, "fast", False)
     assert desk.next() == (4, "refined", True)
-    assert {index for index, _ in stub.calls} == {1, 4}
+    assert {index for index, quality in stub.calls if quality != "ahead"} == {1, 4}
     assert desk.nothing_more()
 
 
@@ -255,6 +262,61 @@ def test_a_listener_that_is_gone_does_not_kill_the_thread(desk: Desk) -> None:
     stub.go.release()
     assert desk.next() == (1, "refined", True)
     assert desk.nothing_more()
+
+
+def test_a_picture_of_many_pieces_appears_as_they_come(desk: Desk) -> None:
+    desk.scheduler.submit(Stub(pieces=3), request(1))
+    qualities = [desk.next()[1:] for _ in range(5)]
+    assert qualities == [("placeholder", False), *[("fast", False)] * 3, ("refined", True)]
+    assert desk.nothing_more()
+
+
+def test_between_pieces_it_gives_way(desk: Desk) -> None:
+    stub = Stub(pieces=1000, stops={(1, "fast")})
+    desk.scheduler.submit(stub, request(1))
+    stub.wait(1, "fast")
+    stub.go.release()
+    stub.wait(1, "fast")
+    desk.scheduler.submit(Stub(inferred=False), request(2))
+    stub.go.release()
+    seen = [desk.next() for _ in range(4)]
+    assert [answer[:2] for answer in seen] == [
+        (1, "placeholder"),
+        (1, "fast"),
+        (2, "placeholder"),
+        (2, "fast"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "ahead"), [(5, 8, [9, 10, 11, 12]), (8, 5, [4, 3, 2, 1]), (4, 1, [0])]
+)
+def test_the_next_slices_are_prepared_in_the_direction_of_scrolling(
+    desk: Desk, first: int, second: int, ahead: list[int]
+) -> None:
+    stub = Stub()
+    for index in (first, second):
+        desk.scheduler.submit(stub, request(index))
+        assert [desk.next()[1] for _ in range(3)] == ["placeholder", "fast", "refined"]
+    assert desk.nothing_more()
+    mine = stub.calls[3:]
+    before = mine.index((second, "refined"))
+    assert mine[:before] == [(second, "placeholder"), (second, "fast"), (ahead[0], "ahead")]
+    assert mine[before + 1 :] == [(index, "ahead") for index in ahead]
+
+
+def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk) -> None:
+    stub = Stub(stops={(3, "ahead")}, fails={"ahead": VolumeError("gone")})
+    desk.scheduler.submit(stub, request(1))
+    assert [desk.next()[1] for _ in range(3)] == ["placeholder", "fast", "refined"]
+    desk.scheduler.submit(stub, request(2))
+    stub.wait(3, "ahead")
+    desk.scheduler.submit(stub, request(7))
+    stub.go.release()
+    stub.stops.clear()
+    stub.fails.clear()
+    assert [desk.next()[:2] for _ in range(2)] == [(2, "placeholder"), (2, "fast")]
+    assert [desk.next()[:2] for _ in range(3)] == [(7, "placeholder"), (7, "fast"), (7, "refined")]
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,13 @@ class Encoder(nn.Module):
         self._folded = None
         super()._load_from_state_dict(*args, **kwargs)
 
-    def forward(self, x: Tensor, anisotropy: float, interrupt: Callable[[], None] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        anisotropy: float,
+        interrupt: Callable[[], None] | None = None,
+        wanted: tuple[slice, slice] | None = None,
+    ) -> Tensor:
         """Encode.
 
         Parameters
@@ -123,22 +129,74 @@ class Encoder(nn.Module):
             Axial over lateral voxel size.
         interrupt : callable, optional
             Called before each block; may raise to give up.
+        wanted : (slice, slice), optional
+            The part, lateral and axial, whose codes are wanted; the rest is halo, and shed as soon as no layer to come
+            sees it.
 
         Returns
         -------
         Tensor, shape (B, latent_channels, lateral, axial)
+            Of the part that is wanted.
         """
         convolve = _convolve_zeros if self.reference else _convolve
         weights = iter(self.weights(anisotropy))
-        head = convolve(x, next(weights))
-        y = head
+        halo = _Halo(x.shape[-2:], wanted, len(self.kernels))
+
+        def layer(y: Tensor) -> Tensor:
+            return convolve(y, next(weights), halo.shed())
+
+        x = halo.trim(x)
+        y = head = layer(x)
+        begun = halo.width
         for _ in range(self.blocks):
             if interrupt is not None:
                 interrupt()
-            inner = F.relu(convolve(y, next(weights)), inplace=True)
-            y = y + convolve(inner, next(weights))
-        y = convolve(y, next(weights)) + head
-        return y if self.reference else convolve(y, next(weights))
+            before = halo.width
+            inner = layer(F.relu(layer(y), inplace=True))
+            y = inner + halo.cut(y, before)
+        y = layer(y) + halo.cut(head, begun)
+        return y if self.reference else layer(y)
+
+
+_Sides = tuple[int, int, int, int]
+
+
+class _Halo:
+    """What of the halo, on each of four sides, the layers still to come need.
+
+    At each layer a side of a piece from the middle of a slice loses a pixel, instead of being continued by replication
+    and thrown away at the end. A narrower halo than the layers reach ends at the border of the slice, where replication
+    is right until only as many layers follow as it is wide.
+    """
+
+    def __init__(self, shape: tuple[int, ...], wanted: tuple[slice, slice] | None, layers: int) -> None:
+        lateral, axial = wanted or (slice(0, shape[0]), slice(0, shape[1]))
+        self.width: _Sides = (
+            *(lateral.start, shape[0] - lateral.stop),
+            *(axial.start, shape[1] - axial.stop),
+        )
+        self._layers = layers
+
+    def trim(self, x: Tensor) -> Tensor:
+        """Leave out what no layer sees."""
+        before, self.width = self.width, self._at_most(self._layers)
+        return self.cut(x, before)
+
+    def shed(self) -> _Sides:
+        """One layer goes by; which sides lose a pixel in it (1) and which are continued (0)."""
+        self._layers -= 1
+        before, self.width = self.width, self._at_most(self._layers)
+        top, bottom, left, right = (b - w for b, w in zip(before, self.width, strict=True))
+        return top, bottom, left, right
+
+    def cut(self, y: Tensor, had: _Sides) -> Tensor:
+        """What remains of a tensor that had an earlier halo."""
+        top, bottom, left, right = (h - w for h, w in zip(had, self.width, strict=True))
+        return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
+
+    def _at_most(self, layers: int) -> _Sides:
+        top, bottom, left, right = (min(w, layers) for w in self.width)
+        return top, bottom, left, right
 
 
 @functools.lru_cache(maxsize=256)
@@ -154,24 +212,34 @@ def _powers(
         return torch.tensor(terms, device=device, dtype=dtype)
 
 
-def _convolve(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    padded = _Replicate.apply(x) if x.requires_grad else _replicate(x)  # type: ignore[no-untyped-call]
+def _convolve(x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:
+    padded = _Replicate.apply(x) if x.requires_grad else _replicate(x, shed)  # type: ignore[no-untyped-call]
     return F.conv2d(padded, *weights)
 
 
-def _convolve_zeros(x: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
+def _convolve_zeros(x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:
     kernel, bias = weights
+    top, bottom, left, right = shed
     if x.is_cuda and x.dtype == torch.float32 and torch.version.cuda is not None:
         # F.conv2d would round to TF32 unless the whole process were told not to
         flat = torch.cudnn_convolution(x, kernel, (1, 1), (1, 1), (1, 1), 1, False, False, False)
-        return flat + bias[:, None, None]
-    return F.conv2d(x, kernel, bias, padding=1)
+        y = flat + bias[:, None, None]
+    else:
+        y = F.conv2d(x, kernel, bias, padding=1)
+    return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
 
 
-def _replicate(x: Tensor) -> Tensor:
-    """One pixel of replication on each side; in channels_last F.pad is slower, on the CPU four times."""
-    x = torch.cat([x[..., :1], x, x[..., -1:]], dim=3)
-    return torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
+def _replicate(x: Tensor, shed: _Sides = (0, 0, 0, 0)) -> Tensor:
+    """One pixel of replication on each side that is not shed.
+
+    In channels_last F.pad is slower, on the CPU four times.
+    """
+    top, bottom, left, right = shed
+    if not (left and right):
+        x = torch.cat([*([] if left else [x[..., :1]]), x, *([] if right else [x[..., -1:]])], dim=3)
+    if not (top and bottom):
+        x = torch.cat([*([] if top else [x[:, :, :1]]), x, *([] if bottom else [x[:, :, -1:]])], dim=2)
+    return x
 
 
 class _Replicate(torch.autograd.Function):

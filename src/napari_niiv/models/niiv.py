@@ -85,7 +85,7 @@ class Niiv(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return cast(torch.device, self.encoder.kernels[0].device)
 
     def place(self, device: str | torch.device) -> Niiv:
         """Move to a device for use (not training), in the precision that suits it; returns itself.
@@ -126,7 +126,11 @@ class Niiv(nn.Module):
         return self.encoder.receptive_radius
 
     def encode(
-        self, slices: Tensor, anisotropy: float, interrupt: Callable[[], None] | None = None
+        self,
+        slices: Tensor,
+        anisotropy: float,
+        interrupt: Callable[[], None] | None = None,
+        wanted: tuple[slice, slice] | None = None,
     ) -> Tensor:
         """Latent grids of axial slices.
 
@@ -138,12 +142,15 @@ class Niiv(nn.Module):
             Axial over lateral voxel size; values outside the range of training are taken as its nearest end.
         interrupt : callable, optional
             Called often while encoding; may raise to give up.
+        wanted : (slice, slice), optional
+            The part, lateral and axial, whose codes are wanted; all by default. The rest is halo.
 
         Returns
         -------
         Tensor, shape (B, C, lateral, axial)
+            Of the part that is wanted.
         """
-        return cast(Tensor, self.encoder(slices, anisotropy, interrupt))
+        return cast(Tensor, self.encoder(slices, anisotropy, interrupt, wanted))
 
     def decode(
         self, latent: Tensor, centre: Tensor, axial: Sampling, anisotropy: float, frame: Frame | None = None

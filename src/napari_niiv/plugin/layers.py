@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.volume import Volume
 
+ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
+FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 
 
 def layer_volume(layer: Image) -> Volume:
@@ -33,8 +35,9 @@ def layer_volume(layer: Image) -> Volume:
         raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; a volume needs three (z, y, x).")
     if data.ndim > 6:
         raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; napari-niiv handles up to six.")
-    sizes = voxel_size(layer)
-    return Volume(data, "tcq"[: data.ndim - 3] + "zyx", sizes, str(layer.units[-1]), layer.name)
+    coarser = tuple(layer.data[1:]) if layer.multiscale else ()
+    axes, unit = "tcq"[: data.ndim - 3] + "zyx", str(layer.units[-1])
+    return Volume(data, axes, voxel_size(layer), unit, layer.name, pyramid=coarser)
 
 
 def voxel_size(layer: Image) -> tuple[float, float, float]:
@@ -65,7 +68,7 @@ def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
 
 def is_source(layer: Any) -> bool:
     """Whether a layer can be offered for reconstruction."""
-    return isinstance(layer, Image) and LIVE not in layer.metadata
+    return isinstance(layer, Image) and not {LIVE, FROZEN} & set(layer.metadata)
 
 
 def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:

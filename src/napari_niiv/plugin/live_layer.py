@@ -13,15 +13,20 @@ from napari.experimental import link_layers, unlink_layers
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_niiv.errors import NiivError
+from napari_niiv.errors import NiivError, ReconstructionError
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.plugin.layers import LIVE, layer_volume
+from napari_niiv.plugin.freezing import frozen
+from napari_niiv.plugin.handle import SplitHandle
+from napari_niiv.plugin.layers import LIVE, layer_volume, voxel_size
+from napari_niiv.plugin.split import right_of_line
 from napari_niiv.plugin.view import View, spread, visible
 from napari_niiv.reconstruction.reconstructor import Reconstructor
 from napari_niiv.reconstruction.requests import SliceResponse
 from napari_niiv.reconstruction.scheduler import Answer, Scheduler
 
 _REMEMBERED = 16  # views whose answers may still come
+_MOVING = 4  # triggers that move the window over the world
+PATIENCE_MS = 1000  # without any answer, before the user is told what is waited for
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
 
 
@@ -29,16 +34,24 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     """An image that reports its source's extent, so that a fine tile changes neither range nor step of the sliders."""
 
     source_layer: napari.layers.Image | None = None
+    steps_between = False  # whether the z slider stops between the source's slices
     _changing = False
     _picture: NDArray[Any] | None = None
     _axes: tuple[int, ...] = ()
 
     @property
     def extent(self) -> Any:
-        """Extent of the source."""
+        """Extent of the source; its step along z is the voxel's width or so, if the slider stops between slices."""
         if self.source_layer is None:
             return napari.layers.Image.extent.func(self)
-        return self.source_layer.extent
+        extent = self.source_layer.extent
+        if not self.steps_between:
+            return extent
+        z, y, x = voxel_size(self.source_layer)
+        step = np.array(extent.step)
+        # a whole number to a slice, so that each slice is met; a trifle less, or rounding could lose the last one
+        step[-3] *= (1 - 1e-9) / max(1, round(z / (y * x) ** 0.5))
+        return extent._replace(step=step)
 
     def refresh(self, event: Any = None, **parts: Any) -> None:
         """Redraw; put off while a picture and its place are exchanged together."""
@@ -82,6 +95,9 @@ class Shown:
 class LiveReconstruction(QObject):
     """Keeps a layer of reconstructed pictures over a source layer; all of it on the GUI thread but the work.
 
+    Signals: `shown` brings a `Shown` with each picture that appears, `failed` one sentence when none can, `waiting` one
+    when the source takes its time, `split_moved` the new `split` when the mouse dragged its line; `closed` is the end.
+
     Parameters
     ----------
     viewer : ViewerModel
@@ -89,6 +105,15 @@ class LiveReconstruction(QObject):
     model : Niiv
     finest : float
         No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+
+    Attributes
+    ----------
+    layer : Image
+        The layer with the pictures.
+    last : Shown or None
+        What was shown last.
+    failure : str
+        Why nothing is shown, or nothing.
 
     Raises
     ------
@@ -99,6 +124,8 @@ class LiveReconstruction(QObject):
     shown = Signal(object)
     failed = Signal(str)
     closed = Signal()
+    split_moved = Signal(float)
+    waiting = Signal(str)
     _answered = Signal(object)
 
     def __init__(
@@ -112,8 +139,13 @@ class LiveReconstruction(QObject):
         self._views: dict[int, View] = {}
         self._on_screen: tuple[Any, ...] = ()
         self._muted = False  # hidden by us, not by the user
+        self._comparing = False
+        self._split: float | None = None
+        self._handle: SplitHandle | None = None
+        self._newest: tuple[View, SliceResponse] | None = None  # the picture of what is on display
         self._open = True
-        self._failure = ""
+        self.failure = ""  # why nothing is shown
+        self.last: Shown | None = None  # what was shown last
         self.layer = self._add_layer()
         self._answered.connect(self._receive)
         self._scheduler = Scheduler(self._deliver)
@@ -121,14 +153,20 @@ class LiveReconstruction(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(COALESCE_MS)
         self._timer.timeout.connect(self._request)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE_MS)
+        self._patience.timeout.connect(self._wait)
         camera, dims, of = viewer.scene.camera.events, viewer.dims.events, source.events
         self._triggers = (
-            *(camera.zoom, camera.center, dims.point, viewer.canvas.events.size),
-            *(viewer.canvas.grid.events.enabled, self.layer.events.visible),
+            *(camera.zoom, camera.center, viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
+            *(dims.point, self.layer.events.visible),
         )
         self._changes = (of.data, of.scale, of.translate, of.rotate, of.shear, of.affine, of.units)
         for event in self._triggers:
             event.connect(self._poke)
+        for event in self._triggers[:_MOVING]:
+            event.connect(self._keep_split)
         for event in self._changes:
             event.connect(self._source_changed)
         # before napari slices the tile along other axes, and after it is back
@@ -158,15 +196,76 @@ class LiveReconstruction(QObject):
     def model(self, model: Niiv) -> None:
         self._rebuild(model)
 
+    @property
+    def split(self) -> float | None:
+        """The part of the window, 0 … 1, that shows the source, left of a line; None shows it nowhere."""
+        return self._split
+
+    @split.setter
+    def split(self, value: float | None) -> None:
+        value = None if value is None else float(min(max(value, 0.0), 1.0))
+        if not self._open or value == self._split:
+            return
+        self._split = value
+        if value is None and self._handle is not None:
+            self._handle.close()
+            self._handle = None
+        elif value is not None and self._handle is None:
+            self._handle = SplitHandle(self.viewer, lambda: self._split or 0.0, self._drag_split)
+        self._place()
+
+    def compare(self, on: bool) -> None:
+        """While on, the source shows in place of the reconstruction."""
+        self._comparing = on
+        self._place()
+
+    @property
+    def steps(self) -> bool:
+        """Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size."""
+        return self.layer.steps_between
+
+    @steps.setter
+    def steps(self, value: bool) -> None:
+        if not self._open or value == self.steps:
+            return
+        self.layer.steps_between = value
+        self.layer.scale = self.layer.scale  # which makes the viewer ask for the extent
+        if not value:  # back onto a slice
+            dims = self.viewer.dims
+            dims.set_current_step(dims.ndim - 3, dims.current_step[dims.ndim - 3])
+
+    def freeze(self) -> napari.layers.Image:
+        """Keep the picture of now as a layer of its own, whole also where a split cuts it.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no picture yet.
+        """
+        if self._newest is None:
+            raise ReconstructionError(
+                f"There is no picture of {self.source.name!r} to freeze yet; wait until one is shown."
+            )
+        layers = self.viewer.layers
+        layer, selection = frozen(self.source, self.layer, *self._newest), set(layers.selection)
+        layers.insert(layers.index(self.layer) + 1, layer)
+        layers.selection = selection
+        return layer
+
     def close(self, remove: bool = True) -> None:
         """End: stop the work, let go of the viewer, and remove the layer."""
         if not self._open:
             return
         self._open = False
+        if self._handle is not None:
+            self._handle.close()
         self._timer.stop()
+        self._patience.stop()
         self._scheduler.close()
         for event in self._triggers:
             event.disconnect(self._poke)
+        for event in self._triggers[:_MOVING]:
+            event.disconnect(self._keep_split)
         for event in self._changes:
             event.disconnect(self._source_changed)
         dims = self.viewer.dims.events
@@ -178,7 +277,7 @@ class LiveReconstruction(QObject):
         if remove and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         if self._reconstructor is not None:
-            self._reconstructor.cache.clear()
+            self._reconstructor.forget()
         self.closed.emit()
 
     def _add_layer(self) -> Image:
@@ -211,10 +310,24 @@ class LiveReconstruction(QObject):
 
     def _mute(self, event: Any = None) -> None:
         """Hide the picture while it does not fit the axes on display."""
+        self._patience.stop()
         self._scheduler.cancel()
-        self._on_screen = ()
+        self._on_screen, self._newest = (), None
+        self._hide()
+
+    def _hide(self) -> None:
         if self.layer.visible:
             self._muted, self.layer.visible = True, False
+
+    def _drag_split(self, value: float) -> None:
+        if self._split not in (None, value):
+            self.split = value
+            self.split_moved.emit(value)
+
+    def _keep_split(self, event: Any = None) -> None:
+        """The line stays where it is on the screen: before the window is drawn, not when the next picture comes."""
+        if self._split is not None:
+            self._place()
 
     def _removed(self, event: Any) -> None:
         if event.value in (self.layer, self.source):
@@ -230,13 +343,12 @@ class LiveReconstruction(QObject):
 
     def _rebuild(self, model: Niiv) -> None:
         self._scheduler.cancel()
-        self._failure, self._model = "", model
+        self.failure, self._model = "", model
         try:
             self._reconstructor = Reconstructor(layer_volume(self.source), model)
         except NiivError as error:
             self._reconstructor = None  # nothing is shown until the source changes again
-            self._mute()
-            self.failed.emit(str(error))
+            self._fail(str(error))
             return
         self._poke()
 
@@ -250,12 +362,22 @@ class LiveReconstruction(QObject):
         recent = sorted(self._views)[-_REMEMBERED:]
         self._views = {g: self._views[g] for g in recent}
         self._views[self._scheduler.submit(self._reconstructor, view.request)] = view
+        if not self._patience.isActive():
+            self._patience.start()
+
+    def _wait(self) -> None:
+        """Not even an interpolation came: the worker, which comes first to reading, is held up there."""
+        self.waiting.emit(f"Waiting for the data of {self.source.name}…")
 
     def _deliver(self, answer: Answer) -> None:
         with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
             self._answered.emit(answer)
 
     def _receive(self, answer: Answer) -> None:
+        if answer.generation == self._scheduler.generation:
+            self._patience.stop()
+        elif self._patience.isActive():
+            self._patience.start()  # the worker goes on
         view = self._views.get(answer.generation)
         if not self._open or view is None or self.layer not in self.viewer.layers:
             return
@@ -263,29 +385,47 @@ class LiveReconstruction(QObject):
         if newest is None or not _serves(view, newest, answer):
             return
         if answer.error is not None:
-            if answer.generation == self._scheduler.generation and str(answer.error) != self._failure:
-                self._failure = str(answer.error)
-                self._mute()
-                self.failed.emit(self._failure)
+            if answer.generation == self._scheduler.generation and str(answer.error) != self.failure:
+                self._fail(str(answer.error))
             return
         assert answer.response is not None
         self._show(view, answer.response, answer.final)
+
+    def _fail(self, sentence: str) -> None:
+        self.failure = sentence
+        self._mute()
+        self.failed.emit(sentence)
 
     def _show(self, view: View, response: SliceResponse, final: bool) -> None:
         request = response.request
         place = (request.plane, request.index, request.leading, view.axes)
         if response.quality == "placeholder" and place == self._on_screen:
             return  # a better picture of this very slice is on the screen
-        data = self.source.data[0] if self.source.multiscale else self.source.data
-        self.layer.show(view, response.image, tuple(data.shape), thumbnail=final)
+        self._newest = view, response
+        self._place(thumbnail=final)
         if response.quality != "placeholder":
             self._on_screen = place
-        if self._muted:
-            self._muted, self.layer.visible = False, True
-        self._failure = ""
+        self.failure = ""
         unit = self.source.units[-1]
         unit = "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
-        self.shown.emit(Shown(response, view.pixel_size, unit, final))
+        self.last = Shown(response, view.pixel_size, unit, final)
+        self.shown.emit(self.last)
+
+    def _place(self, thumbnail: bool = False) -> None:
+        """Put the newest picture on the layer, as much of it as is to be seen."""
+        if self._newest is None:
+            return
+        view, response = self._newest
+        part: tuple[View, NDArray[Any]] | None = view, response.image
+        if self._split is not None:
+            part = right_of_line(self.viewer, self.source, view, response.image, self._split)
+        if part is None or self._comparing:
+            self._hide()
+            return
+        data = self.source.data[0] if self.source.multiscale else self.source.data
+        self.layer.show(*part, tuple(data.shape), thumbnail=thumbnail)
+        if self._muted:
+            self._muted, self.layer.visible = False, True
 
 
 def _serves(view: View, newest: View, answer: Answer) -> bool:

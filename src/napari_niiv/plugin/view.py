@@ -67,16 +67,10 @@ class Seen:
     @classmethod
     def of(cls, viewer: ViewerModel, layer: Image) -> Seen:
         """Of a layer aligned with the viewer's last dimensions, as napari does."""
-        offset, n = viewer.dims.ndim - layer.ndim, layer.ndim
+        offset = viewer.dims.ndim - layer.ndim
         data = layer.data[0] if layer.multiscale else layer.data
         shape = np.array(data.shape)
-        # the viewer's world has one unit per axis, world_to_data takes the layer's own
-        world_units = viewer.layers.units
-        units = np.ones(n)
-        if world_units is not None:
-            units = np.array(
-                [unit_factors([w], u)[0] for w, u in zip(world_units[offset:], layer.units, strict=True)]
-            )
+        units = layer_units(viewer, layer)
         zoom = viewer.scene.camera.zoom
         half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / zoom / 2 * (1 + MARGIN)
         displayed = [d - offset for d in viewer.dims.order[-2:]]
@@ -129,7 +123,8 @@ def visible(
         samplings.append(_part(int(shape[axis]), pitch, lo[axis], hi[axis]))
     plane = _plane(axes, n)
     across = AXES[plane][0] + n - 3
-    index = float(position[across]) if plane == "xy" else float(round(position[across]))
+    # an xy plane may lie between slices, but not by a rounding error off one
+    index = float(round(position[across], 6)) if plane == "xy" else float(round(position[across]))
     index = float(np.clip(index, 0, shape[across] - 1))
     affine = np.eye(n + 1)
     affine[:n, :n], affine[:n, -1] = linear, np.asarray(layer.data_to_world(np.zeros(n)))
@@ -142,6 +137,18 @@ def visible(
         affine @ pixels,
         float(samplings[1].step * voxel[axes[1]]),
     )
+
+
+def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
+    """How many of a layer's units each unit of the viewer's world is, along the layer's axes.
+
+    The viewer's world has one unit per axis, `world_to_data` takes the layer's own.
+    """
+    world = viewer.layers.units
+    if world is None:
+        return np.ones(layer.ndim)
+    pairs = zip(world[viewer.dims.ndim - layer.ndim :], layer.units, strict=True)
+    return np.array([unit_factors([w], u)[0] for w, u in pairs])
 
 
 def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider, FloatSpinBox, Label, PushButton
 from napari import Viewer
@@ -17,13 +17,20 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
+from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
-from napari_niiv.plugin.layers import before_napari, is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.indicator import PassIndicator, pass_of
+from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
+from napari_niiv.plugin.volumes import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
 
-ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
+if TYPE_CHECKING:
+    from napari_niiv.plugin.live_layer import LiveReconstruction, Shown
+    from napari_niiv.plugin.volume_view import Progress
+
 QUALITY = {
     "placeholder": "interpolated, restoring…",
     "fast": "restored in one plane, refining…",
@@ -42,10 +49,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
-        self.live: Any = None  # LiveReconstruction; imported with torch, off the GUI thread
-        self.volume: Any = None  # VolumeView, while the viewer is in 3-D
-        self._window: weakref.ref[Any] | None = None  # the viewer's, then
-        self._model: Any = None
+        self.lives = LiveLayers(napari_viewer)
+        self.volumes = VolumeViews(napari_viewer, self.lives)
+        self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
         self._devices = ["auto"]
@@ -76,7 +82,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS)
         )
         self.on = CheckBox(text="Reconstruct", value=True)
+        self.compare = Compare(napari_viewer, self.lives)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
+        self.indicator = PassIndicator()
+        shown = row("Shown")
+        shown.native.layout().addWidget(self.indicator)
         self.status = Label(value="Choose a layer, or drop a volume here.")
         self.status.native.setWordWrap(True)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
@@ -85,7 +95,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(self.on, self.layer, self.anisotropy, self.side),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, self.train, self.status),
+                *(self.device, *self.compare.rows, self.train, shown, self.status),
             ]
         )
         self._background = Background(self.native, self._fail)
@@ -93,8 +103,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._judgement = QTimer(self.native)
         self._judgement.setSingleShot(True)
         self._judgement.timeout.connect(self._judge)
-        self._bereft: Image | None = None
+        self._bereft: list[Image] = []
         self._watched: Image | None = None
+        self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
         self._adopt_selected()
@@ -136,18 +147,33 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         dims.order = (*range(dims.ndim - 3), *last)
         self.viewer.reset_view()
 
-    def close_live(self, remove: bool = True) -> None:
-        """Stop the live reconstruction and forget the layer's events."""
-        if self.volume is not None:
-            self.volume.close(remove)
-        if self.live is not None:
-            live, self.live = self.live, None
-            live.close(remove)
+    def freeze(self) -> None:
+        """Keep the picture of the chosen layer as a layer of its own."""
+        if (live := self.live) is None:
+            self._fail("Nothing is live to be frozen; choose a layer and switch Reconstruct on.")
+            return
+        try:
+            live.freeze()
+        except NiivError as error:
+            self._fail(str(error))
+
+    @property
+    def live(self) -> LiveReconstruction | None:
+        """The live reconstruction of the chosen layer, if it is live; others may be live beside it."""
+        return self.lives.get(self.layer.value)
+
+    def close_live(self) -> None:
+        """Stop the live reconstruction of the chosen layer."""
+        self.lives.close(self.layer.value)
 
     # reactions
 
     def _connect(self) -> None:
-        self.on.changed.connect(self._refresh)
+        self.lives.opened.connect(self._follow)
+        self.lives.ended.connect(self._ended)
+        self.volumes.progress.connect(self._report_volume)
+        self.volumes.failed.connect(self._fail_for)
+        self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
         self.anisotropy.changed.connect(self._apply_anisotropy)
         self.match_zoom.changed.connect(self._apply_scale)
@@ -156,22 +182,22 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.device.changed.connect(self._load_model)
         self.browse.changed.connect(self._browse)
         self.train.changed.connect(lambda _=None: self.open_training())
+        self.compare.freeze.changed.connect(lambda _=None: self.freeze())
         for button in self.side:
             button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
-        ndisplay, entering = self.viewer.dims.events.ndisplay, before_napari(self._enter_3d)
-        ndisplay.connect(entering, position="first")
 
         def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
-            ndisplay.disconnect(entering)
             self._watch(None)
+            self.compare.let_go()
             # in 3-D, napari cannot remove layers when its canvas is gone already
-            self.close_live(remove=self.volume is None or _is_shown(self._window))
-            self._window = None
+            remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
+            self.volumes.let_go(remove)
+            self.lives.close_all(remove)
 
         self.native.destroyed.connect(gone)
 
@@ -201,11 +227,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.layer.value = active if active in sources else sources[-1]
 
     def _choose_layer(self, value: Any = None) -> None:
-        self.close_live()
         layer = self.layer.value
         self._watch(layer)
+        self._show_settings(layer)
         if layer is None:
-            self.status.value = "Choose a layer, or drop a volume here."
+            self._tell("Choose a layer, or drop a volume here.", "off")
             return
         path = layer.source.path
         unscaled = layer.ndim >= 3 and all(s == 1 for s in layer.scale)
@@ -213,6 +239,33 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._rescued.add(layer)
             self._background.run(lambda: read_spacing(path), lambda spacing: self._rescue(layer, spacing))
             return
+        self._refresh()
+        if (live := self.live) is not None:  # it was live before it was chosen
+            if live.failure:
+                self._tell(live.failure, "failed")
+            elif live.last is not None:
+                self._describe(live.last)
+                self._show_visibility()
+
+    def _show_settings(self, layer: Image | None) -> None:
+        """Show the layer's own settings; those of the layer chosen before stay as they are."""
+        with (
+            self.on.changed.blocked(),
+            self.match_zoom.changed.blocked(),
+            self.output_scale.changed.blocked(),
+        ):
+            self.on.value = layer not in self._off
+            finest = self.lives.finest(layer)
+            self.match_zoom.value = finest == 0
+            if finest:
+                self.output_scale.value = 1 / finest
+        self.output_scale.enabled = finest > 0
+
+    def _switch(self, value: Any = None) -> None:
+        """Switch the chosen layer on or off."""
+        layer = self.layer.value
+        if layer is not None:
+            (self._off.discard if self.on.value else self._off.add)(layer)
         self._refresh()
 
     def _watch(self, layer: Image | None) -> None:
@@ -260,16 +313,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _apply_scale(self, value: Any = None) -> None:
         self.output_scale.enabled = not self.match_zoom.value
-        if self.live is not None:
-            self.live.finest = self._finest()
-        if self.volume is not None:
-            self.volume.output_scale = self._isotropic_scale()
-
-    def _finest(self) -> float:
-        return 0.0 if self.match_zoom.value else 1 / self.output_scale.value
-
-    def _isotropic_scale(self) -> float:
-        return 1.0 if self.match_zoom.value else self.output_scale.value
+        if self.layer.value is not None:
+            finest = 0.0 if self.match_zoom.value else 1 / self.output_scale.value
+            self.lives.set_finest(self.layer.value, finest)
+            self.volumes.set_finest(self.layer.value)
 
     def _load_model(self, value: Any = None) -> None:
         if self.checkpoint.value is None:
@@ -285,7 +332,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._devices = ["auto", *devices]
         self.device.reset_choices()
         if wanted == self._wanted:
-            self._model, self._loaded = model, wanted
+            self.lives.model, self._loaded = model, wanted
+            self.volumes.set_model(model)
             self._refresh()
 
     def _refuse_model(self, wanted: Wanted, sentence: str) -> None:
@@ -327,98 +375,96 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.anisotropy.value = min(max(volume.anisotropy, 1), MAX_ANISOTROPY)
         if volume.anisotropy <= ISOTROPIC:
             self.close_live()
-            self.status.value = (
+            self._tell(
                 f"{layer.name} says that its voxels are isotropic. If the z step is coarser, "
-                "type the anisotropy (z step ÷ pixel size) above."
+                "type the anisotropy (z step ÷ pixel size) above.",
+                "off",
             )
         elif not self.on.value:
             self.close_live()
-            self.status.value = "Off."
-        elif self._model is None:
-            self.status.value = "Loading the model…"
+            self._tell("Off.", "off")
+        elif self.lives.model is None:
+            self._tell("Loading the model…", "waiting")
         else:
             self._go_live(layer)
 
     def _go_live(self, layer: Image) -> None:
-        from napari_niiv.plugin.live_layer import LiveReconstruction
-
-        if self.live is not None and self.live.source is layer:
-            if self.live.model is not self._model:
-                self.live.model = self._model
-                if self.volume is not None:
-                    self.volume.model = self._model
+        if self.lives.get(layer) is not None:
             return
-        self.close_live()
         try:
-            live = LiveReconstruction(self.viewer, layer, self._model, finest=self._finest())
+            self.lives.open(layer)
         except NiivError as error:
             self._fail(str(error))
             return
+        self._tell("Reconstructing…", "waiting")
+
+    def _follow(self, live: LiveReconstruction) -> None:
+        """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""
         live.pixel_ratio = self.native.devicePixelRatioF()
-        live.shown.connect(self._report)
-        live.failed.connect(self._fail)
-        live.closed.connect(lambda: self._ended(live))
-        self.live = live
-        self.status.value = "Reconstructing…"
-        self._enter_3d()
+        live.waiting.connect(lambda sentence: self._tell(sentence, "waiting") if live is self.live else None)
+        live.layer.events.visible.connect(self._show_visibility)
+        live.shown.connect(lambda shown: self._report(shown) if live is self.live else None)
+        live.failed.connect(lambda sentence: self._fail_for(live.source, sentence))
+        window = self.native.window()  # of a dock that floats, the dock
+        self._window = weakref.ref(window.parentWidget() or window)
 
-    def _enter_3d(self, event: Any = None) -> None:
-        """In 3-D, reconstruct what the 2-D view looks at."""
-        if self.viewer.dims.ndisplay != 3 or self.live is None or self.volume is not None:
-            return
-        from napari_niiv.plugin.box import chosen_box
-        from napari_niiv.plugin.volume_view import VolumeView, default_budget
+    def _show_visibility(self, event: Any = None) -> None:
+        """Say so if the user, or a view in 3-D, hides the picture; the next one says that it is back."""
+        live = self.live
+        if live is not None and not live.failure and live.last is not None:
+            self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
-        source, model = self.live.source, self.live.model
-        budget, scale = default_budget(model), self._isotropic_scale()
-        box = chosen_box(self.viewer, source, budget, scale)
-        volume = VolumeView(self.viewer, source, model, box=box, budget=budget, output_scale=scale)
-        volume.progress.connect(self._report_volume)
-        volume.failed.connect(self._fail)
-        volume.closed.connect(lambda: self._left_3d(volume))
-        self.volume, self._window = volume, weakref.ref(self.native.window())
-        self.status.value = "3-D · reading…"
-
-    def _left_3d(self, volume: Any) -> None:
-        if volume is self.volume:
-            self.volume = None
-
-    def _report_volume(self, progress: Any) -> None:
-        self.status.value = progress.text
-        if progress.notice:
-            show_warning(progress.notice)
-
-    def _ended(self, live: Any) -> None:
-        """The live layer went, by the user's hand or with its source."""
-        if live is not self.live:
-            return
-        self.live = None
-        if self.volume is not None:
-            self.volume.close()
-        self._bereft = live.source
+    def _ended(self, live: LiveReconstruction) -> None:
+        """A live layer went, by the user's hand or with its source."""
+        self._bereft.append(live.source)
         self._judgement.start()  # all layers may be on their way out: judge when that is over
 
     def _judge(self) -> None:
-        source, self._bereft = self._bereft, None
-        if source in self.viewer.layers and self.live is None:
-            self.on.value = False  # only the live layer was deleted
+        bereft, self._bereft = self._bereft, []
+        for source in bereft:
+            if source not in self.viewer.layers or self.lives.get(source) is not None:
+                continue
+            self._off.add(source)  # only the live layer was deleted
+            if source is self.layer.value:
+                self.on.value = False
 
-    def _report(self, shown: Any) -> None:
+    def _report(self, shown: Shown) -> None:
+        self._describe(shown)
+        if shown.response.notice:
+            show_warning(shown.response.notice)
+
+    def _describe(self, shown: Shown) -> None:
         response = shown.response
         quality = QUALITY[response.quality]
         if not response.inferred and response.quality != "placeholder":
             quality = "interpolated (nothing to infer in this view)"
-        self.status.value = (
+        self._tell(
             f"{response.request.plane} · pixel {shown.pixel_size:.3g} {shown.unit} · {quality} · "
-            f"{1e3 * response.seconds:.0f} ms · {response.device}"
+            f"{1e3 * response.seconds:.0f} ms · {response.device}",
+            pass_of(response),
         )
-        if response.notice:
-            show_warning(response.notice)
+
+    def _report_volume(self, source: Image, progress: Progress) -> None:
+        if source is self.layer.value:
+            self._tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
+        if progress.notice:
+            show_warning(progress.notice)
+
+    def _fail_for(self, source: Image, sentence: str) -> None:
+        """Say what went wrong; the status speaks of the chosen layer alone."""
+        if source is self.layer.value:
+            self._fail(sentence)
+        else:
+            show_error(sentence)
 
     def _fail(self, sentence: str) -> None:
         if sentence != self.status.value:  # once is enough
-            self.status.value = sentence
+            self._tell(sentence, "failed")
             show_error(sentence)
+
+    def _tell(self, sentence: str, state: str) -> None:
+        self.status.value = sentence
+        self.indicator.show_state(state)
 
 
 def _size_events(layer: Image | None) -> tuple[Any, ...]:

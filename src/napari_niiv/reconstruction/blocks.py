@@ -15,7 +15,7 @@ from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling, Span, output_size
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.memory import Workspace
-from napari_niiv.reconstruction.reconstructor import INTERPOLATE_BELOW
+from napari_niiv.reconstruction.resolve import INTERPOLATE_BELOW
 from napari_niiv.reconstruction.stack import restore_box
 from napari_niiv.resampling import resample
 from napari_niiv.volume import Volume, downsampled
@@ -197,6 +197,7 @@ class Restoration:
                 self.planes,
                 y_core,
                 x_core,
+                block.cores[0].slice_in(box[0]),
                 workspace.batch_pixels,
                 (box[0].lo, box[1].lo, box[2].lo),
                 self.grid.level,

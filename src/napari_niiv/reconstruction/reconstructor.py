@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,53 +14,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_niiv.geometry import Sampling, Span
-from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
-from napari_niiv.reconstruction.memory import TensorCache, Workspace
-from napari_niiv.reconstruction.requests import AXES, Plane, Quality, SliceRequest, SliceResponse
-from napari_niiv.reconstruction.stack import ORIENTATION, encode_stack
+from napari_niiv.reconstruction.flat import flat_held, restore_flat
+from napari_niiv.reconstruction.latents import Latents, Side
+from napari_niiv.reconstruction.memory import Memory, Workspace
+from napari_niiv.reconstruction.requests import AXES, Quality, SliceRequest, SliceResponse, Trust
+from napari_niiv.reconstruction.resolve import Resolved, resolve
+from napari_niiv.reconstruction.side import decode_side, encode_side
+from napari_niiv.reconstruction.source import Box, Source
+from napari_niiv.reconstruction.trust import degradation_of, margin, misfit, project
 from napari_niiv.resampling import resample
-from napari_niiv.volume import Volume, check_anisotropy, downsampled
+from napari_niiv.volume import Volume, check_anisotropy
 
-CELL = 32  # voxels: edge of what the cache keeps; missing cells next to each other are encoded together
-INTERPOLATE_BELOW = 1.25  # anisotropy under which there is nothing to infer
-CACHE_BYTES = 1 << 30
+_KEPT_SOURCES = 16  # T/C indices and levels, ready to be read
 
-_Key = tuple[tuple[str, str, tuple[int, ...], int, int, str], int, int]
+Maps = dict[Trust, Tensor]
+T = TypeVar("T")
 
 
 class Superseded(Exception):
     """A newer request makes this one pointless."""
 
 
-@dataclass(frozen=True)
-class _View:
-    """A request resolved to a level: positions and sizes in voxels of that level."""
-
-    plane: Plane
-    leading: tuple[int, ...]
-    index: int
-    rows: Sampling
-    columns: Sampling
-    downsample: int
-    anisotropy: float
-    shape: tuple[int, int, int]
-
-
 class Reconstructor:
     """Answers slice requests for one volume with one model.
 
-    Only what a request shows is read and encoded. Latent grids are kept in cells of 32 x 32 voxels, so a change of
-    zoom runs the decoder alone and a pan encodes only what is new.
+    Only what a request shows is read and encoded. Latent grids are kept, so a change of zoom runs the decoder alone and
+    a pan encodes only what is new.
 
     Parameters
     ----------
     volume : Volume
     model : Niiv
         Placed on a device (`load_model` does it).
-    cache_bytes : int
-        Limit of the latent cache.
+    memory : Memory, optional
+        Where voxels and latent grids are kept; one may serve several reconstructors.
 
     Raises
     ------
@@ -67,12 +57,16 @@ class Reconstructor:
         If the anisotropy is outside 1 … 16.
     """
 
-    def __init__(self, volume: Volume, model: Niiv, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, volume: Volume, model: Niiv, *, memory: Memory | None = None) -> None:
         check_anisotropy(volume.anisotropy, volume.name)
         self.volume, self.model = volume, model
-        self.cache = TensorCache(cache_bytes)
+        self.memory = memory or Memory()
         self.workspace = Workspace(model)
+        self._latents = Latents(self.workspace, self.memory, self)
+        self._levels = volume.levels()
+        self._degradation = degradation_of(model)
         self._normalizations: dict[tuple[int, ...], Normalization] = {}
+        self._source = functools.lru_cache(_KEPT_SOURCES)(self._open)
 
     def normalization(self, leading: tuple[int, ...] = ()) -> Normalization:
         """The normalisation of one T/C index, measured at its first use."""
@@ -81,7 +75,11 @@ class Reconstructor:
         return self._normalizations[leading]
 
     def slice(
-        self, request: SliceRequest, quality: Quality = "refined", stale: Callable[[], bool] = lambda: False
+        self,
+        request: SliceRequest,
+        quality: Quality = "refined",
+        stale: Callable[[], bool] = lambda: False,
+        patience: float = math.inf,
     ) -> SliceResponse:
         """Reconstruct one picture.
 
@@ -91,6 +89,8 @@ class Reconstructor:
         quality : {"placeholder", "fast", "refined"}
         stale : callable
             Asked between batches; when it says True the work stops.
+        patience : float
+            Seconds after which a picture made of many pieces is answered as far as it is; ask again for the rest.
 
         Raises
         ------
@@ -100,212 +100,209 @@ class Reconstructor:
             If the volume cannot be read, memory runs out, or the request makes no sense.
         """
         began = time.perf_counter()
-        request.checked(self.volume.shape)
-        volume = self.volume.at(*request.leading)
-        view = _resolve(request, volume)
+        view = self._resolve(request)
         normalization = self.normalization(request.leading)
-        infer = quality != "placeholder" and _inferable(view)
-        if infer:
-            values = self.workspace.attempt(
-                lambda: self._infer(volume, view, normalization, quality == "refined", stale),
-                self.cache.clear,
-            )
-        elif request.plane == "xy":
-            values = _interpolate_xy(volume, request, view, normalization)
+        infer = quality != "placeholder" and view.inferable
+        complete, maps = True, dict[Trust, Tensor]()
+        if not infer:
+            values = self._interpolate(view)
         else:
-            values = _interpolate(volume, view, normalization)
-        image = normalization.invert(values, np.float32 if volume.dtype == np.float64 else volume.dtype)
+            work = self._infer_flat if request.plane == "xy" else self._infer_side
+            values, maps, complete = self._attempt(
+                lambda: work(view, request, quality == "refined", stale, patience)
+            )
+        dtype = self.volume.dtype
+        image = normalization.invert(values, np.float32 if dtype == np.float64 else dtype)
         notice, self.workspace.notice = self.workspace.notice, ""
+        contrast = np.float32(normalization.high - normalization.low)
         return SliceResponse(
             request=request,
             quality=quality,
             image=image,
             seconds=time.perf_counter() - began,
             device=self.model.device.type if infer else "cpu",
-            downsample=view.downsample,
+            downsample=view.coarsening[1],
             inferred=infer,
             notice=notice,
+            complete=complete,
+            trust={name: _host(values) * contrast for name, values in maps.items()},
         )
 
     def holds(self, request: SliceRequest, quality: Quality) -> bool:
-        """Whether the latent grids of a picture are all in the cache, so that only the decoder would run."""
-        request.checked(self.volume.shape)
-        view = _resolve(request, self.volume.at(*request.leading))
-        if not _inferable(view):
+        """Whether the latent grids of a picture are all kept, so that only the decoder would run."""
+        view = self._resolve(request)
+        if not view.inferable:
             return False
-        orientations = ("xz", "yz") if quality == "refined" else (view.plane,)
-        return all(
-            self.cache.get(key) is not None
-            for orientation in orientations
-            for line in self._cells(view, orientation, *_window(view))
-            for key in line
-        )
+        if view.plane == "xy":
+            return all(flat_held(self._latents, view, side) for side in _sides(view, quality == "refined"))
+        columns = self._latents.window(view)[1]
+        return all(self._latents.holds(view, side, columns) for side in _sides(view, quality == "refined"))
 
-    def _cells(self, view: _View, orientation: str, rows: Span, columns: Span) -> list[list[_Key]]:
-        """Keys of the cells of a window: a line for each step along the lateral axis."""
-        about = (view.plane, orientation, view.leading, view.index, view.downsample, str(self.model.device))
-        size = view.shape[AXES[view.plane][2]]
-        return [
-            [(about, row.lo, column.lo) for row in rows.tiles(CELL, view.shape[0])]
-            for column in columns.tiles(CELL, size)
+    def prepare(self, request: SliceRequest, stale: Callable[[], bool] = lambda: False) -> None:
+        """Read and encode what the fast picture of a side view will need, ahead of the request; errors as `slice`."""
+        view = self._resolve(request)
+        if view.inferable and view.plane != "xy":
+            self._attempt(
+                lambda: encode_side(
+                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), math.inf
+                )
+            )
+
+    def forget(self) -> None:
+        """Free what is kept: latent grids and voxels."""
+        self.memory.forget(self)
+        self._source.cache_clear()
+
+    def _attempt(self, work: Callable[[], T]) -> T:
+        return self.workspace.attempt(work, self.memory.forget_latents)
+
+    def _resolve(self, request: SliceRequest) -> Resolved:
+        request.checked(self.volume.shape)
+        beyond = margin(self._degradation) if request.project or "misfit" in request.trust else 0
+        return resolve(request, self.volume.shape[-3:], self.volume.anisotropy, self._levels, beyond)
+
+    def _open(self, leading: tuple[int, ...], level: int) -> Source:
+        volume = self.volume.at(*leading)
+        return Source(volume, volume.levels()[level], leading, self.memory, self)
+
+    def _reader(self, view: Resolved, device: torch.device | None = None) -> Callable[[Box], Tensor]:
+        source, normalization = self._source(view.leading, view.level), self.normalization(view.leading)
+        return lambda box: normalization.on(device or self.model.device, source.read(box, view.downsample))
+
+    # interpolation
+
+    def _interpolate(self, view: Resolved) -> Tensor:
+        across, row_axis, column_axis = AXES[view.plane]
+        rows, columns = view.rows.support(view.shape[row_axis]), view.columns.support(view.shape[column_axis])
+        below = math.floor(view.position)
+        spans = {
+            row_axis: rows,
+            column_axis: columns,
+            across: Span(below, min(below + 2, view.shape[across]))
+            if across == 0
+            else Span(below, below + 1),
+        }
+        box = self._reader(view, torch.device("cpu"))((spans[0], spans[1], spans[2]))
+        plane, share = box.select(across, 0), view.position - below
+        if share:
+            plane = (1 - share) * plane + share * box.select(across, 1)
+        return _resampled(plane, view.rows.relative_to(rows.lo), view.columns.relative_to(columns.lo))
+
+    # side views
+
+    @torch.inference_mode()
+    def _infer_side(
+        self,
+        view: Resolved,
+        request: SliceRequest,
+        fuse: bool,
+        stale: Callable[[], bool],
+        patience: float,
+    ) -> tuple[Tensor, Maps, bool]:
+        rows, columns = self._latents.window(view)
+        read, end = self._reader(view), time.perf_counter() + patience
+        across, _, lateral = AXES[view.plane]
+        spans = {0: rows, across: Span(view.index, view.index + 1), lateral: columns}
+        measured = read((spans[0], spans[1], spans[2])).select(across, 0).T
+        sides = [
+            encode_side(self._latents, view, side, read, _interrupt(stale), end)
+            for side in _sides(view, fuse)
         ]
 
-    def _infer(
-        self, volume: Volume, view: _View, normalization: Normalization, fuse: bool, stale: Callable[[], bool]
-    ) -> NDArray[np.float32]:
-        cells = _window(view)
-        other: Plane = "yz" if view.plane == "xz" else "xz"
-        across, _, lateral = AXES[view.plane]
-        places = [cell_centres(cells[1].lo, cells[1].hi, view.shape[lateral])]
-        if fuse:  # the other orientation's slices have their lateral axis across the picture
-            places.append(cell_centres(view.index, view.index + 1, view.shape[across]).expand_as(places[0]))
-        frame = Frame(cells[0].lo, view.shape[0], torch.stack(places))
-        with torch.inference_mode():
-            latents = []
-            for orientation in (view.plane, other) if fuse else (view.plane,):
-                latent, centre = self._latents(volume, view, orientation, *cells, normalization, stale)
-                latents.append(latent)
-            rows, columns = view.rows.relative_to(cells[0].lo), view.columns.relative_to(cells[1].lo)
-            centres = centre.expand(len(latents), -1, -1)
-            values = self.model.decode(torch.cat(latents), centres, rows, view.anisotropy, frame).mean(0)
-            return np.asarray(resample(values.T, columns).cpu().numpy(), dtype=np.float32)
+        def decode(positions: Sampling) -> list[Tensor]:
+            restored = [resample(measured, positions)]
+            for side, strips in zip(_sides(view, fuse), sides, strict=True):
+                # where there was no time yet the other orientation stands, or the interpolation
+                restored.append(
+                    decode_side(self.model, view, side, rows, columns, strips, positions, restored[-1])
+                )
+            return restored[1:]
 
-    def _latents(
+        def picture(values: Tensor) -> Tensor:
+            return resample(values.T, view.columns.relative_to(columns.lo))
+
+        axial, maps = view.rows.relative_to(rows.lo), Maps()
+        both = decode(axial)
+        values = torch.stack(both).mean(0)
+        if request.project or "misfit" in request.trust:
+            factor = math.ceil(view.anisotropy)
+            fine = torch.stack(decode(Sampling.covering(len(rows), len(rows) * factor))).mean(0)
+            if request.project:
+                fine = project(fine, measured, self._degradation)
+                values = resample(fine, axial.refined(factor))
+            if "misfit" in request.trust:
+                excess = misfit(fine, measured, self._degradation)
+                maps["misfit"] = picture(excess[:, _voxels(axial, len(rows)).to(excess.device)])
+        if fuse and "disagreement" in request.trust:
+            maps["disagreement"] = picture((both[0] - both[1]).abs())
+        complete = all(latent is not None for strips in sides for latent in strips.values())
+        return picture(values), maps, complete
+
+    # xy views between slices
+
+    @torch.inference_mode()
+    def _infer_flat(
         self,
-        volume: Volume,
-        view: _View,
-        orientation: Plane,
-        rows: Span,
-        columns: Span,
-        normalization: Normalization,
+        view: Resolved,
+        request: SliceRequest,
+        fuse: bool,
         stale: Callable[[], bool],
-    ) -> tuple[Tensor, Tensor]:
-        """Latent grid (1, C, lateral, axial) and slice (1, lateral, axial) of whole cells, cached or encoded."""
-        grid = self._cells(view, orientation, rows, columns)
-        held = {key: self.cache.get(key) for line in grid for key in line}
-        missing = [key for key, value in held.items() if value is None]
-        if missing:
-            # the bounding box of what is missing: everything after a scroll, a strip after a pan
-            new_rows = _outward(
-                Span(min(k[1] for k in missing), max(k[1] for k in missing) + 1), view.shape[0]
-            )
-            size, about = view.shape[AXES[view.plane][2]], missing[0][0]
-            new_columns = _outward(Span(min(k[2] for k in missing), max(k[2] for k in missing) + 1), size)
-            depth = len(new_rows.grown(self.model.halo, view.shape[0]))
-            step = max(CELL, (self.workspace.batch_pixels // depth - 2 * self.model.halo) // CELL * CELL)
-            for piece in new_columns.tiles(step, size) if step < len(new_columns) else [new_columns]:
-                part = Span(max(piece.lo, new_columns.lo), min(piece.hi, new_columns.hi))
-                encoded = self._encode(volume, view, orientation, new_rows, part, normalization, stale)
-                for row in new_rows.tiles(CELL, view.shape[0]):
-                    for column in part.tiles(CELL, size):
-                        cell = encoded[..., column.slice_in(part), row.slice_in(new_rows)].clone()
-                        held[about, row.lo, column.lo] = cell
-                        self.cache.put((about, row.lo, column.lo), cell)
-        lines = [torch.cat([held[key] for key in line], dim=-1) for line in grid]  # type: ignore[misc]
-        whole = torch.cat(lines, dim=-2)
-        return whole[:, :-1], whole[:, -1]
-
-    def _encode(
-        self,
-        volume: Volume,
-        view: _View,
-        orientation: Plane,
-        rows: Span,
-        columns: Span,
-        normalization: Normalization,
-        stale: Callable[[], bool],
-    ) -> Tensor:
-        """Encode one rectangle; shape (1, C + 1, lateral, axial), the slice itself as the last channel."""
-        model, halo, k = self.model, self.model.halo, self.model.context
-        across, _, lateral = AXES[view.plane]
-        z = rows.grown(halo, view.shape[0])
-        here = Span(view.index, view.index + 1)
-        along = orientation == view.plane
-        # the plane's own orientation needs neighbours across it; the other one needs its halo there
-        box = {
-            across: here.grown(k if along else halo, view.shape[across]),
-            lateral: columns.grown(halo if along else k, view.shape[lateral]),
-        }
-        values = normalization.apply(volume.read(z.slice, box[1].slice, box[2].slice, view.downsample))
-        stack = torch.from_numpy(values).to(model.device).permute(ORIENTATION[orientation])
-        wanted, kept = (here.slice_in(box[across]), columns.slice_in(box[lateral]))
-        if not along:
-            wanted, kept = kept, wanted
-
-        def interrupt() -> None:
-            if stale():
-                raise Superseded
-
-        parts = []
-        for part, latent in encode_stack(
-            model, stack, wanted, kept, view.anisotropy, self.workspace.batch_pixels, interrupt
-        ):
-            both = torch.cat([latent.float(), stack[part, kept][:, None]], dim=1)
-            parts.append(both if along else both.permute(2, 1, 0, 3))
-        return torch.cat(parts, dim=0 if along else 2)[..., rows.slice_in(z)]
+        patience: float,
+    ) -> tuple[Tensor, Maps, bool]:
+        read, end = self._reader(view), time.perf_counter() + patience
+        y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
+        below = math.floor(view.position)
+        around = read((Span(below, min(below + 2, view.shape[0])), y, x))
+        share = view.position - below
+        linear = (1 - share) * around[0] + share * around[-1]
+        projection = self._degradation if request.project else None
+        complete, restored = True, list[Tensor]()
+        for side in _sides(view, fuse):
+            # where there was no time yet the other orientation stands, or the interpolation
+            values = (restored[0] if restored else linear).clone()
+            for tile, picture in restore_flat(
+                self.model, self._latents, view, side, read, _interrupt(stale), end, projection
+            ):
+                if picture is None:
+                    complete = False
+                    continue
+                inside = (tile.y.common(y), tile.x.common(x))
+                values[inside[0].slice_in(y), inside[1].slice_in(x)] = picture[
+                    inside[0].slice_in(tile.y), inside[1].slice_in(tile.x)
+                ]
+            restored.append(values)
+        rows, columns = view.rows.relative_to(y.lo), view.columns.relative_to(x.lo)
+        values = torch.stack(restored).mean(0)
+        maps = Maps()
+        if fuse and "disagreement" in request.trust:
+            maps["disagreement"] = _resampled((restored[0] - restored[1]).abs(), rows, columns)
+        return _resampled(values, rows, columns), maps, complete
 
 
-def _inferable(view: _View) -> bool:
-    return view.plane != "xy" and view.anisotropy >= INTERPOLATE_BELOW
+def _sides(view: Resolved, fuse: bool) -> tuple[Side, ...]:
+    """Orientations of the slices that make up a picture, the first of them alone if it is to be fast."""
+    first: Side = "yz" if view.plane == "yz" else "xz"
+    second: Side = "xz" if first == "yz" else "yz"
+    return (first, second) if fuse else (first,)
 
 
-def _window(view: _View) -> tuple[Span, Span]:
-    """Rows and columns of whole cells that a view needs."""
-    axial, lateral = view.shape[0], view.shape[AXES[view.plane][2]]
-    return _outward(view.rows.support(axial), axial), _outward(view.columns.support(lateral), lateral)
+def _interrupt(stale: Callable[[], bool]) -> Callable[[], None]:
+    def interrupt() -> None:
+        if stale():
+            raise Superseded
+
+    return interrupt
 
 
-def _resolve(request: SliceRequest, volume: Volume) -> _View:
-    """Choose the lateral level that a pixel of the request averages over, and count in its voxels."""
-    across, row_axis, column_axis = AXES[request.plane]
-    pitch = request.columns.step if request.plane != "xy" else min(request.rows.step, request.columns.step)
-    d = 1 << max(0, math.floor(math.log2(pitch)))
-    depth, height, width = volume.shape
-    d = min(d, 1 << (max(height, width) - 1).bit_length())
-    shape = (depth, downsampled(height, d), downsampled(width, d))
-    index = round(request.index) if across == 0 else math.floor((request.index + 0.5) / d)
-    return _View(
-        plane=request.plane,
-        leading=request.leading,
-        index=min(max(index, 0), shape[across] - 1),
-        rows=request.rows.coarsened(d if row_axis else 1),
-        columns=request.columns.coarsened(d if column_axis else 1),
-        downsample=d,
-        anisotropy=volume.anisotropy / d,
-        shape=shape,
-    )
+def _voxels(axial: Sampling, depth: int) -> Tensor:
+    """The voxel that holds each of some positions."""
+    positions = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
+    return positions.round().long().clamp(0, depth - 1)
 
 
-def _outward(span: Span, size: int) -> Span:
-    """A span widened to whole cells."""
-    return Span(span.lo // CELL * CELL, min(-(-span.hi // CELL) * CELL, size))
+def _resampled(plane: Tensor, rows: Sampling, columns: Sampling) -> Tensor:
+    return resample(resample(plane.T, rows).T, columns)
 
 
-def _interpolate(volume: Volume, view: _View, normalization: Normalization) -> NDArray[np.float32]:
-    across, _, lateral = AXES[view.plane]
-    spans = {
-        0: view.rows.support(view.shape[0]),
-        across: Span(view.index, view.index + 1),
-        lateral: view.columns.support(view.shape[lateral]),
-    }
-    box = volume.read(spans[0].slice, spans[1].slice, spans[2].slice, view.downsample)
-    plane = normalization.apply(box.squeeze(across))
-    return _bilinear(plane, view.rows.relative_to(spans[0].lo), view.columns.relative_to(spans[lateral].lo))
-
-
-def _interpolate_xy(
-    volume: Volume, request: SliceRequest, view: _View, normalization: Normalization
-) -> NDArray[np.float32]:
-    position = min(max(request.index, 0), view.shape[0] - 1)
-    below = math.floor(position)
-    y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
-    z = slice(below, min(below + 2, view.shape[0]))
-    slices = normalization.apply(volume.read(z, y.slice, x.slice, view.downsample))
-    share = np.float32(position - below)
-    plane = slices[0] if share == 0 else (1 - share) * slices[0] + share * slices[1]
-    return _bilinear(plane, view.rows.relative_to(y.lo), view.columns.relative_to(x.lo))
-
-
-def _bilinear(plane: NDArray[np.float32], rows: Sampling, columns: Sampling) -> NDArray[np.float32]:
-    values = resample(resample(torch.from_numpy(plane).T, rows).T, columns)
-    return np.asarray(values.numpy(), dtype=np.float32)
+def _host(values: Tensor) -> NDArray[np.float32]:
+    return np.asarray(values.cpu().numpy(), dtype=np.float32)

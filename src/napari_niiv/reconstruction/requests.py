@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
@@ -12,6 +15,9 @@ from napari_niiv.geometry import Sampling
 
 Plane = Literal["xz", "yz", "xy"]
 Quality = Literal["placeholder", "fast", "refined"]
+Trust = Literal["disagreement", "misfit"]
+"""What tells how far to trust a picture: where its two orientations disagree, and where the picture, degraded again, is
+not what was measured."""
 
 AXES: dict[Plane, tuple[int, int, int]] = {"xz": (1, 0, 2), "yz": (2, 0, 1), "xy": (0, 1, 2)}
 """Of each plane: the axis across it, the axis of its rows, the axis of its columns (0, 1, 2 = z, y, x)."""
@@ -30,6 +36,10 @@ class SliceRequest:
         Positions along z and x (xz), z and y (yz), or y and x (xy), in voxels.
     leading : tuple of int
         Index along each leading (T, C) axis.
+    project : bool
+        Correct the reconstruction so that, degraded again, it is what was measured.
+    trust : tuple of {"disagreement", "misfit"}
+        Which maps to make as well.
     """
 
     plane: Plane
@@ -37,6 +47,8 @@ class SliceRequest:
     rows: Sampling
     columns: Sampling
     leading: tuple[int, ...] = ()
+    project: bool = False
+    trust: tuple[Trust, ...] = ()
 
     @property
     def place(self) -> tuple[str, float, tuple[int, ...]]:
@@ -88,6 +100,12 @@ class SliceResponse:
         Whether the network had a part in it (False where interpolation is the right answer).
     notice : str
         What the user should know, such as a retreat to the CPU.
+    complete : bool
+        False where parts are still of a lower quality, because there was no time for all.
+    trust : mapping of {"disagreement", "misfit"} to array, shape (rows, columns), float32
+        Those of the maps asked for that this quality has, in the intensities of the source. `disagreement` is the
+        absolute difference of the xz and the yz reconstruction (refined pictures have both); `misfit` the signed
+        difference between the reconstruction, degraded again, and what was measured (side views).
     """
 
     request: SliceRequest
@@ -98,3 +116,5 @@ class SliceResponse:
     downsample: int
     inferred: bool
     notice: str = ""
+    complete: bool = True
+    trust: Mapping[Trust, NDArray[np.float32]] = field(default_factory=lambda: MappingProxyType({}))

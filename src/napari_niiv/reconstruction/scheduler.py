@@ -7,16 +7,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_niiv.errors import NiivError, ReconstructionError
 from napari_niiv.reconstruction.reconstructor import Reconstructor, Superseded
-from napari_niiv.reconstruction.requests import Quality, SliceRequest, SliceResponse
+from napari_niiv.reconstruction.requests import AXES, Quality, SliceRequest, SliceResponse
 
 _LOG = logging.getLogger(__name__)
 PASSES: tuple[Quality, ...] = ("placeholder", "fast", "refined")
 FAIR_SECONDS = 0.25  # during a drag, let a fast picture finish at least this often
 IDLE_SECONDS = 0.15  # quiet time before a picture is refined
+PIECE_SECONDS = 0.4  # a picture made of many pieces appears this often
+AHEAD_FIRST, AHEAD = 1, 4  # next slices encoded before and after refining, in the direction of scrolling
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Scheduler:
         self._forgotten = 0  # the last generation that was cancelled
         self._closed = False
         self._delivered = 0.0
+        self._before: Job | None = None
+        self._scrolling = 0
         self._thread = threading.Thread(target=self._run, name="napari-niiv", daemon=True)
         self._thread.start()
         # a thread that still computes when the interpreter ends would abort the process
@@ -110,12 +114,16 @@ class Scheduler:
 
     def _run(self) -> None:
         while (job := self._take()) is not None:
+            direction = self._direction(job)
             passes = _passes(job)
             for quality in passes:
-                if quality == "refined" and quality != passes[0] and not self._idle(job):
-                    break
+                if quality == "refined" and quality != passes[0]:
+                    if not self._idle(job):
+                        break
+                    self._prepare(job, direction, AHEAD_FIRST)
                 if not self._pass(job, quality):
                     break
+            self._prepare(job, direction, AHEAD)
         atexit.unregister(self._finish)
 
     def _take(self) -> Job | None:
@@ -124,6 +132,34 @@ class Scheduler:
                 self._changed.wait()
             job, self._pending = self._pending, None
             return None if self._closed else job
+
+    def _direction(self, job: Job) -> int:
+        """Which way the user scrolls: 1, -1, or 0 if that cannot be said."""
+        before, self._before = self._before, job
+        if before is None or before.reconstructor is not job.reconstructor:
+            self._scrolling = 0
+            return 0
+        then, now = before.request, job.request
+        if (then.plane, then.leading) != (now.plane, now.leading):
+            self._scrolling = 0
+        elif then.index != now.index:
+            self._scrolling = 1 if now.index > then.index else -1
+        return self._scrolling
+
+    def _prepare(self, job: Job, direction: int, count: int) -> None:
+        """While nothing is asked for, encode the slices that are likely to be asked for next."""
+        size = job.reconstructor.volume.shape[AXES[job.request.plane][0] - 3] if direction else 0
+        for step in range(1, count + 1):
+            index = job.request.index + step * direction
+            if not direction or self._newer(job) or not 0 <= index <= size - 1:
+                return
+            try:
+                job.reconstructor.prepare(replace(job.request, index=index), lambda: self._newer(job))
+            except Superseded:
+                return
+            except Exception:  # if it is asked for, it will be reported
+                _LOG.debug("A slice could not be prepared", exc_info=True)
+                return
 
     def _idle(self, job: Job) -> bool:
         with self._changed:
@@ -137,7 +173,7 @@ class Scheduler:
         return self._closed or job.generation <= self._forgotten
 
     def _pass(self, job: Job, quality: Quality) -> bool:
-        """Run one pass; says whether to go on to the next."""
+        """Run one pass, in pieces if it takes long; says whether to go on to the next."""
 
         def stale() -> bool:
             if self._unwanted(job):
@@ -149,33 +185,39 @@ class Scheduler:
             same = pending.request.place == job.request.place
             return quality == "refined" or not same or time.perf_counter() - self._delivered < FAIR_SECONDS
 
-        if stale():
-            return False
-        response: SliceResponse | None = None
-        error: NiivError | None = None
-        try:
-            response = job.reconstructor.slice(job.request, quality, stale)
-        except Superseded:
-            return False
-        except NiivError as problem:
-            error = problem
-        except Exception as problem:  # a defect must not kill the thread: the view stays usable and says so
-            _LOG.exception("The reconstruction of %s failed", job.request)
-            error = ReconstructionError(
-                f"The reconstruction failed unexpectedly ({problem!r}); please report it."
+        while not stale():
+            response: SliceResponse | None = None
+            error: NiivError | None = None
+            try:
+                response = job.reconstructor.slice(job.request, quality, stale, PIECE_SECONDS)
+            except Superseded:
+                return False
+            except NiivError as problem:
+                error = problem
+            except (
+                Exception
+            ) as problem:  # a defect must not kill the thread: the view stays usable and says so
+                _LOG.exception("The reconstruction of %s failed", job.request)
+                error = ReconstructionError(
+                    f"The reconstruction failed unexpectedly ({problem!r}); please report it."
+                )
+                error.__cause__ = problem
+            complete = response is None or response.complete
+            # nothing better follows an interpolation that is the right answer
+            final = error is not None or (
+                complete and (quality == "refined" or (quality == "fast" and not _inferred(response)))
             )
-            error.__cause__ = problem
-        # nothing better follows an interpolation that is the right answer
-        final = error is not None or quality == "refined" or (quality == "fast" and not _inferred(response))
-        if self._unwanted(job):
-            return False
-        try:
-            self._deliver(Answer(job.generation, response, error, final))
-        except Exception:  # whoever listened may be gone, such as a closed window
-            _LOG.exception("A picture could not be delivered")
-        if quality != "placeholder":
-            self._delivered = time.perf_counter()
-        return not final
+            if self._unwanted(job):
+                return False
+            try:
+                self._deliver(Answer(job.generation, response, error, final))
+            except Exception:  # whoever listened may be gone, such as a closed window
+                _LOG.exception("A picture could not be delivered")
+            if quality != "placeholder":
+                self._delivered = time.perf_counter()
+            if complete:
+                return not final
+        return False
 
 
 def _passes(job: Job) -> tuple[Quality, ...]:

@@ -17,7 +17,7 @@ def encode_stack(
     model: Niiv,
     stack: Tensor,
     wanted: slice,
-    kept: slice,
+    kept: tuple[slice, slice],
     anisotropy: float,
     batch_pixels: int | None = None,
     interrupt: Callable[[], None] | None = None,
@@ -32,8 +32,8 @@ def encode_stack(
         continued by replication.
     wanted : slice
         Which slices to encode.
-    kept : slice
-        Lateral pixels to keep: the rest is halo.
+    kept : (slice, slice)
+        Lateral and axial pixels to keep: the rest is halo.
     anisotropy : float
     batch_pixels : int, optional
         Pixels given to the network at once.
@@ -44,7 +44,7 @@ def encode_stack(
     ------
     part : slice
         The slices of `stack` that the batch restores.
-    latent : Tensor, shape (batch, C, kept, axial)
+    latent : Tensor, shape (batch, C, kept lateral, kept axial)
     """
     weight = next(model.encoder.parameters())
     offsets = torch.arange(-model.context, model.context + 1, device=stack.device)
@@ -57,7 +57,7 @@ def encode_stack(
         centres = torch.arange(part.start, part.stop, device=stack.device)
         neighbours = (centres[:, None] + offsets).clamp(0, len(stack) - 1)
         slices = source[neighbours].contiguous(memory_format=torch.channels_last)
-        yield part, model.encode(slices, anisotropy, interrupt)[:, :, kept]
+        yield part, model.encode(slices, anisotropy, interrupt, kept)
 
 
 @torch.inference_mode()
@@ -67,12 +67,14 @@ def restore_stack(
     anisotropy: float,
     axial: Sampling,
     wanted: slice,
-    kept: slice,
+    kept: tuple[slice, slice],
     batch_pixels: int | None = None,
     frame: Frame | None = None,
     interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
-    """Encode and decode consecutive slices; arguments as in `encode_stack`, and `frame` that of `kept`.
+    """Encode and decode consecutive slices; arguments as in `encode_stack`.
+
+    `axial` counts from the first pixel kept, and `frame` is that of what is kept.
 
     Returns
     -------
@@ -80,7 +82,7 @@ def restore_stack(
     """
     out = None
     for part, latent in encode_stack(model, stack, wanted, kept, anisotropy, batch_pixels, interrupt):
-        values = model.decode(latent, stack[part, kept], axial, anisotropy, frame)
+        values = model.decode(latent, stack[part, kept[0], kept[1]], axial, anisotropy, frame)
         if out is None:
             out = values.new_empty(wanted.stop - wanted.start, *values.shape[1:])
         out[part.start - wanted.start : part.stop - wanted.start] = values
@@ -100,6 +102,7 @@ def restore_box(
     planes: tuple[str, ...],
     y: slice | None = None,
     x: slice | None = None,
+    z: slice | None = None,
     batch_pixels: int | None = None,
     start: tuple[int, int, int] = (0, 0, 0),
     shape: tuple[int, int, int] | None = None,
@@ -117,8 +120,8 @@ def restore_box(
         Output positions along z, in voxels of the box.
     planes : tuple of str
         "xz", "yz" or both.
-    y, x : slice, optional
-        The part of the box without the halo; all of it by default.
+    y, x, z : slice, optional
+        The part of the box without the halo; all of it by default. `z` holds the support of `axial`.
     batch_pixels : int, optional
         Pixels given to the network at once.
     start, shape : tuple of int, optional
@@ -131,7 +134,7 @@ def restore_box(
     Tensor, shape (axial.count, y, x), float32
     """
     core = {"xz": (y or slice(0, box.shape[1])), "yz": (x or slice(0, box.shape[2]))}
-    whole = shape or box.shape
+    whole, depth = shape or box.shape, z or slice(0, box.shape[0])
     total = None
     for plane in planes:
         order = ORIENTATION[plane]
@@ -142,11 +145,11 @@ def restore_box(
             model,
             box.permute(order),
             anisotropy,
-            axial,
+            axial.relative_to(depth.start),
             core[plane],
-            lateral,
+            (lateral, depth),
             batch_pixels,
-            Frame(start[0], whole[0], centres[None]),
+            Frame(start[0] + depth.start, whole[0], centres[None]),
             interrupt,
         )
         restored = restored.permute(2, 0, 1) if plane == "xz" else restored.permute(2, 1, 0)

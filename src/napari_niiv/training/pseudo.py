@@ -11,6 +11,7 @@ from napari_niiv.device import training_precision
 from napari_niiv.geometry import Sampling, Span, output_size
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.stack import restore_box
+from napari_niiv.reconstruction.trust import project
 from napari_niiv.resampling import resample
 
 
@@ -49,29 +50,13 @@ def pseudo_isotropic(
         axial = inside.relative_to(-z.lo)
         with training_precision(box.device):
             restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), y.slice, x.slice)
-        restored = project(restored, filled[z.slice, y.slice, x.slice], degradation)
+        columns = project(
+            restored.permute(1, 2, 0), filled[z.slice, y.slice, x.slice].permute(1, 2, 0), degradation
+        )
+        restored = columns.permute(2, 0, 1)
         if holes.any():
             # one voxel more: the restoration looks around
             wide = F.max_pool3d(holes[None].float(), 3, 1, 1)[0][z.slice, y.slice, x.slice]
             hollow = resample(wide.permute(1, 2, 0), inside).permute(2, 0, 1) > 0
             restored = restored.masked_fill(hollow, torch.nan)
     return restored.clone()  # an ordinary tensor, which training may use
-
-
-def project(restored: Tensor, measured: Tensor, degradation: Degradation = Average()) -> Tensor:
-    """Add what a restored volume, degraded, lacks of the measured one (for averages of whole factors, exactly).
-
-    Parameters
-    ----------
-    restored : Tensor, shape (n, y, x)
-    measured : Tensor, shape (z, y, x)
-    degradation : Degradation
-    """
-    columns, coarse = restored.permute(1, 2, 0), measured.permute(1, 2, 0)
-    fine, depth = columns.shape[-1], coarse.shape[-1]
-    lack = coarse - degradation.apply(columns, fine / depth, Sampling.covering(fine, depth))
-    if fine % depth == 0:
-        spread = lack.repeat_interleave(fine // depth, -1)
-    else:
-        spread = resample(lack, Sampling.covering(depth, fine))
-    return (columns + spread).permute(2, 0, 1)
