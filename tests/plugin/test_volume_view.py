@@ -1,7 +1,6 @@
 """The 3-D view: most of it needs no window."""
 
 import gc
-import math
 import threading
 
 import numpy as np
@@ -15,7 +14,6 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_niiv.plugin import volume_view as module
-from napari_niiv.plugin.box import chosen_box
 from napari_niiv.plugin.layers import before_napari, is_source
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.volume_view import Progress, VolumeView
@@ -360,58 +358,11 @@ def test_the_line_for_the_user():
     assert "interpolated" in Progress(0, 0, 0, None, **about).text
 
 
-# what is chosen
-
-
-def test_the_whole_volume_where_it_fits(viewer, source):
-    viewer.scene.camera.zoom *= 8
-    assert chosen_box(viewer, source, 48 * 32 * 40) is None
-    assert chosen_box(viewer, source, 48 * 32 * 40 - 1) is not None
-
-
-def test_what_was_visible_in_2d(viewer, source, qtbot):
-    """An xz view: y is as deep as the longer side, around the slice on display."""
-    viewer.dims.set_current_step(1, 15)
-    viewer.scene.camera.center = (0, 3 + 4 * 6, 5 + 20)
-    height, width = viewer.canvas.viewbox_size(viewer.layers)
-    viewer.scene.camera.zoom = width * 1.15 / 10  # ten units wide with the margin
-    tall = 10 * height / width
-    z, y, x = chosen_box(viewer, source, 1000)
-    assert (x.start, x.stop) == (15, 26)
-    assert (z.start, z.stop) == (math.floor(6.5 - tall / 8), math.ceil(6.5 + tall / 8))
-    half = max(10, tall) / 2
-    assert (y.start, y.stop) == (math.floor(15.5 - half), math.ceil(15.5 + half))
-    before = (z, y, x)
-    viewer.dims.ndisplay = 3
-    assert chosen_box(viewer, source, 1000) == before
-    viewer.dims.ndisplay = 2
-    viewer.dims.set_current_step(1, 1)
-    assert chosen_box(viewer, source, 1000)[1] == slice(0, math.ceil(1.5 + half))
-    viewer.scene.camera.center = (0, 3000, 25)
-    assert chosen_box(viewer, source, 1000) is None  # out of sight
-
-
-def test_a_rectangle_of_the_user(viewer, source):
-    viewer.dims.set_current_step(1, 20)  # y = 24 in the world
-    corners = np.array([(11, 24, 15), (11, 24, 25), (27, 24, 25), (27, 24, 15)], float)
-    shapes = viewer.add_shapes([corners], shape_type="rectangle")
-    viewer.layers.selection = {shapes}
-    z, y, x = chosen_box(viewer, source, ALL)
-    assert (z, x) == (slice(2, 7), slice(10, 21))
-    assert y == slice(12, 29)  # 16 long, around 20
-    viewer.layers.selection = {source}
-    assert chosen_box(viewer, source, ALL) is None
-    viewer.layers.selection = {shapes}
-    shapes.data = []
-    assert chosen_box(viewer, source, ALL) is None
-
-
-# with the widget
+# with the widget, in a real (virtual) window
 
 
 @pytest.fixture
 def viewer_and_dock(make_napari_viewer, qtbot):
-    """In a real (virtual) window."""
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(700, 500)
     source = add_ramp(viewer)
@@ -430,16 +381,16 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     )
     assert [layer.name for layer in viewer.layers if layer.visible] == [NAME]
     viewer.dims.ndisplay = 2
-    assert widget.volume is None
+    assert widget.volumes.get(source) is None
     qtbot.waitUntil(lambda: live.visible and "refined" in widget.status.value, timeout=20_000)
     assert list(viewer.layers) == [source, live]
     assert source.visible
     viewer.dims.ndisplay = 3
     widget.anisotropy.value = 6  # begins anew
-    qtbot.waitUntil(lambda: widget.volume.layer is not None, timeout=20_000)
-    qtbot.waitUntil(lambda: widget.volume.layer.data.shape == (72, 32, 40), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volumes.get(source).layer is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volumes.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
     widget.on.value = False
-    assert widget.volume is None
+    assert widget.volumes.get(source) is None
     assert list(viewer.layers) == [source]
     qtbot.waitUntil(lambda: source.visible, timeout=5000)
     widget.on.value = True
@@ -447,18 +398,24 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     other = viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, name="other", contrast_limits=(0, 150))
     widget.layer.value = other
     qtbot.waitUntil(lambda: "other (isotropic, 3-D)" in viewer.layers, timeout=20_000)
-    assert NAME not in viewer.layers
-    assert (source.visible, other.visible) == (True, False)
-    widget.layer.value = source
-    widget.layer.value = other  # at once
-    qtbot.waitUntil(lambda: source.visible and not other.visible, timeout=5000)
+    assert NAME in viewer.layers  # several may be live at once
+    assert (source.visible, other.visible) == (False, False)
+    qtbot.waitUntil(lambda: "3-D" in widget.status.value and "refined" in widget.status.value, timeout=20_000)
+    assert widget.indicator.state == "refined"
+    widget.output_scale.value = 0.5
+    widget.match_zoom.value = False
+    qtbot.waitUntil(lambda: widget.volumes.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
+    viewer.layers.remove(other)
+    assert widget.volumes.get(other) is None
+    viewer.dims.ndisplay = 2
+    assert list(viewer.layers) == [source, widget.lives.get(source).layer]
 
 
 def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
     viewer, _, widget, source = viewer_and_dock
     widget.on.value = False
     viewer.dims.ndisplay = 3
-    assert widget.volume is None
+    assert widget.volumes.get(source) is None
     assert source.visible
     assert list(viewer.layers) == [source]
 
@@ -466,7 +423,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
 def test_closing_the_dock_in_3d_stops_everything(viewer_and_dock, qtbot):
     viewer, dock, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volume
+    view = widget.volumes.get(source)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not view.alive and source.visible, timeout=5000)
@@ -480,7 +437,7 @@ def test_closing_the_window_in_3d_reads_nothing_more(viewer_and_dock, qtbot):
     """Napari would show the source, and for that read all of it, which may be more than there is time for."""
     viewer, _, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volume
+    view = widget.volumes.get(source)
     qtbot.waitUntil(lambda: view.layer is not None, timeout=10_000)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.close()

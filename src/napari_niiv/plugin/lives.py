@@ -123,13 +123,13 @@ class LiveLayers(QObject):
         return live
 
     def close(self, source: Image | None, remove: bool = True) -> None:
-        """End the live reconstruction of a source, if any; of a viewer that is gone no layer is to be removed."""
+        """End the live reconstruction of a source, if it has one."""
         if (live := self.get(source)) is not None:
             del self._lives[live.source]
             live.close(remove)
 
     def close_all(self, remove: bool = True) -> None:
-        """End them all."""
+        """End them all; the layers of a viewer that is gone stay."""
         for live in self:
             self.close(live.source, remove)
 

@@ -67,16 +67,10 @@ class Seen:
     @classmethod
     def of(cls, viewer: ViewerModel, layer: Image) -> Seen:
         """Of a layer aligned with the viewer's last dimensions, as napari does."""
-        offset, n = viewer.dims.ndim - layer.ndim, layer.ndim
+        offset = viewer.dims.ndim - layer.ndim
         data = layer.data[0] if layer.multiscale else layer.data
         shape = np.array(data.shape)
-        # the viewer's world has one unit per axis, world_to_data takes the layer's own
-        world_units = viewer.layers.units
-        units = np.ones(n)
-        if world_units is not None:
-            units = np.array(
-                [unit_factors([w], u)[0] for w, u in zip(world_units[offset:], layer.units, strict=True)]
-            )
+        units = layer_units(viewer, layer)
         zoom = viewer.scene.camera.zoom
         half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / zoom / 2 * (1 + MARGIN)
         displayed = [d - offset for d in viewer.dims.order[-2:]]

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_niiv.errors import NiivError
-from napari_niiv.geometry import Sampling
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.plugin import live_layer
 from napari_niiv.plugin.box import Box
-from napari_niiv.plugin.layers import LIVE, layer_volume
+from napari_niiv.plugin.layers import layer_volume
 from napari_niiv.plugin.view import Seen
+from napari_niiv.plugin.volume_layer import Image, overlay, placement
 from napari_niiv.plugin.volume_worker import Stale, Step, VolumeWorker
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
 
@@ -33,25 +32,6 @@ _hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = (
     weakref.WeakKeyDictionary()
 )  # by which view
 _LINKED = ("contrast_limits", "gamma", "colormap")
-
-
-class Image(live_layer.Image):  # the name is napari's type of the layer
-    """A volume over its source, which it leaves the sliders to; its thumbnail would cost too much while it grows."""
-
-    def refresh(self, event: Any = None, *, thumbnail: bool = False, **parts: Any) -> None:
-        """Redraw."""
-        super().refresh(event, thumbnail=thumbnail, **parts)
-
-    def put(self, data: NDArray[Any], place: dict[str, Any]) -> None:
-        """Exchange the volume and its place with one redraw."""
-        self._changing = True
-        try:
-            for name, value in place.items():
-                setattr(self, name, value)
-            self.data: Any = data
-        finally:
-            self._changing = False
-        self.refresh(extent=False, highlight=False)
 
 
 @dataclass(frozen=True)
@@ -320,25 +300,8 @@ class VolumeView(QObject):
 
     def _add(self, data: NDArray[Any], place: dict[str, Any]) -> None:
         source, layers = self.source, self.viewer.layers
-        layer = Image(
-            data,
-            name=f"{source.name} (isotropic, 3-D)",
-            axis_labels=source.axis_labels,
-            contrast_limits=source.contrast_limits,
-            gamma=source.gamma,
-            colormap=source.colormap,
-            opacity=source.opacity,
-            blending=source.blending,
-            rendering=source.rendering,
-            attenuation=source.attenuation,
-            iso_threshold=source.iso_threshold,
-            interpolation3d=source.interpolation3d,
-            metadata={LIVE: True},
-            **place,
-        )
-        layer.source_layer = source
+        self.layer = layer = overlay(source, data, place)
         selection = set(layers.selection)
-        self.layer = layer
         layers.insert(layers.index(source) + 1, layer)
         layers.selection = selection
         link_layers([source, layer], _LINKED)
@@ -384,20 +347,3 @@ class VolumeView(QObject):
 def default_budget(model: Niiv) -> int:
     """Voxels that a view shows by default, by the device that makes them."""
     return BUDGET[model.device.type]
-
-
-def placement(source: napari.layers.Image, samplings: tuple[Sampling, ...]) -> dict[str, Any]:
-    """Transforms of a layer whose samples lie at these positions, in voxels along z, y, x of its source."""
-    n = source.ndim
-    start, step = np.zeros(n), np.ones(n)
-    start[-3:], step[-3:] = [s.start for s in samplings], [s.step for s in samplings]
-    affine = np.array(source.affine.affine_matrix)
-    world = np.asarray(source.data_to_world(start))
-    return {
-        "units": source.units,
-        "scale": np.asarray(source.scale) * step,
-        "rotate": source.rotate,
-        "shear": source.shear,
-        "translate": np.linalg.solve(affine[:n, :n], world - affine[:n, n]),
-        "affine": affine,
-    }

@@ -31,10 +31,12 @@ from napari_niiv.plugin.layers import (
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
+from napari_niiv.plugin.volumes import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live_layer import LiveReconstruction, Shown
+    from napari_niiv.plugin.volume_view import Progress
 
 QUALITY = {
     "placeholder": "interpolated, restoring…",
@@ -55,8 +57,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
         self.lives = LiveLayers(napari_viewer)
-        self.volume: Any = None  # VolumeView, while the viewer is in 3-D
-        self._window: weakref.ref[Any] | None = None  # the viewer's, then
+        self.volumes = VolumeViews(napari_viewer, self.lives)
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
@@ -111,6 +112,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._judgement.timeout.connect(self._judge)
         self._bereft: list[Image] = []
         self._watched: Image | None = None
+        self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
         self._adopt_selected()
@@ -177,6 +179,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _connect(self) -> None:
         self.lives.opened.connect(self._follow)
         self.lives.ended.connect(self._ended)
+        self.volumes.progress.connect(self._report_volume)
+        self.volumes.failed.connect(self._fail_for)
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
         self.anisotropy.changed.connect(self._apply_anisotropy)
@@ -192,21 +196,16 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
-        ndisplay, entering = self.viewer.dims.events.ndisplay, before_napari(self._enter_3d)
-        ndisplay.connect(entering, position="first")
 
         def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
-            ndisplay.disconnect(entering)
             self._watch(None)
             self.compare.let_go()
             # in 3-D, napari cannot remove layers when its canvas is gone already
-            removable = self.volume is None or _is_shown(self._window)
-            if self.volume is not None:
-                self.volume.close(removable)
-            self.lives.close_all(removable)
-            self._window = None
+            remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
+            self.volumes.let_go(remove)
+            self.lives.close_all(remove)
 
         self.native.destroyed.connect(gone)
 
@@ -327,11 +326,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if self.layer.value is not None:
             finest = 0.0 if self.match_zoom.value else 1 / self.output_scale.value
             self.lives.set_finest(self.layer.value, finest)
-        if self.volume is not None:
-            self.volume.output_scale = self._isotropic_scale()
-
-    def _isotropic_scale(self) -> float:
-        return 1.0 if self.match_zoom.value else self.output_scale.value
+            self.volumes.set_finest(self.layer.value)
 
     def _load_model(self, value: Any = None) -> None:
         if self.checkpoint.value is None:
@@ -348,6 +343,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.device.reset_choices()
         if wanted == self._wanted:
             self.lives.model, self._loaded = model, wanted
+            self.volumes.set_model(model)
             self._refresh()
 
     def _refuse_model(self, wanted: Wanted, sentence: str) -> None:
@@ -404,9 +400,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _go_live(self, layer: Image) -> None:
         if self.lives.get(layer) is not None:
-            if self.volume is not None:
-                self.volume.model = self.lives.model
-            self._enter_3d()
             return
         try:
             self.lives.open(layer)
@@ -422,9 +415,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.waiting.connect(lambda sentence: self._tell(sentence, "waiting") if live is self.live else None)
         live.layer.events.visible.connect(self._show_visibility)
         live.shown.connect(lambda shown: self._report(shown) if live is self.live else None)
-        live.failed.connect(
-            lambda sentence: self._fail(sentence) if live is self.live else show_error(sentence)
-        )
+        live.failed.connect(lambda sentence: self._fail_for(live.source, sentence))
+        window = self.native.window()  # of a dock that floats, the dock
+        self._window = weakref.ref(window.parentWidget() or window)
 
     def _show_visibility(self, event: Any = None) -> None:
         """Say so if the user, or a view in 3-D, hides the picture; the next one says that it is back."""
@@ -493,6 +486,19 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             f"{1e3 * response.seconds:.0f} ms · {response.device}",
             pass_of(response),
         )
+
+    def _report_volume(self, source: Image, progress: Progress) -> None:
+        if source is self.layer.value:
+            self._tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
+        if progress.notice:
+            show_warning(progress.notice)
+
+    def _fail_for(self, source: Image, sentence: str) -> None:
+        """Say what went wrong; the status speaks of the chosen layer alone."""
+        if source is self.layer.value:
+            self._fail(sentence)
+        else:
+            show_error(sentence)
 
     def _fail(self, sentence: str) -> None:
         if sentence != self.status.value:  # once is enough
