@@ -20,14 +20,7 @@ from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
-from napari_niiv.plugin.layers import (
-    ISOTROPIC,
-    before_napari,
-    is_source,
-    layer_volume,
-    sources,
-    voxel_size,
-)
+from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
@@ -170,8 +163,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         return self.lives.get(self.layer.value)
 
     def close_live(self) -> None:
-        """Stop the live reconstruction of the chosen layer, and what it shows in 3-D."""
-        self._leave_3d()
+        """Stop the live reconstruction of the chosen layer."""
         self.lives.close(self.layer.value)
 
     # reactions
@@ -236,8 +228,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _choose_layer(self, value: Any = None) -> None:
         layer = self.layer.value
-        if self.volume is not None and self.volume.source is not layer:
-            self._leave_3d()
         self._watch(layer)
         self._show_settings(layer)
         if layer is None:
@@ -407,7 +397,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._fail(str(error))
             return
         self._tell("Reconstructing…", "waiting")
-        self._enter_3d()
 
     def _follow(self, live: LiveReconstruction) -> None:
         """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""
@@ -425,40 +414,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if live is not None and not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
-    def _enter_3d(self, event: Any = None) -> None:
-        """In 3-D, reconstruct what the 2-D view looks at."""
-        if self.viewer.dims.ndisplay != 3 or self.live is None or self.volume is not None:
-            return
-        from napari_niiv.plugin.box import chosen_box
-        from napari_niiv.plugin.volume_view import VolumeView, default_budget
-
-        source, model = self.live.source, self.live.model
-        budget, scale = default_budget(model), self._isotropic_scale()
-        box = chosen_box(self.viewer, source, budget, scale)
-        volume = VolumeView(self.viewer, source, model, box=box, budget=budget, output_scale=scale)
-        volume.progress.connect(self._report_volume)
-        volume.failed.connect(self._fail)
-        volume.closed.connect(lambda: self._left_3d(volume))
-        self.volume, self._window = volume, weakref.ref(self.native.window())
-        self._tell("3-D · reading…", "waiting")
-
-    def _leave_3d(self) -> None:
-        if self.volume is not None:
-            self.volume.close()
-
-    def _left_3d(self, volume: Any) -> None:
-        if volume is self.volume:
-            self.volume = None
-
-    def _report_volume(self, progress: Any) -> None:
-        self.status.value = progress.text
-        if progress.notice:
-            show_warning(progress.notice)
-
     def _ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
-        if self.volume is not None and self.volume.source is live.source:
-            self._leave_3d()
         self._bereft.append(live.source)
         self._judgement.start()  # all layers may be on their way out: judge when that is over
 
