@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import napari.layers
@@ -17,12 +17,15 @@ from napari_niiv.errors import NiivError, ReconstructionError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.freezing import frozen
 from napari_niiv.plugin.handle import SplitHandle
-from napari_niiv.plugin.layers import LIVE, layer_volume, voxel_size
+from napari_niiv.plugin.layers import LIVE, layer_volume
+from napari_niiv.plugin.overlays import TrustOverlay
+from napari_niiv.plugin.picture_layer import Image
 from napari_niiv.plugin.reads import Reads, WatchedVolume
 from napari_niiv.plugin.split import right_of_line
-from napari_niiv.plugin.view import View, spread, visible
+from napari_niiv.plugin.view import View, visible
+from napari_niiv.reconstruction.memory import Memory
 from napari_niiv.reconstruction.reconstructor import Reconstructor
-from napari_niiv.reconstruction.requests import SliceResponse
+from napari_niiv.reconstruction.requests import SliceResponse, Trust
 from napari_niiv.reconstruction.scheduler import Answer, Scheduler
 from napari_niiv.volume import Volume
 
@@ -30,58 +33,6 @@ _REMEMBERED = 16  # views whose answers may still come
 _MOVING = 4  # triggers that move the window over the world
 PATIENCE_MS = 1000  # without any answer, before the user is told what is waited for
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
-
-
-class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it
-    """An image that reports its source's extent, so that a fine tile changes neither range nor step of the sliders."""
-
-    source_layer: napari.layers.Image | None = None
-    steps_between = False  # whether the z slider stops between the source's slices
-    _changing = False
-    _picture: NDArray[Any] | None = None
-    _axes: tuple[int, ...] = ()
-
-    @property
-    def extent(self) -> Any:
-        """Extent of the source; its step along z is the voxel's width or so, if the slider stops between slices."""
-        if self.source_layer is None:
-            return napari.layers.Image.extent.func(self)
-        extent = self.source_layer.extent
-        if not self.steps_between:
-            return extent
-        z, y, x = voxel_size(self.source_layer)
-        step = np.array(extent.step)
-        # a whole number to a slice, so that each slice is met; a trifle less, or rounding could lose the last one
-        step[-3] *= (1 - 1e-9) / max(1, round(z / (y * x) ** 0.5))
-        return extent._replace(step=step)
-
-    def refresh(self, event: Any = None, **parts: Any) -> None:
-        """Redraw; put off while a picture and its place are exchanged together."""
-        if not self._changing:
-            super().refresh(event, **parts)
-
-    def show(self, view: View, picture: NDArray[Any], shape: tuple[int, ...], thumbnail: bool) -> None:
-        """Exchange picture and place with one redraw; the extent, which is the source's, stays as it is.
-
-        Assigning `data` makes the viewer look at all layers anew, so a picture of the size of the last one is written
-        over it; so would the event of a new place, which drawing a picture takes in anyway.
-        """
-        fresh = spread(view, picture, shape)
-        fits = self._axes == view.axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
-        self._axes = view.axes
-        self._changing = True
-        try:
-            with self.events.extent.blocker(), self.events.affine.blocker():
-                if not np.array_equal(self.affine.affine_matrix, view.affine):
-                    self.affine: Any = view.affine
-                if fits and self._picture is not None:
-                    np.copyto(self._picture, picture)
-                else:
-                    self._picture = picture.copy()
-                    self.data: Any = spread(view, self._picture, shape)
-        finally:
-            self._changing = False
-        self.refresh(extent=False, highlight=False, thumbnail=thumbnail)
 
 
 @dataclass(frozen=True)
@@ -98,7 +49,8 @@ class LiveReconstruction(QObject):
     """Keeps a layer of reconstructed pictures over a source layer; all of it on the GUI thread but the work.
 
     Signals: `shown` brings a `Shown` with each picture that appears, `failed` one sentence when none can, `waiting` one
-    when the source takes its time, `split_moved` the new `split` when the mouse dragged its line; `closed` is the end.
+    when the source takes its time, `split_moved` the new `split` when the mouse dragged its line, `trust_changed` the
+    new `trust` when the user deleted a map; `closed` is the end.
 
     Parameters
     ----------
@@ -107,6 +59,8 @@ class LiveReconstruction(QObject):
     model : Niiv
     finest : float
         No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+    memory : Memory, optional
+        Where voxels and latent grids are kept; one may serve several.
 
     Attributes
     ----------
@@ -127,18 +81,26 @@ class LiveReconstruction(QObject):
     failed = Signal(str)
     closed = Signal()
     split_moved = Signal(float)
+    trust_changed = Signal(object)
     waiting = Signal(str)
     _answered = Signal(object)
 
     def __init__(
-        self, viewer: ViewerModel, source: napari.layers.Image, model: Niiv, *, finest: float = 0.0
+        self,
+        viewer: ViewerModel,
+        source: napari.layers.Image,
+        model: Niiv,
+        *,
+        finest: float = 0.0,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__()
+        self._memory = memory or Memory()
         self.viewer, self.source, self.pixel_ratio = viewer, source, 1.0
         self._finest = finest
         self._model = model
         self._reads = Reads()
-        self._reconstructor: Reconstructor | None = Reconstructor(self._volume(), model)
+        self._reconstructor: Reconstructor | None = Reconstructor(self._volume(), model, memory=self._memory)
         self._views: dict[int, View] = {}
         self._on_screen: tuple[Any, ...] = ()
         self._muted = False  # hidden by us, not by the user
@@ -146,6 +108,8 @@ class LiveReconstruction(QObject):
         self._split: float | None = None
         self._handle: SplitHandle | None = None
         self._newest: tuple[View, SliceResponse] | None = None  # the picture of what is on display
+        self._project = False
+        self._overlays: dict[Trust, TrustOverlay] = {}
         self._open = True
         self.failure = ""  # why nothing is shown
         self.last: Shown | None = None  # what was shown last
@@ -217,6 +181,32 @@ class LiveReconstruction(QObject):
             self._handle = SplitHandle(self.viewer, lambda: self._split or 0.0, self._drag_split)
         self._place()
 
+    @property
+    def project(self) -> bool:
+        """Whether the pictures are corrected so that, degraded again, they are what was measured."""
+        return self._project
+
+    @project.setter
+    def project(self, value: bool) -> None:
+        self._project = value
+        self._poke()
+
+    @property
+    def trust(self) -> tuple[Trust, ...]:
+        """The maps that lie over the picture, each a layer: how far to trust it where."""
+        return tuple(self._overlays)
+
+    @trust.setter
+    def trust(self, kinds: tuple[Trust, ...]) -> None:
+        if not self._open:
+            return
+        for kind in set(self._overlays) - set(kinds):
+            self._overlays.pop(kind).close()
+        for kind in kinds:
+            if kind not in self._overlays:
+                self._overlays[kind] = TrustOverlay(self.viewer, self.source, self.layer, kind)
+        self._poke()
+
     def compare(self, on: bool) -> None:
         """While on, the source shows in place of the reconstruction."""
         self._comparing = on
@@ -262,6 +252,9 @@ class LiveReconstruction(QObject):
         self._open = False
         if self._handle is not None:
             self._handle.close()
+        overlays, self._overlays = self._overlays, {}
+        for overlay in overlays.values():
+            overlay.close(remove)
         self._timer.stop()
         self._patience.stop()
         self._scheduler.close()
@@ -322,6 +315,8 @@ class LiveReconstruction(QObject):
         self._hide()
 
     def _hide(self) -> None:
+        for overlay in self._overlays.values():
+            overlay.hide()
         if self.layer.visible:
             self._muted, self.layer.visible = True, False
 
@@ -338,6 +333,11 @@ class LiveReconstruction(QObject):
     def _removed(self, event: Any) -> None:
         if event.value in (self.layer, self.source):
             self.close()
+            return
+        for kind, overlay in list(self._overlays.items()):
+            if event.value is overlay.layer:
+                del self._overlays[kind]
+                self.trust_changed.emit(self.trust)
 
     def _source_changed(self, event: Any = None) -> None:
         if self.source.ndim != self.layer.ndim:
@@ -351,7 +351,7 @@ class LiveReconstruction(QObject):
         self._scheduler.cancel()
         self.failure, self._model = "", model
         try:
-            self._reconstructor = Reconstructor(self._volume(), model)
+            self._reconstructor = Reconstructor(self._volume(), model, memory=self._memory)
         except NiivError as error:
             self._reconstructor = None  # nothing is shown until the source changes again
             self._fail(str(error))
@@ -365,6 +365,7 @@ class LiveReconstruction(QObject):
         if view is None:
             self._mute()
             return
+        view = replace(view, request=replace(view.request, project=self._project, trust=self.trust))
         recent = sorted(self._views)[-_REMEMBERED:]
         self._views = {g: self._views[g] for g in recent}
         self._views[self._scheduler.submit(self._reconstructor, view.request)] = view
@@ -435,6 +436,16 @@ class LiveReconstruction(QObject):
         self.layer.show(*part, tuple(data.shape), thumbnail=thumbnail)
         if self._muted:
             self._muted, self.layer.visible = False, True
+        for kind, overlay in self._overlays.items():
+            values = response.trust.get(kind)
+            if values is None:  # a faster pass of the same slice leaves the map where it is
+                overlay.keep(response.request.place)
+                continue
+            piece: tuple[View, NDArray[Any]] | None = view, values
+            if self._split is not None:
+                piece = right_of_line(self.viewer, self.source, view, values, self._split)
+            if piece is not None:
+                overlay.show(*piece, tuple(data.shape))
 
 
 def _serves(view: View, newest: View, answer: Answer) -> bool:

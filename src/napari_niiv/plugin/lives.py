@@ -10,16 +10,20 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_niiv.plugin.settings import memory
+
 if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.plugin.live_layer import LiveReconstruction
+    from napari_niiv.reconstruction.memory import Memory
+    from napari_niiv.reconstruction.requests import Trust
 
 
 class LiveLayers(QObject):
     """The live reconstructions of a viewer: at most one for each source; model and split are common to all.
 
-    `opened` tells of each new one, `ended` of one that ended by itself, as its layer or its source was deleted, and
-    `split_moved` of a split line dragged by the mouse.
+    `opened` tells of each new one, `ended` of one that ended by itself, as its layer or its source was deleted,
+    `split_moved` of a split line dragged by the mouse, and `trust_changed` of a map deleted by the user.
 
     Parameters
     ----------
@@ -29,6 +33,7 @@ class LiveLayers(QObject):
     opened = Signal(object)
     ended = Signal(object)
     split_moved = Signal(float)
+    trust_changed = Signal(object)
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -37,7 +42,9 @@ class LiveLayers(QObject):
         self._finest: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._model: Niiv | None = None
         self._split: float | None = None
-        self._comparing = self._steps = False
+        self._comparing = self._steps = self._project = False
+        self._trust: tuple[Trust, ...] = ()
+        self._memory: Memory | None = None
 
     def __len__(self) -> int:
         return len(self._lives)
@@ -83,6 +90,28 @@ class LiveLayers(QObject):
         for live in self:
             live.steps = value
 
+    @property
+    def project(self) -> bool:
+        """Whether all pictures keep what was measured, as in `LiveReconstruction`."""
+        return self._project
+
+    @project.setter
+    def project(self, value: bool) -> None:
+        self._project = value
+        for live in self:
+            live.project = value
+
+    @property
+    def trust(self) -> tuple[Trust, ...]:
+        """The maps over all pictures, as in `LiveReconstruction`."""
+        return self._trust
+
+    @trust.setter
+    def trust(self, kinds: tuple[Trust, ...]) -> None:
+        self._trust = kinds
+        for live in self:
+            live.trust = kinds
+
     def compare(self, on: bool) -> None:
         """While on, the sources show in place of all reconstructions."""
         self._comparing = on
@@ -113,11 +142,16 @@ class LiveLayers(QObject):
             return held
         if self._model is None:
             raise RuntimeError("a model comes first")
-        live = LiveReconstruction(self._viewer, source, self._model, finest=self.finest(source))
+        self._memory = self._memory or memory()
+        live = LiveReconstruction(
+            self._viewer, source, self._model, finest=self.finest(source), memory=self._memory
+        )
         self._lives[source] = live
         live.split, live.steps = self._split, self._steps
+        live.project, live.trust = self._project, self._trust
         live.compare(self._comparing)
         live.split_moved.connect(self._move_split)
+        live.trust_changed.connect(self._change_trust)
         live.closed.connect(lambda: self._went(live))
         self.opened.emit(live)
         return live
@@ -137,6 +171,10 @@ class LiveLayers(QObject):
         if self._lives.get(live.source) is live:
             del self._lives[live.source]
             self.ended.emit(live)
+
+    def _change_trust(self, kinds: tuple[Trust, ...]) -> None:
+        self.trust = kinds
+        self.trust_changed.emit(kinds)
 
     def _move_split(self, value: float) -> None:
         self.split = value

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.geometry import Sampling
-from napari_niiv.plugin import live_layer
+from napari_niiv.plugin import picture_layer
 from napari_niiv.plugin.layers import LIVE
 
 
-class Image(live_layer.Image):  # the name is napari's type of the layer
+class Image(picture_layer.Image):  # the name is napari's type of the layer
     """A volume over its source, which it leaves the sliders to; its thumbnail would cost too much while it grows."""
 
     def refresh(self, event: Any = None, *, thumbnail: bool = False, **parts: Any) -> None:

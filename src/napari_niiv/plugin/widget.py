@@ -24,6 +24,7 @@ from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_volume, source
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
+from napari_niiv.plugin.trust_controls import TrustControls
 from napari_niiv.plugin.volumes import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
 
@@ -83,6 +84,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self.on = CheckBox(text="Reconstruct", value=True)
         self.compare = Compare(napari_viewer, self.lives)
+        self.trust = TrustControls(self.lives)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.indicator = PassIndicator()
         shown = row("Shown")
@@ -95,7 +97,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(self.on, self.layer, self.anisotropy, self.side),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, *self.compare.rows, self.train, shown, self.status),
+                *(self.device, *self.compare.rows, *self.trust.rows, self.train, shown, self.status),
             ]
         )
         self._background = Background(self.native, self._fail)

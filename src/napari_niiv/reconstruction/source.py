@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Source:
     def __init__(
         self, volume: Volume, level: Level, leading: tuple[int, ...], memory: Memory, owner: object
     ) -> None:
-        self._volume = Volume(level.array, name=volume.name)
+        self._volume = replace(volume, array=level.array, pyramid=())
         self._memory, self._owner, self._about = memory, owner, (leading, level.lateral)
         self.shape = tuple(int(n) for n in level.array.shape)
         self._tile = _tile(level.array)
