@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
         "--output-scale", type=float, default=1.0, metavar="S", help="samples per isotropic voxel"
     )
     reconstruct.add_argument("--planes", choices=("both", "xz", "yz"), default="both")
+    reconstruct.add_argument(
+        "--project", action="store_true", help="keep what was measured: correct what contradicts it"
+    )
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     reconstruct.add_argument("--axes", help="the order of the file's axes, if it is wrong, such as zyx")
     reconstruct.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -92,7 +95,13 @@ def _reconstruct(options: argparse.Namespace) -> int:
             f"{options.input.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
         )
     model = load_model(options.checkpoint, options.device)
-    result = reconstruct(volume, model, output_scale=options.output_scale, planes=options.planes)
+    result = reconstruct(
+        volume,
+        model,
+        output_scale=options.output_scale,
+        planes=options.planes,
+        project=options.project,
+    )
     with tqdm(total=100, unit="%", desc=options.output.name, disable=None) as bar:
 
         def progress(fraction: float) -> None:

@@ -11,6 +11,7 @@ from napari_niiv.geometry import Sampling
 from napari_niiv.reconstruction.reconstructor import Reconstructor
 from napari_niiv.reconstruction.requests import SliceRequest
 from napari_niiv.reconstruction.trust import misfit, project
+from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
 
@@ -91,3 +92,19 @@ def test_a_window_says_what_the_whole_says(small_model, texture, degradation: De
     response = found.slice(window, "fast")
     np.testing.assert_allclose(response.image, expected.image[rows, columns], atol=1e-4)
     np.testing.assert_allclose(response.trust["misfit"], expected.trust["misfit"][rows, columns], atol=1e-4)
+
+
+@pytest.mark.parametrize("block", [None, (3, 7)])
+@pytest.mark.parametrize("anisotropy", [4.0, 3.3])
+def test_projected_the_screen_is_the_file(
+    small_model, texture, block: tuple[int, int] | None, anisotropy: float
+) -> None:
+    volume, model = Volume(texture((9, 20, 24)), voxel_size=(anisotropy, 1, 1)), small_model()
+    isotropic = np.asarray(reconstruct(volume, model, project=True, block=block).array)
+    rows = Sampling.covering(9, isotropic.shape[0])
+    request = SliceRequest("xz", 7, rows, Sampling.covering(24, 24), project=True)
+    screen = Reconstructor(volume, model).slice(request).image
+    np.testing.assert_allclose(isotropic[:, 7], screen, atol=1e-4)
+    if anisotropy == 4:
+        means = isotropic.reshape(9, 4, 20, 24).mean(1)
+        np.testing.assert_allclose(means, volume.array, atol=1e-5)

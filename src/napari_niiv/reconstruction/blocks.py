@@ -17,6 +17,7 @@ from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.reconstruction.resolve import INTERPOLATE_BELOW
 from napari_niiv.reconstruction.stack import restore_box
+from napari_niiv.reconstruction.trust import degradation_of, margin, project
 from napari_niiv.resampling import resample
 from napari_niiv.volume import Volume, downsampled
 
@@ -143,9 +144,12 @@ class Restoration:
     planes: tuple[str, ...]
     dtype: np.dtype[Any]
     name: str
+    project: bool = False
 
     @classmethod
-    def of(cls, volume: Volume, grid: Grid, workspace: Workspace, planes: str) -> Restoration:
+    def of(
+        cls, volume: Volume, grid: Grid, workspace: Workspace, planes: str, project: bool = False
+    ) -> Restoration:
         """Of a 3-D volume, whose intensities are looked at.
 
         Raises
@@ -154,13 +158,17 @@ class Restoration:
             If the volume is constant or cannot be read.
         """
         normalization = Normalization.of(volume)
-        return cls(grid, workspace, normalization, PLANES[planes], volume.dtype, volume.name)
+        return cls(grid, workspace, normalization, PLANES[planes], volume.dtype, volume.name, project)
 
     def block(self, place: Spans, infer: bool = True) -> Block:
         """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
         model, inferred = self.workspace.model, infer and self.grid.inferable
-        lateral = max(model.halo, model.context)
-        return self.grid.block(place, (model.halo, lateral, lateral) if inferred else (0, 0, 0), inferred)
+        lateral, axial = max(model.halo, model.context), model.halo + self._margin
+        return self.grid.block(place, (axial, lateral, lateral) if inferred else (0, 0, 0), inferred)
+
+    @property
+    def _margin(self) -> int:
+        return margin(degradation_of(self.workspace.model)) if self.project else 0
 
     def compute(
         self,
@@ -188,24 +196,36 @@ class Restoration:
         y_core, x_core = block.cores[1].slice_in(box[1]), block.cores[2].slice_in(box[2])
         workspace = self.workspace
 
-        def restore() -> torch.Tensor:
+        def restore(positions: Sampling, depth: Span) -> torch.Tensor:
             return restore_box(
                 workspace.model,
                 values.to(workspace.model.device),
                 self.grid.anisotropy,
-                z,
+                positions,
                 self.planes,
                 y_core,
                 x_core,
-                block.cores[0].slice_in(box[0]),
+                depth.slice_in(box[0]),
                 workspace.batch_pixels,
                 (box[0].lo, box[1].lo, box[2].lo),
                 self.grid.level,
                 interrupt,
             )
 
+        def projected() -> torch.Tensor:
+            """By way of whole voxels, as the live view does it."""
+            depth = block.cores[0].grown(self._margin, self.grid.level[0])
+            factor = math.ceil(self.grid.anisotropy)
+            offset = depth.lo - box[0].lo
+            fine = restore(Sampling.covering(len(depth), len(depth) * factor).relative_to(-offset), depth)
+            measured = values[depth.slice_in(box[0]), y_core, x_core].to(fine.device)
+            columns = project(
+                fine.permute(1, 2, 0), measured.permute(1, 2, 0), degradation_of(workspace.model)
+            )
+            return resample(columns, z.relative_to(offset).refined(factor)).permute(2, 0, 1)
+
         if block.inferred:
-            restored = workspace.attempt(restore)
+            restored = workspace.attempt(projected if self.project else lambda: restore(z, block.cores[0]))
         else:
             restored = resample(values[:, y_core, x_core].permute(1, 2, 0), z).permute(2, 0, 1)
         with torch.inference_mode():

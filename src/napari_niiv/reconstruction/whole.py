@@ -26,6 +26,7 @@ def reconstruct(
     *,
     output_scale: float = 1.0,
     planes: Planes = "both",
+    project: bool = False,
     block: tuple[int, int] | None = None,
 ) -> Volume:
     """Make a volume isotropic, lazily.
@@ -40,6 +41,8 @@ def reconstruct(
         Samples per isotropic voxel: 1 gives voxels of the lateral size, 2 half of it.
     planes : {"both", "xz", "yz"}
         Restore along xz slices, yz slices, or average both (best).
+    project : bool
+        Correct the result so that, degraded again, it is what was measured.
     block : tuple of int, optional
         Source voxels of a block, axial and lateral; the result does not depend on it.
 
@@ -61,7 +64,8 @@ def reconstruct(
     workspace = Workspace(model)
     leading = [np.ndindex(volume.shape[:-3])] if len(volume.shape) > 3 else [[()]]
     parts = [
-        _reconstruct_3d(volume.at(*index), workspace, output_scale, planes, block) for index in leading[0]
+        _reconstruct_3d(volume.at(*index), workspace, output_scale, planes, project, block)
+        for index in leading[0]
     ]
     array = (
         parts[0] if len(volume.shape) == 3 else da.stack(parts).reshape(volume.shape[:-3] + parts[0].shape)
@@ -73,10 +77,15 @@ def reconstruct(
 
 
 def _reconstruct_3d(
-    volume: Volume, workspace: Workspace, scale: float, planes: str, block: tuple[int, int] | None
+    volume: Volume,
+    workspace: Workspace,
+    scale: float,
+    planes: str,
+    project: bool,
+    block: tuple[int, int] | None,
 ) -> da.Array:
     grid = Grid.of(volume, scale)
-    restoration = Restoration.of(volume, grid, workspace, planes)
+    restoration = Restoration.of(volume, grid, workspace, planes, project)
     axial, lateral = block or _BLOCK[workspace.model.device.type]
     places = [
         cut(Span(0, count), max(1, round(edge / grid.on_level(axis).step)))
