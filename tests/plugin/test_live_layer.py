@@ -124,6 +124,26 @@ def test_an_edited_source_is_read_again(viewer, live, qtbot):
     assert middle == pytest.approx(2 * np.dot((voxel[0], step, voxel[2]), SLOPES), abs=0.05)
 
 
+def test_voxels_edited_in_place_are_read_again_when_the_layer_is_refreshed(viewer, live, qtbot):
+    def edit():
+        viewer.layers["ramp"].data *= 2
+        viewer.layers["ramp"].refresh()
+
+    before = live.last.response.image
+    wait_final(qtbot, live, edit)
+    np.testing.assert_allclose(live.last.response.image, 2 * before, rtol=1e-4, atol=0.01)
+
+
+def test_looking_about_forgets_nothing(viewer, live, qtbot, monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(live._reconstructor, "forget", lambda: forgotten.append(1))
+    wait_final(qtbot, live, lambda: viewer.dims.set_current_step(1, 30), index=30.0)
+    wait_final(qtbot, live, lambda: setattr(viewer.scene.camera, "zoom", viewer.scene.camera.zoom * 1.5))
+    viewer.layers["ramp"].colormap = "magma"
+    viewer.add_image(np.zeros((4, 4, 4)))
+    assert not forgotten
+
+
 @pytest.mark.parametrize("which", ["source", "layer"])
 def test_deleting_either_layer_cleans_up(viewer, live, qtbot, which):
     with qtbot.waitSignal(live.closed, timeout=5000):

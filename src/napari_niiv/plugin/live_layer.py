@@ -136,6 +136,8 @@ class LiveReconstruction(QObject):
             event.connect(self._keep_split)
         for event in self._changes:
             event.connect(self._source_changed)
+        self._looked = self._look()
+        of.set_data.connect(self._sliced)
         # before napari slices the tile along other axes, and after it is back
         dims.order.connect(self._mute, position="first")
         dims.ndisplay.connect(self._mute, position="first")
@@ -264,6 +266,7 @@ class LiveReconstruction(QObject):
             event.disconnect(self._keep_split)
         for event in self._changes:
             event.disconnect(self._source_changed)
+        self.source.events.set_data.disconnect(self._sliced)
         dims = self.viewer.dims.events
         for event in (dims.order, dims.ndisplay):
             event.disconnect(self._mute)
@@ -347,8 +350,21 @@ class LiveReconstruction(QObject):
             self.layer.units = self.source.units
         self._rebuild(self.model)
 
+    def _look(self) -> tuple[Any, ...]:
+        """What napari slices the source by."""
+        dims, source = self.viewer.dims, self.source
+        return (*dims.point, *dims.order, dims.ndisplay, source.data_level, *source.corner_pixels.flat)
+
+    def _sliced(self, event: Any = None) -> None:
+        """Napari sliced the source anew: if not for another place, its voxels were edited and it was refreshed."""
+        before, self._looked = self._looked, self._look()
+        if self._looked == before:
+            self._rebuild(self.model)
+
     def _rebuild(self, model: Niiv) -> None:
         self._scheduler.cancel()
+        if self._reconstructor is not None:
+            self._reconstructor.forget()
         self.failure, self._model = "", model
         try:
             self._reconstructor = Reconstructor(self._volume(), model, memory=self._memory)
