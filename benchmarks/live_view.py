@@ -93,9 +93,16 @@ def main() -> None:
     viewer.reset_view()
     wait(lambda: "refined from" in widget.status.value)
     pictures: list[tuple[float, str, int]] = []
-    widget.live.shown.connect(
-        lambda s: pictures.append((time.perf_counter(), s.response.quality, int(s.response.request.index)))
-    )
+    stale: list[int] = []
+
+    def note(shown: live_layer.Shown) -> None:
+        index, quality = int(shown.response.request.index), shown.response.quality
+        # a placeholder may lag a step behind a drag, a better picture must be of the slice asked for
+        if quality != "placeholder" and index != viewer.dims.current_step[1]:
+            stale.append(index)
+        pictures.append((time.perf_counter(), quality, index))
+
+    widget.live.shown.connect(note)
     held.clear()
     beats_on: list[float] = []
     began = time.perf_counter()
@@ -107,12 +114,22 @@ def main() -> None:
     refined = time.perf_counter() - began - drag
 
     fast: list[float] = []
-    for step in range(20):
-        rest(0.2)
-        asked, index = time.perf_counter(), last - 40 + step
+    placeholder: list[float] = []
+    for step in range(40):
+        rest(0.3)
+        asked, index, count = time.perf_counter(), 60 + step * 337 % 800, len(pictures)
         viewer.dims.set_current_step(1, index)
         wait(lambda index=index: pictures[-1][1:] == ("fast", index))
+        placeholder.append(1e3 * (pictures[count][0] - asked))
         fast.append(1e3 * (pictures[-1][0] - asked))
+    ahead: list[float] = []
+    index = viewer.dims.current_step[1]
+    for _ in range(20):  # unhurried scrolling: the next slice is encoded ahead
+        rest(1)
+        index, asked, count = index + 1, time.perf_counter(), len(pictures)
+        viewer.dims.set_current_step(1, index)
+        wait(lambda count=count: any(p[1] != "placeholder" for p in pictures[count:]))
+        ahead.append(1e3 * (pictures[-1][0] - asked))
     zooms: list[float] = []
     for step in range(20):
         count, asked = len(pictures), time.perf_counter()
@@ -124,10 +141,13 @@ def main() -> None:
     row("GUI thread held by one callback of the plugin", held)
     row("pause of the window, plugin off", beats_off)
     row("pause of the window, plugin on", beats_on)
-    row("event to fast picture", fast)
+    row("event to placeholder", placeholder)
+    row("event to fast picture, somewhere else", fast)
+    row("event to fast picture, scrolling on after a second", ahead)
     row("event to picture after a zoom, latents cached", zooms)
     print(
-        f"\npictures during the drag: {len(during) / drag:.1f} per second; refined {refined:.1f} s after it"
+        f"\npictures during the drag: {len(during) / drag:.1f} per second, {len(stale)} of them stale; "
+        f"the last one refined {refined:.1f} s after it"
     )
     viewer.close()
 

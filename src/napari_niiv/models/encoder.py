@@ -153,8 +153,8 @@ class Encoder(nn.Module):
                 interrupt()
             before = halo.width
             inner = layer(F.relu(layer(y), inplace=True))
-            y = inner + halo.cut(y, before)
-        y = layer(y) + halo.cut(head, begun)
+            y = inner.add_(halo.cut(y, before))
+        y = layer(y).add_(halo.cut(head, begun))
         return y if self.reference else layer(y)
 
 
