@@ -129,7 +129,7 @@ def cost(volume: Volume, model: Niiv, rows: int, columns: int, pitch: float, qua
 def memory(model: Niiv, events: int) -> None:
     """Every event a new window, pitch, place or plane; each is answered before the next, or replaced by it."""
     volume = Volume(tissue((64, 512, 512)), voxel_size=(ANISOTROPY, 1, 1))
-    engine = Reconstructor(volume, model, memory=Memory(gpu_bytes=1 << 30, host_bytes=200 << 20))
+    engine = Reconstructor(volume, model, memory=Memory(host_bytes=100 << 20))
     answered = threading.Event()
 
     def deliver(answer: Answer) -> None:
@@ -162,10 +162,13 @@ def memory(model: Niiv, events: int) -> None:
             base = base or resident
             print(
                 f"after {number} events, {time.perf_counter() - begun:.0f} s: {resident:.0f} MB "
-                f"({resident - base:+.0f}), {threading.active_count()} threads",
+                f"({resident - base:+.0f}), {engine.memory.latents(model.device).bytes / 2**20:.0f} MB of them "
+                f"latent grids, {threading.active_count()} threads",
                 flush=True,
             )
     scheduler.close(30)
+    if model.device.type == "cuda":
+        print(f"on the GPU at most {torch.cuda.max_memory_reserved() / 2**30:.2f} GB")
     print(f"threads left of the scheduler: {int(scheduler.alive)}")
 
 

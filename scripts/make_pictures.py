@@ -1,0 +1,100 @@
+"""Make the pictures of the live view in docs/images, in a real window: python scripts/make_pictures.py [FOLDER]
+
+On Linux without a display run it through scripts/with_display.py.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtGui import QImage
+from qtpy.QtWidgets import QApplication
+from vispy.gloo.glir import GlirProgram
+
+from napari_niiv.plugin.demo import open_demo
+
+GlirProgram.delete = lambda self: None  # Mesa 22 crashes in glDeleteProgram
+
+
+def wait(until: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.perf_counter() + seconds
+    while not until():
+        QApplication.processEvents()
+        time.sleep(0.002)
+        if time.perf_counter() > end:
+            raise SystemExit("timed out")
+
+
+def rest(seconds: float = 1.0) -> None:
+    end = time.perf_counter() + seconds
+    wait(lambda: time.perf_counter() > end)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
+    viewer, widget = open_demo()
+
+    def refined() -> None:
+        rest(0.3)
+        wait(lambda: widget.indicator.state == "refined")
+        rest()
+
+    def picture(name: str, canvas_only: bool = False) -> np.ndarray:
+        return viewer.screenshot(
+            None if canvas_only else str(folder / name), canvas_only=canvas_only, flash=False
+        )[..., :3]
+
+    refined()
+    passes: dict[str, np.ndarray] = {}
+
+    def note(shown: object) -> None:
+        quality = shown.response.quality  # type: ignore[attr-defined]
+        if shown.response.complete and quality not in passes:  # type: ignore[attr-defined]
+            passes[quality] = picture("", canvas_only=True)
+
+    widget.live.shown.connect(note)
+    viewer.dims.set_current_step(1, viewer.dims.current_step[1] + 40)
+    wait(lambda: len(passes) == 3)
+    widget.live.shown.disconnect(note)
+    parts = [passes[quality] for quality in ("placeholder", "fast", "refined")]
+    middle = parts[0].shape[1] // 2, parts[0].shape[0] // 2
+    crops = [p[middle[1] - 150 : middle[1] + 150, middle[0] - 200 : middle[0] + 200] for p in parts]
+    _save(np.concatenate(crops, axis=1), folder / "passes.png")
+
+    refined()
+    widget.compare.split.value = True
+    rest()
+    picture("split.png")
+    widget.compare.split.value = False
+    widget.trust.disagreement.value = True
+    refined()
+    picture("trust.png")
+    widget.trust.disagreement.value = False
+    refined()
+    if hasattr(widget, "ortho"):
+        widget.ortho.value = True
+        rest(15)
+        picture("ortho.png")
+        widget.ortho.value = False
+        rest()
+    viewer.dims.ndisplay = 3
+    rest(2)
+    wait(lambda: widget.indicator.state == "refined", 300)
+    viewer.scene.camera.angles = (10, 30, 150)
+    rest(3)
+    picture("volume.png")
+    viewer.close()
+
+
+def _save(picture: np.ndarray, path: Path) -> None:
+    height, width, _ = picture.shape
+    data = np.ascontiguousarray(picture)
+    QImage(data.data, width, height, 3 * width, QImage.Format.Format_RGB888).save(str(path))
+
+
+if __name__ == "__main__":
+    main()
