@@ -82,7 +82,7 @@ def _bands(
     device = (
         torch.device(device_type, device_index) if device_index is not None else torch.device(device_type)
     )
-    bands = []
+    spans, matrices = [], []
     for first in range(0, sampling.count, _BLOCK):
         count = min(_BLOCK, sampling.count - first)
         # float64: positions of long axes are exact to 1e-12 of a voxel
@@ -90,12 +90,22 @@ def _bands(
         low = math.floor(positions[0] - kernel.reach)
         high = math.ceil(positions[-1] + kernel.reach)
         taps = np.arange(low, high + 1, dtype=np.float64)[:, None]
-        weights = torch.from_numpy(kernel.weights(taps - positions))
-        weights = weights / weights.sum(0, keepdim=True)
-        inside = torch.from_numpy(taps[:, 0].clip(0, n - 1).astype(np.int64))
+        weights = kernel.weights(taps - positions)
+        weights /= weights.sum(0, keepdims=True)
+        inside = taps[:, 0].clip(0, n - 1).astype(np.int64)
         lo, hi = int(inside[0]), int(inside[-1]) + 1
-        folded = torch.zeros(hi - lo, count, dtype=torch.float64)
-        folded.index_add_(0, inside - lo, weights)
-        with torch.inference_mode(False):  # these are kept, for training too
-            bands.append((lo, hi, folded.float().clone().to(device)))
-    return tuple(bands)
+        folded = np.zeros((hi - lo, count))
+        if hi - lo == len(inside):
+            folded[inside - lo] = weights
+        else:  # beyond the ends the signal is replicated: several taps fall on one sample
+            np.add.at(folded, inside - lo, weights)
+        spans.append((lo, hi))
+        matrices.append(folded.astype(np.float32))
+    with torch.inference_mode(False):  # these are kept, for training too
+        # one copy to the device, not one for each matrix
+        together = torch.from_numpy(np.concatenate([matrix.ravel() for matrix in matrices])).to(device)
+        parts = together.split([matrix.size for matrix in matrices])
+        return tuple(
+            (lo, hi, part.view(matrix.shape))
+            for (lo, hi), part, matrix in zip(spans, parts, matrices, strict=True)
+        )

@@ -49,3 +49,24 @@ def test_the_gpu_holds_no_more_than_it_is_allowed(texture) -> None:
         whole = SliceRequest("xz", index, Sampling.covering(64, 512), Sampling.covering(300, 300))
         reconstructor.slice(whole)
         assert memory.latents(torch.device("cuda")).bytes <= 1 << 28
+
+
+def test_out_of_memory_in_the_middle_of_a_scroll(texture) -> None:
+    volume = Volume(texture((64, 512, 512)), voxel_size=(8, 1, 1))
+    reconstructor = Reconstructor(volume, load_model("em", "cuda"))
+    views = [
+        SliceRequest("xz", index, Sampling.covering(64, 512), Sampling.covering(512, 512))
+        for index in range(200, 206)
+    ]
+    expected = [reconstructor.slice(view).image for view in views]
+    reconstructor.forget()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 250e6) / total)
+    try:
+        responses = [reconstructor.slice(view) for view in views]
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any("ran out of memory" in response.notice for response in responses)
+    for response, image in zip(responses, expected, strict=True):
+        np.testing.assert_allclose(response.image, image, atol=0.03)
