@@ -324,7 +324,7 @@ def test_a_volume_that_can_be_read_no_more_ends_the_training_which_can_go_on(
         if moment(event):
             array.allowed = min(array.allowed, array.reads)
 
-    with pytest.raises(VolumeError, match="'balls' cannot be read .*error.*still there") as caught:
+    with pytest.raises(VolumeError, match=r"'balls' cannot be read .*error.*still there") as caught:
         last(map(watch, train([lost], config)))
     assert "\n" not in str(caught.value)
     assert array.reads > array.allowed
