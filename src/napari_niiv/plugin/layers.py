@@ -14,6 +14,7 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.volume import Volume
 
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
+VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
 def layer_volume(layer: Image) -> Volume:

@@ -18,7 +18,7 @@ from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
-from napari_niiv.plugin.layers import is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.layers import VIEWS, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
@@ -29,7 +29,6 @@ QUALITY = {
     "fast": "restored in one plane, refining…",
     "refined": "refined from both planes",
 }
-VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}
 
 
 class IsotropicReconstruct(Container):  # type: ignore[type-arg]
