@@ -35,6 +35,11 @@ class LayerView:
         return axes if len(axes) == 2 and min(axes) >= 0 else ()
 
     @property
+    def sliced(self) -> tuple[int, ...]:
+        """The layer's axes that have a slider."""
+        return tuple(d - self._offset for d in self.viewer.dims.not_displayed if d >= self._offset)
+
+    @property
     def point(self) -> Vector:
         """Where the sliders are."""
         return np.array(self.viewer.dims.point[self._offset :]) * self._units
@@ -126,6 +131,11 @@ class LinkedViews:
         self._moved(leader)
         self._panned(leader)
 
+    @property
+    def _deaf(self) -> bool:
+        """While the views are being moved; or their layer has other axes now, which is their end."""
+        return self._busy or self.views[0].layer.ndim != len(self._point)
+
     def _begin(self) -> None:
         """Where the user looks the cross-hair begins; along the leader's own axis it stays on its slice."""
         leader = self.views[0]
@@ -140,19 +150,27 @@ class LinkedViews:
         self._resized()
 
     def _moved(self, view: LayerView) -> None:
-        if self._busy:
+        if self._deaf:
             return
         with self.quiet():
-            point = view.point
+            point = self._settled(view.point)
             for other in self.views:
-                if other is not view:
-                    other.point = point
+                other.point = point
             moved = np.flatnonzero(point != self._point)
             self._point = point
             self._reveal(moved)
 
+    def _settled(self, point: Vector) -> Vector:
+        """Sliders go from slice to slice: where they stop if all are sent to a point; the leader has the last word."""
+        settled = point.copy()
+        for view in reversed(self.views):
+            view.point = point
+            sliced = list(view.sliced)
+            settled[sliced] = view.point[sliced]
+        return settled
+
     def _panned(self, view: LayerView) -> None:
-        if self._busy or not view.axes:
+        if self._deaf or not view.axes:
             return
         with self.quiet():
             self._centre[list(view.axes)] = view.centre
@@ -163,7 +181,7 @@ class LinkedViews:
 
     def _resized(self, event: Any = None) -> None:
         """Panels get their size late; the point shall be seen in them, but the leader's view stays."""
-        if not self._busy:
+        if not self._deaf:
             with self.quiet():
                 self._reveal(set(range(len(self._point))) - set(self.views[0].axes))
 

@@ -117,7 +117,7 @@ class OrthoViews(QObject):
         self.viewer, self.source = viewer, source
         self._model, self._finest = model, finest
         self._open = True
-        self.panels = tuple(Panel(source, model, finest) for _ in range(2))
+        self.panels: tuple[Panel, ...] = tuple(Panel(source, model, finest) for _ in range(2))
         self.widget = QSplitter()
         self.widget.setMinimumSize(200, 200)
         for panel, plane in zip(self.panels, self._planes(), strict=True):
@@ -195,7 +195,8 @@ class OrthoViews(QObject):
         self.source.events.data.disconnect(self._check_axes)
         self.links.close()
         self.cross.close(erase=alive)
-        for panel in self.panels:
+        panels, self.panels = self.panels, ()
+        for panel in panels:
             panel.close(delete=alive)
 
     def _planes(self) -> tuple[str, ...]:
@@ -219,5 +220,5 @@ class OrthoViews(QObject):
             self.close()
 
     def _check_axes(self, event: Any = None) -> None:
-        if self.source.ndim != self.panels[0].copy.ndim:
+        if self._open and self.source.ndim != self.panels[0].copy.ndim:
             self.close()

@@ -42,6 +42,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
         self.live: Any = None  # LiveReconstruction; imported with torch, off the GUI thread
+        self.ortho: Any = None  # OrthoViews
         self._model: Any = None
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
@@ -69,8 +70,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self.output_scale.enabled = False
         self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
+        self.three = PushButton(
+            text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
+        )
+        self.three.native.setCheckable(True)
         self.side = row(
-            "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS)
+            "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS), self.three
         )
         self.on = CheckBox(text="Reconstruct", value=True)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
@@ -133,8 +138,20 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         dims.order = (*range(dims.ndim - 3), *last)
         self.viewer.reset_view()
 
+    def show_ortho(self, on: bool = True) -> None:
+        """Show the three planes beside each other, or one of them alone again."""
+        self.three.value = on
+        if not on:
+            self._close_ortho()
+            return
+        self.on.value = True
+        self._refresh()
+        if self.live is None and self._model is not None:
+            self.three.value = False  # the status says why
+
     def close_live(self) -> None:
         """Stop the live reconstruction and forget the layer's events."""
+        self._close_ortho()
         if self.live is not None:
             live, self.live = self.live, None
             live.close()
@@ -152,7 +169,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.browse.changed.connect(self._browse)
         self.train.changed.connect(lambda _=None: self.open_training())
         for button in self.side:
-            button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
+            if button is not self.three:
+                button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
+        self.three.changed.connect(self.show_ortho)
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
@@ -252,6 +271,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.output_scale.enabled = not self.match_zoom.value
         if self.live is not None:
             self.live.finest = self._finest()
+        if self.ortho is not None:
+            self.ortho.finest = self._finest()
 
     def _finest(self) -> float:
         return 0.0 if self.match_zoom.value else 1 / self.output_scale.value
@@ -330,6 +351,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if self.live is not None and self.live.source is layer:
             if self.live.model is not self._model:
                 self.live.model = self._model
+                if self.ortho is not None:
+                    self.ortho.model = self._model
+            self._open_ortho()
             return
         self.close_live()
         try:
@@ -343,6 +367,32 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.closed.connect(lambda: self._ended(live))
         self.live = live
         self.status.value = "Reconstructing…"
+        self._open_ortho()
+
+    def _open_ortho(self) -> None:
+        """Open the ortho views of what is live, if they are wanted."""
+        from napari_niiv.plugin.ortho import OrthoViews
+
+        if self.ortho is not None or not self.three.value:
+            return
+        try:
+            self.ortho = OrthoViews(self.viewer, self.live.source, self._model, finest=self._finest())
+        except NiivError as error:
+            self.three.value = False
+            self._fail(str(error))
+            return
+        self.ortho.failed.connect(self._fail)
+        self.ortho.closed.connect(self._ortho_closed)
+
+    def _close_ortho(self) -> None:
+        if self.ortho is not None:
+            ortho, self.ortho = self.ortho, None
+            ortho.close()
+
+    def _ortho_closed(self) -> None:
+        """Their dock was closed, or their source went."""
+        if self.ortho is not None:
+            self.ortho, self.three.value = None, False
 
     def _ended(self, live: Any) -> None:
         """The live layer went, by the user's hand or with its source."""
