@@ -9,7 +9,7 @@ from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image, Layer
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QSplitter
+from qtpy.QtWidgets import QDockWidget, QPushButton, QSplitter, QWidget
 
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.crosshair import CrossHair
@@ -126,10 +126,12 @@ class OrthoViews(QObject):
             panel.live.failed.connect(self.failed)
             panel.live.closed.connect(self.close)
         self.dock = viewer.window.add_dock_widget(self.widget, name=NAME, area="bottom")
+        _fix(self.dock)
+        self._window: QWidget | None = self.widget.window()
         for panel in self.panels:
             panel.live.pixel_ratio = self.widget.devicePixelRatioF()
         self.widget.installEventFilter(self)
-        self.widget.destroyed.connect(self._gone)
+        self.widget.destroyed.connect(self.close)
         self.cross = CrossHair(viewer)
         copies = (LayerView(panel.viewer, panel.copy) for panel in self.panels)
         self.links = LinkedViews([LayerView(viewer, source), *copies])
@@ -164,11 +166,13 @@ class OrthoViews(QObject):
         """End: stop the work, let go of the viewer and the source, and remove the dock."""
         if not self._open:
             return
-        self._let_go(alive=True)
-        self.widget.destroyed.disconnect(self._gone)
-        if self.widget.parent() is not None:  # the dock's own button has taken it out already
-            self.viewer.window.remove_dock_widget(self.dock)
-        self.widget.deleteLater()
+        alive = _exists(self._window)  # otherwise it is taking its canvases along, which must not be touched
+        self._let_go(alive)
+        if alive:
+            self.widget.destroyed.disconnect(self.close)
+            if self.widget.parent() is not None:  # the dock's own button has taken it out already
+                self.viewer.window.remove_dock_widget(self.dock)
+            self.widget.deleteLater()
         self.closed.emit()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -182,14 +186,8 @@ class OrthoViews(QObject):
             self.widget.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
         return False
 
-    def _gone(self) -> None:
-        """The window closed: its canvases must not be touched any more."""
-        if self._open:
-            self._let_go(alive=False)
-            self.closed.emit()
-
     def _let_go(self, alive: bool) -> None:
-        self._open = False
+        self._open, self._window = False, None
         self.viewer.dims.events.order.disconnect(self._turn)
         self.viewer.layers.events.removed.disconnect(self._removed)
         self.source.events.data.disconnect(self._check_axes)
@@ -222,3 +220,18 @@ class OrthoViews(QObject):
     def _check_axes(self, event: Any = None) -> None:
         if self._open and self.source.ndim != self.panels[0].copy.ndim:
             self.close()
+
+
+def _fix(dock: Any) -> None:
+    """Keep a dock where it is: in another window its canvases would lose their OpenGL resources (vispy #1759)."""
+    dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetClosable)
+    if (button := dock.findChild(QPushButton, "QTitleBarFloatButton")) is not None:
+        button.hide()
+
+
+def _exists(widget: QWidget | None) -> bool:
+    """Whether Qt has not deleted a widget yet."""
+    try:
+        return widget is not None and widget.objectName() is not None
+    except RuntimeError:
+        return False
