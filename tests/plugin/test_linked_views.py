@@ -133,8 +133,12 @@ def test_units_of_the_leaders_world_are_heeded():
 def mouse(cross, *path, button=1, modifiers=()):
     """Press at the first place on the canvas, move to the others, release; places from the canvas' centre."""
     viewer, event = cross.viewer, SimpleNamespace(button=button, modifiers=modifiers)
-    for kind, place in (("mouse_press", path[0]), *(("mouse_move", p) for p in path[1:]), ("mouse_release", path[-1])):
-        event.type, event.pos = kind, np.array(place)[::-1] + (200, 150)
+    for kind, place in (
+        ("mouse_press", path[0]),
+        *(("mouse_move", p) for p in path[1:]),
+        ("mouse_release", path[-1]),
+    ):
+        event.type, event.pos = kind, np.array(place)[::-1] + np.array((200, 150))
         position = np.array(viewer.dims.point)
         camera = viewer.scene.camera
         position[list(viewer.dims.displayed)] = np.array(camera.center[-2:]) + np.array(place) / camera.zoom

@@ -75,7 +75,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self.three.native.setCheckable(True)
         self.side = row(
-            "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS), self.three
+            "View",
+            *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS),
+            self.three,
         )
         self.on = CheckBox(text="Reconstruct", value=True)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
