@@ -84,7 +84,7 @@ def planes(ortho):
 def test_every_panel_is_exact_and_shows_what_the_main_viewer_does_not(viewer, ortho, qtbot):
     assert planes(ortho) == ["xz", "yz"]
     ortho.panels[0].viewer.dims.point = (31.0, 20.0, 33.0)
-    assert viewer.dims.point == (31.0, 20.0, 33.0)
+    qtbot.waitUntil(lambda: viewer.dims.point == (31.0, 20.0, 33.0))
     wait_exact(qtbot, ortho)
     for order, expected in [
         ((1, 0, 2), ["xy", "yz"]),
@@ -99,7 +99,7 @@ def test_every_panel_is_exact_and_shows_what_the_main_viewer_does_not(viewer, or
     viewer.dims.ndisplay = 3
     assert planes(ortho) == ["xz", "yz"]
     ortho.panels[1].viewer.dims.point = (19.0, 25.0, 30.0)
-    assert viewer.dims.point == (19.0, 25.0, 30.0)
+    qtbot.waitUntil(lambda: viewer.dims.point == (19.0, 25.0, 30.0))
     wait_exact(qtbot, ortho)
 
 
@@ -117,6 +117,7 @@ def test_the_mouse_moves_the_point_and_pans(viewer, ortho, qtbot):
 
     centre, zoom = np.array(camera.center[1:]), camera.zoom
     press((-30, 42))
+    qtbot.waitUntil(lambda: viewer.dims.point[2] != 40)
     z, y, x = viewer.dims.point
     row, column = centre + np.array([-30, 42]) / zoom
     assert abs(z - row) <= 2  # a slider may stop at the nearest slice
@@ -215,6 +216,8 @@ def test_the_button_opens_and_closes_them(viewer, source, qtbot):
     assert widget.ortho is not None
     widget.layer.value = other = viewer.add_image(DATA, **{**LAYER, "name": "other"})
     assert widget.ortho.source == other
+    viewer.layers.remove(other)  # the widget goes on to another layer, and so do they
+    assert widget.live.source == widget.ortho.source == source
     widget.three.native.click()
     assert (widget.ortho, widget.three.value) == (None, False)
     viewer.layers.clear()

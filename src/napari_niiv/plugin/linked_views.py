@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,10 +94,14 @@ class LinkedViews:
     ----------
     views : sequence of LayerView
         The first leads: it says where to begin, and what is moved to show the point is an axis that it does not show.
+    later : callable, optional
+        Told that a point moved; it has `settle` called soon, once for many moves. Without it that is done at once.
     """
 
-    def __init__(self, views: Sequence[LayerView]) -> None:
+    def __init__(self, views: Sequence[LayerView], later: Callable[[], None] | None = None) -> None:
         self.views = tuple(views)
+        self._later = later or self.settle
+        self._mover: LayerView | None = None
         self._busy = False
         leader, other = self.views[0], self.views[1].viewer.dims
         self._centre = np.array([(r.start + r.stop) / 2 for r in other.range])
@@ -127,9 +131,22 @@ class LinkedViews:
 
     def follow(self) -> None:
         """Give all views the leader's point, zoom and centre."""
-        leader = self.views[0]
-        self._moved(leader)
-        self._panned(leader)
+        self._mover = self._mover or self.views[0]
+        self.settle()
+        self._panned(self.views[0])
+
+    def settle(self) -> None:
+        """Move all views to the point of the one that moved last."""
+        view, self._mover = self._mover, None
+        if self._deaf or view is None:
+            return
+        with self.quiet():
+            point = self._where_sliders_stop(view.point)
+            for other in self.views:
+                other.point = point
+            moved = np.flatnonzero(point != self._point)
+            self._point = point
+            self._reveal(moved)
 
     @property
     def _deaf(self) -> bool:
@@ -150,24 +167,18 @@ class LinkedViews:
         self._resized()
 
     def _moved(self, view: LayerView) -> None:
-        if self._deaf:
-            return
-        with self.quiet():
-            point = self._settled(view.point)
-            for other in self.views:
-                other.point = point
-            moved = np.flatnonzero(point != self._point)
-            self._point = point
-            self._reveal(moved)
+        if not self._deaf:
+            self._mover = view
+            self._later()
 
-    def _settled(self, point: Vector) -> Vector:
-        """Sliders go from slice to slice: where they stop if all are sent to a point; the leader has the last word."""
-        settled = point.copy()
+    def _where_sliders_stop(self, point: Vector) -> Vector:
+        """Sliders go from slice to slice: send all to a point and see; the leader has the last word."""
+        stopped = point.copy()
         for view in reversed(self.views):
             view.point = point
             sliced = list(view.sliced)
-            settled[sliced] = view.point[sliced]
-        return settled
+            stopped[sliced] = view.point[sliced]
+        return stopped
 
     def _panned(self, view: LayerView) -> None:
         if self._deaf or not view.axes:

@@ -8,14 +8,14 @@ from napari.components import ViewerModel
 from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image, Layer
 from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QPushButton, QSplitter, QWidget
 
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.crosshair import CrossHair
 from napari_niiv.plugin.layers import VIEWS, layer_volume
 from napari_niiv.plugin.linked_views import LayerView, LinkedViews
-from napari_niiv.plugin.live_layer import LiveReconstruction
+from napari_niiv.plugin.live_layer import COALESCE_MS, LiveReconstruction
 from napari_niiv.volume import check_anisotropy
 
 NAME = "Ortho views"
@@ -134,7 +134,11 @@ class OrthoViews(QObject):
         self.widget.destroyed.connect(self.close)
         self.cross = CrossHair(viewer)
         copies = (LayerView(panel.viewer, panel.copy) for panel in self.panels)
-        self.links = LinkedViews([LayerView(viewer, source), *copies])
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(COALESCE_MS)
+        self.links = LinkedViews([LayerView(viewer, source), *copies], self._soon)
+        self._timer.timeout.connect(self.links.settle)
         # after napari has fitted the main view to its new order
         viewer.dims.events.order.connect(self._turn, position="last")
         viewer.layers.events.removed.connect(self._removed)
@@ -191,6 +195,7 @@ class OrthoViews(QObject):
         self.viewer.dims.events.order.disconnect(self._turn)
         self.viewer.layers.events.removed.disconnect(self._removed)
         self.source.events.data.disconnect(self._check_axes)
+        self._timer.stop()
         self.links.close()
         self.cross.close(erase=alive)
         panels, self.panels = self.panels, ()
@@ -204,6 +209,10 @@ class OrthoViews(QObject):
         main = [plane for plane, order in VIEWS.items() if set(order[1:]) == shown]
         before = tuple(panel.plane for panel in self.panels)
         return tuple(p for p in VIEWS if p != main[0]) if main else before if all(before) else ("xz", "yz")
+
+    def _soon(self) -> None:
+        if not self._timer.isActive():  # a throttle, not a debounce: the panels keep up with a drag
+            self._timer.start()
 
     def _turn(self, event: Any = None) -> None:
         """Show what the main viewer does not; nothing changes where it goes to 3-D."""
