@@ -233,9 +233,13 @@ class OrthoViews(QObject):
 
 def _fix(dock: Any) -> None:
     """Keep a dock where it is: in another window its canvases would lose their OpenGL resources (vispy #1759)."""
-    dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetClosable)
-    if (button := dock.findChild(QPushButton, "QTitleBarFloatButton")) is not None:
-        button.hide()
+    feature = QDockWidget.DockWidgetFeature
+    dock.setFeatures(
+        feature.DockWidgetClosable | feature.DockWidgetVerticalTitleBar
+    )  # napari's is at the side
+    for name in ("QTitleBarFloatButton", "QTitleBarHideButton"):  # what is hidden could not be shown again
+        if (button := dock.findChild(QPushButton, name)) is not None:
+            button.hide()
 
 
 def _exists(widget: QWidget | None) -> bool:
