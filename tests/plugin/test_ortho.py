@@ -151,51 +151,49 @@ def test_panels_look_like_their_source(viewer, source, ortho, qtbot, interpolati
     assert all(tuple(panel.copy.translate) == (0, 0, 0) for panel in ortho.panels)
 
 
-@pytest.mark.parametrize("how", ["close", "dock x", "source deleted", "axes changed"])
-def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot, how):
-    events = (viewer.dims.events.point, viewer.dims.events.order, viewer.scene.camera.events.zoom)
-    events += (viewer.layers.events.removed, viewer.canvas.events.size)
-    events += (source.events.data, source.events.scale, source.events.gamma)
-    before = [len(e.callbacks) for e in events]
-    callbacks, threads = len(viewer.mouse_drag_callbacks), threading.active_count()
-    ortho = OrthoViews(viewer, source, interpolating_model)
-    schedulers = [panel.live._scheduler for panel in ortho.panels]
-    with qtbot.waitSignal(ortho.panels[0].live.shown, timeout=20_000):
-        pass
-    with qtbot.waitSignal(ortho.closed, timeout=5000):
-        if how == "close":
-            ortho.close()
-        elif how == "dock x":
-            ortho.dock.destroyOnClose()
-        elif how == "source deleted":
-            viewer.layers.remove(source)
-        else:
-            source.data = np.stack([DATA, DATA])
-    qtbot.waitUntil(lambda: not any(s.alive for s in schedulers), timeout=5000)
-    assert NAME not in viewer.window.dock_widgets
-    if how in ("close", "dock x"):  # otherwise napari's own change too
-        assert [len(e.callbacks) for e in events] == before
-    assert len(viewer.mouse_drag_callbacks) == callbacks
-    assert threading.active_count() <= threads
-    ortho.close()  # twice does no harm
+def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
+    ways = {
+        "close": lambda ortho: ortho.close(),
+        "dock x": lambda ortho: ortho.dock.destroyOnClose(),
+        "axes changed": lambda ortho: setattr(source, "data", np.stack([DATA, DATA])),
+        "source deleted": lambda ortho: viewer.layers.remove(source),
+    }
+    for way, end in ways.items():
+        source.data = DATA
+        events = (viewer.dims.events.point, viewer.dims.events.order, viewer.scene.camera.events.zoom)
+        events += (viewer.layers.events.removed, viewer.canvas.events.size)
+        events += (source.events.data, source.events.scale, source.events.gamma)
+        before = [len(e.callbacks) for e in events]
+        callbacks, threads = len(viewer.mouse_drag_callbacks), threading.active_count()
+        ortho = OrthoViews(viewer, source, interpolating_model)
+        schedulers = [panel.live._scheduler for panel in ortho.panels]
+        with qtbot.waitSignal(ortho.panels[0].live.shown, timeout=20_000):
+            pass
+        with qtbot.waitSignal(ortho.closed, timeout=5000):
+            end(ortho)
+        qtbot.waitUntil(lambda schedulers=schedulers: not any(s.alive for s in schedulers), timeout=5000)
+        assert NAME not in viewer.window.dock_widgets
+        if way in ("close", "dock x"):  # otherwise napari's own change too
+            assert [len(e.callbacks) for e in events] == before
+        assert len(viewer.mouse_drag_callbacks) == callbacks
+        assert threading.active_count() <= threads
+        ortho.close()  # twice does no harm
+        viewer.dims.set_point(0, 11)  # nothing listens any more
+        viewer.scene.camera.zoom *= 1.1
 
     def only_the_main_one():
         gc.collect()
         return len(QtViewer._instances) == 1
 
     qtbot.waitUntil(only_the_main_one, timeout=5000)
-    viewer.dims.set_point(0, 11)  # nothing listens any more
-    viewer.scene.camera.zoom *= 1.1
 
 
-def test_what_is_no_volume_is_refused(viewer, interpolating_model):
+def test_pyramids_are_shown_and_what_is_no_volume_is_refused(viewer, interpolating_model, qtbot):
     for data in (np.zeros((40, 50)), np.zeros((40, 50, 3), np.uint8)):
         with pytest.raises(VolumeError):
             OrthoViews(viewer, viewer.add_image(data), interpolating_model)
     assert not viewer.window.dock_widgets
-
-
-def test_a_pyramid_has_panels_too(viewer, interpolating_model, qtbot):
+    viewer.layers.clear()
     layer = viewer.add_image([DATA, DATA[:, ::2, ::2]], multiscale=True, **LAYER)
     viewer.dims.point = (23.0, 30.0, 40.0)
     ortho = OrthoViews(viewer, layer, interpolating_model)
