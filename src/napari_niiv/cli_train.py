@@ -86,6 +86,8 @@ def run_train(options: argparse.Namespace) -> int:
     from napari_niiv.training.ranks import Ranks
     from napari_niiv.training.train import train
 
+    if options.devices < 1:
+        raise TrainingError(f"--devices is {options.devices}: give 1 or more.")
     volumes = [_open(path, options) for path in options.volumes]
     events = train(volumes, _config(options, volumes))
     ranks = Ranks.launched()
@@ -95,9 +97,20 @@ def run_train(options: argparse.Namespace) -> int:
         _show(events, options.output.name, ranks.main)
     except KeyboardInterrupt:
         events.close()
-        kept = "the best checkpoint so far is kept" if options.output.exists() else "nothing was learnt yet"
-        raise TrainingError(f"Stopped; {kept}. Add --resume to go on.") from None
+        raise TrainingError(_stopped(options.output)) from None
     return 0
+
+
+def _stopped(output: Path) -> str:
+    """What a training that was interrupted leaves behind."""
+    from napari_niiv.training.state import state_path
+
+    if not state_path(output.expanduser()).exists():
+        return "Stopped before anything was learnt."
+    kept = (
+        "the best checkpoint so far is kept" if output.expanduser().exists() else "no checkpoint was made yet"
+    )
+    return f"Stopped; {kept}. Add --resume to go on."
 
 
 def _open(path: Path, options: argparse.Namespace) -> Volume:
@@ -137,10 +150,10 @@ def _config(options: argparse.Namespace, volumes: list[Volume]) -> TrainingConfi
 def _degradation(options: argparse.Namespace, volumes: list[Volume]) -> Any:
     from napari_niiv.io.psf import read_psf
 
-    needed = {"gaussian": "fwhm", "skip": "thickness", "measured": "psf"}
-    for kind, name in needed.items():
-        given = getattr(options, name) is not None
-        if kind == options.degradation and not given:
+    belongs = {"fwhm": "gaussian", "thickness": "skip", "psf": "measured", "psf-spacing": "measured"}
+    for name, kind in belongs.items():
+        given = getattr(options, name.replace("-", "_")) is not None
+        if kind == options.degradation and not given and name != "psf-spacing":
             raise TrainingError(f"The degradation {kind} needs --{name}.")
         if kind != options.degradation and given:
             raise TrainingError(f"--{name} is for --degradation {kind}; add that, or leave --{name} out.")

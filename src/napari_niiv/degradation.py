@@ -27,7 +27,7 @@ _FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian with unit standard devia
 
 
 class _Degradation(BaseModel, ABC):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @property
     @abstractmethod
@@ -243,7 +243,7 @@ class Measured(_Degradation):
         columns = (values - offset).reshape(len(values), -1)
         profile = columns[:, columns.max(0) > 0.1 * columns.max()].sum(1).clip(0)
         lit = np.flatnonzero(profile > (1e-2 if values.ndim == 3 else 1e-3) * profile.max())
-        if not profile.max() > 0 or not (z_spacing > 0 and z_step > 0):
+        if not profile.max() > 0 or not (0 < z_spacing < math.inf and z_step > 0):
             raise VolumeError(
                 "The measured PSF is constant or has no z spacing; crop the image of a single bead."
             )

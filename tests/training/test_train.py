@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
-import dask.array as da
 import numpy as np
 import pytest
 import torch
@@ -19,11 +22,12 @@ from napari_niiv.errors import (
     NiivError,
     OutputError,
     TrainingError,
+    VolumeError,
 )
 from napari_niiv.evaluation.quality import compare, degraded
 from napari_niiv.models.checkpoint import Card, read_card, save_model
 from napari_niiv.models.niiv import Architecture, Niiv
-from napari_niiv.training import optimisation, run
+from napari_niiv.training import budget, optimisation, run
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 from napari_niiv.training.state import state_path
@@ -74,6 +78,13 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         return TrainingConfig(**{**settings, **more})
 
     return config
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a second whenever it is read: progress is told at every step."""
+    clock = itertools.count()
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
 
 
 def last(events: Iterator[Event]) -> Event:
@@ -179,23 +190,56 @@ def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(
         torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("moment", [0.2])
-def test_a_training_that_was_left_keeps_its_best_and_goes_on(quick, volume: Volume, moment: float) -> None:
-    config = quick(steps=60)
+def judged(after: float) -> Callable[[Event], bool]:
+    return lambda event: isinstance(event, Validation) and event.fraction > after
+
+
+def preparing(what: str) -> Callable[[Event], bool]:
+    return lambda event: isinstance(event, Preparing) and event.message.startswith(what)
+
+
+@pytest.mark.parametrize(
+    ("moment", "stage"),
+    [
+        (judged(0.2), 1),
+        (preparing("Restoring the neighbours"), 2),
+        (preparing("Restoring volumes"), 2),
+        (judged(0.8), 2),
+    ],
+    ids=["first stage", "before the neighbours", "before the second stage", "second stage"],
+)
+def test_a_training_that_was_left_keeps_its_best_and_goes_on(
+    quick, ticking: None, volume: Volume, moment: Callable[[Event], bool], stage: int
+) -> None:
+    config = quick(steps=60, validations=5)
     events = train([volume], config)
-    for event in events:
-        if isinstance(event, Validation) and event.fraction > moment:
-            break
+    left = next(event for event in events if moment(event))
     events.close()
     best = read_card(config.output).metrics["held-out slices, PSNR (dB)"]
     assert state_path(config.output).exists()
     resumed = list(train([volume], config.model_copy(update={"resume": True})))
-    steps = [e.step for e in resumed if isinstance(e, TrainingStep)]
-    assert steps[0] >= 60 * moment
-    assert steps[-1] == 60
+    steps = [e for e in resumed if isinstance(e, TrainingStep)]
+    assert steps[0].stage == stage
+    done = left.step if isinstance(left, Validation) else 24  # the first stage's
+    assert [e.step for e in steps] == list(range(done + 1, 61))
     assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] >= best
     assert not state_path(config.output).exists()
     assert isinstance(resumed[-1], Finished)
+
+
+def test_a_training_left_after_its_last_step_is_only_finished(quick, ticking: None, volume: Volume) -> None:
+    config = quick(steps=20)
+    events = train([volume], config)
+    end = next(e for e in events if isinstance(e, Validation) and e.fraction == 1)
+    events.close()
+    before = config.output.read_bytes()
+    resumed = list(train([volume], config.model_copy(update={"resume": True})))
+    assert not [e for e in resumed if isinstance(e, TrainingStep | Validation)]
+    assert isinstance(resumed[-1], Finished)
+    assert resumed[-1].steps == 20
+    assert resumed[-1].gain >= end.gain
+    assert config.output.read_bytes() == before
+    assert not state_path(config.output).exists()
 
 
 def test_resuming_something_else_is_refused(quick, volume: Volume) -> None:
@@ -237,6 +281,66 @@ def test_out_of_memory_for_good(quick, volume: Volume, monkeypatch: pytest.Monke
     monkeypatch.setattr(optimisation.Optimisation, "_forward_and_backward", full)
     with pytest.raises(DeviceError, match="Memory ran out even for single patches"):
         last(train([volume], quick(steps=8, batch=2)))
+
+
+class Unplugged:
+    """An array on a disk that is lost: reads fail once there were more than `allowed`."""
+
+    def __init__(self, array: NDArray[np.float32]) -> None:
+        self._array, self.shape, self.dtype, self.ndim = array, array.shape, array.dtype, array.ndim
+        self.reads, self.allowed = 0, np.inf
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[np.float32]:
+        with self._lock:
+            self.reads += 1
+            if self.reads > self.allowed:
+                raise OSError(5, "Input/output error")
+        return self._array[index]
+
+
+@pytest.mark.parametrize(
+    ("moment", "stage"),
+    [(judged(0.2), 1), (preparing("Restoring the neighbours"), 2), (judged(0.6), 2)],
+    ids=["first stage", "between", "second stage"],
+)
+def test_a_volume_that_can_be_read_no_more_ends_the_training_which_can_go_on(
+    quick,
+    ticking: None,
+    volume: Volume,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: Callable[[Event], bool],
+    stage: int,
+) -> None:
+    monkeypatch.setattr(run, "_FRESH_SLICES", 1)
+    monkeypatch.setattr(run, "_RESTORING", 100)  # a new box at every step
+    array = Unplugged(volume.array)
+    lost = replace(volume, array=array)
+    config = quick(steps=60, validations=5, memory=1e-4)  # holds a box, not the volume
+    told = []
+
+    def watch(event: Event) -> None:
+        told.append(event)
+        if moment(event):
+            array.allowed = min(array.allowed, array.reads)
+
+    with pytest.raises(VolumeError, match=r"'balls' cannot be read .*error.*still there") as caught:
+        last(map(watch, train([lost], config)))
+    assert "\n" not in str(caught.value)
+    assert array.reads > array.allowed
+    steps = [e for e in told if isinstance(e, TrainingStep)]
+    assert 0 < steps[-1].step < 60
+    best = max(e.model for e in told if isinstance(e, Validation) and e.checkpoint)
+    assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] == pytest.approx(best, abs=1e-3)
+    load_model(config.output, "cpu")
+    array.allowed = np.inf
+    resumed = list(train([lost], config.model_copy(update={"resume": True})))
+    first = next(e for e in resumed if isinstance(e, TrainingStep))
+    assert first.stage == stage
+    assert first.step > steps[-1].step  # no step is lost
+    assert isinstance(resumed[-1], Finished)
+    assert resumed[-1].steps == 60
+    assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] >= round(best, 3)
 
 
 # what is refused, before anything is trained
@@ -327,22 +431,25 @@ def test_a_blank_channel_is_left_out_and_named(quick, truth) -> None:
     assert "constant" in notices[0]
 
 
-def test_lazy_volumes_are_read_box_by_box(quick, truth) -> None:
-    """Of a large volume only boxes are read, whatever the training's length."""
-    read = []
+class Huge:
+    """33 GB that are computed where they are read, and counted."""
 
-    def block(info) -> NDArray[np.float32]:
-        (place,) = [v["array-location"] for k, v in info.items() if k is None]
-        shape = tuple(b - a for a, b in place)
-        read.append(np.prod(shape))
-        return np.random.default_rng(sum(a for a, _ in place)).normal(size=shape).astype(np.float32)
+    shape, size, ndim, dtype = (2000, 2048, 2048), 2000 * 2048 * 2048, 3, np.dtype(np.float32)
 
-    def made(block_info=None) -> NDArray[np.float32]:
-        return block(block_info)
+    def __init__(self) -> None:
+        self.reads: list[int] = []  # voxels of each
 
-    chunks = ((4,) * 200, (512,) * 2, (512,) * 2)
-    array = da.map_blocks(made, chunks=chunks, dtype=np.float32)
-    volume = Volume(array, voxel_size=(4.0, 1.0, 1.0))
-    end = last(train([volume], quick(steps=30, memory=0.002)))
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[np.float32]:
+        axes = [np.arange(*s.indices(n), dtype=np.float32) for s, n in zip(index, self.shape, strict=True)]
+        z, y, x = np.ix_(*axes)
+        values = np.sin(0.5 * y + 0.3 * z) * np.sin(0.4 * x - 0.2 * z)
+        self.reads.append(values.size)
+        return values
+
+
+def test_of_a_large_volume_only_boxes_are_read(quick) -> None:
+    array = Huge()
+    end = last(train([Volume(array, voxel_size=(4.0, 1.0, 1.0))], quick(steps=30, memory=0.002)))
     assert isinstance(end, Finished)
-    assert sum(read) < 0.6 * array.size
+    assert max(array.reads) <= 8 * 512 * 512  # a box of the first stage
+    assert sum(array.reads) < 0.01 * array.size

@@ -46,6 +46,8 @@ def check_output(
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
     if not target.parent.is_dir():
+        if any(above.is_file() for above in target.parents):
+            raise OutputError(f"{target.parent} is not a folder; choose another one.")
         raise OutputError(f"The folder {target.parent} does not exist; create it first.")
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"The folder {target.parent} cannot be written to; choose another one.")

@@ -16,7 +16,7 @@ DEFAULT_MINUTES = 5.0
 class TrainingConfig(BaseModel):
     """A training; only `output` must be given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     output: Path = Field(description="checkpoint to write (.safetensors)")
     init: str | None = Field(None, description="bundled name or checkpoint to go on from; nothing by default")
@@ -48,7 +48,7 @@ class TrainingConfig(BaseModel):
     averaging: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights")
     validations: int = Field(20, ge=1, le=1000, description="how often the model is tried on held-out slices")
     memory: float = Field(1.0, gt=0, description="voxels held in memory at once, GB")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=1 << 32, description="of all random choices")
     device: str = "auto"
     overwrite: bool = Field(False, description="replace an existing output")
     resume: bool = Field(False, description="go on with the interrupted training of this output")

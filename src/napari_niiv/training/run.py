@@ -125,6 +125,7 @@ class Run:
         yield from self._optimise(1, model, choices, end, lambda: _FRESH_SLICES)
         assert self._optimisation is not None
         self._first = self._optimisation.average
+        self._optimisation = None  # its state is written, and must not pass for one of the second stage
         if config.teacher is not None:
             self._best, self._best_score = {}, None
         self._close_pools()
@@ -172,7 +173,7 @@ class Run:
         config, budget, ranks = self._config, self._budget, self._ranks
         self._stage = stage
         rate = config.learning_rate or (3e-4 if model.architecture.features > 48 else 4e-4)
-        optimisation = self._optimisation = Optimisation(
+        optimisation = Optimisation(
             model.to(self._device),
             config.degradation,
             self._loss,
@@ -187,6 +188,7 @@ class Run:
             optimisation.restore(self._state.part("optimisation."))
             self._best, self._best_score = self._state.part("best."), self._state.best
             self._state = None
+        self._optimisation = optimisation  # from here on there is something to go on from
         (self._begin,) = ranks.agree(self._begin)
         generator = torch.Generator().manual_seed(config.seed + 1000 * stage + ranks.rank)
         weights = torch.tensor([c.task.weight for c in choices])
