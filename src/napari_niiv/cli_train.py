@@ -179,7 +179,7 @@ def _show(events: Iterable[Event], name: str, main: bool) -> None:
     from napari_niiv.training.events import Finished, Notice, Preparing, TrainingStep, Validation
 
     gain = ""
-    form = "{desc}: {percentage:3.0f}%|{bar}| {postfix}"
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"  # which begins with a comma
     with tqdm(total=1.0, desc=name, bar_format=form, disable=None if main else True) as bar:
         for event in events:
             match event:

@@ -238,8 +238,9 @@ class Run:
                 due = fraction - judged >= every and budget.elapsed - told_apart >= _JUDGING * cost
                 if self._held_out is not None and (due or fraction >= end):
                     began = budget.elapsed
-                    yield self._validate()
-                    self._save_state()
+                    validation = self._validate()
+                    self._save_state()  # before it is told: a process that is killed then knows its best
+                    yield validation
                     judged, told_apart = budget.fraction, budget.elapsed
                     cost = told_apart - began
                 told, since, patches = budget.elapsed, 0, 0
