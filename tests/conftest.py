@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,15 @@ if sys.platform.startswith("linux"):
     else:
         # Mesa 22 crashes in glDeleteProgram when napari removes a layer and adds another in a shown window.
         GlirProgram.delete = lambda self: None
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tiny trainings: on a busy computer, several threads wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,9 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
 
 
 @pytest.fixture
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(
+    folder: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
     """Runs `train` in the folder; says the status, stdout and stderr."""
     monkeypatch.chdir(folder)
 

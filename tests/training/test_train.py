@@ -58,7 +58,7 @@ def volume(truth: NDArray[np.uint8]) -> Volume:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def quick(one_thread: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Settings of a training that takes seconds."""
     monkeypatch.setattr(optimisation, "WARM_UP", 10)
     monkeypatch.setattr(run, "_JUDGING", 0)
