@@ -399,9 +399,10 @@ def resumed(run: Run, folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signal for another process")
-def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(run: Run, folder: Path) -> None:
+@pytest.mark.parametrize("devices", ["1", "2"])
+def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(run: Run, folder: Path, devices: str) -> None:
     before = set(folder.iterdir())
-    with training(folder, "2000") as process:
+    with training(folder, "2000", "--devices", devices) as process:
         assert process.stdout.readline().startswith("stage 1, step ")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -97,6 +98,8 @@ def run_train(options: argparse.Namespace) -> int:
         _show(events, options.output.name, ranks.main)
     except KeyboardInterrupt:
         events.close()
+        if not ranks.main:
+            return 2
         raise TrainingError(_stopped(options.output)) from None
     return 0
 
@@ -215,6 +218,7 @@ def _show(events: Iterable[Event], name: str, main: bool) -> None:
 def _on_several(options: argparse.Namespace) -> int:
     """Run this very command in one process for each GPU, through torch's launcher."""
     import torch
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -230,8 +234,10 @@ def _on_several(options: argparse.Namespace) -> int:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
+    for name in ("", ".agent.server.api"):  # the second has a level of its own
+        logging.getLogger(f"torch.distributed.elastic{name}").setLevel(logging.CRITICAL)
     try:
         elastic_launch(launch, sys.executable)("-m", "napari_niiv", *sys.argv[1:])
-    except ChildFailedError:
+    except (ChildFailedError, SignalException):
         return 2  # the processes said why
     return 0

@@ -229,3 +229,10 @@ def test_a_source_that_grows_is_covered_whole(viewer, live, qtbot):
     wait_final(qtbot, live, lambda: viewer.dims.set_current_step(1, SHAPE[1] + 15), index=SHAPE[1] + 15.0)
     assert live.layer.data.shape[1] == SHAPE[1] + 20
     assert_exact(viewer, live)
+
+
+def test_a_point_that_moves_within_the_slice_changes_nothing(viewer, live, qtbot):
+    with qtbot.assertNotEmitted(live.shown, wait=150):
+        viewer.dims.set_point(2, 30.0)
+    wait_final(qtbot, live, lambda: viewer.dims.set_current_step(1, 20), index=20.0)
+    assert_exact(viewer, live)

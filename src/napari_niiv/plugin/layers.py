@@ -18,6 +18,7 @@ from napari_niiv.volume import Volume
 ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
+VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
 def layer_volume(layer: Image) -> Volume:

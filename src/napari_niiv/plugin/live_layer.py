@@ -382,6 +382,9 @@ class LiveReconstruction(QObject):
             self._mute()
             return
         view = replace(view, request=replace(view.request, project=self._project, trust=self.trust))
+        newest = self._views.get(self._scheduler.generation)
+        if newest is not None and not self._muted and newest.same(view):
+            return  # what moved is not in this view, such as a cross-hair
         recent = sorted(self._views)[-_REMEMBERED:]
         self._views = {g: self._views[g] for g in recent}
         self._views[self._scheduler.submit(self._reconstructor, view.request)] = view

@@ -112,6 +112,12 @@ class LiveLayers(QObject):
         for live in self:
             live.trust = kinds
 
+    @property
+    def memory(self) -> Memory:
+        """What all views of the viewer may keep, together."""
+        self._memory = self._memory or memory()
+        return self._memory
+
     def compare(self, on: bool) -> None:
         """While on, the sources show in place of all reconstructions."""
         self._comparing = on
@@ -142,9 +148,8 @@ class LiveLayers(QObject):
             return held
         if self._model is None:
             raise RuntimeError("a model comes first")
-        self._memory = self._memory or memory()
         live = LiveReconstruction(
-            self._viewer, source, self._model, finest=self.finest(source), memory=self._memory
+            self._viewer, source, self._model, finest=self.finest(source), memory=self.memory
         )
         self._lives[source] = live
         live.split, live.steps = self._split, self._steps

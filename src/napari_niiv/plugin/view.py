@@ -38,6 +38,11 @@ class View:
     affine: NDArray[np.float64]
     pixel_size: float
 
+    def same(self, other: View) -> bool:
+        """Whether another view has the same picture in the same place."""
+        mine, its = (self.request, self.axes), (other.request, other.axes)
+        return mine == its and np.array_equal(self.affine, other.affine)
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:

@@ -20,7 +20,7 @@ from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
-from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.layers import ISOTROPIC, VIEWS, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
@@ -37,7 +37,6 @@ QUALITY = {
     "fast": "restored in one plane, refining…",
     "refined": "refined from both planes",
 }
-VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}
 
 
 class IsotropicReconstruct(Container):  # type: ignore[type-arg]
@@ -52,6 +51,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.viewer = napari_viewer
         self.lives = LiveLayers(napari_viewer)
         self.volumes = VolumeViews(napari_viewer, self.lives)
+        self.ortho: Any = None  # OrthoViews
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
@@ -79,8 +79,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self.output_scale.enabled = False
         self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
+        self.three = PushButton(
+            text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
+        )
+        self.three.native.setCheckable(True)
         self.side = row(
-            "View", *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS)
+            "View",
+            *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS),
+            self.three,
         )
         self.on = CheckBox(text="Reconstruct", value=True)
         self.compare = Compare(napari_viewer, self.lives)
@@ -159,6 +165,17 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         except NiivError as error:
             self._fail(str(error))
 
+    def show_ortho(self, on: bool = True) -> None:
+        """Show the three planes beside each other, or one of them alone again."""
+        self.three.value = on
+        if not on:
+            self._close_ortho()
+            return
+        self.on.value = True
+        self._refresh()
+        if self.live is None and self.lives.model is not None:
+            self.three.value = False  # the status says why
+
     @property
     def live(self) -> LiveReconstruction | None:
         """The live reconstruction of the chosen layer, if it is live; others may be live beside it."""
@@ -166,6 +183,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def close_live(self) -> None:
         """Stop the live reconstruction of the chosen layer."""
+        self._close_ortho()
         self.lives.close(self.layer.value)
 
     # reactions
@@ -186,7 +204,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.train.changed.connect(lambda _=None: self.open_training())
         self.compare.freeze.changed.connect(lambda _=None: self.freeze())
         for button in self.side:
-            button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
+            if button is not self.three:
+                button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
+        self.three.changed.connect(self.show_ortho)
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
@@ -196,6 +216,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             events.removed.disconnect(self._layers_changed)
             self._watch(None)
             self.compare.let_go()
+            self._close_ortho()
             # in 3-D, napari cannot remove layers when its canvas is gone already
             remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
             self.volumes.let_go(remove)
@@ -230,6 +251,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _choose_layer(self, value: Any = None) -> None:
         layer = self.layer.value
+        if self.ortho is not None and self.ortho.source is not layer:
+            self._close_ortho()  # they open again for the layer if it is live
         self._watch(layer)
         self._show_settings(layer)
         if layer is None:
@@ -319,6 +342,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             finest = 0.0 if self.match_zoom.value else 1 / self.output_scale.value
             self.lives.set_finest(self.layer.value, finest)
             self.volumes.set_finest(self.layer.value)
+            if self.ortho is not None:
+                self.ortho.finest = finest
 
     def _load_model(self, value: Any = None) -> None:
         if self.checkpoint.value is None:
@@ -392,6 +417,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _go_live(self, layer: Image) -> None:
         if self.lives.get(layer) is not None:
+            if self.ortho is not None and self.ortho.model is not self.lives.model:
+                self.ortho.model = self.lives.model
+            self._open_ortho()
             return
         try:
             self.lives.open(layer)
@@ -399,6 +427,35 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._fail(str(error))
             return
         self._tell("Reconstructing…", "waiting")
+        self._open_ortho()
+
+    def _open_ortho(self) -> None:
+        """Open the ortho views of what is live, if they are wanted."""
+        live = self.live
+        if self.ortho is not None or live is None or not self.three.value:
+            return
+        from napari_niiv.plugin.ortho import OrthoViews
+
+        try:
+            self.ortho = OrthoViews(
+                self.viewer, live.source, live.model, finest=live.finest, memory=self.lives.memory
+            )
+        except NiivError as error:
+            self.three.value = False
+            self._fail(str(error))
+            return
+        self.ortho.failed.connect(self._fail)
+        self.ortho.closed.connect(self._ortho_closed)
+
+    def _close_ortho(self) -> None:
+        if self.ortho is not None:
+            ortho, self.ortho = self.ortho, None
+            ortho.close()
+
+    def _ortho_closed(self) -> None:
+        """Their dock was closed, or their source went."""
+        if self.ortho is not None:
+            self.ortho, self.three.value = None, False
 
     def _follow(self, live: LiveReconstruction) -> None:
         """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -66,13 +67,15 @@ class Reconstructor:
         self._levels = volume.levels()
         self._degradation = degradation_of(model)
         self._normalizations: dict[tuple[int, ...], Normalization] = {}
+        self._measuring = threading.Lock()
         self._source = functools.lru_cache(_KEPT_SOURCES)(self._open)
 
     def normalization(self, leading: tuple[int, ...] = ()) -> Normalization:
         """The normalisation of one T/C index, measured at its first use."""
-        if leading not in self._normalizations:
-            self._normalizations[leading] = Normalization.of(self.volume.at(*leading))
-        return self._normalizations[leading]
+        with self._measuring:
+            if leading not in self._normalizations:
+                self._normalizations[leading] = Normalization.of(self.volume.at(*leading))
+            return self._normalizations[leading]
 
     def slice(
         self,
@@ -113,7 +116,9 @@ class Reconstructor:
             )
         dtype = self.volume.dtype
         image = normalization.invert(values, np.float32 if dtype == np.float64 else dtype)
-        notice, self.workspace.notice = self.workspace.notice, ""
+        notice = ""
+        if infer:  # interpolations come from another thread
+            notice, self.workspace.notice = self.workspace.notice, ""
         contrast = np.float32(normalization.high - normalization.low)
         return SliceResponse(
             request=request,

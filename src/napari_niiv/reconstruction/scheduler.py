@@ -1,4 +1,4 @@
-"""One worker thread, one pending request: the newest wins, and every picture comes in passes."""
+"""The newest request wins, and its picture comes in passes: interpolated on one thread, restored on another."""
 
 from __future__ import annotations
 
@@ -50,26 +50,39 @@ class Answer:
 
 
 class Scheduler:
-    """Runs requests on one thread and delivers answers, in passes, to a callback on that thread.
+    """Runs requests on two threads and delivers answers, in passes, to a callback on these threads.
+
+    Interpolations have a thread of their own: they come at once, however long the network still works on what is no
+    longer wanted. The network begins when the interpolation of its request is over, so nothing is read twice.
 
     Parameters
     ----------
     deliver : callable
-        Takes an `Answer`; called on the worker thread.
+        Takes an `Answer`; called on either thread, for one request by one after the other.
     """
 
     def __init__(self, deliver: Callable[[Answer], None]) -> None:
         self._deliver = deliver
         self._changed = threading.Condition()
-        self._pending: Job | None = None
+        self._pending: Job | None = None  # for the network
+        self._first: Job | None = None  # for the interpolation
+        self._begun: tuple[int, tuple[Quality, ...]] = (
+            0,
+            (),
+        )  # whose interpolation is over, and what is to follow
         self._generation = 0
         self._forgotten = 0  # the last generation that was cancelled
         self._closed = False
         self._delivered = 0.0
+        self._served = 0  # whose final picture was delivered
         self._before: Job | None = None
         self._scrolling = 0
-        self._thread = threading.Thread(target=self._run, name="napari-niiv", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._interpolate, name="napari-niiv interpolation", daemon=True),
+            threading.Thread(target=self._run, name="napari-niiv", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
         # a thread that still computes when the interpreter ends would abort the process
         atexit.register(self._finish)
 
@@ -82,8 +95,8 @@ class Scheduler:
         """Ask for a picture; it replaces what waits. Returns its generation."""
         with self._changed:
             self._generation += 1
-            self._pending = Job(self._generation, reconstructor, request)
-            self._changed.notify()
+            self._pending = self._first = Job(self._generation, reconstructor, request)
+            self._changed.notify_all()
             return self._generation
 
     def cancel(self) -> None:
@@ -91,23 +104,25 @@ class Scheduler:
         with self._changed:
             self._forgotten = self._generation
             self._generation += 1
-            self._pending = None
-            self._changed.notify()
+            self._pending = self._first = None
+            self._changed.notify_all()
 
     def close(self, wait: float = 0.0) -> None:
-        """Stop the thread; give it `wait` seconds to end."""
+        """Stop the threads; give them `wait` seconds to end."""
         with self._changed:
             self._closed = True
             self._generation += 1
-            self._pending = None
-            self._changed.notify()
-        if wait and threading.current_thread() is not self._thread:
-            self._thread.join(wait)
+            self._pending = self._first = None
+            self._changed.notify_all()
+        end = time.monotonic() + wait
+        for thread in self._threads:
+            if wait and threading.current_thread() is not thread:
+                thread.join(max(0.0, end - time.monotonic()))
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether a thread still runs."""
+        return any(thread.is_alive() for thread in self._threads)
 
     def _finish(self) -> None:
         self.close(wait=30)
@@ -115,7 +130,7 @@ class Scheduler:
     def _run(self) -> None:
         while (job := self._take()) is not None:
             direction = self._direction(job)
-            passes = _passes(job)
+            passes = self._following(job)
             for quality in passes:
                 if quality == "refined" and quality != passes[0]:
                     if not self._idle(job):
@@ -123,15 +138,36 @@ class Scheduler:
                     self._prepare(job, direction, AHEAD_FIRST)
                 if not self._pass(job, quality):
                     break
-            self._prepare(job, direction, AHEAD)
+            if self._served == job.generation:
+                self._prepare(job, direction, AHEAD)
         atexit.unregister(self._finish)
+
+    def _interpolate(self) -> None:
+        """The first thread: the placeholder of the newest request, unless something better is held."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._first is not None or self._closed)
+                job, self._first = self._first, None
+            if job is None:
+                return
+            passes = _passes(job)
+            if passes[0] == "placeholder":
+                passes = passes[1:] if self._pass(job, "placeholder") else ()
+            with self._changed:
+                self._begun = (job.generation, passes)
+                self._changed.notify_all()
 
     def _take(self) -> Job | None:
         with self._changed:
-            while self._pending is None and not self._closed:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._pending is not None or self._closed)
             job, self._pending = self._pending, None
             return None if self._closed else job
+
+    def _following(self, job: Job) -> tuple[Quality, ...]:
+        """The passes after the interpolation, when that is over; none if another request came meanwhile."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._begun[0] == job.generation or self._newer(job))
+            return self._begun[1] if self._begun[0] == job.generation else ()
 
     def _direction(self, job: Job) -> int:
         """Which way the user scrolls: 1, -1, or 0 if that cannot be said."""
@@ -194,9 +230,7 @@ class Scheduler:
                 return False
             except NiivError as problem:
                 error = problem
-            except (
-                Exception
-            ) as problem:  # a defect must not kill the thread: the view stays usable and says so
+            except Exception as problem:  # a defect must not kill the thread: the view stays usable
                 _LOG.exception("The reconstruction of %s failed", job.request)
                 error = ReconstructionError(
                     f"The reconstruction failed unexpectedly ({problem!r}); please report it."
@@ -215,6 +249,8 @@ class Scheduler:
                 _LOG.exception("A picture could not be delivered")
             if quality != "placeholder":
                 self._delivered = time.perf_counter()
+            if final and error is None:
+                self._served = job.generation
             if complete:
                 return not final
         return False
