@@ -18,6 +18,7 @@ from torch.distributed.elastic.multiprocessing.errors import (
     get_error_handler,
 )
 
+from napari_niiv import load_model
 from napari_niiv.cli import main
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.checkpoint import Card, save_model
@@ -177,3 +178,9 @@ def test_an_error_of_all_processes_is_one_line(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "napari-niiv: There is no file 'good.npy'; check its name.\n"
     assert set(folder.rglob("*")) == before
+
+
+def test_the_cpu_by_its_number(folder: Path, one_thread: None) -> None:
+    tiny = ["--init", "tiny.safetensors", "--batch", "1", "--steps", "1"]
+    assert main([*ONE, *tiny, "--device", "cpu:0"]) == 0
+    load_model("new.safetensors", "cpu")
