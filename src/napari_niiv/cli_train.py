@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from napari_niiv.training.config import TrainingConfig
     from napari_niiv.training.events import Event
     from napari_niiv.volume import Volume
+
+_TOGETHER = "napari-niiv"  # name of the run of several processes that `--devices` starts
 
 # options that are settings of the training by the same name
 _SETTINGS = (
@@ -84,6 +87,18 @@ def add_train(commands: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     """Train; 0 when a checkpoint was written."""
+    try:
+        return _train(options)
+    except NiivError as error:
+        if os.environ.get("TORCHELASTIC_RUN_ID") != _TOGETHER:
+            raise
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)  # whoever started this process says it, once for all
+        return 2
+
+
+def _train(options: argparse.Namespace) -> int:
     from napari_niiv.training.ranks import Ranks
     from napari_niiv.training.train import train
 
@@ -93,7 +108,7 @@ def run_train(options: argparse.Namespace) -> int:
     events = train(volumes, _config(options, volumes))
     ranks = Ranks.launched()
     if options.devices > 1 and ranks.size == 1:
-        return _on_several(options)  # what is wrong with the settings was said above, once
+        return _on_several(options)
     try:
         _show(events, options.output.name, ranks.main)
     except KeyboardInterrupt:
@@ -225,11 +240,13 @@ def _on_several(options: argparse.Namespace) -> int:
     present = torch.cuda.device_count()
     if options.device in ("auto", "cuda") and present and options.devices > present:
         raise NiivError(f"This computer has {present} GPU(s); give --devices {present} at most.")
+    if options.device not in ("auto", "cuda", "cpu"):
+        raise NiivError(f"--devices {options.devices} takes the GPUs in order; leave --device out.")
     launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=options.devices,
-        run_id="napari-niiv",
+        run_id=_TOGETHER,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
@@ -238,6 +255,14 @@ def _on_several(options: argparse.Namespace) -> int:
         logging.getLogger(f"torch.distributed.elastic{name}").setLevel(logging.CRITICAL)
     try:
         elastic_launch(launch, sys.executable)("-m", "napari_niiv", *sys.argv[1:])
-    except (ChildFailedError, SignalException):
-        return 2  # the processes said why
+    except ChildFailedError as error:
+        failures = sorted(error.failures.values(), key=lambda f: f.timestamp)
+        for failure in failures:
+            if isinstance(failure.message, dict):  # recorded by `run_train`
+                raise TrainingError(failure.message["message"].partition(": ")[2]) from None
+        raise TrainingError(
+            f"One of the processes ended unexpectedly (status {failures[0].exitcode}). {_stopped(options.output)}"
+        ) from None
+    except SignalException:
+        raise TrainingError(_stopped(options.output)) from None
     return 0

@@ -50,7 +50,7 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     output = check_output(config.output, config.overwrite or config.resume, (SUFFIX,))
     config = config.model_copy(update={"output": output})
     device = choose_device(Ranks.local_device(config.device))
-    if device.index is not None:
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     subjects, notices = find_subjects(volumes)
     groups = plan_groups(subjects, config)
