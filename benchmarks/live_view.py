@@ -75,7 +75,7 @@ def main() -> None:
     stack = ((stack - stack.min()) / np.ptp(stack) * 255).astype(np.uint8)
 
     held: list[float] = []
-    for name in ("_request", "_receive", "_poke", "_mute"):
+    for name in ("_scroll", "_request", "_receive_all", "_poke", "_mute"):
         setattr(
             live_layer.LiveReconstruction, name, timed(held, getattr(live_layer.LiveReconstruction, name))
         )

@@ -90,4 +90,4 @@ def test_shedding_the_halo_changes_nothing(small_model, decoder: str, wanted: tu
     with torch.inference_mode():
         expected = model.encode(slices, 4.0)[:, :, wanted[0], wanted[1]]
         assert expected.abs().max() > 1e-3
-        torch.testing.assert_close(model.encode(slices, 4.0, wanted=wanted), expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(model.encode(slices, 4.0, wanted=wanted), expected, atol=1e-5, rtol=0)

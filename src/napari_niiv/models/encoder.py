@@ -128,7 +128,7 @@ class Encoder(nn.Module):
         anisotropy : float
             Axial over lateral voxel size.
         interrupt : callable, optional
-            Called before each block; may raise to give up.
+            Called before each layer; may raise to give up.
         wanted : (slice, slice), optional
             The part, lateral and axial, whose codes are wanted; the rest is halo, and shed as soon as no layer to come
             sees it.
@@ -138,19 +138,19 @@ class Encoder(nn.Module):
         Tensor, shape (B, latent_channels, lateral, axial)
             Of the part that is wanted.
         """
-        convolve = _convolve_zeros if self.reference else _convolve
+        convolve = _convolve_zeros if self.reference else _Convolve(x)
         weights = iter(self.weights(anisotropy))
         halo = _Halo(x.shape[-2:], wanted, len(self.kernels))
 
         def layer(y: Tensor) -> Tensor:
+            if interrupt is not None:
+                interrupt()
             return convolve(y, next(weights), halo.shed())
 
         x = halo.trim(x)
         y = head = layer(x)
         begun = halo.width
         for _ in range(self.blocks):
-            if interrupt is not None:
-                interrupt()
             before = halo.width
             inner = layer(F.relu(layer(y), inplace=True))
             y = inner.add_(halo.cut(y, before))
@@ -212,9 +212,45 @@ def _powers(
         return torch.tensor(terms, device=device, dtype=dtype)
 
 
-def _convolve(x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:
-    padded = _Replicate.apply(x) if x.requires_grad else _replicate(x, shed)  # type: ignore[no-untyped-call]
-    return F.conv2d(padded, *weights)
+class _Convolve:
+    """Convolutions of one pass of the network, with replication on each side that is not shed.
+
+    On the CPU one piece of memory serves all paddings: a new one for each would cost more than writing it.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self._scratch = torch.empty(0, dtype=x.dtype) if x.device.type == "cpu" else None
+
+    def __call__(self, x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:
+        if x.requires_grad:
+            padded = _Replicate.apply(x)  # type: ignore[no-untyped-call]
+        elif self._scratch is None or torch.is_grad_enabled():
+            padded = _replicate(x, shed)
+        else:
+            padded = self._pad(x, shed)
+        return F.conv2d(padded, *weights)
+
+    def _pad(self, x: Tensor, shed: _Sides) -> Tensor:
+        if all(shed):
+            return x
+        top, bottom, left, right = (1 - side for side in shed)
+        batch, channels, height, width = x.shape
+        shape = (batch, height + top + bottom, width + left + right, channels)
+        assert self._scratch is not None
+        if self._scratch.numel() < math.prod(shape) or self._scratch.dtype != x.dtype:
+            self._scratch = torch.empty(math.prod(shape), dtype=x.dtype)
+        out = self._scratch[: math.prod(shape)].view(shape).permute(0, 3, 1, 2)
+        rows = slice(top, top + height)
+        out[:, :, rows, left : left + width] = x
+        if left:
+            out[:, :, rows, 0] = x[..., 0]
+        if right:
+            out[:, :, rows, -1] = x[..., -1]
+        if top:
+            out[:, :, 0] = out[:, :, 1]
+        if bottom:
+            out[:, :, -1] = out[:, :, -2]
+        return out
 
 
 def _convolve_zeros(x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +34,7 @@ from napari_niiv.volume import Volume
 _REMEMBERED = 16  # views whose answers may still come
 _MOVING = 4  # triggers that move the window over the world
 PATIENCE_MS = 1000  # without any answer, before the user is told what is waited for
+FRAME_SECONDS = 0.015  # for which the window may wait for an interpolation
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
 
 
@@ -83,7 +86,7 @@ class LiveReconstruction(QObject):
     split_moved = Signal(float)
     trust_changed = Signal(object)
     waiting = Signal(str)
-    _answered = Signal(object)
+    _answered = Signal()
 
     def __init__(
         self,
@@ -114,7 +117,10 @@ class LiveReconstruction(QObject):
         self.failure = ""  # why nothing is shown
         self.last: Shown | None = None  # what was shown last
         self.layer = self._add_layer()
-        self._answered.connect(self._receive)
+        self._answers: deque[Answer] = deque()
+        self._arrived = threading.Event()
+        self._prompt = True  # whether interpolations come within a frame
+        self._answered.connect(self._receive_all)
         self._scheduler = Scheduler(self._deliver)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -127,7 +133,7 @@ class LiveReconstruction(QObject):
         camera, dims, of = viewer.scene.camera.events, viewer.dims.events, source.events
         self._triggers = (
             *(camera.zoom, camera.center, viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
-            *(dims.point, self.layer.events.visible),
+            self.layer.events.visible,
         )
         self._changes = (of.data, of.scale, of.translate, of.rotate, of.shear, of.affine, of.units)
         for event in self._triggers:
@@ -138,6 +144,7 @@ class LiveReconstruction(QObject):
             event.connect(self._source_changed)
         self._looked = self._look()
         of.set_data.connect(self._sliced)
+        dims.point.connect(self._scroll)
         # before napari slices the tile along other axes, and after it is back
         dims.order.connect(self._mute, position="first")
         dims.ndisplay.connect(self._mute, position="first")
@@ -268,6 +275,7 @@ class LiveReconstruction(QObject):
             event.disconnect(self._source_changed)
         self.source.events.set_data.disconnect(self._sliced)
         dims = self.viewer.dims.events
+        dims.point.disconnect(self._scroll)
         for event in (dims.order, dims.ndisplay):
             event.disconnect(self._mute)
             event.disconnect(self._poke)
@@ -309,6 +317,15 @@ class LiveReconstruction(QObject):
     def _poke(self, event: Any = None) -> None:
         if self._open and not self._timer.isActive():
             self._timer.start()
+
+    def _scroll(self, event: Any = None) -> None:
+        """Ask at once, and wait for the interpolation as long as that is not felt."""
+        if self._open and not self._timer.isActive():
+            self._arrived.clear()
+            self._request()
+            self._timer.start()
+            if self._prompt and self._arrived.wait(FRAME_SECONDS):
+                self._receive_all()  # drawn together with the source's slice: one frame, not two
 
     def _mute(self, event: Any = None) -> None:
         """Hide the picture while it does not fit the axes on display."""
@@ -399,8 +416,14 @@ class LiveReconstruction(QObject):
             self._patience.start()
 
     def _deliver(self, answer: Answer) -> None:
+        self._answers.append(answer)
+        self._arrived.set()
         with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
-            self._answered.emit(answer)
+            self._answered.emit()
+
+    def _receive_all(self) -> None:
+        while self._answers:
+            self._receive(self._answers.popleft())
 
     def _receive(self, answer: Answer) -> None:
         if answer.generation == self._scheduler.generation:
@@ -418,6 +441,8 @@ class LiveReconstruction(QObject):
                 self._fail(str(answer.error))
             return
         assert answer.response is not None
+        if answer.response.quality == "placeholder":
+            self._prompt = answer.response.seconds < FRAME_SECONDS
         self._show(view, answer.response, answer.final)
 
     def _fail(self, sentence: str) -> None:

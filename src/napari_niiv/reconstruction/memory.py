@@ -118,7 +118,7 @@ class Memory:
 
 
 # pixels of one batch: activations of the light model take about 0.5 GB on a GPU, 50 MB on a CPU
-BATCH_PIXELS = {"cuda": 2_000_000, "mps": 500_000, "cpu": 80_000}
+BATCH_PIXELS = {"cuda": 2_000_000, "mps": 500_000, "cpu": 40_000}
 SMALLEST_BATCH = 10_000
 
 
