@@ -109,7 +109,7 @@ def test_the_output_is_checked_before_any_work(tmp_path: Path, monkeypatch: pyte
         ("a.tif", "exists already"),
         ("folder.tif", "is a folder"),
         ("none/a.tif", "does not exist"),
-        ("a.tif/b.tif", "does not exist"),
+        ("a.tif/b.tif", "is not a folder"),
     ):
         with pytest.raises(OutputError, match=message) as caught:
             write_tiff(Volume(array(2, 3, 4)), tmp_path / name)

@@ -133,7 +133,8 @@ def test_a_turned_volume_with_times(begin, qtbot):
     source.affine = turn
     viewer.dims.current_step = (1, 5, 0, 0)
     live = begin(viewer, source)
-    wait_final(qtbot, live, lambda: viewer.scene.camera.events.zoom(), leading=(1,))
+    camera = viewer.scene.camera
+    wait_final(qtbot, live, lambda: setattr(camera, "zoom", 1.1 * camera.zoom), leading=(1,))
     layer = live.freeze()
     assert layer.data.shape[:2] == (1, 1)
     assert layer.data_to_world((0, 0, 0, 0))[0] == 1
