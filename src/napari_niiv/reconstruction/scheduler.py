@@ -17,7 +17,10 @@ _LOG = logging.getLogger(__name__)
 PASSES: tuple[Quality, ...] = ("placeholder", "fast", "refined")
 FAIR_SECONDS = 0.25  # during a drag, let a fast picture finish at least this often
 IDLE_SECONDS = 0.15  # quiet time before a picture is refined
-PIECE_SECONDS = 0.4  # a picture made of many pieces appears this often
+FIRST_PIECE_SECONDS, PIECE_SECONDS = (
+    0.08,
+    0.4,
+)  # after which a picture of many pieces appears, and how often then
 AHEAD_FIRST, AHEAD = 1, 4  # next slices encoded before and after refining, in the direction of scrolling
 
 
@@ -221,11 +224,12 @@ class Scheduler:
             same = pending.request.place == job.request.place
             return quality == "refined" or not same or time.perf_counter() - self._delivered < FAIR_SECONDS
 
+        patience = FIRST_PIECE_SECONDS
         while not stale():
             response: SliceResponse | None = None
             error: NiivError | None = None
             try:
-                response = job.reconstructor.slice(job.request, quality, stale, PIECE_SECONDS)
+                response = job.reconstructor.slice(job.request, quality, stale, patience)
             except Superseded:
                 return False
             except NiivError as problem:
@@ -253,6 +257,7 @@ class Scheduler:
                 self._served = job.generation
             if complete:
                 return not final
+            patience = PIECE_SECONDS
         return False
 
 
