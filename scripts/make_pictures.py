@@ -75,12 +75,13 @@ def main() -> None:
     picture("trust.png")
     widget.trust.disagreement.value = False
     refined()
-    if hasattr(widget, "ortho"):
-        widget.ortho.value = True
-        rest(15)
-        picture("ortho.png")
-        widget.ortho.value = False
-        rest()
+    widget.show_ortho(True)
+    rest(15)
+    viewer.reset_view()
+    rest(15)
+    picture("ortho.png")
+    widget.show_ortho(False)
+    rest()
     viewer.dims.ndisplay = 3
     rest(2)
     wait(lambda: widget.indicator.state == "refined", 300)
