@@ -7,6 +7,7 @@ pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
 
 from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.plugin.live_layer import LiveReconstruction
 
 
 @pytest.fixture
@@ -16,6 +17,15 @@ def interpolating_model() -> Niiv:
     for parameter in model.parameters():
         parameter.data.zero_()
     return model.place("cpu")
+
+
+@pytest.fixture
+def live(viewer, interpolating_model, qtbot):
+    """The layer "ramp" of the viewer of a module, live and refined."""
+    live = LiveReconstruction(viewer, viewer.layers["ramp"], interpolating_model)
+    wait_final(qtbot, live)
+    yield live
+    live.close()
 
 
 def ramp(shape: tuple[int, ...], slopes: tuple[float, ...]) -> np.ndarray:

@@ -41,14 +41,6 @@ def viewer():
     return side_view(ViewerModel(), source)
 
 
-@pytest.fixture
-def live(viewer, interpolating_model, qtbot):
-    live = LiveReconstruction(viewer, viewer.layers["ramp"], interpolating_model)
-    wait_final(qtbot, live)
-    yield live
-    live.close()
-
-
 def edges(layer, viewer):
     """Left and right edge of what a layer shows, in the world."""
     axis = viewer.dims.displayed[-1]

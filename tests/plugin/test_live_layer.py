@@ -29,14 +29,6 @@ def viewer(make_napari_viewer):
     return viewer
 
 
-@pytest.fixture
-def live(viewer, interpolating_model, qtbot):
-    live = LiveReconstruction(viewer, viewer.layers["ramp"], interpolating_model)
-    wait_final(qtbot, live)
-    yield live
-    live.close()
-
-
 def assert_exact(viewer, live):
     """The layer's value at each of its pixels is the ramp's value there in the world."""
     layer, source = live.layer, live.source

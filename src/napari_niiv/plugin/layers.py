@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pint
-from napari.components import ViewerModel
-from napari.layers import Image
+from napari.components import LayerList, ViewerModel
+from napari.layers import Image, Layer
 from napari.utils.events import EventEmitter
 from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ from napari_niiv.volume import Volume
 ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
+SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in common with its source
 VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
@@ -31,7 +32,7 @@ def layer_volume(layer: Image) -> Volume:
     """
     if layer.rgb:
         raise VolumeError(f"{layer.name!r} is an RGB picture; split its channels into layers first.")
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = finest_data(layer)
     if data.ndim < 3:
         raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; a volume needs three (z, y, x).")
     if data.ndim > 6:
@@ -39,6 +40,24 @@ def layer_volume(layer: Image) -> Volume:
     coarser = tuple(layer.data[1:]) if layer.multiscale else ()
     axes, unit = "tcq"[: data.ndim - 3] + "zyx", str(layer.units[-1])
     return Volume(data, axes, voxel_size(layer), unit, layer.name, pyramid=coarser)
+
+
+def finest_data(layer: Image) -> Any:
+    """The array of a layer, of a multiscale one that of the full resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def volume_events(layer: Image) -> tuple[Any, ...]:
+    """The events that tell of other voxels, or of the same in another place."""
+    of = layer.events
+    return (of.data, of.scale, of.translate, of.rotate, of.shear, of.affine, of.units)
+
+
+def insert_above(layers: LayerList, below: Layer, layer: Layer) -> None:
+    """Add a layer over another; what the user has selected stays selected."""
+    selection = set(layers.selection)
+    layers.insert(layers.index(below) + 1, layer)
+    layers.selection = selection
 
 
 def voxel_size(layer: Image) -> tuple[float, float, float]:

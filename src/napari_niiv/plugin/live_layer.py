@@ -19,7 +19,7 @@ from napari_niiv.errors import NiivError, ReconstructionError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.freezing import frozen
 from napari_niiv.plugin.handle import SplitHandle
-from napari_niiv.plugin.layers import LIVE, layer_volume
+from napari_niiv.plugin.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, volume_events
 from napari_niiv.plugin.overlays import TrustOverlay
 from napari_niiv.plugin.picture_layer import Image
 from napari_niiv.plugin.reads import Reads, WatchedVolume
@@ -130,12 +130,12 @@ class LiveReconstruction(QObject):
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE_MS)
         self._patience.timeout.connect(self._wait)
-        camera, dims, of = viewer.scene.camera.events, viewer.dims.events, source.events
+        camera, dims = viewer.scene.camera.events, viewer.dims.events
         self._triggers = (
             *(camera.zoom, camera.center, viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
             self.layer.events.visible,
         )
-        self._changes = (of.data, of.scale, of.translate, of.rotate, of.shear, of.affine, of.units)
+        self._changes = volume_events(source)
         for event in self._triggers:
             event.connect(self._poke)
         for event in self._triggers[:_MOVING]:
@@ -143,9 +143,9 @@ class LiveReconstruction(QObject):
         for event in self._changes:
             event.connect(self._source_changed)
         self._looked = self._look()
-        of.set_data.connect(self._sliced)
+        source.events.set_data.connect(self._sliced)
         dims.point.connect(self._scroll)
-        # before napari slices the tile along other axes, and after it is back
+        # before other plugins, and after them; napari itself slices the tile along its new axes before either
         dims.order.connect(self._mute, position="first")
         dims.ndisplay.connect(self._mute, position="first")
         dims.order.connect(self._poke, position="last")
@@ -248,10 +248,8 @@ class LiveReconstruction(QObject):
             raise ReconstructionError(
                 f"There is no picture of {self.source.name!r} to freeze yet; wait until one is shown."
             )
-        layers = self.viewer.layers
-        layer, selection = frozen(self.source, self.layer, *self._newest), set(layers.selection)
-        layers.insert(layers.index(self.layer) + 1, layer)
-        layers.selection = selection
+        layer = frozen(self.source, self.layer, *self._newest)
+        insert_above(self.viewer.layers, self.layer, layer)
         return layer
 
     def close(self, remove: bool = True) -> None:
@@ -280,7 +278,7 @@ class LiveReconstruction(QObject):
             event.disconnect(self._mute)
             event.disconnect(self._poke)
         self.viewer.layers.events.removed.disconnect(self._removed)
-        unlink_layers([self.source, self.layer], ("contrast_limits", "gamma", "colormap"))
+        unlink_layers([self.source, self.layer], SHARED)
         if remove and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         if self._reconstructor is not None:
@@ -291,10 +289,9 @@ class LiveReconstruction(QObject):
         return WatchedVolume.of(layer_volume(self.source), self._reads)
 
     def _add_layer(self) -> Image:
-        source, layers = self.source, self.viewer.layers
-        data = layer_volume(source).dtype
+        source, dtype = self.source, layer_volume(self.source).dtype
         layer = Image(
-            np.zeros((1,) * source.ndim, np.float32 if data == np.float64 else data),
+            np.zeros((1,) * source.ndim, np.float32 if dtype == np.float64 else dtype),
             name=f"{source.name} (isotropic)",
             units=source.units,
             axis_labels=source.axis_labels,
@@ -308,10 +305,8 @@ class LiveReconstruction(QObject):
         )
         layer.source_layer = source
         self._muted = True
-        selection = set(layers.selection)
-        layers.insert(layers.index(source) + 1, layer)
-        layers.selection = selection
-        link_layers([source, layer], ("contrast_limits", "gamma", "colormap"))
+        insert_above(self.viewer.layers, source, layer)
+        link_layers([source, layer], SHARED)
         return layer
 
     def _poke(self, event: Any = None) -> None:
@@ -476,8 +471,8 @@ class LiveReconstruction(QObject):
         if part is None or self._comparing:
             self._hide()
             return
-        data = self.source.data[0] if self.source.multiscale else self.source.data
-        self.layer.show(*part, tuple(data.shape), thumbnail=thumbnail)
+        shape = tuple(finest_data(self.source).shape)
+        self.layer.show(*part, shape, thumbnail=thumbnail)
         if self._muted:
             self._muted, self.layer.visible = False, True
         for kind, overlay in self._overlays.items():
@@ -489,7 +484,7 @@ class LiveReconstruction(QObject):
             if self._split is not None:
                 piece = right_of_line(self.viewer, self.source, view, values, self._split)
             if piece is not None:
-                overlay.show(*piece, tuple(data.shape))
+                overlay.show(*piece, shape)
 
 
 def _serves(view: View, newest: View, answer: Answer) -> bool:

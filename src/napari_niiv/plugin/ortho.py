@@ -13,14 +13,14 @@ from qtpy.QtWidgets import QDockWidget, QPushButton, QSplitter, QWidget
 
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.crosshair import CrossHair
-from napari_niiv.plugin.layers import VIEWS, layer_volume
+from napari_niiv.plugin.layers import SHARED, VIEWS, layer_volume
 from napari_niiv.plugin.linked_views import LayerView, LinkedViews
 from napari_niiv.plugin.live_layer import COALESCE_MS, LiveReconstruction
 from napari_niiv.reconstruction.memory import Memory
 from napari_niiv.volume import check_anisotropy
 
 NAME = "Ortho views"
-LINKED = ("contrast_limits", "gamma", "colormap", "visible")
+LINKED = (*SHARED, "visible")
 COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "name")
 
 

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.utils import Colormap
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.layers import LIVE
+from napari_niiv.plugin.layers import LIVE, insert_above
 from napari_niiv.plugin.picture_layer import Image
 from napari_niiv.plugin.view import View
 from napari_niiv.reconstruction.requests import Trust
@@ -78,10 +78,7 @@ class TrustOverlay:
         self.layer.colorbar.position = look.corner
         self.layer.colorbar.visible = True
         self._muted = True  # hidden by us, not by the user
-        layers = viewer.layers
-        selection = set(layers.selection)
-        layers.insert(layers.index(live) + 1, self.layer)
-        layers.selection = selection
+        insert_above(viewer.layers, live, self.layer)
 
     def show(self, view: View, values: NDArray[Any], shape: tuple[int, ...]) -> None:
         """Put the map of a picture in its place."""

@@ -11,7 +11,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_niiv.geometry import Sampling
-from napari_niiv.plugin.layers import linear_part, unit_factors
+from napari_niiv.plugin.layers import finest_data, linear_part, unit_factors
 from napari_niiv.reconstruction.requests import AXES, Plane, SliceRequest
 
 MARGIN = 0.15  # of the window, on each side together: small pans stay covered
@@ -73,7 +73,7 @@ class Seen:
     def of(cls, viewer: ViewerModel, layer: Image) -> Seen:
         """Of a layer aligned with the viewer's last dimensions, as napari does."""
         offset = viewer.dims.ndim - layer.ndim
-        data = layer.data[0] if layer.multiscale else layer.data
+        data = finest_data(layer)
         shape = np.array(data.shape)
         units = layer_units(viewer, layer)
         zoom = viewer.scene.camera.zoom

@@ -20,7 +20,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.box import Box
-from napari_niiv.plugin.layers import layer_volume
+from napari_niiv.plugin.layers import SHARED, finest_data, insert_above, layer_volume, volume_events
 from napari_niiv.plugin.view import Seen
 from napari_niiv.plugin.volume_layer import Image, overlay, placement
 from napari_niiv.plugin.volume_worker import Stale, Step, VolumeWorker
@@ -31,7 +31,6 @@ REFRESH_MS = 200  # at most five times a second: each one uploads all of the vol
 _hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = (
     weakref.WeakKeyDictionary()
 )  # by which view
-_LINKED = ("contrast_limits", "gamma", "colormap")
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,9 @@ class VolumeView(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_MS)
         self._timer.timeout.connect(self._redraw)
-        dims, of = viewer.dims.events, source.events
+        dims = viewer.dims.events
         self._looks = (dims.point, dims.order, dims.ndisplay)
-        self._changes = (of.data, of.scale, of.translate, of.rotate, of.shear, of.affine, of.units)
+        self._changes = volume_events(source)
         for event in self._looks:
             event.connect(self._look, position="last")  # when napari is done with it
         for event in self._changes:
@@ -233,7 +232,7 @@ class VolumeView(QObject):
         self._worker.submit(start)
 
     def _changed(self, event: Any = None) -> None:
-        data = self.source.data[0] if self.source.multiscale else self.source.data
+        data = finest_data(self.source)
         if len(data.shape) != len(self._shape):
             self.close()
             return
@@ -299,12 +298,9 @@ class VolumeView(QObject):
         self._timer.setInterval(max(REFRESH_MS, round(4e3 * (time.perf_counter() - began))))
 
     def _add(self, data: NDArray[Any], place: dict[str, Any]) -> None:
-        source, layers = self.source, self.viewer.layers
-        self.layer = layer = overlay(source, data, place)
-        selection = set(layers.selection)
-        layers.insert(layers.index(source) + 1, layer)
-        layers.selection = selection
-        link_layers([source, layer], _LINKED)
+        self.layer = overlay(self.source, data, place)
+        insert_above(self.viewer.layers, self.source, self.layer)
+        link_layers([self.source, self.layer], SHARED)
 
     def _drop(self, remove: bool = True) -> None:
         """Let go of the volume, if there is one."""
@@ -312,7 +308,7 @@ class VolumeView(QObject):
         if layer is None:
             return
         self._timer.stop()
-        unlink_layers([self.source, layer], _LINKED)
+        unlink_layers([self.source, layer], SHARED)
         if remove and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
 

@@ -18,12 +18,12 @@ from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.flat import flat_held, restore_flat
-from napari_niiv.reconstruction.latents import Latents, Side
+from napari_niiv.reconstruction.latents import Latents, Read, Side
 from napari_niiv.reconstruction.memory import Memory, Workspace
 from napari_niiv.reconstruction.requests import AXES, Quality, SliceRequest, SliceResponse, Trust
 from napari_niiv.reconstruction.resolve import Resolved, resolve
 from napari_niiv.reconstruction.side import decode_side, encode_side
-from napari_niiv.reconstruction.source import Box, Source
+from napari_niiv.reconstruction.source import Source
 from napari_niiv.reconstruction.trust import degradation_of, margin, misfit, project
 from napari_niiv.resampling import resample
 from napari_niiv.volume import Volume, check_anisotropy
@@ -170,27 +170,16 @@ class Reconstructor:
         volume = self.volume.at(*leading)
         return Source(volume, volume.levels()[level], leading, self.memory, self)
 
-    def _reader(self, view: Resolved, device: torch.device | None = None) -> Callable[[Box], Tensor]:
+    def _reader(self, view: Resolved, device: torch.device | None = None) -> Read:
         source, normalization = self._source(view.leading, view.level), self.normalization(view.leading)
         return lambda box: normalization.on(device or self.model.device, source.read(box, view.downsample))
 
     # interpolation
 
     def _interpolate(self, view: Resolved) -> Tensor:
-        across, row_axis, column_axis = AXES[view.plane]
+        _, row_axis, column_axis = AXES[view.plane]
         rows, columns = view.rows.support(view.shape[row_axis]), view.columns.support(view.shape[column_axis])
-        below = math.floor(view.position)
-        spans = {
-            row_axis: rows,
-            column_axis: columns,
-            across: Span(below, min(below + 2, view.shape[across]))
-            if across == 0
-            else Span(below, below + 1),
-        }
-        box = self._reader(view, torch.device("cpu"))((spans[0], spans[1], spans[2]))
-        plane, share = box.select(across, 0), view.position - below
-        if share:
-            plane = (1 - share) * plane + share * box.select(across, 1)
+        plane = _plane(view, self._reader(view, torch.device("cpu")), rows, columns)
         return _resampled(plane, view.rows.relative_to(rows.lo), view.columns.relative_to(columns.lo))
 
     # side views
@@ -206,9 +195,7 @@ class Reconstructor:
     ) -> tuple[Tensor, Maps, bool]:
         rows, columns = self._latents.window(view)
         read, end = self._reader(view), time.perf_counter() + patience
-        across, _, lateral = AXES[view.plane]
-        spans = {0: rows, across: Span(view.index, view.index + 1), lateral: columns}
-        measured = read((spans[0], spans[1], spans[2])).select(across, 0).T
+        measured = _plane(view, read, rows, columns).T
         sides = [
             encode_side(self._latents, view, side, read, _interrupt(stale), end)
             for side in _sides(view, fuse)
@@ -256,10 +243,7 @@ class Reconstructor:
     ) -> tuple[Tensor, Maps, bool]:
         read, end = self._reader(view), time.perf_counter() + patience
         y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
-        below = math.floor(view.position)
-        around = read((Span(below, min(below + 2, view.shape[0])), y, x))
-        share = view.position - below
-        linear = (1 - share) * around[0] + share * around[-1]
+        linear = _plane(view, read, y, x)
         projection = self._degradation if request.project else None
         complete, restored = True, list[Tensor]()
         for side in _sides(view, fuse):
@@ -289,6 +273,17 @@ def _sides(view: Resolved, fuse: bool) -> tuple[Side, ...]:
     first: Side = "yz" if view.plane == "yz" else "xz"
     second: Side = "xz" if first == "yz" else "yz"
     return (first, second) if fuse else (first,)
+
+
+def _plane(view: Resolved, read: Read, rows: Span, columns: Span) -> Tensor:
+    """A part of the plane of a view as it was measured; between two slices, interpolated linearly."""
+    across, row_axis, column_axis = AXES[view.plane]
+    below = math.floor(view.position)
+    share = view.position - below
+    spans = {row_axis: rows, column_axis: columns, across: Span(below, below + (2 if share else 1))}
+    box = read((spans[0], spans[1], spans[2]))
+    first = box.select(across, 0)
+    return (1 - share) * first + share * box.select(across, 1) if share else first
 
 
 def _interrupt(stale: Callable[[], bool]) -> Callable[[], None]:
