@@ -52,7 +52,18 @@ def test_mps_is_preferred_to_the_cpu(monkeypatch: pytest.MonkeyPatch, bare: None
     assert choose_device("auto").type == "mps"
 
 
-def test_precision_and_synchronisation() -> None:
+@pytest.mark.parametrize("able", [True, False])
+def test_precision(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able, raising=False)
     assert encoder_dtype(torch.device("cuda")) == torch.float16
-    assert encoder_dtype(torch.device("mps")) == encoder_dtype(torch.device("cpu")) == torch.float32
+    assert encoder_dtype(torch.device("mps")) == torch.float32
+    assert encoder_dtype(torch.device("cpu")) == (torch.bfloat16 if able else torch.float32)
+
+
+def test_a_torch_that_cannot_say_multiplies_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert encoder_dtype(torch.device("cpu")) == torch.float32
+
+
+def test_synchronisation() -> None:
     synchronize(torch.device("cpu"))

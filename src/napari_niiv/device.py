@@ -52,17 +52,21 @@ def available_devices() -> list[str]:
 
 
 def encoder_dtype(device: torch.device) -> torch.dtype:
-    """Half precision where it is faster and exact enough (CUDA), float32 elsewhere."""
-    return torch.float16 if device.type == "cuda" else torch.float32
+    """Half precision where it is faster and exact enough: CUDA, and CPUs that multiply bfloat16; else float32."""
+    if device.type == "cuda":
+        return torch.float16
+    return torch.bfloat16 if device.type == "cpu" and _multiplies_bfloat16() else torch.float32
 
 
 def training_precision(device: torch.device) -> torch.autocast:
     """Mixed precision with bfloat16 where it is faster: on CUDA, and on CPUs that multiply it."""
-    faster = device.type == "cuda"
-    if device.type == "cpu":
-        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-        faster = bool(supported and supported())
+    faster = device.type == "cuda" or (device.type == "cpu" and _multiplies_bfloat16())
     return torch.autocast(device.type, torch.bfloat16, enabled=faster, cache_enabled=False)
+
+
+def _multiplies_bfloat16() -> bool:
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it
+    return bool(supported and supported())
 
 
 def synchronize(device: torch.device) -> None:

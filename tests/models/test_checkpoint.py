@@ -51,7 +51,7 @@ def test_round_trip(tmp_path: Path, small_model, decoder: str) -> None:
 
 def test_half_precision_weights_are_saved_in_full(tmp_path: Path, small_model) -> None:
     model = small_model()
-    model.encoder.half()
+    model.half()
     save_model(model, Card(architecture=model.architecture), tmp_path / "m.safetensors")
     assert {v.dtype for v in load_model(tmp_path / "m.safetensors", "cpu").state_dict().values()} == {
         torch.float32

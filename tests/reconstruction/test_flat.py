@@ -71,10 +71,10 @@ def test_without_patience_it_comes_piece_by_piece(small_model, volume: Volume, m
     linear = 0.7 * volume.array[7] + 0.3 * volume.array[8]
     reconstructor = Reconstructor(volume, model)
     clock = itertools.count()
-    monkeypatch.setattr("napari_niiv.reconstruction.flat.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("napari_niiv.reconstruction.patience.time.perf_counter", lambda: next(clock))
     restored = []
     for _ in range(20):
-        response = reconstructor.slice(request(7.3), "fast", patience=2)
+        response = reconstructor.slice(request(7.3), "fast", patience=0)
         done = np.isclose(response.image, expected["fast"], atol=1e-5)
         assert np.isclose(response.image[~done], linear[~done], atol=1e-5).all()
         restored.append(done.mean())
@@ -85,7 +85,7 @@ def test_without_patience_it_comes_piece_by_piece(small_model, volume: Volume, m
     assert restored[-1] == 1
     assert reconstructor.holds(request(7.3), "fast")
     assert not reconstructor.holds(request(7.3), "refined")
-    while not (response := reconstructor.slice(request(7.3), "refined", patience=2)).complete:
+    while not (response := reconstructor.slice(request(7.3), "refined", patience=0)).complete:
         pass
     np.testing.assert_allclose(response.image, expected["refined"], atol=1e-5)
 

@@ -269,7 +269,7 @@ def test_a_stale_request_stops(small_model, texture) -> None:
     assert reconstructor.slice(whole_plane(volume, "xz", 3), "placeholder", lambda: True).image.size
 
 
-def testout_of_memory_halves_forgets_and_says_so(
+def test_out_of_memory_halves_forgets_and_says_so(
     small_model, texture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, volume = small_model(), anisotropic(texture(SHAPE))

@@ -27,7 +27,7 @@ def test_without_patience_it_comes_strip_by_strip(
     monkeypatch.setitem(latents._EDGE, "cpu", 8)
     monkeypatch.setitem(memory.BATCH_PIXELS, "cpu", 1)  # strips of one cell
     clock = itertools.count()
-    monkeypatch.setattr("napari_niiv.reconstruction.side.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("napari_niiv.reconstruction.patience.time.perf_counter", lambda: next(clock))
     reconstructor = Reconstructor(volume, model)
     done = []
     while True:

@@ -68,7 +68,8 @@ def load_model(name: str | os.PathLike[str] = "em", device: str = "auto") -> Nii
     Returns
     -------
     Niiv
-        On the device, in half precision on CUDA (float32 if of the reference code); its `card` is the checkpoint's.
+        On the device, computing in the precision that suits it (float32 if of the reference code); its `card` is the
+        checkpoint's.
 
     Raises
     ------

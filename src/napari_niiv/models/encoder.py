@@ -68,7 +68,13 @@ class Encoder(nn.Module):
             kernel[0], bias[0] = start.weight.detach(), cast(Tensor, start.bias).detach()
             self.kernels.append(nn.Parameter(kernel))
             self.biases.append(nn.Parameter(bias))
-        self._folded: tuple[float, list[tuple[Tensor, Tensor]]] | None = None
+        self.precision: torch.dtype | None = None  # of the arithmetic; the weights keep all their digits
+        self._folded: tuple[float, torch.dtype, list[tuple[Tensor, Tensor]]] | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which it computes, and answers outside training."""
+        return self.precision or self.kernels[0].dtype
 
     @property
     def receptive_radius(self) -> int:
@@ -79,20 +85,22 @@ class Encoder(nn.Module):
         """Kernel and bias of each convolution for one anisotropy; kept for the next call while not training."""
         keep = not (self.training or torch.is_grad_enabled())
         held = self._folded  # read once: other threads fold too
-        if keep and held is not None and held[0] == anisotropy:
-            return held[1]
+        if keep and held is not None and held[:2] == (anisotropy, self.dtype):
+            return held[2]
         first = self.kernels[0]
         powers = _powers(anisotropy, self.anisotropy_range, self.degree, str(first.device), first.dtype)
         with torch.autocast(first.device.type, enabled=False):
             folded = [
                 (
-                    torch.tensordot(powers, kernel, 1).contiguous(memory_format=torch.channels_last),
-                    powers @ bias,
+                    torch.tensordot(powers, kernel, 1)
+                    .to(self.dtype)
+                    .contiguous(memory_format=torch.channels_last),
+                    (powers @ bias).to(self.dtype),
                 )
                 for kernel, bias in zip(self.kernels, self.biases, strict=True)
             ]
         if keep:
-            self._folded = (anisotropy, folded)
+            self._folded = (anisotropy, self.dtype, folded)
         return folded
 
     def forget(self) -> None:
@@ -138,6 +146,7 @@ class Encoder(nn.Module):
         Tensor, shape (B, latent_channels, lateral, axial)
             Of the part that is wanted.
         """
+        x = x.to(self.dtype)
         convolve = _convolve_zeros if self.reference else _Convolve(x)
         weights = iter(self.weights(anisotropy))
         halo = _Halo(x.shape[-2:], wanted, len(self.kernels))

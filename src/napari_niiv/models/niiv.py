@@ -98,7 +98,7 @@ class Niiv(nn.Module):
         chosen = device if isinstance(device, torch.device) else choose_device(device)
         self.eval().requires_grad_(False).to(chosen)
         # an imported model is to answer as its own code does
-        self.encoder.to(dtype=torch.float32 if self.encoder.reference else encoder_dtype(chosen))
+        self.encoder.precision = torch.float32 if self.encoder.reference else encoder_dtype(chosen)
         return self
 
     def widened(self, context: int) -> Niiv:

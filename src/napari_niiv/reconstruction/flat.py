@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -13,6 +12,7 @@ from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.latents import Latents, Read, Side, Tile
+from napari_niiv.reconstruction.patience import Patience
 from napari_niiv.reconstruction.requests import AXES
 from napari_niiv.reconstruction.resolve import Resolved
 from napari_niiv.reconstruction.trust import project
@@ -25,7 +25,7 @@ def restore_flat(
     side: Side,
     read: Read,
     interrupt: Callable[[], None],
-    end: float,
+    patience: Patience,
     projection: Degradation | None,
 ) -> Iterator[tuple[Tile, Tensor | None]]:
     """What one orientation restores of an xy view.
@@ -39,8 +39,8 @@ def restore_flat(
     read : callable
     interrupt : callable
         Called often; may raise to give up.
-    end : float
-        Time (`time.perf_counter`) from which on nothing more is encoded.
+    patience : Patience
+        When it ends nothing more is encoded.
     projection : Degradation, optional
         To project onto what was measured.
 
@@ -50,13 +50,14 @@ def restore_flat(
     picture : Tensor, shape (y, x), or None
         None if there was no time for it.
     """
-    support = _support(view)
-    for tile in latents.tiles(view):
+    support, tiles = _support(view), latents.tiles(view)
+    missing = {tile for tile in tiles if not _held(latents, view, side, tile)}
+    done = 0
+    for tile in tiles:
         about = ("picture", view.position, projection is not None)
         picture = latents.kept(view, side, tile, about)
         if picture is None:
-            slabs = [latents.kept(view, side, tile, z) for z in latents.slabs(view, support)]
-            if any(slab is None for slab in slabs) and time.perf_counter() > end:
+            if tile in missing and patience.ends(done, len(missing)):
                 yield tile, None
                 continue
             interrupt()
@@ -64,15 +65,18 @@ def restore_flat(
             picture = _decode(model, stack, view, side, tile, support, projection)
             # small, unlike the latent grids: a view larger than their memory is completed all the same
             latents.keep(view, side, tile, about, picture)
+            done += tile in missing
         yield tile, picture
 
 
 def flat_held(latents: Latents, view: Resolved, side: Side) -> bool:
     """Whether nothing of an xy view would have to be encoded."""
+    return all(_held(latents, view, side, tile) for tile in latents.tiles(view))
+
+
+def _held(latents: Latents, view: Resolved, side: Side, tile: Tile) -> bool:
     slabs = latents.slabs(view, _support(view))
-    return all(
-        latents.kept(view, side, tile, slab) is not None for tile in latents.tiles(view) for slab in slabs
-    )
+    return all(latents.kept(view, side, tile, slab) is not None for slab in slabs)
 
 
 def _support(view: Resolved) -> Span:

@@ -20,6 +20,7 @@ from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.flat import flat_held, restore_flat
 from napari_niiv.reconstruction.latents import Latents, Read, Side
 from napari_niiv.reconstruction.memory import Memory, Workspace
+from napari_niiv.reconstruction.patience import Patience
 from napari_niiv.reconstruction.requests import AXES, Quality, SliceRequest, SliceResponse, Trust
 from napari_niiv.reconstruction.resolve import Resolved, resolve
 from napari_niiv.reconstruction.side import decode_side, encode_side
@@ -93,7 +94,8 @@ class Reconstructor:
         stale : callable
             Asked between batches; when it says True the work stops.
         patience : float
-            Seconds after which a picture made of many pieces is answered as far as it is; ask again for the rest.
+            Seconds after which a picture made of many pieces is answered as far as it is, unless the rest is near; ask
+            again for the rest.
 
         Raises
         ------
@@ -149,7 +151,7 @@ class Reconstructor:
         if view.inferable and view.plane != "xy":
             self._attempt(
                 lambda: encode_side(
-                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), math.inf
+                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), Patience(math.inf)
                 )
             )
 
@@ -194,10 +196,10 @@ class Reconstructor:
         patience: float,
     ) -> tuple[Tensor, Maps, bool]:
         rows, columns = self._latents.window(view)
-        read, end = self._reader(view), time.perf_counter() + patience
+        read, waits = self._reader(view), Patience(patience)
         measured = _plane(view, read, rows, columns).T
         sides = [
-            encode_side(self._latents, view, side, read, _interrupt(stale), end)
+            encode_side(self._latents, view, side, read, _interrupt(stale), waits)
             for side in _sides(view, fuse)
         ]
 
@@ -241,7 +243,7 @@ class Reconstructor:
         stale: Callable[[], bool],
         patience: float,
     ) -> tuple[Tensor, Maps, bool]:
-        read, end = self._reader(view), time.perf_counter() + patience
+        read, waits = self._reader(view), Patience(patience)
         y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
         linear = _plane(view, read, y, x)
         projection = self._degradation if request.project else None
@@ -250,7 +252,7 @@ class Reconstructor:
             # where there was no time yet the other orientation stands, or the interpolation
             values = (restored[0] if restored else linear).clone()
             for tile, picture in restore_flat(
-                self.model, self._latents, view, side, read, _interrupt(stale), end, projection
+                self.model, self._latents, view, side, read, _interrupt(stale), waits, projection
             ):
                 if picture is None:
                     complete = False

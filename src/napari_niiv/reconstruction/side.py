@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 import torch
@@ -12,6 +11,7 @@ from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.latents import Latents, Read, Side
+from napari_niiv.reconstruction.patience import Patience
 from napari_niiv.reconstruction.requests import AXES
 from napari_niiv.reconstruction.resolve import Resolved
 
@@ -25,7 +25,7 @@ def encode_side(
     side: Side,
     read: Read,
     interrupt: Callable[[], None],
-    end: float,
+    patience: Patience,
 ) -> Strips:
     """Latent grids of one orientation of a side view.
 
@@ -37,19 +37,20 @@ def encode_side(
     read : callable
     interrupt : callable
         Called often; may raise to give up.
-    end : float
-        Time (`time.perf_counter`) from which on nothing more is encoded, but for the first strip that is missing.
+    patience : Patience
+        When it ends nothing more is encoded.
     """
     found: dict[Span, Tensor | None] = {}
-    worked = False
-    for strip in latents.strips(view):
+    strips = latents.strips(view)
+    missing = {strip for strip in strips if not latents.holds(view, side, strip)}
+    done = 0
+    for strip in strips:
         interrupt()
-        new = not latents.holds(view, side, strip)
-        if new and worked and time.perf_counter() > end:
+        if strip in missing and patience.ends(done, len(missing)):
             found[strip] = None
             continue
         found[strip] = latents.of_side(view, side, strip, read, interrupt)
-        worked = worked or new
+        done += strip in missing
     return found
 
 

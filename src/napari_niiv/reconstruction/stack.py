@@ -46,12 +46,11 @@ def encode_stack(
         The slices of `stack` that the batch restores.
     latent : Tensor, shape (batch, C, kept lateral, kept axial)
     """
-    weight = next(model.encoder.parameters())
     offsets = torch.arange(-model.context, model.context + 1, device=stack.device)
     _, lateral, axial = stack.shape
     budget = batch_pixels or BATCH_PIXELS[stack.device.type]
     size = max(1, budget // (lateral * axial))
-    source = stack.to(weight.dtype)
+    source = stack.to(model.encoder.dtype)
     for first in range(wanted.start, wanted.stop, size):
         part = slice(first, min(first + size, wanted.stop))
         centres = torch.arange(part.start, part.stop, device=stack.device)

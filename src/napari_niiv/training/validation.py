@@ -80,7 +80,7 @@ class HeldOut:
         def restore(coarse: Tensor, factor: float, at: Sampling) -> Tensor:
             slices = coarse[:, k - own : k + own + 1].contiguous(memory_format=torch.channels_last)
             with training_precision(self._device):
-                restored: Tensor = model(slices.to(next(model.encoder.parameters()).dtype), factor, at)
+                restored: Tensor = model(slices, factor, at)
             return restored
 
         training = model.training
