@@ -67,6 +67,9 @@ class Span:
     def __len__(self) -> int:
         return self.hi - self.lo
 
+    def __contains__(self, other: Span) -> bool:
+        return self.lo <= other.lo and other.hi <= self.hi
+
     def grown(self, halo: int, size: int) -> Span:
         """Widened by `halo` voxels on both sides, inside an axis of `size` voxels."""
         return Span(max(self.lo - halo, 0), min(self.hi + halo, size))

@@ -1,4 +1,7 @@
-"""Latent grids of what a view shows: kept in cells, so that only what is new is read and encoded."""
+"""Latent grids of what a view shows: kept in cells, so that only what is new is read and encoded.
+
+The first picture of a slice encodes just what it shows, a pan whole cells.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,29 @@ _THICK = 8  # and its slices: with the halo around them, neighbouring pictures c
 _Key = tuple[Any, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """What is kept of one cell of a side view: all of it, or what the first picture of its slice needed."""
+
+    rows: Span
+    columns: Span
+    latent: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.latent.nbytes
+
+    def part(self, rows: Span, columns: Span) -> Tensor | None:
+        """The latent grid of a part, or None if not all of it is here."""
+        if not (rows in self.rows and columns in self.columns):
+            return None
+        return self.latent[..., columns.slice_in(self.columns), rows.slice_in(self.rows)]
+
+
+_Place = tuple[_Key, Span, Span]
+"""Key of a cell, and the rows and columns of it that a view needs."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """A piece of an xy view."""
@@ -64,11 +90,10 @@ class Latents:
     # side views
 
     def window(self, view: Resolved) -> tuple[Span, Span]:
-        """Rows and columns of whole cells that a side view needs."""
-        edge, sizes = self._edge, (view.shape[0], view.shape[AXES[view.plane][2]])
+        """Rows and columns that a side view needs."""
+        sizes = (view.shape[0], view.shape[AXES[view.plane][2]])
         rows, columns = view.rows.support(sizes[0]), view.columns.support(sizes[1])
-        rows = rows.grown(view.margin, sizes[0])
-        return _outward(rows, edge, sizes[0]), _outward(columns, edge, sizes[1])
+        return rows.grown(view.margin, sizes[0]), columns
 
     def strips(self, view: Resolved) -> list[Span]:
         """The window's columns in pieces that can be encoded at once, those in the middle first."""
@@ -81,30 +106,33 @@ class Latents:
 
     def holds(self, view: Resolved, side: Side, columns: Span) -> bool:
         """Whether all that one orientation of some columns of a side view needs is kept."""
-        keys = self._keys(view, side, self.window(view)[0], columns)
-        return all(self._get(key) is not None for line in keys for key in line)
+        places = self._places(view, side, self.window(view)[0], columns)
+        return all(self._part(place) is not None for line in places for place in line)
 
     def of_side(
         self, view: Resolved, side: Side, columns: Span, read: Read, interrupt: Callable[[], None]
     ) -> Tensor:
         """Latent grid of some columns of a side view: (1, C + 1, lateral, axial), kept or encoded."""
         rows, _ = self.window(view)
-        keys = self._keys(view, side, rows, columns)
-        held = {key: self._get(key) for line in keys for key in line}
-        missing = [key for key, value in held.items() if value is None]
+        places = self._places(view, side, rows, columns)
+        held = {place: self._part(place) for line in places for place in line}
+        missing = [place for place, part in held.items() if part is None]
         if missing:
             # the bounding box of what is missing: everything after a scroll, a strip after a pan
             edge, size = self._edge, view.shape[AXES[view.plane][2]]
-            new_rows = _outward(_hull(row for *_, row, _ in missing), edge, view.shape[0])
-            new_columns = _outward(_hull(column for *_, column in missing), edge, size)
+            new_rows, new_columns = _hull(row for _, row, _ in missing), _hull(c for *_, c in missing)
+            if len(missing) < len(held):  # whole cells, so that the next step of the pan finds them
+                new_rows = _outward(new_rows, edge, view.shape[0])
+                new_columns = _outward(new_columns, edge, size)
             encoded = self._encode_side(view, side, new_rows, new_columns, read, interrupt)
-            for row in new_rows.tiles(edge, view.shape[0]):
-                for column in new_columns.tiles(edge, size):
-                    cell = encoded[..., column.slice_in(new_columns), row.slice_in(new_rows)].clone()
-                    key = (*self._about(view, side), row.lo, column.lo)
-                    held[key] = cell
-                    self._put(key, cell)
-        lines = [torch.cat([held[key] for key in line], dim=-1) for line in keys]  # type: ignore[misc]
+            for line in self._places(view, side, new_rows, new_columns):
+                for key, row, column in line:
+                    latent = encoded[..., column.slice_in(new_columns), row.slice_in(new_rows)].clone()
+                    self._put(key, _Cell(row, column, latent))
+            for place in missing:
+                _, row, column = place
+                held[place] = encoded[..., column.slice_in(new_columns), row.slice_in(new_rows)]
+        lines = [torch.cat([held[place] for place in line], dim=-1) for line in places]  # type: ignore[misc]
         return lines[0] if len(lines) == 1 else torch.cat(lines, dim=-2)
 
     def _encode_side(
@@ -123,14 +151,22 @@ class Latents:
         both = self._encode(view, side, (spans[0], spans[1], spans[2]), read, interrupt)
         return both if side == view.plane else both.permute(2, 1, 0, 3)
 
-    def _keys(self, view: Resolved, side: Side, rows: Span, columns: Span) -> list[list[_Key]]:
-        """Keys of the cells of a window: a line for each step along the lateral axis."""
+    def _places(self, view: Resolved, side: Side, rows: Span, columns: Span) -> list[list[_Place]]:
+        """The cells of a window: a line for each step along the lateral axis."""
         about, edge = self._about(view, side), self._edge
         size = view.shape[AXES[view.plane][2]]
         return [
-            [(*about, row.lo, column.lo) for row in rows.tiles(edge, view.shape[0])]
+            [
+                ((*about, row.lo, column.lo), row.common(rows), column.common(columns))
+                for row in rows.tiles(edge, view.shape[0])
+            ]
             for column in columns.tiles(edge, size)
         ]
+
+    def _part(self, place: _Place) -> Tensor | None:
+        key, rows, columns = place
+        cell = self._get(key)
+        return cell.part(rows, columns) if isinstance(cell, _Cell) else None
 
     def _about(self, view: Resolved, side: Side) -> _Key:
         return (view.plane, side, view.leading, view.index, view.coarsening, str(self._model.device))
@@ -181,7 +217,8 @@ class Latents:
 
     def kept(self, view: Resolved, side: Side, tile: Tile, about: object) -> Tensor | None:
         """What is kept about a tile, such as the latent grids of a slab of it, or None."""
-        return self._get(self._tile_key(view, side, tile, about))
+        value = self._get(self._tile_key(view, side, tile, about))
+        return value if isinstance(value, Tensor) else None
 
     def keep(self, view: Resolved, side: Side, tile: Tile, about: object, value: Tensor) -> None:
         """Keep something about a tile."""
@@ -217,17 +254,17 @@ class Latents:
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _get(self, key: _Key) -> Tensor | None:
+    def _get(self, key: _Key) -> object:
         return self._memory.latents(self._model.device).get(self._owner, key)
 
-    def _put(self, key: _Key, value: Tensor) -> None:
+    def _put(self, key: _Key, value: Tensor | _Cell) -> None:
         self._memory.latents(self._model.device).put(self._owner, key, value)
 
 
-def _hull(starts: Iterable[int]) -> Span:
-    """The span from the first of some voxels to the last."""
-    voxels = list(starts)
-    return Span(min(voxels), max(voxels) + 1)
+def _hull(spans: Iterable[Span]) -> Span:
+    """The span from the first of some to the last."""
+    found = list(spans)
+    return Span(min(s.lo for s in found), max(s.hi for s in found))
 
 
 def _outward(span: Span, edge: int, size: int) -> Span:

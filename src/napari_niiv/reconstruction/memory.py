@@ -10,7 +10,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_niiv.errors import DeviceError
 from napari_niiv.models.niiv import Niiv
@@ -20,7 +19,7 @@ T = TypeVar("T", bound="Sized")
 
 
 class Sized(Protocol):
-    """A NumPy array, a tensor."""
+    """A NumPy array, a tensor, what holds one."""
 
     @property
     def nbytes(self) -> int:
@@ -94,12 +93,12 @@ class Memory:
 
     def __init__(self, gpu_bytes: int = GPU_BYTES, host_bytes: int = HOST_BYTES) -> None:
         self.voxels: ByteCache[NDArray[Any]] = ByteCache(host_bytes // 2)
-        self._latents: dict[str, ByteCache[Tensor]] = {
+        self._latents: dict[str, ByteCache[Sized]] = {
             "cpu": ByteCache(host_bytes // 2),
             "gpu": ByteCache(max(gpu_bytes - _WORKING, gpu_bytes // 4)),
         }
 
-    def latents(self, device: torch.device) -> ByteCache[Tensor]:
+    def latents(self, device: torch.device) -> ByteCache[Sized]:
         """The cache of latent grids on a device."""
         return self._latents["cpu" if device.type == "cpu" else "gpu"]
 
@@ -118,7 +117,7 @@ class Memory:
 
 
 # pixels of one batch: activations of the light model take about 0.5 GB on a GPU, 50 MB on a CPU
-BATCH_PIXELS = {"cuda": 2_000_000, "mps": 500_000, "cpu": 40_000}
+BATCH_PIXELS = {"cuda": 2_000_000, "mps": 500_000, "cpu": 50_000}
 SMALLEST_BATCH = 10_000
 
 
