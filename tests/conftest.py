@@ -36,6 +36,19 @@ if sys.platform.startswith("linux"):
         GlirProgram.delete = lambda self: None
 
 
+@pytest.fixture(autouse=True)
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPUs that multiply bfloat16 would round where others do not: numbers are the same on every computer."""
+    if "torch" in sys.modules:
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+
+
+@pytest.fixture
+def bfloat16(float32: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU that multiplies bfloat16, as far as the package knows: any torch computes in it."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For tiny trainings: on a busy computer, several threads wait for each other longer than they work."""

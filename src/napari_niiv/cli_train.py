@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_niiv.cli_interrupt import until_interrupted
 from napari_niiv.errors import NiivError, TrainingError, VolumeError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.devices > 1 and ranks.size == 1:
         return _on_several(options)
     try:
-        _show(events, options.output.name, ranks.main)
+        _show(until_interrupted(events), options.output.name, ranks.main)
     except KeyboardInterrupt:
         events.close()
         if not ranks.main:

@@ -45,6 +45,22 @@ def test_place_prepares_for_use(small_model) -> None:
         model.place("nowhere")
 
 
+@pytest.mark.usefixtures("bfloat16")
+def test_bfloat16_on_the_cpu_is_close_and_rounds_no_weights(small_model) -> None:
+    x = torch.rand(1, 3, 32, 16, generator=torch.Generator().manual_seed(0))
+    sampling = Sampling.covering(16, 64)
+    model = small_model()
+    assert model.encoder.dtype == torch.bfloat16
+    assert {weights.dtype for weights in model.state_dict().values()} == {torch.float32}
+    with torch.inference_mode():
+        result = model(x, 4.0, sampling)
+        model.encoder.precision = torch.float32
+        expected = model(x, 4.0, sampling)
+    assert result.dtype == expected.dtype == torch.float32
+    assert not torch.equal(result, expected)
+    np.testing.assert_allclose(result, expected, atol=2e-1)  # values are up to 10, and have 8 bits
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_half_precision_is_close(small_model) -> None:

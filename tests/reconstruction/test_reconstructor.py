@@ -70,6 +70,15 @@ def test_the_screen_is_the_file(
         np.testing.assert_allclose(result, expected, atol=1e-4)
 
 
+@pytest.mark.usefixtures("bfloat16")
+@pytest.mark.parametrize("plane", ["xz", "yz"])
+def test_the_screen_is_the_file_in_bfloat16(small_model, texture, plane: str) -> None:
+    """Rounding, too, does not depend on how a picture is cut up."""
+    model = small_model(context=3)
+    assert model.encoder.dtype == torch.bfloat16
+    test_the_screen_is_the_file(lambda **_: model, texture, plane, "refined", "subvoxel", 3, 3.7)
+
+
 @pytest.mark.parametrize("scale", [0.25, 0.5, 3.0, 5.0])
 def test_the_screen_is_the_file_zoomed(small_model, texture, scale: float) -> None:
     """Odd scales up, so that a plane of the file goes through the centres of voxels."""

@@ -83,7 +83,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_some_seconds_beat_linear_interpolation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WARM_UP", 20)
-    monkeypatch.setattr(module, "training_precision", exactly)  # faster, of so small a network
     sampler = PatchSampler([balls(0)], 0, seed=0)
     optimisation = optimised(learning_rate=5e-3)
     for number in range(150):
@@ -376,7 +375,7 @@ def member(rank: int, port: int, folder: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo needs another set-up there")
 def test_two_processes_learn_as_one_from_both_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -386,7 +385,6 @@ def test_two_processes_learn_as_one_from_both_batches(
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert first["agreed"].tolist() == [0.5, 3]
     # one process, with the patches of both
-    monkeypatch.setattr(module, "training_precision", exactly)
     alone = optimised(clip=1e9)
     assert torch.equal(flat(alone.model), first["start"])  # the first one's weights
     alone.step(lambda: torch.cat([batch(10), batch(11)]), 4.0, 0.0)

@@ -12,24 +12,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from napari_niiv.degradation import Average, Gaussian
-from napari_niiv.device import training_precision
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
-from napari_niiv.training import validation
 from napari_niiv.training.subjects import Subject
 from napari_niiv.training.validation import HeldOut
 from napari_niiv.volume import Volume
 
 CPU = torch.device("cpu")
 AVERAGE = Average()
-ROUNDS = training_precision(CPU)._enabled
-
-
-@pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without mixed precision, on every computer."""
-    monkeypatch.setattr(validation, "training_precision", lambda d: torch.autocast(d.type, enabled=False))
 
 
 def subject(array: NDArray[np.float32], held_out: tuple[int, ...] = (2,), anisotropy: float = 4.0) -> Subject:
@@ -86,7 +77,7 @@ def test_several_volumes_and_factors_are_pooled_by_pixels(texture) -> None:
 
 @pytest.mark.parametrize("factor", [4.0, 2.5])
 def test_a_model_without_residual_scores_as_linear_interpolation(
-    linear_model: Niiv, texture, exact: None, factor: float
+    linear_model: Niiv, texture, factor: float
 ) -> None:
     judged = held((subject(texture((6, 45, 50), size=3.0) * 2), factor))
     assert judged.score(linear_model) == pytest.approx(judged.linear, abs=1e-3)
@@ -193,7 +184,7 @@ def test_neighbours_are_repeated_until_they_are_inferred(linear_model: Niiv, tex
 
 @pytest.mark.parametrize("judged_by", [4.0, 2.0])
 def test_neighbours_are_a_lateral_pixel_away(
-    small_model, linear_model: Niiv, texture, exact: None, judged_by: float
+    small_model, linear_model: Niiv, texture, judged_by: float
 ) -> None:
     """Of a volume that brightens evenly with z they are known."""
     k, per_slice = 2, 0.08

@@ -262,8 +262,9 @@ class LiveReconstruction(QObject):
         overlays, self._overlays = self._overlays, {}
         for overlay in overlays.values():
             overlay.close(remove)
-        self._timer.stop()
-        self._patience.stop()
+        with contextlib.suppress(RuntimeError):  # the viewer closed and took the Qt parts with it
+            self._timer.stop()
+            self._patience.stop()
         self._scheduler.close()
         for event in self._triggers:
             event.disconnect(self._poke)
@@ -283,7 +284,8 @@ class LiveReconstruction(QObject):
             self.viewer.layers.remove(self.layer)
         if self._reconstructor is not None:
             self._reconstructor.forget()
-        self.closed.emit()
+        with contextlib.suppress(RuntimeError):
+            self.closed.emit()
 
     def _volume(self) -> Volume:
         return WatchedVolume.of(layer_volume(self.source), self._reads)
