@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import psutil
 import pytest
 import torch
 
 from napari_niiv.errors import DeviceError
+from napari_niiv.reconstruction import memory
 from napari_niiv.reconstruction.memory import BATCH_PIXELS, SMALLEST_BATCH, ByteCache, Workspace
 
 
@@ -121,3 +123,15 @@ def test_the_retreat_of_another_thread_counts(change: str) -> None:
 
     assert workspace.attempt(work) == "done"
     assert tries[1] == (("mps", 40_000) if change == "smaller" else ("cpu", 80_000))
+
+
+@pytest.mark.skipif(memory._MALLOC_TRIM is None, reason="glibc alone can be asked to")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    process = psutil.Process()
+    pieces = [bytearray(60_000) for _ in range(2000)]  # too small to be given back one by one
+    kept = pieces[-1]
+    before = process.memory_info().rss
+    del pieces
+    memory.trim()
+    assert before - process.memory_info().rss > 80_000_000
+    assert len(kept) == 60_000

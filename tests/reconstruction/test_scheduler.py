@@ -373,3 +373,14 @@ assert first.wait(60)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_memory_is_given_back_now_and_then(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr(module, "TRIM_EVERY", 2)
+    monkeypatch.setattr(module, "trim", lambda: given.put(desk.scheduler.generation))
+    for index in (1, 2):
+        desk.scheduler.submit(Stub(), request(index))
+        assert [desk.next()[2] for _ in range(3)] == [False, False, True]
+    assert given.get(timeout=PATIENCE) == 2
+    assert given.empty()

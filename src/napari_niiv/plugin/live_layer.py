@@ -34,7 +34,7 @@ from napari_niiv.volume import Volume
 _REMEMBERED = 16  # views whose answers may still come
 _MOVING = 4  # triggers that move the window over the world
 PATIENCE_MS = 1000  # without any answer, before the user is told what is waited for
-FRAME_SECONDS = 0.015  # for which the window may wait for an interpolation
+FRAME_SECONDS = 0.012  # for which the window may wait for an interpolation
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
 
 

@@ -30,6 +30,10 @@ _EDGE = {
     "cuda": 128,
     "mps": 64,
 }  # voxels of a side view's cell: few and large where starting work is dear
+_ROWS, _COLUMNS = (
+    4,
+    8,
+)  # windows end at multiples of these: libraries of kernels keep a plan for each shape they meet
 _FLAT = {"cpu": 64, "cuda": 256, "mps": 128}  # pixels, along y and x, of an xy view's tile
 _THICK = 8  # and its slices: with the halo around them, neighbouring pictures cost little more than one
 
@@ -93,7 +97,8 @@ class Latents:
         """Rows and columns that a side view needs."""
         sizes = (view.shape[0], view.shape[AXES[view.plane][2]])
         rows, columns = view.rows.support(sizes[0]), view.columns.support(sizes[1])
-        return rows.grown(view.margin, sizes[0]), columns
+        rows = rows.grown(view.margin, sizes[0])
+        return _outward(rows, _ROWS, sizes[0]), _outward(columns, _COLUMNS, sizes[1])
 
     def strips(self, view: Resolved) -> list[Span]:
         """The window's columns in pieces that can be encoded at once, those in the middle first."""

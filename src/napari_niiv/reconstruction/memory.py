@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -181,6 +183,18 @@ class Workspace:
             self.notice = f"{device} ran out of memory even with small tiles; continuing on the CPU."
         else:
             raise DeviceError("Memory ran out; close other programs or choose a smaller window.") from error
+
+
+def trim() -> None:
+    """Give the system back what was freed; takes some milliseconds.
+
+    Pictures come in ever other sizes, between which glibc is left with more and more gaps that it keeps.
+    """
+    if _MALLOC_TRIM is not None:
+        _MALLOC_TRIM(0)
+
+
+_MALLOC_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
 def out_of_memory(error: Exception) -> bool:

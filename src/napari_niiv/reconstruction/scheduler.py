@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import logging
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from napari_niiv.errors import NiivError, ReconstructionError
+from napari_niiv.reconstruction.memory import trim
 from napari_niiv.reconstruction.reconstructor import Reconstructor, Superseded
 from napari_niiv.reconstruction.requests import AXES, Quality, SliceRequest, SliceResponse
 
@@ -22,6 +24,7 @@ FIRST_PIECE_SECONDS, PIECE_SECONDS = (
     0.4,
 )  # after which a picture of many pieces appears, and how often then
 AHEAD_FIRST, AHEAD = 1, 4  # next slices encoded before and after refining, in the direction of scrolling
+TRIM_EVERY = 100  # requests
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,9 @@ class Scheduler:
         self.close(wait=30)
 
     def _run(self) -> None:
-        while (job := self._take()) is not None:
+        for count in itertools.count(1):
+            if (job := self._take()) is None:
+                break
             direction = self._direction(job)
             passes = self._following(job)
             for quality in passes:
@@ -143,6 +148,8 @@ class Scheduler:
                     break
             if self._served == job.generation:
                 self._prepare(job, direction, AHEAD)
+            if count % TRIM_EVERY == 0:
+                trim()
         atexit.unregister(self._finish)
 
     def _interpolate(self) -> None:
