@@ -60,7 +60,7 @@ def open_volume(
         found,
         voxel_size or spacing.voxel_size,
         spacing.unit,
-        place.title,
+        place.title if dataset is None else f"{place.title}/{dataset.strip('/')}",
         origin,
         MappingProxyType({**metadata, "path": place.location}),
         tuple(rearranged(level, order) for level in opened.pyramid),
