@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.io.attributes import named_axes, spacing_of
 from napari_niiv.io.formats import Place, is_url
-from napari_niiv.io.opened import Opened, covers_whole, usual_axes
+from napari_niiv.io.opened import Opened, covers_whole, unreadable, usual_axes
+from napari_niiv.io.remote import unreachable
 from napari_niiv.io.spacing import Spacing, convert
 from napari_niiv.io.zarr_node import is_hollow, open_node
 
@@ -37,7 +38,8 @@ def read_zarr(location: str, dataset: str | None = None) -> Opened:
     import zarr
 
     node = open_node(location, dataset)
-    name = Place(location, is_url(location)).name
+    remote = is_url(location)
+    name = Place(location, remote).name
     if isinstance(node, zarr.Array):
         opened = _level(location, dataset, node) or _plain(node)
         return _noted(opened, location, dataset)
@@ -47,11 +49,17 @@ def read_zarr(location: str, dataset: str | None = None) -> Opened:
             first = _text(ome["multiscales"][0]["datasets"][0]["path"])
             return _noted(_image(node, ome, name), location, _join(dataset, first))
         found = [_join(dataset, inside) for inside in _images(node, ome)]
+    except VolumeError:
+        raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise VolumeError(
             f"{name} has OME metadata that are not understood ({type(error).__name__}: {error}); "
             "name one of its arrays as dataset, such as '0'."
         ) from error
+    except Exception as error:  # a server need not list what it holds
+        raise (unreachable(location, error) if remote else unreadable(name, "zarr", error)) from error
+    if not found and remote:
+        raise VolumeError(f"{name} does not tell which arrays it holds; give one with dataset= or --dataset.")
     if not found:
         raise VolumeError(f"{name} holds no array of three or more dimensions; choose another zarr.")
     if len(found) > 1:
@@ -89,18 +97,13 @@ def _images(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
         if names := series.get("series"):
             return [_text(name) for name in names]
     images: list[str] = []
-    try:
-        for path, node in sorted(group.members(max_depth=None)):
-            if any(path.startswith(f"{image}/") for image in images):
-                continue
-            if isinstance(node, zarr.Array):
-                images += [path] if node.ndim >= 3 else []
-            elif _ome(node).get("multiscales"):
-                images.append(path)
-    except Exception as error:  # a server need not tell what it holds
-        raise VolumeError(
-            f"{group.store} does not tell which arrays it holds; give one with dataset= or --dataset."
-        ) from error
+    for path, node in sorted(group.members(max_depth=None)):
+        if any(path.startswith(f"{image}/") for image in images):
+            continue
+        if isinstance(node, zarr.Array):
+            images += [path] if node.ndim >= 3 else []
+        elif _ome(node).get("multiscales"):
+            images.append(path)
     return images
 
 
