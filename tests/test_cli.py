@@ -120,7 +120,7 @@ BAD = {
     "truncated": (["truncated.tif"], "truncated.tif is"),
     "missing": (["missing.tif"], "There is no file"),
     "another kind": (["none.jpg"], "of a kind that cannot be read"),
-    "a folder": (["."], "of a kind that cannot be read"),
+    "a folder": (["."], "is a stack of shape"),
     "wrong axes": (["good.tif", "--axes", "zyxc"], "do not fit"),
     "device absent": (["good.tif", "--device", "cuda:77"], "not present"),
     "device unknown": (["good.tif", "--device", "quantum"], "There is no device"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from napari_niiv import __version__
+from napari_niiv.cli_input import add_input, check_spacing, describe, open_input
 from napari_niiv.cli_train import add_train
 from napari_niiv.errors import NiivError, VolumeError
 
@@ -38,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     reconstruct = commands.add_parser("reconstruct", help="write the isotropic volume")
-    reconstruct.add_argument("input", metavar="IN", type=Path)
+    reconstruct.add_argument("input", metavar="IN", help="a file, a folder or a URL")
     reconstruct.add_argument("output", metavar="OUT", type=Path)
     reconstruct.add_argument("--checkpoint", default="em", metavar="em|PATH")
     reconstruct.add_argument("--anisotropy", type=float, metavar="A", help="axial over lateral voxel size")
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "--project", action="store_true", help="keep what was measured: correct what contradicts it"
     )
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    reconstruct.add_argument("--axes", help="the order of the file's axes, if it is wrong, such as zyx")
+    add_input(reconstruct)
     reconstruct.add_argument("--overwrite", action="store_true", help="replace an existing output")
     reconstruct.set_defaults(run=_reconstruct)
 
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card"
     )
     info.add_argument("path", metavar="PATH")
+    add_input(info)
     info.set_defaults(run=_info)
     return parser
 
@@ -77,22 +80,18 @@ def _demo(options: argparse.Namespace) -> int:
 def _reconstruct(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from napari_niiv.io.open import open_volume
     from napari_niiv.io.write import check_output, write_tiff
     from napari_niiv.models.checkpoint import load_model
     from napari_niiv.reconstruction.whole import reconstruct
 
     check_output(options.output, options.overwrite)
-    volume = open_volume(options.input, axes=options.axes)
-    if options.output.exists() and options.output.samefile(options.input):
+    volume = open_input(options.input, options)
+    if options.output.exists() and os.path.exists(options.input) and options.output.samefile(options.input):
         raise NiivError("The output is the input file; choose another name.")
-    if options.anisotropy is not None:
-        volume = volume.with_anisotropy(options.anisotropy)
-    elif problem := volume.metadata.get("spacing_problem"):
-        raise VolumeError(f"{options.input.name} {problem}; give the factor with --anisotropy.")
-    elif volume.anisotropy < 1.01:
+    check_spacing(volume, options)
+    if options.anisotropy is None and volume.anisotropy < 1.01:
         raise VolumeError(
-            f"{options.input.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
+            f"{volume.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
         )
     model = load_model(options.checkpoint, options.device)
     result = reconstruct(
@@ -124,16 +123,6 @@ def _info(options: argparse.Namespace) -> int:
 
         print(read_card(options.path).model_dump_json(indent=2))
         return 0
-    from napari_niiv.io.open import open_volume
-
-    volume = open_volume(options.path)
-    size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
-    print(f"name        {volume.name}")
-    print(f"axes        {volume.axes.upper()}")
-    print(f"shape       {' × '.join(map(str, volume.shape))}")
-    print(f"type        {volume.dtype}")
-    print(f"voxel size  {size} {volume.unit} (z × y × x)")
-    print(f"anisotropy  {volume.anisotropy:.4g}")
-    if problem := volume.metadata.get("spacing_problem"):
-        print(f"note        the file {problem}")
+    for word, value in describe(open_input(options.path, options)):
+        print(f"{word:<12}{value}")
     return 0

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_niiv.cli_input import add_input, check_spacing, open_input
 from napari_niiv.cli_interrupt import until_interrupted
-from napari_niiv.errors import NiivError, TrainingError, VolumeError
+from napari_niiv.errors import NiivError, TrainingError
 
 if TYPE_CHECKING:
     from napari_niiv.training.config import TrainingConfig
@@ -38,7 +39,7 @@ _SETTINGS = (
 def add_train(commands: Any) -> None:
     """Add the command to the parser's commands."""
     train = commands.add_parser("train", help="fit a model to volumes")
-    train.add_argument("volumes", metavar="VOLUME", type=Path, nargs="+")
+    train.add_argument("volumes", metavar="VOLUME", nargs="+", help="files, folders or URLs")
     train.add_argument("--output", metavar="CHECKPOINT", type=Path, required=True)
     train.add_argument("--init", metavar="em|PATH", help="checkpoint to go on from; from nothing by default")
     budget = train.add_argument_group("budget (5 minutes by default; whichever ends first)")
@@ -66,7 +67,7 @@ def add_train(commands: Any) -> None:
         metavar="A",
         help="anisotropies to learn, if not the volumes' own",
     )
-    how.add_argument("--axes", help="the order of the files' axes, if it is wrong, such as zyx")
+    add_input(train.add_argument_group("the volumes"))
     fine = train.add_argument_group("the training")
     fine.add_argument(
         "--loss", choices=("mae", "dists"), default="mae", help="dists: the paper's DISTS + 30 MAE"
@@ -105,7 +106,10 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.devices < 1:
         raise TrainingError(f"--devices is {options.devices}: give 1 or more.")
-    volumes = [_open(path, options) for path in options.volumes]
+    volumes = [open_input(path, options) for path in options.volumes]
+    if not options.learn:
+        for volume in volumes:
+            check_spacing(volume, options)
     events = train(volumes, _config(options, volumes))
     ranks = Ranks.launched()
     if options.devices > 1 and ranks.size == 1:
@@ -130,17 +134,6 @@ def _stopped(output: Path) -> str:
         "the best checkpoint so far is kept" if output.expanduser().exists() else "no checkpoint was made yet"
     )
     return f"Stopped; {kept}. Add --resume to go on."
-
-
-def _open(path: Path, options: argparse.Namespace) -> Volume:
-    from napari_niiv.io.open import open_volume
-
-    volume = open_volume(path, axes=options.axes)
-    if options.anisotropy is not None:
-        return volume.with_anisotropy(options.anisotropy)
-    if (problem := volume.metadata.get("spacing_problem")) and not options.learn:
-        raise VolumeError(f"{path.name} {problem}; give the factor with --anisotropy.")
-    return volume
 
 
 def _config(options: argparse.Namespace, volumes: list[Volume]) -> TrainingConfig:

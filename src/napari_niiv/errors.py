@@ -1,5 +1,10 @@
 """Errors that the user can mend; each message is one sentence that says what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 
 class NiivError(Exception):
     """Base of all errors shown to the user as one sentence, without a traceback."""
@@ -7,6 +12,28 @@ class NiivError(Exception):
 
 class VolumeError(NiivError):
     """A volume or its file cannot be used as it is."""
+
+
+class DatasetChoice(VolumeError):
+    """A file holds several volumes and none was named.
+
+    Parameters
+    ----------
+    name : str
+        The file's.
+    datasets : sequence of str
+        What can be given as ``dataset=`` or ``--dataset``.
+    """
+
+    def __init__(self, name: str, datasets: Sequence[str]) -> None:
+        self.name, self.datasets = name, tuple(datasets)
+        few = ", ".join(self.datasets[:12]) + (", …" if len(self.datasets) > 12 else "")
+        super().__init__(
+            f"{name} holds {len(self.datasets)} datasets: {few}; give one with dataset= or --dataset."
+        )
+
+    def __reduce__(self) -> Any:
+        return DatasetChoice, (self.name, self.datasets)
 
 
 class CheckpointError(NiivError):

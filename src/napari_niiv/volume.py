@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.errors import VolumeError
+from napari_niiv.errors import NiivError, VolumeError
 
 MAX_ANISOTROPY = 16.0
 
@@ -24,7 +24,7 @@ class Volume:
     Parameters
     ----------
     array : array-like
-        NumPy, memory-mapped or dask array; its last three axes are z, y, x.
+        NumPy, memory-mapped, dask, zarr or another lazy array; its last three axes are z, y, x.
     axes : str
         One letter an axis, of t, c, z, y and x; ends with "zyx".
     voxel_size : tuple of float
@@ -81,6 +81,12 @@ class Volume:
                 f"The voxel size {self.voxel_size} (z, y, x) of {self.name!r} is not three positive numbers; "
                 "give the real z step and pixel size."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "metadata": dict(self.metadata)}  # a mapping proxy has no pickle
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, metadata=MappingProxyType(state["metadata"]))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -148,9 +154,12 @@ class Volume:
         ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
         try:
             values = np.asarray(self.array[z, ys, xs])
-        except (OSError, ValueError, RuntimeError, IndexError, KeyError) as error:
+        except (NiivError, MemoryError):
+            raise
+        except Exception as error:  # of codecs and networks, which have types of their own
+            said = " ".join(str(error).split())[:200] or type(error).__name__
             raise VolumeError(
-                f"{self.name!r} cannot be read ({error}); check that the file is complete and still there."
+                f"{self.name!r} cannot be read ({said}); check that the file is complete and still there."
             ) from error
         if values.dtype.kind == "f" and not holes and not np.isfinite(values).all():
             raise VolumeError(

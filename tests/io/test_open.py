@@ -102,8 +102,11 @@ def test_missing_and_unknown_files(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     with pytest.raises(VolumeError, match="of a kind that cannot be read"):
         open_volume(tmp_path / "a.jpg")
-    with pytest.raises(VolumeError, match="of a kind that cannot be read"):
+    with pytest.raises(VolumeError, match=r"holds one picture, a\.jpg"):
         open_volume(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(VolumeError, match="is a folder of a kind that cannot be read"):
+        open_volume(tmp_path / "folder")
     for name in ("folder.tif", "folder.npy"):
         (tmp_path / name).mkdir()
         with pytest.raises(VolumeError, match="not a readable"):

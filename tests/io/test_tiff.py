@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import dask.array as da
 import numpy as np
 import pytest
 import tifffile
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io import tiff as module
+from napari_niiv.io.lazy import FileArray
 from napari_niiv.io.open import open_volume
 
 
@@ -121,15 +123,66 @@ def test_layouts(tmp_path: Path, options) -> None:
 
 
 @pytest.mark.parametrize("axes", ["ZYX", "TZYX"])
-def test_large_compressed_files_are_read_page_by_page(tmp_path: Path, monkeypatch, axes: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "chunk"), [({}, (21, 19)), ({"tile": (16, 16)}, (16, 16)), ({"rowsperstrip": 8}, (8, 19))]
+)
+def test_large_compressed_files_are_read_piece_by_piece(
+    tmp_path: Path, monkeypatch, axes: str, options, chunk
+) -> None:
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 100)
     array = values(*(3, 4, 21, 19)[-len(axes) :])
-    volume = open_volume(ome(tmp_path / "a.ome.tif", array, axes, compression="zlib"))
-    assert isinstance(volume.array, da.Array)
-    np.testing.assert_array_equal(volume.array.compute(), array)
-    (tmp_path / "a.ome.tif").unlink()
+    path = ome(tmp_path / "a.ome.tif", array, axes, compression="zlib", **options)
+    volume = open_volume(path)
+    assert isinstance(volume.array, FileArray)
+    assert volume.array.chunks == (1,) * (len(axes) - 2) + chunk
+    assert volume.metadata["slow"]
+    moved = pickle.loads(pickle.dumps(volume))
+    one = volume.at(*[0] * (len(axes) - 3))
+    path.unlink()  # nothing was read yet
     with pytest.raises(VolumeError, match="cannot be read"):
-        volume.at(*[0] * (len(axes) - 3)).read_raw()
+        one.read_raw()
+    ome(path, array, axes, compression="zlib", **options)
+    np.testing.assert_array_equal(volume.array, array)
+    np.testing.assert_array_equal(moved.array[..., 3:9, 5], array[..., 3:9, 5])
+    np.testing.assert_array_equal(one.read_raw(), array[(0,) * (len(axes) - 3)])
+
+
+def test_only_the_tiles_that_are_needed_are_decoded(tmp_path: Path, monkeypatch) -> None:
+    """Damaged ones elsewhere do no harm."""
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 100)
+    array = values(3, 64, 64)
+    path = ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib", tile=(32, 32))
+    with tifffile.TiffFile(path) as file:
+        offset, count = file.pages[1].dataoffsets[3], file.pages[1].databytecounts[3]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + count] = bytes(count)
+    path.write_bytes(content)
+    volume = open_volume(path)
+    np.testing.assert_array_equal(volume.read_raw(y=slice(0, 32)), array[:, :32])
+    with pytest.raises(VolumeError, match="cannot be read"):
+        volume.read_raw()
+
+
+def test_many_threads_read_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 100)
+    array = values(6, 64, 64)
+    volume = open_volume(ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib", tile=(32, 32)))
+    with ThreadPoolExecutor(8) as pool:
+        for i, read in enumerate(pool.map(lambda i: volume.array[i % 6, :, i:], range(40))):
+            np.testing.assert_array_equal(read, array[i % 6, :, i:])
+
+
+def test_a_pyramid(tmp_path: Path) -> None:
+    """SubIFDs, as OME-TIFF has them; levels that are not whole are left out."""
+    array = values(4, 64, 48)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+        file.write(array, subifds=2, metadata=said, tile=(16, 16))
+        for step in (2, 4):
+            file.write(array[:, ::step, ::step], subfiletype=1, tile=(16, 16))
+    volume = open_volume(tmp_path / "a.ome.tif")
+    assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2), (1, 4)]
+    np.testing.assert_array_equal(volume.pyramid[1], array[:, ::4, ::4])
 
 
 def test_plain_multipage_files_are_stacks_without_a_voxel_size(tmp_path: Path) -> None:

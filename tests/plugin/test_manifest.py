@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from napari_niiv.plugin.reader import VOLUMES
+
 npe2 = pytest.importorskip("npe2")
 
 
@@ -23,7 +25,8 @@ def test_the_manifest_is_valid_and_its_commands_exist(manifest):
 
 def test_it_claims_no_files_that_napari_reads(manifest):
     patterns = [p for r in manifest.contributions.readers for p in r.filename_patterns]
-    assert patterns == ["*.safetensors"]
+    assert not {"*.tif", "*.tiff", "*.npy", "*.zarr", "*"} & set(patterns)
+    assert sorted(patterns) == sorted(["*.safetensors", *(f"*{suffix}" for suffix in VOLUMES)])
 
 
 def test_listing_the_plugin_does_not_import_torch():

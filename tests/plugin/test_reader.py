@@ -1,17 +1,31 @@
-"""Checkpoints dropped on the canvas."""
+"""Checkpoints and volumes dropped on the canvas."""
 
+import json
+
+import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
+import napari
+import npe2
+
+from napari_niiv.errors import VolumeError
 from napari_niiv.models.checkpoint import Card, save_model
+from napari_niiv.plugin.layers import layer_data, layer_volume
 from napari_niiv.plugin.reader import PLUGIN, WIDGET, get_reader
+from napari_niiv.volume import Volume
 
 
-def test_only_checkpoints_are_read():
-    assert get_reader("a.tif") is None
-    assert get_reader(["a.safetensors", "b.tif"]) is None
-    assert get_reader("A.SAFETENSORS") is not None
+def values(*shape, dtype="u2"):
+    return np.random.default_rng(0).integers(1, 200, shape).astype(dtype)
+
+
+def test_what_is_read():
+    for path in ("a.tif", "a.npy", "a.zarr", ["a.safetensors", "b.tif"], ["a.safetensors", "b.h5"]):
+        assert get_reader(path) is None
+    for path in ("A.SAFETENSORS", "a.H5", ["a.mrc", "b.nii.gz"], "a.n5/", "a.ims"):
+        assert get_reader(path) is not None
 
 
 def test_a_checkpoint_is_selected_in_the_widget(make_napari_viewer, tmp_path, interpolating_model):
@@ -21,3 +35,111 @@ def test_a_checkpoint_is_selected_in_the_widget(make_napari_viewer, tmp_path, in
     assert viewer.open(path, plugin="napari-niiv") == []
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     assert widget.checkpoint.value == str(path)
+
+
+def write_hdf5(path, array):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["raw"] = array
+        file["raw"].attrs["element_size_um"] = [4.0, 0.5, 0.6]
+
+
+def write_mrc(path, array):
+    mrcfile = pytest.importorskip("mrcfile")
+    with mrcfile.new(path, array) as file:
+        file.voxel_size = (0.6, 0.5, 4.0)
+
+
+def write_nifti(path, array):
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(array.T, np.diag([0.6, 0.5, 4.0, 1]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+
+
+def write_n5(path, array):
+    tensorstore = pytest.importorskip("tensorstore")
+    said = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
+    tensorstore.open(said, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
+    attributes = path / "raw/attributes.json"
+    more = {"pixelResolution": {"unit": "nm", "dimensions": [0.6, 0.5, 4.0]}}
+    attributes.write_text(json.dumps(json.loads(attributes.read_text()) | more))
+    (path / "attributes.json").write_text('{"n5": "2.0.0"}')
+
+
+KINDS = {
+    "a.h5": (write_hdf5, "micrometer"),
+    "a.hdf5": (write_hdf5, "micrometer"),
+    "a.mrc": (write_mrc, "angstrom"),
+    "a.nii": (write_nifti, "millimeter"),
+    "a.nii.gz": (write_nifti, "millimeter"),
+    "a.n5": (write_n5, "nanometer"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_volumes_through_npe2(tmp_path, name):
+    """As napari finds the reader: by the manifest."""
+    write, unit = KINDS[name]
+    array = values(3, 16, 20)
+    write(tmp_path / name, array)
+    ((data, keywords, kind),) = npe2.read([str(tmp_path / name)], stack=False, plugin_name="napari-niiv")
+    assert kind == "image"
+    np.testing.assert_allclose(keywords["scale"], (4, 0.5, 0.6), rtol=1e-6)
+    assert keywords["units"] == (unit,) * 3
+    np.testing.assert_array_equal(data, array)
+    layer = napari.layers.Image(data, **keywords)
+    assert layer_volume(layer).anisotropy == pytest.approx(4 / np.sqrt(0.3))
+
+
+def test_volumes_on_the_canvas(make_napari_viewer, tmp_path):
+    write_hdf5(tmp_path / "a.h5", values(3, 16, 20))
+    viewer = make_napari_viewer()
+    (layer,) = viewer.open(tmp_path / "a.h5")
+    np.testing.assert_allclose(layer.scale, (4, 0.5, 0.6))
+    assert str(layer.units[-1]) == "micrometer"
+    assert layer.axis_labels == ("z", "y", "x")
+    np.testing.assert_array_equal(layer._data_view, values(3, 16, 20)[layer._slice_input.point[0].__int__()])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, name):
+    if name == "a.n5":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "attributes.json").write_bytes(b"{")
+    else:
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(VolumeError) as caught:
+        get_reader(str(tmp_path / name))(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("axes", ["zyx", "czyx", "tczyx"])
+def test_a_volume_as_a_layer_and_back(axes):
+    array = values(*(2, 3, 4, 16, 20)[-len(axes) :])
+    coarse = array[..., ::2, ::2]
+    volume = Volume(
+        array,
+        axes,
+        (4.0, 0.5, 0.5),
+        "nanometer",
+        "stack",
+        (10.0, 20.0, 30.0),
+        {"channel_names": ["a", "b", "c"], "path": "/x"},
+        (coarse,),
+    )
+    data, keywords = layer_data(volume)
+    layer = napari.layers.Image(data, **keywords)
+    assert layer.multiscale
+    assert layer.axis_labels == tuple(axes)
+    np.testing.assert_allclose(layer.translate[-3:], volume.origin)
+    assert layer.metadata == {"channel_names": ["a", "b", "c"]}
+    again = layer_volume(layer)
+    assert (again.voxel_size, again.unit, again.name) == (volume.voxel_size, "nanometer", "stack")
+    np.testing.assert_array_equal(again.pyramid[0], coarse)
+
+
+def test_narrow_volumes_are_no_colours():
+    data, keywords = layer_data(Volume(values(4, 16, 3, dtype="u1")))
+    assert not napari.layers.Image(data, **keywords).rgb

@@ -1,16 +1,15 @@
-"""Open a volume from a file."""
+"""Open a volume from a file, a folder or a URL."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-import numpy as np
-
-from napari_niiv.errors import VolumeError
-from napari_niiv.io import tiff
+from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.io.formats import Place, find_reader, place_of
+from napari_niiv.io.lazy import rearranged
+from napari_niiv.io.opened import Opened
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.volume import Volume
 
@@ -20,51 +19,51 @@ def open_volume(
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
+    dataset: str | None = None,
 ) -> Volume:
     """Open a volume; voxels are read when they are looked at, where the format allows.
 
     Parameters
     ----------
     path : str or path
-        A TIFF file (ImageJ and OME voxel sizes are understood) or a .npy file.
+        A file (TIFF, HDF5, Imaris, MRC, NIfTI, .npy), a folder (zarr, OME-Zarr, N5, numbered slices), or the URL of
+        a zarr or N5 (``https://``, ``s3://``, or another that fsspec knows).
     axes : str, optional
         Correct the order of axes, such as "zyx" or "tczyx".
     voxel_size : tuple of float, optional
         Correct the voxel size (z, y, x).
+    dataset : str, optional
+        Which one, where there are several: of an HDF5 or N5 file, or which image or array of a zarr.
 
     Returns
     -------
     Volume
-        ``metadata["spacing_problem"]`` says what is wrong with the file's voxel size, if anything.
+        ``metadata["spacing_problem"]`` says what is wrong with the file's voxel size, if anything;
+        ``metadata["note"]`` what else is remarkable.
 
     Raises
     ------
+    DatasetChoice
+        If there are several datasets and none was named; its ``datasets`` are their names.
     VolumeError
-        If the file is missing, unreadable, truncated, or holds no volume.
+        If the file is missing, unreadable, truncated, or holds no volume, or its library is not installed.
     """
-    source = Path(path).expanduser()
-    if not source.exists():
-        raise VolumeError(f"There is no file {str(source)!r}; check its name.")
-    suffix = source.suffix.lower()
-    spacing = Spacing()
-    metadata: dict[str, Any] = {}
-    if suffix in tiff.SUFFIXES:
-        array, found, spacing, metadata = tiff.read_tiff(source)
-    elif suffix == ".npy":
-        array = _open_npy(source)
-        found = "tczyx"[-array.ndim :] if array.ndim <= 5 else "?" * array.ndim
-    else:
-        raise VolumeError(f"{source.name} is of a kind that cannot be read; convert it to TIFF or .npy.")
-    array, order = _in_order(array, (axes or found).lower(), source.name)
+    place = place_of(path)
+    opened = _read(place, dataset)
+    order, found = _order(tuple(opened.array.shape), (axes or opened.axes).lower(), place.name)
+    spacing, origin = _renamed(opened, axes.lower() if axes else opened.axes)
+    metadata = dict(opened.metadata)
     if spacing.problem and voxel_size is None:
         metadata["spacing_problem"] = spacing.problem
     return Volume(
-        array,
-        order,
+        rearranged(opened.array, order),
+        found,
         voxel_size or spacing.voxel_size,
         spacing.unit,
-        source.name.removesuffix(source.suffix).removesuffix(".ome"),
-        metadata=MappingProxyType({**metadata, "path": str(source)}),
+        place.title if dataset is None else f"{place.title}/{dataset.strip('/')}",
+        origin,
+        MappingProxyType({**metadata, "path": place.location}),
+        tuple(rearranged(level, order) for level in opened.pyramid),
     )
 
 
@@ -74,27 +73,56 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
     Raises
     ------
     VolumeError
-        If the file is unreadable.
+        If the file is unreadable, or its axes are not z, y, x.
     """
-    source = Path(path)
-    if source.suffix.lower() in tiff.SUFFIXES and source.is_file():
-        return tiff.tiff_spacing(source)
-    return Spacing()
+    from napari_niiv.io import tiff
 
-
-def _open_npy(path: Path) -> Any:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        place = place_of(path)
+        find_reader(place)
+    except VolumeError:  # another reader knew what it is
+        return Spacing()
+    if place.is_file and place.suffix in tiff.SUFFIXES:
+        return tiff.tiff_spacing(Path(place.location))
+    try:
+        opened = _read(place, None)
+    except DatasetChoice:
+        return Spacing()
+    order = "".join(a for a, n in zip(opened.axes, opened.array.shape, strict=True) if n > 1 or a in "zyx")
+    if not order.endswith("zyx") and not order.startswith(
+        "xyz"
+    ):  # x first: other readers turn that themselves
         raise VolumeError(
-            f"{path.name} is not a readable .npy array ({error}); get the file anew."
-        ) from error
+            f"{place.name} stores its axes as {opened.axes.upper()}; drop the file on this widget, which sorts them."
+        )
+    return opened.spacing
 
 
-def _in_order(array: Any, axes: str, name: str) -> tuple[Any, str]:
-    """Axes moved to (t, c, z, y, x), those of length 1 beside z, y and x dropped."""
-    if len(axes) != array.ndim:
-        raise VolumeError(f"The axes {axes!r} do not fit {name}, whose shape is {tuple(array.shape)}.")
+def _read(place: Place, dataset: str | None) -> Opened:
+    read, takes_dataset = find_reader(place)
+    if not takes_dataset and dataset is not None:
+        raise VolumeError(f"{place.name} holds one volume, not datasets; leave the dataset {dataset!r} out.")
+    opened: Opened = read(place.location, dataset) if takes_dataset else read(Path(place.location))
+    return opened
+
+
+def _renamed(opened: Opened, axes: str) -> tuple[Spacing, tuple[float, float, float]]:
+    """Voxel size and origin where the caller exchanged the names of z, y and x: they belong to the stored axes."""
+    if not set("zyx") <= set(opened.axes) or not set("zyx") <= set(axes):
+        return opened.spacing, opened.origin
+    source = ["zyx".find(opened.axes[axes.index(a)]) for a in "zyx"]
+    if sorted(source) != [0, 1, 2]:
+        return opened.spacing, opened.origin
+    z, y, x = source
+    sizes, origin = opened.spacing.sizes, opened.origin
+    spacing = Spacing((sizes[z], sizes[y], sizes[x]), opened.spacing.unit)
+    return spacing, (origin[z], origin[y], origin[x])
+
+
+def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...], str]:
+    """The stored axes in the order (t, c, z, y, x), those of length 1 beside z, y and x left out; and their names."""
+    if len(axes) != len(shape):
+        raise VolumeError(f"The axes {axes!r} do not fit {name}, whose shape is {shape}.")
     if "s" in axes:
         raise VolumeError(f"{name} is an RGB picture; convert it to one intensity channel first.")
     if "z" not in axes:
@@ -102,20 +130,18 @@ def _in_order(array: Any, axes: str, name: str) -> tuple[Any, str]:
             if axes.count(other) == 1:
                 axes = axes.replace(other, "z")
                 break
-    keep = [i for i, a in enumerate(axes) if a in "zyx" or array.shape[i] != 1]
-    if len(keep) < len(axes):
-        array = array[tuple(slice(None) if i in keep else 0 for i in range(len(axes)))]
-        axes = "".join(axes[i] for i in keep)
-    if not {"z", "y", "x"} <= set(axes):
+    kept = [i for i, a in enumerate(axes) if a in "zyx" or shape[i] != 1]
+    names = "".join(axes[i] for i in kept)
+    if not {"z", "y", "x"} <= set(names):
         raise VolumeError(
-            f"{name} has the axes {axes.upper()!r} and no {', '.join(sorted({'z', 'y', 'x'} - set(axes))).upper()}; "
+            f"{name} has the axes {names.upper()!r} and no {', '.join(sorted({'z', 'y', 'x'} - set(names))).upper()}; "
             "open a stack of slices, or name its axes in order, such as 'zyx'."
         )
-    unknown = [a for a in axes if a not in "tczyx"]
-    order = unknown + [a for a in "tczyx" if a in axes]
-    if len(set(axes)) != len(axes) or len(unknown) > 1:
+    unknown = [a for a in names if a not in "tczyx"]
+    order = unknown + [a for a in "tczyx" if a in names]
+    if len(set(names)) != len(names) or len(unknown) > 1:
         raise VolumeError(
-            f"The axes {axes!r} of {name} are not understood; name them in order, such as 'tczyx'."
+            f"The axes {names!r} of {name} are not understood; name them in order, such as 'tczyx'."
         )
-    array = array.transpose([axes.index(a) for a in order]) if order != list(axes) else array
-    return array, "".join("t" if a not in "tczyx" and "t" not in axes else a for a in order)
+    found = "".join("t" if a not in "tczyx" and "t" not in names else a for a in order)
+    return tuple(kept[names.index(a)] for a in order), found

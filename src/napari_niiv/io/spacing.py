@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +15,22 @@ _UNITS = {
     "micron": "micrometer",
     "microns": "micrometer",
     "micrometre": "micrometer",
+    "micrometers": "micrometer",
     "nm": "nanometer",
     "nanometre": "nanometer",
+    "nanometers": "nanometer",
     "mm": "millimeter",
     "millimetre": "millimeter",
+    "millimeters": "millimeter",
     "m": "meter",
     "metre": "meter",
     "å": "angstrom",
     "a": "angstrom",
+    "ångström": "angstrom",
+    "angstroms": "angstrom",
 }
-_KNOWN = {*_UNITS.values(), "pixel"}
+_METRES = {"meter": 1.0, "millimeter": 1e-3, "micrometer": 1e-6, "nanometer": 1e-9, "angstrom": 1e-10}
+_KNOWN = {*_METRES, "pixel"}
 
 
 def unit_name(said: Any) -> str:
@@ -33,12 +40,27 @@ def unit_name(said: Any) -> str:
     return name if name in _KNOWN else "pixel"
 
 
+def convert(value: float | None, unit: str, target: str) -> float | None:
+    """A length in another unit; None if the two do not measure the same."""
+    if value is None or unit == target:
+        return value
+    return value * _METRES[unit] / _METRES[target] if unit in _METRES and target in _METRES else None
+
+
 @dataclass(frozen=True)
 class Spacing:
     """What a file says of its voxel size (z, y, x); None where it says nothing."""
 
     sizes: tuple[float | None, float | None, float | None] = (None, None, None)
     unit: str = "pixel"
+
+    @classmethod
+    def of(cls, sizes: Sequence[float | None], units: Sequence[Any]) -> Spacing:
+        """From sizes (z, y, x) that have a unit each, as files name them; the unit of x counts."""
+        names = [unit_name(unit) for unit in units]
+        target = names[2] if sizes[2] is not None else "pixel"
+        z, y, x = (convert(v, unit, names[2]) for v, unit in zip(sizes, names, strict=True))
+        return cls((z, y, x), target)
 
     @property
     def problem(self) -> str:

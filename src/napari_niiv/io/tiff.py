@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import dask
-import dask.array as da
-import numpy as np
 import tifffile
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.lazy import FileArray
+from napari_niiv.io.mapped import map_file
+from napari_niiv.io.opened import Opened, covers_whole, unreadable
 from napari_niiv.io.spacing import Spacing, unit_name
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
-IN_MEMORY_BYTES = 2 << 30  # compressed files up to this size are decoded at once, larger ones page by page
+IN_MEMORY_BYTES = 2 << 30  # compressed files up to this size are decoded at once, larger ones tile by tile
 
 # problems reach the user as our own sentences; tifffile would also print its own
 _LOGGER = logging.getLogger("tifffile")
@@ -28,18 +28,11 @@ _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
 
-def read_tiff(path: Path) -> tuple[Any, str, Spacing, dict[str, Any]]:
+def read_tiff(path: Path) -> Opened:
     """Open the first series of a TIFF file.
 
-    Returns
-    -------
-    array
-        Memory-mapped where the file's layout allows, else decoded (up to 2 GiB) or lazy.
-    axes : str
-        In lower case, as tifffile names them.
-    spacing : Spacing
-    metadata : dict
-        Channel names, where given.
+    It is memory-mapped where the file's layout allows, else decoded at once (up to 2 GiB), else tile by tile or page
+    by page (``metadata["slow"]`` then says so). Its axes are those that tifffile names.
 
     Raises
     ------
@@ -55,17 +48,18 @@ def read_tiff(path: Path) -> tuple[Any, str, Spacing, dict[str, Any]]:
             _check_complete(file, series, path, signs)
             array = _array(path, file, series)
             spacing, metadata = _spacing(file), _metadata(file)
+            pyramid = _pyramid(path, series)
     except VolumeError:
         raise
     except Exception as error:  # tifffile and its codecs raise dozens of types for a damaged file
-        raise VolumeError(
-            f"{path.name} is not a readable TIFF file ({_short(error)}); get the file anew."
-        ) from error
+        raise unreadable(path.name, "TIFF file", error) from error
     if tuple(array.shape) != shape:
         raise VolumeError(
             f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew."
         )
-    return array, axes, spacing, metadata
+    if isinstance(array, FileArray):
+        metadata["slow"] = "it is compressed and larger than memory should hold"
+    return Opened(array, axes, spacing, metadata, pyramid)
 
 
 def tiff_spacing(path: Path) -> Spacing:
@@ -82,9 +76,7 @@ def tiff_spacing(path: Path) -> Spacing:
     except VolumeError:
         raise
     except Exception as error:
-        raise VolumeError(
-            f"{path.name} is not a readable TIFF file ({_short(error)}); get the file anew."
-        ) from error
+        raise unreadable(path.name, "TIFF file", error) from error
 
 
 @contextmanager
@@ -133,22 +125,36 @@ def _check_complete(
 def _array(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
     page = series.keyframe
     if series.dataoffset is not None and page.is_memmappable:
-        return np.memmap(
-            path,
-            dtype=series.dtype.newbyteorder(file.byteorder),
-            mode="r",
-            offset=series.dataoffset,
-            shape=tuple(series.shape),
-        )
-    if series.nbytes <= IN_MEMORY_BYTES or len(series.pages) == 1:
+        dtype = series.dtype.newbyteorder(file.byteorder)
+        return map_file(path, dtype, series.dataoffset, tuple(series.shape))
+    if series.nbytes <= IN_MEMORY_BYTES or not set("zyx") <= set(series.axes.lower() + "yx"):
         return series.asarray()
-    read = dask.delayed(_read_page, pure=False)
-    pages = [da.from_delayed(read(path, i), page.shape, dtype=series.dtype) for i in range(len(series.pages))]
-    return da.stack(pages).reshape(series.shape)
+    return _lazy(path, series, 0)
 
 
-def _read_page(path: Path, page: int) -> np.ndarray[Any, Any]:
-    return np.asarray(tifffile.imread(path, series=0, key=page))
+def _pyramid(path: Path, series: tifffile.TiffPageSeries) -> tuple[FileArray, ...]:
+    axes = series.axes.lower()
+    if not set("zyx") <= set(axes):
+        return ()
+    fine = [series.shape[axes.index(a)] for a in "zyx"]
+    return tuple(
+        _lazy(path, level, number)
+        for number, level in enumerate(series.levels[1:], 1)
+        if level.axes.lower() == axes and covers_whole(fine, [level.shape[axes.index(a)] for a in "zyx"])
+    )
+
+
+def _lazy(path: Path, series: tifffile.TiffPageSeries, level: int) -> FileArray:
+    page = series.keyframe
+    chunks = (*[1] * (len(series.shape) - 2), *page.chunks[-2:])  # tiles, or strips
+    return FileArray(_decoder, (str(path), level), series.shape, series.dtype, chunks)
+
+
+def _decoder(path: str, level: int) -> Any:
+    import zarr
+
+    store: Any = tifffile.TiffFile(path).series[0].aszarr(level=level)
+    return zarr.open_array(store, mode="r")
 
 
 def _spacing(file: tifffile.TiffFile) -> Spacing:
@@ -175,17 +181,9 @@ def _ome_spacing(xml: str) -> Spacing:
     pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("}Pixels")), None)
     if pixels is None:
         return Spacing()
-    sizes: list[float | None] = []
-    units = [unit_name(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
-    for axis, unit in zip("ZYX", units, strict=True):
-        said = pixels.get(f"PhysicalSize{axis}")
-        comparable = unit == units[2] or (unit in _METRES and units[2] in _METRES)
-        share = _METRES.get(unit, 1) / _METRES.get(units[2], 1)
-        sizes.append(float(said) * share if said is not None and comparable else None)
-    return Spacing((sizes[0], sizes[1], sizes[2]), units[2] if sizes[2] is not None else "pixel")
-
-
-_METRES = {"meter": 1.0, "millimeter": 1e-3, "micrometer": 1e-6, "nanometer": 1e-9, "angstrom": 1e-10}
+    said = [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"]
+    sizes = [float(size) if size is not None else None for size in said]
+    return Spacing.of(sizes, [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"])
 
 
 def _metadata(file: tifffile.TiffFile) -> dict[str, Any]:
@@ -195,7 +193,3 @@ def _metadata(file: tifffile.TiffFile) -> dict[str, Any]:
         return {"channel_names": names} if any(names) else {}
     labels = (file.imagej_metadata or {}).get("Labels")
     return {"labels": labels} if labels else {}
-
-
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -42,6 +42,28 @@ def layer_volume(layer: Image) -> Volume:
     return Volume(data, axes, voxel_size(layer), unit, layer.name, pyramid=coarser)
 
 
+def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
+    """The data and the keywords of the image layer that shows a volume, lazily, in its place.
+
+    Channels stay an axis of one layer, whose slider goes through them; their names are in the layer's metadata.
+    """
+    leading = len(volume.axes) - 3
+    levels = [level.array for level in volume.levels()]
+    said = {k: v for k, v in volume.metadata.items() if k in ("channel_names", "note", "slow")}
+    keywords: dict[str, Any] = {
+        "name": volume.name,
+        "scale": (*[1.0] * leading, *volume.voxel_size),
+        "translate": (*[0.0] * leading, *volume.origin),
+        "units": (*["pixel"] * leading, *[volume.unit] * 3),
+        "axis_labels": tuple(volume.axes),
+        "metadata": said,
+        "rgb": False,  # three or four columns of pixels are no colours
+    }
+    if len(levels) > 1:
+        return levels, {**keywords, "multiscale": True}
+    return volume.array, keywords
+
+
 def finest_data(layer: Image) -> Any:
     """The array of a layer, of a multiscale one that of the full resolution."""
     return layer.data[0] if layer.multiscale else layer.data

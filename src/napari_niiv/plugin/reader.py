@@ -1,4 +1,4 @@
-"""A checkpoint dropped on the canvas is selected in the dock widget."""
+"""What napari opens with this plugin: checkpoints, and the volumes that it does not read itself."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 from napari_niiv.models.catalog import SUFFIX
 
 PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
+# as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them
+VOLUMES = (".h5", ".hdf5", ".ims", ".mrc", ".rec", ".st", ".map", ".nii", ".nii.gz", ".n5")
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[Any, ...]]] | None:
-    """The reader of checkpoints, or None for anything else."""
-    paths = [path] if isinstance(path, str) else path
-    return _select if all(p.lower().endswith(SUFFIX) for p in paths) else None
+    """The reader of checkpoints, or of volumes, or None for anything else."""
+    paths = [str(p).rstrip("/\\").lower() for p in ([path] if isinstance(path, str) else path)]
+    if all(p.endswith(SUFFIX) for p in paths):
+        return _select
+    return _open if all(p.endswith(VOLUMES) for p in paths) else None
 
 
 def _select(path: str | list[str]) -> list[tuple[Any, ...]]:
@@ -24,3 +28,12 @@ def _select(path: str | list[str]) -> list[tuple[Any, ...]]:
         for one in [path] if isinstance(path, str) else path:
             widget.select_checkpoint(one)
     return [(None,)]  # napari's sign for "read, but no layer"
+
+
+def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
+    """Layers of volumes, lazy; napari shows the sentence of an error as its notification."""
+    from napari_niiv.io.open import open_volume
+    from napari_niiv.plugin.layers import layer_data
+
+    volumes = [open_volume(one) for one in ([path] if isinstance(path, str) else path)]
+    return [(*layer_data(volume), "image") for volume in volumes]

@@ -20,7 +20,15 @@ from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
-from napari_niiv.plugin.layers import ISOTROPIC, VIEWS, is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.layers import (
+    ISOTROPIC,
+    VIEWS,
+    is_source,
+    layer_data,
+    layer_volume,
+    sources,
+    voxel_size,
+)
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
@@ -314,15 +322,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._refresh()
 
     def _add_volume(self, volume: Volume) -> None:
-        leading = len(volume.axes) - 3
-        layer = self.viewer.add_image(
-            volume.array,
-            name=volume.name,
-            scale=(*[1] * leading, *volume.voxel_size),
-            units=(*["pixel"] * leading, *[volume.unit] * 3),
-            axis_labels=tuple(volume.axes),
-        )
-        self.layer.value = layer
+        data, keywords = layer_data(volume)
+        self.layer.value = self.viewer.add_image(data, **keywords)
 
     def _apply_anisotropy(self, value: float) -> None:
         """The anisotropy is the layer's scale: there is one truth, and the picture is not squeezed."""

@@ -1,0 +1,82 @@
+"""Volumes as the command line takes them: which file or URL, and what to correct in it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from napari_niiv.errors import VolumeError
+
+if TYPE_CHECKING:
+    from napari_niiv.volume import Volume
+
+
+def add_input(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say how a volume is to be read."""
+    parser.add_argument("--dataset", metavar="NAME", help="which one, where a file, zarr or N5 holds several")
+    parser.add_argument("--axes", help="the order of the stored axes, if it is wrong, such as zyx")
+    parser.add_argument(
+        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), help="the voxel size, if it is wrong"
+    )
+
+
+def open_input(path: str | os.PathLike[str], options: argparse.Namespace) -> Volume:
+    """Open a volume by the options of `add_input`, its anisotropy set where there is such an option.
+
+    Raises
+    ------
+    VolumeError
+        As `open_volume`.
+    """
+    from napari_niiv.io.open import open_volume
+
+    size = options.voxel_size
+    volume = open_volume(
+        path,
+        axes=options.axes,
+        voxel_size=(size[0], size[1], size[2]) if size else None,
+        dataset=options.dataset,
+    )
+    anisotropy = getattr(options, "anisotropy", None)
+    return volume if anisotropy is None else volume.with_anisotropy(anisotropy)
+
+
+def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
+    """Refuse a volume whose file does not tell its z step, unless the options do.
+
+    Raises
+    ------
+    VolumeError
+        With the options that help.
+    """
+    problem = volume.metadata.get("spacing_problem")
+    if problem and options.anisotropy is None:
+        raise VolumeError(
+            f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X."
+        )
+
+
+def describe(volume: Volume) -> list[tuple[str, str]]:
+    """What `info` tells: a word and its value, line by line."""
+    size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
+    lines = [
+        ("name", volume.name),
+        ("axes", volume.axes.upper()),
+        ("shape", " × ".join(map(str, volume.shape))),
+        ("type", str(volume.dtype)),
+        ("voxel size", f"{size} {volume.unit} (z × y × x)"),
+        ("anisotropy", f"{volume.anisotropy:.4g}"),
+    ]
+    if any(volume.origin):
+        lines.append(("origin", " × ".join(f"{v:.4g}" for v in volume.origin) + f" {volume.unit}"))
+    if names := volume.metadata.get("channel_names"):
+        lines.append(("channels", ", ".join(str(name or "?") for name in names)))
+    if coarser := volume.levels()[1:]:
+        shapes = (" × ".join(map(str, level.array.shape[-3:])) for level in coarser)
+        lines.append(("levels", "; ".join(shapes)))
+    if problem := volume.metadata.get("spacing_problem"):
+        lines.append(("note", f"the file {problem}"))
+    if note := volume.metadata.get("note"):
+        lines.append(("note", str(note)))
+    return lines

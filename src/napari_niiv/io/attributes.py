@@ -1,0 +1,77 @@
+"""Axes and voxel sizes in the attributes of arrays (HDF5, plain zarr, N5), in the words that the field uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from napari_niiv.io.spacing import Spacing, convert, unit_name
+
+_NAMES = ("axes", "axis_names", "_ARRAY_DIMENSIONS", "DIMENSION_LABELS", "dimension_names")
+_SIZES = ("voxel_size", "pixelResolution", "resolution", "pixel_size")
+_SPATIAL = "zyx"
+
+Origin = tuple[float, float, float]
+
+
+def named_axes(attributes: Mapping[str, Any], ndim: int) -> str | None:
+    """The axes that attributes name, one letter each; None if they do not, or not all of them."""
+    names: list[str] = []
+    if (tags := attributes.get("axistags")) is not None:  # ilastik, vigra
+        try:
+            names = [str(axis["key"]) for axis in json.loads(tags)["axes"]]
+        except (ValueError, KeyError, TypeError):
+            names = []
+    for key in _NAMES:
+        if not names and (said := attributes.get(key)) is not None:
+            names = [str(name) for name in said]
+    if not names and isinstance(transform := attributes.get("transform"), Mapping):
+        names = [str(name) for name in transform.get("axes", ())]
+    letters = "".join("cs"["rgb" in n.lower()] if n.lower().startswith("c") else n[:1].lower() for n in names)
+    known = set(letters) <= set("tczyxs") and len(set(letters)) == ndim
+    return letters if known and len(letters) == ndim else None
+
+
+def spacing_of(attributes: Mapping[str, Any], axes: str) -> tuple[Spacing, Origin]:
+    """Voxel size and origin (z, y, x) from attributes; lists follow the stored order of the axes.
+
+    Understood are ``element_size_um``, ``voxel_size``, ``resolution`` or ``pixelResolution`` with ``units`` and
+    ``offset``, and the ``transform`` of COSEM.
+    """
+    sizes: Any = attributes.get("element_size_um")
+    units: Any = "um"
+    offset: Any = attributes.get("offset")
+    stored = axes
+    if sizes is None:
+        units = attributes.get("units", attributes.get("unit"))
+        sizes = next((attributes[key] for key in _SIZES if key in attributes), None)
+        transform = attributes.get("transform")
+        if isinstance(sizes, Mapping):  # N5's viewer: {"unit": …, "dimensions": …}
+            sizes, units = sizes.get("dimensions"), sizes.get("unit", units)
+        elif sizes is None and isinstance(transform, Mapping) and transform.get("scale"):
+            sizes, offset = transform["scale"], transform.get("translate")
+            units = transform.get("units")
+            stored = named_axes(attributes, len(axes)) or axes
+    along = _by_axis(sizes, stored)
+    names = _by_axis([units] * 3 if isinstance(units, str) else units, stored)
+    spacing = Spacing.of([_number(along.get(a)) for a in _SPATIAL], [names.get(a) for a in _SPATIAL])
+    places = _by_axis(offset, stored)
+    z, y, x = (
+        convert(_number(places.get(a)), unit_name(names.get(a)), spacing.unit) or 0.0 for a in _SPATIAL
+    )
+    return spacing, (z, y, x)
+
+
+def _by_axis(values: Any, axes: str) -> dict[str, Any]:
+    """A list by the letters of its axes: of all, or of the spatial ones alone."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        return {}
+    for letters in (axes, [a for a in axes if a in _SPATIAL]):
+        if len(letters) == len(values):
+            return dict(zip(letters, values, strict=True))
+    return {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

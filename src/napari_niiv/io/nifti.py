@@ -1,0 +1,87 @@
+"""NIfTI files (.nii, .nii.gz)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.io import tiff
+from napari_niiv.io.lazy import FileArray
+from napari_niiv.io.mapped import mapped
+from napari_niiv.io.opened import Opened, missing_extra, unreadable
+from napari_niiv.io.spacing import Spacing
+
+_AXES = "xyztc"  # NIfTI stores x first; its fifth axis holds the components of a value
+
+
+def read_nifti(path: Path) -> Opened:
+    """Open a NIfTI file: mapped where it is plain, decompressed at once up to 2 GiB, lazy otherwise.
+
+    Values with a slope and intercept are scaled when they are read. The origin is that of the affine if this turns and
+    flips nothing.
+
+    Raises
+    ------
+    VolumeError
+        If the file is unreadable or truncated, or nibabel is missing.
+    """
+    try:
+        import nibabel
+    except ModuleNotFoundError as error:
+        raise missing_extra(path.name, "nifti", "NIfTI") from error
+    try:
+        image: Any = nibabel.load(path)
+        header, array = image.header, _array(path, image)
+        zooms = [float(v) for v in header.get_zooms()]
+        unit = header.get_xyzt_units()[0]
+    except Exception as error:  # nibabel, zlib and NumPy each raise their own
+        raise unreadable(path.name, "NIfTI file", error) from error
+    if np.dtype(array.dtype).names:
+        raise VolumeError(f"{path.name} is an RGB picture; convert it to one intensity channel first.")
+    sizes = dict(zip(_AXES, zooms, strict=False))
+    spacing = Spacing.of([sizes.get(a) for a in "zyx"], [unit] * 3)
+    metadata = {"slow": "it is compressed and larger than memory should hold"} if _slow(path, array) else {}
+    axes = _AXES[: array.ndim] if array.ndim <= len(_AXES) else "?" * array.ndim
+    return Opened(array, axes, spacing, metadata, (), _origin(image.affine, zooms))
+
+
+def _array(path: Path, image: Any) -> Any:
+    proxy = image.dataobj
+    scaled = (proxy.slope, proxy.inter) != (1, 0)
+    gzipped = path.suffix.lower() == ".gz"
+    kind = np.dtype(proxy.dtype)
+    exact = np.dtype(np.float32 if kind.itemsize <= 2 and kind.kind in "iu" else np.float64)
+    dtype = exact if scaled else kind
+    if gzipped and math.prod(proxy.shape) * dtype.itemsize <= tiff.IN_MEMORY_BYTES:
+        return np.asarray(proxy, dtype)
+    if not gzipped and not scaled:
+        return mapped(np.asanyarray(proxy))
+    if not gzipped:
+        mapped(np.asanyarray(proxy.get_unscaled()))  # refuses a truncated file
+    return FileArray(_proxy, (str(path),), proxy.shape, dtype)
+
+
+def _proxy(path: str) -> Any:
+    import nibabel
+
+    image: Any = nibabel.load(path)
+    return image.dataobj
+
+
+def _slow(path: Path, array: Any) -> bool:
+    return isinstance(array, FileArray) and path.suffix.lower() == ".gz"
+
+
+def _origin(affine: Any, zooms: list[float]) -> tuple[float, float, float]:
+    if (
+        affine is None
+        or len(zooms) < 3
+        or not np.allclose(affine[:3, :3], np.diag(zooms[:3]), rtol=1e-3, atol=1e-6)
+    ):
+        return 0.0, 0.0, 0.0
+    x, y, z = (float(v) for v in affine[:3, 3])
+    return z, y, x

@@ -1,0 +1,85 @@
+"""What the readers of all formats return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.io.spacing import Spacing
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An opened file, as it is stored; nothing is read of what can be left.
+
+    Attributes
+    ----------
+    array : array-like
+    axes : str
+        One letter an axis, in the order of `array`.
+    spacing : Spacing
+        Voxel size (z, y, x) as the file gives it.
+    metadata : mapping
+        Channel names, a note.
+    pyramid : tuple of array-like
+        Coarser levels, finest first, axes as `array`.
+    origin : tuple of float
+        World position (z, y, x) of the centre of the first voxel, in the unit of `spacing`.
+    """
+
+    array: Any
+    axes: str
+    spacing: Spacing = field(default_factory=Spacing)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    pyramid: tuple[Any, ...] = ()
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def usual_axes(ndim: int) -> str:
+    """Axes of an array that does not name them."""
+    return "tczyx"[-ndim:] if 0 < ndim <= 5 else "?" * ndim
+
+
+def covers_whole(
+    fine: Sequence[int],
+    coarse: Sequence[int],
+    factors: Sequence[float] | None = None,
+    shifts: Sequence[float] = (0.0, 0.0, 0.0),
+) -> bool:
+    """Whether the voxels of a level cover whole numbers of the finest ones, so that it can stand for them.
+
+    Parameters
+    ----------
+    fine, coarse : sequence of int
+        Shapes (z, y, x).
+    factors : sequence of float, optional
+        Fine voxels along one of its voxels, where said.
+    shifts : sequence of float
+        How far its first centre lies from the finest level's, in fine voxels; 0 is also what writers say who do
+        not care.
+    """
+    for n, m, shift, factor in zip(fine, coarse, shifts, factors or (None,) * 3, strict=True):
+        whole = round(n / m) if m else 0
+        if whole < 1 or (factor is not None and abs(factor - whole) > 1e-3 * whole):
+            return False
+        if abs(shift) > 1e-3 and abs(shift - (whole - 1) / 2) > 0.25:
+            return False
+    return True
+
+
+def missing_extra(name: str, extra: str, kind: str) -> VolumeError:
+    """The error of a format whose library is not installed."""
+    return VolumeError(f'{name}: {kind} needs an extra; install it with: pip install "napari-niiv[{extra}]"')
+
+
+def unreadable(name: str, kind: str, error: BaseException) -> VolumeError:
+    """The error of a file that its library refuses."""
+    return VolumeError(f"{name} is not a readable {kind} ({short(error)}); get the file anew.")
+
+
+def short(error: BaseException) -> str:
+    """What an error says, in one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200].rstrip(" .:") if lines else type(error).__name__

@@ -1,0 +1,51 @@
+"""What fsspec must be told for a URL."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.io.opened import missing_extra, short
+
+_NEEDED = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+_SILENCE_S = 30.0  # a server that says nothing for so long is given up
+
+
+def storage_options(url: str) -> dict[str, Any]:
+    """Options of the file system of a URL.
+
+    A bucket is read with the credentials of this computer (environment, ``~/.aws``), without where there are none.
+
+    Raises
+    ------
+    VolumeError
+        If a package for such URLs is missing.
+    """
+    scheme = url.partition("://")[0].lower()
+    try:
+        importlib.import_module("fsspec")
+        if scheme in _NEEDED:
+            importlib.import_module(_NEEDED[scheme])
+    except ModuleNotFoundError as error:
+        if error.name == "gcsfs":
+            raise VolumeError(f"{url} needs the package gcsfs; install it with: pip install gcsfs") from error
+        raise missing_extra(url, "remote", "a URL") from error
+    if scheme in ("http", "https"):
+        import aiohttp
+
+        return {
+            "client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=_SILENCE_S, sock_read=_SILENCE_S)}
+        }
+    if scheme == "s3":
+        from botocore.session import get_session
+
+        return {"anon": get_session().get_credentials() is None}
+    return {}
+
+
+def unreachable(url: str, error: BaseException) -> VolumeError:
+    """The error of a server that does not answer, or refuses."""
+    return VolumeError(
+        f"{url} cannot be read ({short(error)}); check the address, the network and your access."
+    )
