@@ -36,6 +36,17 @@ class DatasetChoice(VolumeError):
         return DatasetChoice, (self.name, self.datasets)
 
 
+class ConstantVolumeError(VolumeError):
+    """A volume has one intensity only, its `value`."""
+
+    def __init__(self, message: str, value: float) -> None:
+        super().__init__(message, value)
+        self.value = value
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class CheckpointError(NiivError):
     """A checkpoint cannot be read or does not fit."""
 

@@ -6,8 +6,11 @@ Positions are in voxels of the axis they belong to; voxel i has its centre at i 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,9 @@ class Span:
 def output_size(size: int, samples_per_voxel: float) -> int:
     """Samples along an axis of `size` voxels, rounded, at least one."""
     return max(1, round(size * samples_per_voxel))
+
+
+def three(values: Iterable[T]) -> tuple[T, T, T]:
+    """One thing for each of z, y, x."""
+    z, y, x = values
+    return z, y, x

@@ -11,14 +11,19 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from napari_niiv.errors import VolumeError
-from napari_niiv.volume import Volume
+from napari_niiv.errors import ConstantVolumeError, VolumeError
+from napari_niiv.volume import Volume, averaged
 
 PERCENTILES = (0.1, 99.9)
 _SAMPLE_SLICES, _SAMPLE_VOXELS = 24, 4_000_000
 _LARGE = 1 << 28  # voxels from which on whole slices are too much to read
 _BOX = 256  # pixels: edge of the pieces of slices that are looked at in a large volume
-_ON_DEVICE = {np.dtype(np.uint8): torch.uint8, np.dtype(np.int8): torch.int8, np.dtype(np.int16): torch.int16}
+_ON_DEVICE = {  # what float32 holds all digits of
+    np.dtype(np.uint8): torch.uint8,
+    np.dtype(np.int8): torch.int8,
+    np.dtype(np.int16): torch.int16,
+    np.dtype(np.uint16): torch.int16,
+}
 _BOXES, _MOST_BOXES = 64, 1024  # with structure in them; at all
 
 
@@ -44,8 +49,10 @@ class Normalization:
 
         Raises
         ------
+        ConstantVolumeError
+            If the voxels looked at are constant.
         VolumeError
-            If the voxels looked at are constant, or some are NaN or infinite.
+            If some of them are NaN or infinite.
         """
         pieces = _scattered(volume, holes) if math.prod(volume.shape) > _LARGE else _slices(volume, holes)
         # float64: numpy has no percentiles of masks, and rounds those of float16
@@ -60,9 +67,10 @@ class Normalization:
         if low == high:  # sparse data: nearly all of it background
             low, high = float(sample.min()), float(sample.max())
         if low == high:
-            raise VolumeError(
+            raise ConstantVolumeError(
                 f"{volume.name!r} is constant (every voxel looked at is {low:g}), so there is nothing to "
-                "reconstruct; choose a volume with structure in it."
+                "reconstruct; choose a volume with structure in it.",
+                low,
             )
         return cls(low, high)
 
@@ -72,14 +80,18 @@ class Normalization:
         return np.asarray((values.astype(wide) - self.low) / (self.high - self.low), dtype=np.float32)
 
     def on(self, device: torch.device, values: NDArray[Any]) -> Tensor:
-        """Normalise as `apply` does, on a device, to which the voxels go as they are where it knows their type."""
+        """Normalise as `apply` does, on a device, to which the voxels go as they are where float32 holds them."""
         kind = values.dtype
         if kind.itemsize > 4 or (kind.itemsize > 2 and kind.kind in "iu"):
-            return torch.from_numpy(self.apply(values)).to(device)
-        if kind == np.uint16 or kind.byteorder not in "=|":  # torch knows little of these
-            values = values.astype(np.float32)
-        raw = torch.from_numpy(np.ascontiguousarray(values)).to(device)
-        return (raw.float() - self.low).div_(self.high - self.low)  # not in place: it may be the source
+            return torch.from_numpy(self.apply(averaged(values, 1))).to(device)
+        values = np.require(values, kind.newbyteorder("="), ["C", "W"])  # torch wants what can be written
+        if kind == np.uint16:  # torch knows little of it: the same bits
+            raw = torch.from_numpy(values.view(np.int16)).to(device).int().bitwise_and_(0xFFFF)
+        else:
+            raw = torch.from_numpy(values).to(device)
+        # a number instead of a tensor would be divided by on CUDA by way of its reciprocal, and rounded differently
+        width = torch.full((), self.high - self.low, device=device)
+        return (raw.float() - self.low).div_(width)  # not in place at first: it may be the source
 
     def invert(self, values: NDArray[np.float32] | Tensor, dtype: DTypeLike) -> NDArray[Any]:
         """Back to intensities; integers are rounded and clipped to their range.
@@ -89,9 +101,7 @@ class Normalization:
         kind = np.dtype(dtype)
         if isinstance(values, Tensor):
             if kind in _ON_DEVICE:
-                ends = torch.iinfo(_ON_DEVICE[kind])
-                scaled = values.float().mul(self.high - self.low).add_(self.low).round_()
-                return scaled.clamp_(ends.min, ends.max).to(_ON_DEVICE[kind]).cpu().numpy()
+                return self._invert_there(values.float(), kind)
             values = np.asarray(values.cpu().numpy(), dtype=np.float32)
         # float64 for wide integers: float32 holds 24 bits
         wide = np.dtype(np.float64 if kind.itemsize > 2 else np.float32)
@@ -103,6 +113,14 @@ class Normalization:
         if kind.kind == "b":
             return np.asarray(out >= 0.5)
         return np.asarray(out.astype(kind))
+
+    def _invert_there(self, values: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
+        limits = np.iinfo(kind)
+        scaled = values.mul(self.high - self.low).add_(self.low).round_().clamp_(limits.min, limits.max)
+        if kind == np.uint16:  # as int16, whose numbers of 2^15 and more are negative
+            wrapped = scaled.sub_((scaled >= 1 << 15) * float(1 << 16)).to(torch.int16)
+            return wrapped.cpu().numpy().view(np.uint16)
+        return scaled.to(_ON_DEVICE[kind]).cpu().numpy()
 
 
 def _slices(volume: Volume, holes: bool) -> list[NDArray[Any]]:

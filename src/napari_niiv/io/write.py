@@ -25,6 +25,7 @@ _WIDER = {
     "uint64": "float64",
 }  # OME has no such types
 _IMAGEJ_BYTES = 3 << 30  # ImageJ's own files end at 4 GiB
+_SLAB_BYTES = 256 << 20
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
 
@@ -41,7 +42,7 @@ def check_output(
     target = Path(path).expanduser()
     if target.suffix.lower() not in suffixes:
         raise OutputError(f"Cannot write {target.name}: the output must end in {' or '.join(suffixes)}.")
-    if target.is_dir():
+    if target.is_dir() and target.suffix.lower() != ".zarr":
         raise OutputError(f"{target} is a folder; name a file.")
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
@@ -124,19 +125,28 @@ def write_tiff(
         ) from error
 
 
+def _slabs(array: Any) -> Iterator[slice]:
+    """Slices that are read at once: a layer of chunks, or fewer where they are large."""
+    if isinstance(array, da.Array):
+        depths = array.chunks[-3]
+    else:
+        depth, height, width = array.shape[-3:]
+        most = max(1, _SLAB_BYTES // (height * width * array.dtype.itemsize))
+        each = min(most, getattr(array, "chunks", (16, 1, 1))[-3])
+        depths = [min(each, depth - first) for first in range(0, depth, each)]
+    for first, depth in zip(np.cumsum([0, *depths]), depths, strict=False):
+        yield slice(int(first), int(first + depth))
+
+
 def _planes(
     volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], None]
 ) -> Iterator[NDArray[Any]]:
     total = int(np.prod(volume.shape[:-2]))
     done = 0
     for leading in np.ndindex(volume.shape[:-3]):
-        array = volume.array[leading]
-        depths = array.chunks[0] if isinstance(array, da.Array) else [16] * -(-array.shape[0] // 16)
-        first = 0
-        for depth in depths:
-            slab = array[first : first + depth]
+        for part in _slabs(volume.array):
+            slab = volume.array[(*leading, part)]
             slab = np.asarray(slab.compute() if isinstance(slab, da.Array) else slab)
-            first += depth
             for plane in slab:
                 yield np.ascontiguousarray(plane, dtype=dtype)
             done += len(slab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Sampling, Span, output_size
+from napari_niiv.geometry import Sampling, Span, output_size, three
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.reconstruction.resolve import INTERPOLATE_BELOW
@@ -24,6 +25,11 @@ from napari_niiv.volume import Volume, downsampled
 Planes = Literal["both", "xz", "yz"]
 PLANES: dict[str, tuple[str, ...]] = {"both": ("xz", "yz"), "xz": ("xz",), "yz": ("yz",)}
 Spans = tuple[Span, Span, Span]
+_BLOCK = {"cuda": (128, 256), "mps": (96, 192), "cpu": (128, 128)}  # voxels read: axial, lateral
+_BLOCK_VOXELS = {"cuda": 1 << 26, "mps": 1 << 25, "cpu": 3 << 23}  # of the output: bounds the memory of one
+_ALIGNED = 128  # samples: edges of blocks are multiples, so that those of files can be whole blocks
+BLOCK_BYTES = 128 << 20
+_RAW_EDGE = 2048  # pixels of the source: lateral edge of what is read at once, however far zoomed out
 
 
 @dataclass(frozen=True)
@@ -126,12 +132,54 @@ class Grid:
         box = [core.grown(h, size) for core, h, size in zip(cores, halo, self.level, strict=True)]
         factors = (1, self.downsample, self.downsample)
         raw = [Span(s.lo * f, min(s.hi * f, n)) for s, f, n in zip(box, factors, self.source, strict=True)]
-        return Block(samplings, _three(cores), _three(box), _three(raw), inferred)
+        return Block(samplings, three(cores), three(box), three(raw), inferred)
 
 
 def cut(span: Span, each: int) -> list[Span]:
     """A span of samples in pieces of `each`; the last may be shorter."""
     return [Span(first, min(first + each, span.hi)) for first in range(span.lo, span.hi, each)]
+
+
+def block_edges(
+    grid: Grid,
+    device: str,
+    itemsize: int,
+    block: tuple[int, int] | None = None,
+    shape: tuple[int, int, int] | None = None,
+) -> tuple[int, int, int]:
+    """Samples of a block along z, y, x, with which a whole volume is cut.
+
+    Parameters
+    ----------
+    grid : Grid
+    device : str
+        Type of the device; larger blocks have less halo, and suit a GPU.
+    itemsize : int
+        Bytes of an output voxel.
+    block : tuple of int, optional
+        Voxels of the level that is read, axial and lateral, instead of what suits the device.
+    shape : tuple of int, optional
+        Of the part of the grid that is wanted; all of it by default.
+    """
+    axial, lateral = block or _BLOCK[device]
+    if block is None:
+        lateral = min(lateral, max(16, _RAW_EDGE // grid.downsample))
+    wanted = [edge / grid.on_level(axis).step for axis, edge in enumerate((axial, lateral, lateral))]
+    if block is not None:
+        return three(max(1, round(edge)) for edge in wanted)
+    shape = shape or grid.shape
+    counts = [max(1, math.ceil(n / edge - 0.25)) for n, edge in zip(shape, wanted, strict=True)]
+    edges = [rounded_up(-(-n // count), _ALIGNED) for n, count in zip(shape, counts, strict=True)]
+    limit = min(_BLOCK_VOXELS[device], BLOCK_BYTES // itemsize)
+    while math.prod(edges) > limit:
+        longest = edges.index(max(edges))
+        edges[longest] = rounded_up(edges[longest] // 2, _ALIGNED)
+    return three(edges)
+
+
+def rounded_up(count: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-count // step) * step
 
 
 @dataclass(frozen=True)
@@ -191,7 +239,9 @@ class Restoration:
         d, box = self.grid.downsample, block.box
         first = (start[0], start[1] // d, start[2] // d)
         local = [slice(s.lo - f, s.hi - f) for s, f in zip(box, first, strict=True)]
-        values = torch.from_numpy(self.normalization.apply(held.read(local[0], local[1], local[2], d)))
+        raw = held.read_raw if d == 1 else functools.partial(held.read, downsample=d)
+        device = self.workspace.model.device if block.inferred else torch.device("cpu")
+        values = self.normalization.on(device, raw(local[0], local[1], local[2]))
         z, y, x = (s.relative_to(b.lo) for s, b in zip(block.samplings, box, strict=True))
         y_core, x_core = block.cores[1].slice_in(box[1]), block.cores[2].slice_in(box[2])
         workspace = self.workspace
@@ -230,8 +280,15 @@ class Restoration:
             restored = resample(values[:, y_core, x_core].permute(1, 2, 0), z).permute(2, 0, 1)
         with torch.inference_mode():
             y, x = y.relative_to(y_core.start), x.relative_to(x_core.start)
-            restored = resample(resample(restored.transpose(1, 2), y).transpose(1, 2), x)
-        return self.normalization.invert(restored.cpu().numpy(), self.dtype)
+            restored = _across(_across(restored.transpose(1, 2), y).transpose(1, 2), x)
+            return self.normalization.invert(restored.contiguous(), self.dtype)
+
+
+def _across(values: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Resampled along the last axis; samples on voxels are taken, which is the same and costs nothing."""
+    if sampling.step == 1 and sampling.start.is_integer():
+        return values.narrow(-1, int(sampling.start), sampling.count)
+    return resample(values, sampling)
 
 
 def checked_planes(planes: str) -> None:
@@ -243,8 +300,3 @@ def checked_planes(planes: str) -> None:
     """
     if planes not in PLANES:
         raise ReconstructionError(f"There are no planes {planes!r}; use both, xz or yz.")
-
-
-def _three(spans: list[Span]) -> Spans:
-    z, y, x = spans
-    return z, y, x

@@ -11,13 +11,11 @@ import numpy as np
 
 from napari_niiv.geometry import Span
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.blocks import Grid, Planes, Restoration, checked_planes, cut
+from napari_niiv.reconstruction.blocks import Grid, Planes, Restoration, block_edges, checked_planes, cut
 from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.volume import Volume, check_anisotropy
 
 __all__ = ["Planes", "reconstruct"]
-
-_BLOCK = {"cuda": (128, 256), "mps": (96, 192), "cpu": (96, 128)}  # source voxels: axial, lateral
 
 
 def reconstruct(
@@ -86,11 +84,8 @@ def _reconstruct_3d(
 ) -> da.Array:
     grid = Grid.of(volume, scale)
     restoration = Restoration.of(volume, grid, workspace, planes, project)
-    axial, lateral = block or _BLOCK[workspace.model.device.type]
-    places = [
-        cut(Span(0, count), max(1, round(edge / grid.on_level(axis).step)))
-        for axis, (count, edge) in enumerate(zip(grid.shape, (axial, lateral, lateral), strict=True))
-    ]
+    edges = block_edges(grid, workspace.model.device.type, volume.dtype.itemsize, block)
+    places = [cut(Span(0, count), edge) for count, edge in zip(grid.shape, edges, strict=True)]
     array = volume.array if isinstance(volume.array, da.Array) else None
 
     def one(z: Span, y: Span, x: Span) -> da.Array:

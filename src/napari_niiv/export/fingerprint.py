@@ -1,0 +1,129 @@
+"""What an export was made of: an interrupted one goes on only with the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from napari_niiv import __version__
+from napari_niiv.errors import VolumeError
+from napari_niiv.export.config import ExportConfig
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.volume import Volume
+
+FORMAT = 1
+Fingerprint = dict[str, dict[str, Any]]
+# settings that change what is written; the others say how, and may differ between the runs of one export
+_SETTINGS = {"output_scale", "planes", "project", "dtype", "box", "chunk", "shard", "block"}
+_NAMES = {
+    "software": "another napari-niiv",
+    "source": "another source",
+    "model": "another model",
+    "settings": "other settings",
+}
+
+
+def fingerprint(volume: Volume, model: Niiv, config: ExportConfig) -> Fingerprint:
+    """Everything that the output depends on, as JSON has it."""
+    facts = {
+        "software": {"format": FORMAT, "version": __version__},
+        "source": source_identity(volume),
+        "model": {"checksum": checksum(model), "card": card_of(model)},
+        "settings": config.model_dump(mode="json", include=_SETTINGS),
+    }
+    plain: Fingerprint = json.loads(json.dumps(facts))
+    return plain
+
+
+def source_identity(volume: Volume) -> dict[str, Any]:
+    """Which volume, as far as can be told without reading it."""
+    facts: dict[str, Any] = {
+        "name": volume.name,
+        "axes": volume.axes,
+        "shape": list(volume.shape),
+        "type": str(volume.dtype),
+        "voxel size": list(volume.voxel_size),
+        "unit": volume.unit,
+        "origin": list(volume.origin),
+    }
+    for key in ("path", "url", "dataset"):
+        if (said := volume.metadata.get(key)) is not None:
+            facts[key] = str(Path(said).absolute()) if key == "path" else str(said)
+    return facts | file_state(volume)
+
+
+def source_path(volume: Volume) -> Path | None:
+    """The file or folder that a volume is read from, if it says so."""
+    said = volume.metadata.get("path")
+    if said is None or "://" in str(said):
+        return None
+    return Path(said)
+
+
+def file_state(volume: Volume) -> dict[str, Any]:
+    """Size and time of the source's file; of folders, only that they are there.
+
+    Raises
+    ------
+    VolumeError
+        If it is gone.
+    """
+    path = source_path(volume)
+    if path is None:
+        return {}
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise VolumeError(
+            f"{volume.name!r} is gone ({path}: {error.strerror}); put it back and go on with --resume."
+        ) from error
+    return {"size": state.st_size, "modified": state.st_mtime_ns} if path.is_file() else {}
+
+
+def check_unchanged(volume: Volume, before: dict[str, Any]) -> None:
+    """Refuse to mix two states of a source.
+
+    Raises
+    ------
+    VolumeError
+        If its file is gone, or was written to since.
+    """
+    now = file_state(volume)
+    if any(before.get(key) != value for key, value in now.items()):
+        raise VolumeError(
+            f"{volume.name!r} was changed while it was being exported; start anew with --overwrite."
+        )
+
+
+def checksum(model: Niiv) -> str:
+    """SHA-256 of a model's tensors."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def card_of(model: Niiv) -> dict[str, Any]:
+    """The checkpoint's card, or of a model without one its architecture."""
+    if model.card is not None:
+        return model.card.model_dump(mode="json")
+    return {"architecture": model.architecture.model_dump(mode="json")}
+
+
+def difference(before: Fingerprint, now: Fingerprint) -> str:
+    """How two fingerprints differ, as a part of a sentence; empty if they agree."""
+    for part, name in _NAMES.items():
+        old, new = before.get(part, {}), now[part]
+        for key in [*new, *(key for key in old if key not in new)]:
+            if old.get(key) != new.get(key):
+                if key in ("checksum", "card"):
+                    return name
+                return f"{name} ({key}: {_short(old.get(key))}, now {_short(new.get(key))})"
+    return ""
+
+
+def _short(value: Any) -> str:
+    return "nothing" if value is None else str(value)

@@ -1,0 +1,232 @@
+"""What will be written: levels, their shards, and the units of work; a pure function of volume and settings."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_niiv.errors import OutputError
+from napari_niiv.export.config import Bounds, ExportConfig
+from napari_niiv.geometry import Span, three
+from napari_niiv.reconstruction.blocks import BLOCK_BYTES, Grid, Spans, block_edges, rounded_up
+from napari_niiv.volume import Volume
+
+Size = tuple[int, int, int]
+COARSEST = 256  # voxels: the longest edge of the last level
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One shard of one level: computed whole, written once.
+
+    Attributes
+    ----------
+    level : int
+        0 is the full resolution.
+    number : int
+        Of the unit in its level; with `level` it names the unit in the journal.
+    leading : tuple of int
+        T and C index.
+    place : tuple of Span
+        Its voxels in the level.
+    """
+
+    level: int
+    number: int
+    leading: tuple[int, ...]
+    place: Spans
+
+    @property
+    def voxels(self) -> int:
+        """How many it has."""
+        return math.prod(len(span) for span in self.place)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the output.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Voxels along z, y, x.
+    factors : tuple of int
+        Voxels of the full resolution that one of its covers.
+    shard : tuple of int
+        Voxels of a shard.
+    """
+
+    shape: Size
+    factors: Size
+    shard: Size
+
+    def coarser(self, chunk: Size) -> Level:
+        """The next level: means over 2 voxels along each axis that has more than one."""
+        steps = [1 if n == 1 else 2 for n in self.shape]
+        shape = [-(-n // s) for n, s in zip(self.shape, steps, strict=True)]
+        factors = [f * s for f, s in zip(self.factors, steps, strict=True)]
+        shard = [min(s, rounded_up(n, c)) for s, n, c in zip(self.shard, shape, chunk, strict=True)]
+        return Level(three(shape), three(factors), three(shard))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The output and how it is cut.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the whole volume.
+    samples : tuple of Span
+        The part of the grid that is written.
+    leading : tuple of int
+        Lengths of the T and C axes.
+    axes : str
+    dtype : dtype
+    voxel_size, origin : tuple of float
+        Of the full resolution, in the volume's unit; the origin is the centre of its first voxel.
+    unit : str
+    edges : tuple of int
+        Samples of a block.
+    chunk : tuple of int
+    levels : tuple of Level
+    """
+
+    grid: Grid
+    samples: Spans
+    leading: tuple[int, ...]
+    axes: str
+    dtype: np.dtype[Any]
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    unit: str
+    edges: Size
+    chunk: Size
+    levels: tuple[Level, ...]
+
+    @classmethod
+    def of(
+        cls,
+        volume: Volume,
+        config: ExportConfig,
+        device: str,
+        *,
+        flat: bool = False,
+        edges: Size | None = None,
+    ) -> Plan:
+        """Plan an export.
+
+        Parameters
+        ----------
+        volume : Volume
+        config : ExportConfig
+        device : str
+            Type of the device, which larger blocks suit if it is a GPU.
+        flat : bool
+            No coarser levels, and chunks that are read slab by slab: what a TIFF is written from.
+        edges : tuple of int, optional
+            Samples of a block, where an earlier run has chosen them.
+
+        Raises
+        ------
+        OutputError
+            If the box is empty or beyond the volume.
+        ReconstructionError
+            If the output scale makes no sense.
+        """
+        grid = Grid.of(volume.at(*(0,) * (len(volume.shape) - 3)), config.output_scale)
+        voxels = _spans(config.box, grid.source, volume.name)
+        samples = three([grid.samples(axis, span) for axis, span in enumerate(voxels)])
+        dtype = np.dtype(config.dtype) if config.dtype else volume.dtype
+        shape = three([len(span) for span in samples])
+        chunk = (16, 128, 128) if flat else (config.chunk, config.chunk, config.chunk)
+        if edges is None:
+            asked = block_edges(grid, device, dtype.itemsize, config.block, shape)
+            edges = three([rounded_up(edge, c) for edge, c in zip(asked, chunk, strict=True)])
+        levels = [Level(shape, (1, 1, 1), _shard(shape, edges, chunk, dtype.itemsize, config.shard))]
+        while not flat and max(levels[-1].shape) > COARSEST:
+            levels.append(levels[-1].coarser(chunk))
+        places = [grid.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(samples)]
+        size = [v * s.step for v, s in zip(volume.voxel_size, places, strict=True)]
+        origin = [o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, places, strict=True)]
+        return cls(
+            grid,
+            samples,
+            volume.shape[:-3],
+            volume.axes,
+            dtype,
+            three(size),
+            three(origin),
+            volume.unit,
+            edges,
+            chunk,
+            tuple(levels),
+        )
+
+    def shape(self, level: int = 0) -> tuple[int, ...]:
+        """Of a level, T and C axes included."""
+        return self.leading + self.levels[level].shape
+
+    def voxels(self, level: int = 0) -> int:
+        """How many a level has."""
+        return math.prod(self.shape(level))
+
+    @property
+    def bytes(self) -> int:
+        """Of all levels, uncompressed."""
+        return sum(self.voxels(level) for level in range(len(self.levels))) * self.dtype.itemsize
+
+    def units(self, level: int) -> Iterator[Unit]:
+        """The shards of a level, in the order of the file."""
+        shape, shard = self.levels[level].shape, self.levels[level].shard
+        axes = [cut_from_zero(n, s) for n, s in zip(shape, shard, strict=True)]
+        indices = itertools.product(*(range(n) for n in self.leading))
+        places = itertools.product(indices, itertools.product(axes[0], axes[1], axes[2]))
+        for number, (leading, place) in enumerate(places):
+            yield Unit(level, number, leading, place)
+
+    def size_of(self, level: int) -> tuple[float, float, float]:
+        """The voxel size of a level."""
+        return three(v * f for v, f in zip(self.voxel_size, self.levels[level].factors, strict=True))
+
+    def origin_of(self, level: int) -> tuple[float, float, float]:
+        """World position of the centre of a level's first voxel: the middle of those that it averages."""
+        return three(
+            o + v * (f - 1) / 2
+            for o, v, f in zip(self.origin, self.voxel_size, self.levels[level].factors, strict=True)
+        )
+
+
+def cut_from_zero(count: int, each: int) -> list[Span]:
+    """An axis in pieces of `each`; the last may be shorter."""
+    return [Span(first, min(first + each, count)) for first in range(0, count, each)]
+
+
+def _shard(shape: Size, edges: Size, chunk: Size, itemsize: int, voxels: int) -> Size:
+    """Whole blocks, as many as the limits allow, first along x, then y, then z."""
+    limit = min(voxels, BLOCK_BYTES // itemsize)
+    shard = [min(edge, rounded_up(n, c)) for edge, n, c in zip(edges, shape, chunk, strict=True)]
+    while True:
+        # the axis whose shard is shortest of those that it does not cover yet keeps shards compact
+        open_axes = [a for a in (2, 1, 0) if shard[a] < shape[a] and 2 * math.prod(shard) <= limit]
+        if not open_axes:
+            return three(shard)
+        shortest = min(open_axes, key=lambda a: shard[a])
+        shard[shortest] = min(2 * shard[shortest], rounded_up(shape[shortest], edges[shortest]))
+
+
+def _spans(box: Bounds | None, shape: Size, name: str) -> Spans:
+    """The box in voxels of the volume."""
+    spans = [Span(lo, hi) for lo, hi in box] if box else [Span(0, n) for n in shape]
+    for axis, span, size in zip("zyx", spans, shape, strict=True):
+        if not 0 <= span.lo < span.hi <= size:
+            raise OutputError(
+                f"The box's {axis} range {span.lo}:{span.hi} is empty or beyond {name!r}, which has {size} voxels "
+                f"along {axis}; give a range within 0:{size}."
+            )
+    return three(spans)

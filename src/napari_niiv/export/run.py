@@ -1,0 +1,163 @@
+"""An export as a generator of events: plan, shards, coarser levels, the finished file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from napari_niiv.errors import OutputError
+from napari_niiv.export.checks import TIFF, check_space, check_target
+from napari_niiv.export.cluster import cluster
+from napari_niiv.export.config import ExportConfig
+from napari_niiv.export.events import (
+    ExportEvent,
+    ExportFinished,
+    ExportNotice,
+    ExportProgress,
+    ExportStarted,
+    Stage,
+)
+from napari_niiv.export.fingerprint import fingerprint
+from napari_niiv.export.local import Engine, in_this_process, threads
+from napari_niiv.export.metadata import attributes
+from napari_niiv.export.plan import Plan
+from napari_niiv.export.store import Unfinished, remaining
+from napari_niiv.export.tiff import write_from_store
+from napari_niiv.export.work import Work, look
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.volume import Volume, check_anisotropy
+
+
+def export(
+    volume: Volume,
+    model: Niiv,
+    target: str | os.PathLike[str],
+    config: ExportConfig = ExportConfig(),  # noqa: B008
+) -> Generator[ExportEvent, None, None]:
+    """Write the isotropic form of a volume, shard by shard; the values are those of `reconstruct`.
+
+    Memory does not depend on the size of the volume. What is finished is on the disk: an export that was stopped, or
+    killed, goes on from there with ``resume=True``.
+
+    Parameters
+    ----------
+    volume : Volume
+        T and C axes are kept; each index is normalised by itself, constant ones are written as they are.
+    model : Niiv
+        From `load_model`.
+    target : path
+        A folder that ends in .zarr (OME-Zarr 0.5, sharded, with coarser levels), or a .tif or .tiff file. It appears
+        when it is complete; until then, ``<target>.unfinished`` beside it holds what is done.
+    config : ExportConfig
+
+    Yields
+    ------
+    ExportStarted, ExportNotice, ExportProgress, ExportFinished
+        Closing the generator stops the export; what is finished is kept for `resume`, and deleted by `discard`.
+
+    Raises
+    ------
+    OutputError
+        If the output cannot be written, or an interrupted export is of something else.
+    VolumeError
+        If the source cannot be read, is constant, or is changed meanwhile.
+    ReconstructionError, DeviceError
+        If the output scale makes no sense, or memory runs out.
+    """
+    began = time.monotonic()
+    check_anisotropy(volume.anisotropy, volume.name)
+    path = check_target(Path(target), volume, config).absolute()
+    flat = path.suffix.lower() in TIFF
+    store = Unfinished(path)
+    made_of = fingerprint(volume, model, config)
+    device = model.device.type
+    edges = store.resume(made_of) if config.resume and store.begun else None
+    plan = Plan.of(volume, config, device, flat=flat, edges=edges)
+    channels = look(volume, plan.dtype)
+    workspace = Workspace(model)
+    work = Work(
+        volume, workspace, plan, channels, made_of["source"], store.data, config.planes, config.project
+    )
+    with _saying_what_failed(path), threads(config.threads), ExitStack() as stack:
+        if edges is None:
+            store.begin(made_of, plan.edges)
+        finished = store.finished()
+        store.create(plan)
+        todo = [remaining(plan.units(level), finished) for level in range(len(plan.levels))]
+        resumed = plan.voxels() - sum(unit.voxels for unit in todo[0])
+        yield ExportStarted(
+            path,
+            store.folder,
+            plan.shape(),
+            plan.axes,
+            plan.voxel_size,
+            plan.unit,
+            str(plan.dtype),
+            len(plan.levels),
+            resumed,
+        )
+        if warning := check_space(path, plan, resumed / plan.voxels()):
+            yield ExportNotice(warning)
+        if blank := sum(channel.blank for channel in channels):
+            yield ExportNotice(
+                f"{blank} of {len(channels)} T/C indices are constant and written as they are."
+            )
+        engine: Engine = in_this_process
+        if config.distributed and any(todo):
+            engine = stack.enter_context(cluster(config, work, store.shared))
+        for stage, levels in _stages(plan):
+            pace = Pace(stage, sum(plan.voxels(level) for level in levels))
+            pace.done = pace.total - sum(unit.voxels for level in levels for unit in todo[level])
+            for level in levels:
+                for voxels, unit in engine(work, todo[level]):
+                    if unit is not None:
+                        store.note(unit)
+                    if voxels:
+                        yield pace.event(voxels)
+                    if workspace.notice:
+                        yield ExportNotice(workspace.notice)
+                        workspace.notice = ""
+        if flat:
+            yield from write_from_store(volume, plan, store, Pace("tiff", plan.voxels()).event)
+        else:
+            store.publish(attributes(volume, plan, channels, made_of), config.overwrite)
+    yield ExportFinished(path, plan.shape(), plan.voxel_size, plan.unit, time.monotonic() - began)
+
+
+class Pace:
+    """How far a stage is, and how fast it goes."""
+
+    def __init__(self, stage: Stage, total: int) -> None:
+        self.stage, self.total, self.done = stage, total, 0
+        self._new, self._began = 0, time.monotonic()
+
+    def event(self, voxels: int) -> ExportProgress:
+        """More voxels are done."""
+        self.done += voxels
+        self._new += voxels
+        rate = self._new / max(time.monotonic() - self._began, 1e-9)
+        return ExportProgress(self.stage, self.done, self.total, rate, (self.total - self.done) / rate)
+
+
+def _stages(plan: Plan) -> Iterator[tuple[Stage, range]]:
+    yield "restore", range(1)
+    if len(plan.levels) > 1:
+        yield "pyramid", range(1, len(plan.levels))
+
+
+@contextmanager
+def _saying_what_failed(path: Path) -> Iterator[None]:
+    """Turn what the disk says into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError("The disk is full; free space and go on with --resume.") from error
+        raise OutputError(
+            f"{path} could not be written ({error.strerror or error}); mend that and go on with --resume."
+        ) from error

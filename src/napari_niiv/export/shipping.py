@@ -1,0 +1,140 @@
+"""The work as a file that other processes load: voxels by the name of their file, the model as it is on a CPU."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_niiv.device import choose_device
+from napari_niiv.errors import OutputError
+from napari_niiv.export.fingerprint import source_path
+from napari_niiv.export.work import Work
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.volume import Volume
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Where the work lies, and how it is to be done.
+
+    Attributes
+    ----------
+    path : str
+    token : str
+        Differs from run to run, so that a worker does not keep an earlier work.
+    device : str
+        "auto", or "cpu" if the user chose that.
+    threads : int or None
+        Of a worker.
+    versions : tuple
+        Names and versions of the packages that must agree.
+    """
+
+    path: str
+    token: str
+    device: str
+    threads: int | None
+    versions: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, work: Work, folder: Path, threads: int | None, versions: dict[str, str]) -> Shipment:
+        """Write the work into a folder that the workers see."""
+        folder.mkdir(exist_ok=True)
+        model = work.workspace.model
+        # the client may be a computer without a GPU: then each worker takes what it has
+        device = "cpu" if model.device.type == "cpu" != choose_device("auto").type else "auto"
+        plain = copy.deepcopy(model).place("cpu")
+        volume = _portable(work.volume, folder)
+        payload = cloudpickle.dumps(replace(work, volume=volume, workspace=Workspace(plain)))
+        path = folder / "work.pickle"
+        path.write_bytes(payload)
+        return cls(str(path), uuid.uuid4().hex, device, threads, tuple(versions.items()))
+
+
+def unpack(shipment: Shipment, number: int) -> Work:
+    """The work, on a worker.
+
+    Parameters
+    ----------
+    shipment : Shipment
+    number : int
+        Of the worker; the GPUs of a computer are dealt out by it.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be seen from here.
+    """
+    path = Path(shipment.path)
+    try:
+        work: Work = cloudpickle.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"The workers cannot see {path.parent.parent.parent}; write to a folder that all computers share."
+        ) from error
+    chosen = choose_device(shipment.device)
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", number % torch.cuda.device_count())
+        torch.cuda.set_device(chosen)
+    model: Niiv = work.workspace.model.place(chosen)
+    array = work.volume.array
+    volume = replace(work.volume, array=array.open() if isinstance(array, Mapped) else array)
+    return replace(work, volume=volume, workspace=Workspace(model))
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A part of a file as an array.
+
+    Attributes
+    ----------
+    path : str
+    offset : int
+        Bytes before its first element.
+    shape, strides : tuple of int
+    dtype : dtype
+    """
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, array: np.memmap[Any, Any]) -> Mapped:
+        """Of a memory-mapped array or a view of one."""
+        root = array
+        while isinstance(root.base, np.memmap):
+            root = root.base
+        ahead = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+        return cls(str(root.filename), root.offset + ahead, array.shape, array.strides, array.dtype)
+
+    def open(self) -> NDArray[Any]:
+        """Map it."""
+        whole = np.memmap(self.path, np.uint8, mode="r")
+        return np.ndarray(self.shape, self.dtype, whole, self.offset, self.strides)
+
+
+def _portable(volume: Volume, folder: Path) -> Volume:
+    """The volume with paths that hold anywhere; what is in memory goes into a file, once for all workers."""
+    array = volume.array
+    if isinstance(array, np.ndarray):
+        if not isinstance(array, np.memmap) or array.filename is None:
+            np.save(folder / "source.npy", array)
+            array = np.load(folder / "source.npy", mmap_mode="r")
+        array = Mapped.of(array)
+    said = dict(volume.metadata)
+    if (path := source_path(volume)) is not None:
+        said["path"] = str(path.absolute())
+    return replace(volume, array=array, pyramid=(), metadata=MappingProxyType(said))

@@ -1,0 +1,80 @@
+"""A TIFF file from the finished store, slab by slab."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import replace
+
+from napari_niiv.export.events import ExportProgress
+from napari_niiv.export.plan import Plan
+from napari_niiv.export.store import Unfinished, open_level
+from napari_niiv.io.write import write_tiff
+from napari_niiv.volume import Volume
+
+
+class _Stopped(Exception):
+    """The export was given up."""
+
+
+def write_from_store(
+    volume: Volume, plan: Plan, store: Unfinished, event: Callable[[int], ExportProgress]
+) -> Generator[ExportProgress, None, None]:
+    """Write the TIFF file; it appears whole, and the store goes.
+
+    Parameters
+    ----------
+    volume : Volume
+        The source.
+    plan : Plan
+    store : Unfinished
+    event : callable
+        Makes an event of voxels that are written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the store stays.
+    """
+    array = open_level(store.data)
+    result = replace(
+        volume,
+        array=array,
+        voxel_size=plan.voxel_size,
+        origin=plan.origin,
+        pyramid=(),
+        metadata=volume.metadata,
+    )
+    fractions: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+    stop = threading.Event()
+    failed: list[Exception] = []
+
+    def progress(fraction: float) -> None:
+        fractions.put(fraction)
+        if stop.is_set():
+            raise _Stopped
+
+    def run() -> None:
+        try:
+            write_tiff(result, store.target, overwrite=True, progress=progress)
+        except Exception as error:
+            failed.append(error)
+        fractions.put(None)
+
+    writer = threading.Thread(target=run, name="napari-niiv-tiff")
+    writer.start()
+    done = 0
+    try:
+        while (fraction := fractions.get()) is not None:
+            voxels = round(fraction * plan.voxels()) - done
+            done += voxels
+            yield event(voxels)
+    finally:
+        stop.set()
+        writer.join()
+    if failed:
+        cause = failed[0].__cause__
+        raise cause if isinstance(cause, OSError) else failed[0]  # which says what to do about the store
+    shutil.rmtree(store.folder)

@@ -1,0 +1,229 @@
+"""The work of one unit: a shard of the full resolution restored, or of a coarser one averaged."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_niiv.errors import ConstantVolumeError, OutputError
+from napari_niiv.export.fingerprint import check_unchanged
+from napari_niiv.export.plan import Plan, Size, Unit
+from napari_niiv.export.store import read_level, write_shard
+from napari_niiv.geometry import Span, three
+from napari_niiv.normalization import Normalization
+from napari_niiv.reconstruction.blocks import PLANES, Block, Restoration, Spans, cut
+from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.volume import Volume
+
+_READ_BYTES = 256 << 20  # of the source: what is read at once for all blocks of a shard
+_FEWEST_LEVELS = 16  # of grey, below which a type is too coarse for the intensities
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How the 3-D volume at one T and C index is treated.
+
+    Attributes
+    ----------
+    normalization : Normalization
+    blank : bool
+        It is constant: interpolated, as there is nothing to infer.
+    """
+
+    normalization: Normalization
+    blank: bool
+
+    @classmethod
+    def of(cls, volume: Volume) -> Channel:
+        """Look at the intensities of a 3-D volume."""
+        try:
+            return cls(Normalization.of(volume), blank=False)
+        except ConstantVolumeError as error:
+            return cls(Normalization(error.value, error.value + 1), blank=True)
+
+
+def look(volume: Volume, dtype: np.dtype[Any]) -> tuple[Channel, ...]:
+    """Look at the intensities of every T and C index.
+
+    Raises
+    ------
+    VolumeError
+        If all are constant, or one holds NaN.
+    OutputError
+        If the type of the output cannot hold them.
+    """
+    indices = list(np.ndindex(volume.shape[:-3]))
+    channels = tuple(Channel.of(volume.at(*index)) for index in indices)
+    if all(channel.blank for channel in channels):
+        Normalization.of(volume.at(*indices[0]))
+    for channel in channels:
+        _check_range(channel, dtype, volume)
+    return channels
+
+
+def _check_range(channel: Channel, dtype: np.dtype[Any], volume: Volume) -> None:
+    if dtype == volume.dtype or dtype.kind not in "iu" or channel.blank:
+        return
+    low, high, limits = channel.normalization.low, channel.normalization.high, np.iinfo(dtype)
+    clipped = low < limits.min or high > limits.max
+    if clipped or (volume.dtype.kind == "f" and high - low < _FEWEST_LEVELS):
+        raise OutputError(
+            f"The intensities of {volume.name!r} ({low:g} to {high:g}) do not fit the type {dtype}; choose float32 "
+            "or leave out --dtype."
+        )
+
+
+def _nothing(_: int = 0) -> None:
+    """Nobody asked to be told."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all units of an export share.
+
+    Attributes
+    ----------
+    volume : Volume
+    workspace : Workspace
+        With the model.
+    plan : Plan
+    channels : tuple of Channel
+        In the order of the T and C indices.
+    source : dict
+        Its identity when the export began.
+    data : Path
+        The zarr hierarchy.
+    planes : str
+    project : bool
+    """
+
+    volume: Volume
+    workspace: Workspace
+    plan: Plan
+    channels: tuple[Channel, ...]
+    source: dict[str, Any] = field(repr=False)
+    data: Path
+    planes: str
+    project: bool
+
+    def __call__(
+        self,
+        unit: Unit,
+        report: Callable[[int], None] = _nothing,
+        interrupt: Callable[[], None] = _nothing,
+    ) -> None:
+        """Compute a unit and write it.
+
+        Parameters
+        ----------
+        unit : Unit
+        report : callable
+            Told how many voxels more are computed.
+        interrupt : callable
+            Called often; may raise to give up.
+
+        Raises
+        ------
+        VolumeError
+            If the source cannot be read, is gone, or was changed.
+        OSError
+            If the shard cannot be written.
+        """
+        values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
+        write_shard(self.data, self.plan.levels[unit.level], unit, values)
+
+    def _restored(
+        self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]
+    ) -> NDArray[Any]:
+        plan, volume = self.plan, self.volume.at(*unit.leading)
+        number = int(np.ravel_multi_index(unit.leading, plan.leading)) if plan.leading else 0
+        channel = self.channels[number]
+        restoration = Restoration(
+            plan.grid,
+            self.workspace,
+            channel.normalization,
+            PLANES[self.planes],
+            plan.dtype,
+            volume.name,
+            self.project,
+        )
+        parts = [cut(span, edge) for span, edge in zip(unit.place, plan.edges, strict=True)]
+        places = list(itertools.product(parts[0], parts[1], parts[2]))
+        blocks = [restoration.block(_moved(place, plan.samples), infer=not channel.blank) for place in places]
+        read = _reader(volume, blocks)
+        check_unchanged(self.volume, self.source)
+        values = np.empty([len(span) for span in unit.place], plan.dtype)
+        for place, block in zip(places, blocks, strict=True):
+            interrupt()
+            part = restoration.compute(read(block), block, interrupt)
+            values[tuple(p.slice_in(s) for p, s in zip(place, unit.place, strict=True))] = part
+            report(part.size)
+        return values
+
+    def _coarsened(
+        self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]
+    ) -> NDArray[Any]:
+        finer, level = self.plan.levels[unit.level - 1], self.plan.levels[unit.level]
+        steps = three([c // f for c, f in zip(level.factors, finer.factors, strict=True)])
+        # one shard of the finer level at a time
+        edges = [max(1, edge // step) for edge, step in zip(finer.shard, steps, strict=True)]
+        parts = [cut(span, edge) for span, edge in zip(unit.place, edges, strict=True)]
+        values = np.empty([len(span) for span in unit.place], self.plan.dtype)
+        for place in itertools.product(parts[0], parts[1], parts[2]):
+            interrupt()
+            fine = three(
+                [
+                    Span(span.lo * step, min(span.hi * step, n))
+                    for span, step, n in zip(place, steps, finer.shape, strict=True)
+                ]
+            )
+            part = halved(read_level(self.data, unit.level - 1, unit.leading, fine), steps)
+            values[tuple(p.slice_in(s) for p, s in zip(place, unit.place, strict=True))] = part
+            report(part.size)
+        return values
+
+
+def _reader(volume: Volume, blocks: list[Block]) -> Callable[[Block], Volume | NDArray[Any]]:
+    """What a block is computed from: halos overlap, so all blocks of a shard are read at once where memory allows."""
+    union = three(
+        [Span(min(b.raw[axis].lo for b in blocks), max(b.raw[axis].hi for b in blocks)) for axis in range(3)]
+    )
+    if math.prod(len(span) for span in union) * volume.dtype.itemsize > _READ_BYTES:
+        return lambda block: volume
+    z, y, x = (span.slice for span in union)
+    voxels = volume.read_raw(z, y, x)
+    return lambda block: voxels[tuple(r.slice_in(u) for r, u in zip(block.raw, union, strict=True))]
+
+
+def halved(values: NDArray[Any], steps: Size) -> NDArray[Any]:
+    """Means over 2 voxels along the axes whose step is 2, at an odd end over fewer; integers are rounded.
+
+    Parameters
+    ----------
+    values : array, shape (z, y, x)
+    steps : tuple of int
+        1 or 2 for each axis.
+    """
+    kind = values.dtype
+    odd = [(0, n % s) for n, s in zip(values.shape, steps, strict=True)]
+    padded = np.pad(values, odd, mode="edge") if any(o for _, o in odd) else values  # it is its own mean
+    narrow = kind.itemsize <= 2 and kind.kind in "iub"  # eight of them fit 32 bits
+    sums = np.zeros([n // s for n, s in zip(padded.shape, steps, strict=True)], np.int32 if narrow else float)
+    for first in itertools.product(*(range(step) for step in steps)):
+        sums += padded[tuple(slice(f, None, s) for f, s in zip(first, steps, strict=True))]
+    means = sums / math.prod(steps)
+    if kind.kind in "iu":
+        return np.rint(means).astype(kind)
+    return means >= 0.5 if kind.kind == "b" else means.astype(kind)
+
+
+def _moved(place: Spans, by: Spans) -> Spans:
+    """A place in the output as samples of the grid."""
+    return three([Span(p.lo + b.lo, p.hi + b.lo) for p, b in zip(place, by, strict=True)])

@@ -1,0 +1,144 @@
+"""Other processes do the work: the same values, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_niiv.errors import OutputError
+from napari_niiv.export import ExportConfig, ExportProgress, cluster, export
+from napari_niiv.export.shipping import Mapped
+from napari_niiv.reconstruction.whole import reconstruct
+
+distributed = pytest.importorskip("distributed")
+
+OPTIONS = {
+    "processes": True,
+    "threads_per_worker": 1,
+    "memory_limit": 0,
+    "dashboard_address": ":0",
+    # the fixture `float32`, in workers
+    "preload": ["import torch; torch.cpu._is_avx512_bf16_supported = lambda: False"],
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[distributed.LocalCluster]:
+    """Two workers that know nothing of the export yet."""
+    with distributed.LocalCluster(2, **OPTIONS) as local:
+        yield local
+
+
+def written(path: Path) -> np.ndarray:
+    return zarr.open_array(path / "0", mode="r")[...]
+
+
+def test_the_same_values(small_model, volume, config, tmp_path, running) -> None:
+    model = small_model()
+    settings = config(scheduler=running.scheduler_address, threads=1)
+    events = list(export(volume, model, tmp_path / "out.zarr", settings))
+    expected = reconstruct(volume, model, block=(8, 16)).array.compute()
+    np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
+    assert [e for e in events if isinstance(e, ExportProgress)][-1].fraction == 1
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+def test_a_worker_is_killed(small_model, volume, config, tmp_path, running) -> None:
+    model, killed = small_model(), 0
+    settings = config(scheduler=running.scheduler_address, shard=1 << 13, threads=1)
+    with distributed.Client(running, set_as_default=False) as client:
+        for event in export(volume, model, tmp_path / "out.zarr", settings):
+            if isinstance(event, ExportProgress) and not killed:
+                killed = next(iter(client.run(os.getpid).values()))
+                os.kill(killed, signal.SIGKILL)
+    assert killed
+    expected = reconstruct(volume, model, block=(8, 16)).array.compute()
+    np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
+
+
+def test_workers_of_another_version(small_model, volume, config, tmp_path, running, monkeypatch) -> None:
+    real = cluster.installed()
+    monkeypatch.setattr(cluster, "installed", lambda: {**real, "zarr": "2.0"})
+    with pytest.raises(OutputError, match=rf"has zarr {real['zarr']}, not 2\.0; install the same"):
+        list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_workers_that_do_not_see_the_folder(
+    small_model, volume, config, tmp_path, running, monkeypatch
+) -> None:
+    real = cluster.Shipment.of
+
+    def elsewhere(*arguments: object) -> cluster.Shipment:
+        shipment = real(*arguments)
+        Path(shipment.path).unlink()
+        return shipment
+
+    monkeypatch.setattr(cluster.Shipment, "of", elsewhere)
+    with pytest.raises(OutputError, match=r"cannot see .*; write to a folder that all computers share"):
+        list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 8)
+    model = small_model()
+    with distributed.LocalCluster(1, **OPTIONS) as local:
+        events = export(
+            volume, model, tmp_path / "out.zarr", config(scheduler=local.scheduler_address, shard=1 << 13)
+        )
+        while not isinstance(next(events), ExportProgress):
+            pass
+        local.close()
+        with pytest.raises(
+            OutputError, match=r"scheduler at .* was lost; start it again and go on with --resume"
+        ):
+            list(events)
+    first, *_ = export(volume, model, tmp_path / "out.zarr", config(resume=True, shard=1 << 13))
+    assert first.resumed > 0
+    expected = reconstruct(volume, model, block=(8, 16)).array.compute()
+    np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
+
+
+def test_no_scheduler(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    with pytest.raises(OutputError, match=r"There is no dask scheduler at tcp://127\.0\.0\.1:9"):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(scheduler="tcp://127.0.0.1:9")))
+
+
+@pytest.mark.parametrize(
+    ("missing", "settings"),
+    [("distributed", {"workers": 2}), ("dask_jobqueue", {"workers": 2, "jobqueue": "slurm"})],
+)
+def test_a_missing_extra(small_model, volume, config, tmp_path, monkeypatch, missing: str, settings) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    name = missing.removeprefix("dask_")
+    with pytest.raises(OutputError, match=rf'the extra "{name}"; install it with: pip install'):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(**settings)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"jobqueue": "slurm"},
+        {"scheduler": "tcp://here:1", "workers": 2},
+        {"workers": 0},
+        {"chunk": 50},
+        {"nonsense": 1},
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        ExportConfig(**settings)
+
+
+def test_a_view_of_a_mapped_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5))
+    array = np.load(tmp_path / "a.npy", mmap_mode="r")
+    for view in (array, array[1], array[1].transpose(2, 0, 1), array[:, 1:, ::2]):
+        np.testing.assert_array_equal(Mapped.of(view).open(), view)
