@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import queue
+import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,12 +17,12 @@ import torch
 
 from napari_niiv.errors import NiivError, OutputError
 from napari_niiv.export.config import ExportConfig
-from napari_niiv.export.local import Engine, Step
+from napari_niiv.export.local import MOST_AT_ONCE, Engine, Step, at_once
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.shipping import Shipment, unpack
 from napari_niiv.export.work import Work
 
-_AHEAD = 2  # units for each worker: one that it computes, one that waits
+_AHEAD = 2  # times the units that a worker computes at once: as many wait
 _PATIENCE = 60  # seconds for the first worker of a running cluster
 _MUST_AGREE = ("napari-niiv", "numpy", "torch", "zarr")
 _CLUSTERS = {
@@ -60,7 +61,9 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         ) from error
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="distributed")
-        where = config.scheduler or stack.enter_context(_started(config))
+        where = config.scheduler or stack.enter_context(
+            _started(config, at_once(work.workspace.model.device))
+        )
         try:
             client = stack.enter_context(Client(where, set_as_default=False, timeout=_PATIENCE / 4))
         except (OSError, ValueError, TimeoutError) as error:
@@ -75,13 +78,13 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def _started(config: ExportConfig) -> Iterator[Any]:
+def _started(config: ExportConfig, threads: int) -> Iterator[Any]:
     """Workers of our own, which end with the export."""
     if config.jobqueue is None:
         from distributed import LocalCluster
 
         # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
-        options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
+        options = {"threads_per_worker": threads, "memory_limit": 0, "dashboard_address": ":0"}
         with LocalCluster(config.workers, processes=True, **options) as local:
             yield local
         return
@@ -131,12 +134,20 @@ def installed() -> dict[str, str]:
 
 def _prepare(shipment: Shipment, dask_worker: Any = None) -> None:
     """On a worker, which dask names: find out whether it is fit, and load the model."""
-    _work(shipment, str(dask_worker.name))
+    _loaded(shipment, str(dask_worker.name))
+
+
+def _loaded(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
+    """On a worker: the work, and what bounds how many of its threads do it."""
+    with _LOADING:
+        return _load(shipment, worker)
+
+
+_LOADING = threading.Lock()
 
 
 @functools.lru_cache(maxsize=1)
-def _work(shipment: Shipment, worker: str) -> Work:
-    """On a worker: the work, loaded once."""
+def _load(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
     ours = installed()
     if different := [f"{name} {ours[name]}, not {v}" for name, v in shipment.versions if ours[name] != v]:
         raise OutputError(
@@ -145,15 +156,17 @@ def _work(shipment: Shipment, worker: str) -> Work:
         )
     if shipment.threads is not None:
         torch.set_num_threads(shipment.threads)
-    return unpack(shipment, int(worker) if worker.isdigit() else 0)
+    work = unpack(shipment, int(worker) if worker.isdigit() else 0)
+    return work, threading.Semaphore(at_once(work.workspace.model.device))
 
 
 def _compute(shipment: Shipment, unit: Unit) -> tuple[Unit, str]:
     """On a worker: compute a unit; what the user should know of it."""
     from distributed import get_worker
 
-    work = _work(shipment, str(get_worker().name))
-    work(unit)
+    work, places = _loaded(shipment, str(get_worker().name))
+    with places:
+        work(unit)
     notice, work.workspace.notice = work.workspace.notice, ""
     return unit, notice
 
@@ -167,7 +180,8 @@ def _on_workers(
     running: set[Any] = set()
 
     def fill() -> None:
-        while len(running) < _AHEAD * max(1, len(client.nthreads())):
+        at_once = sum(min(threads, MOST_AT_ONCE) for threads in client.nthreads().values())
+        while len(running) < _AHEAD * max(1, at_once):
             unit = next(waiting, None)
             if unit is None:
                 return

@@ -17,12 +17,20 @@ Step = tuple[int, Unit | None]
 """Voxels that are computed since the last step, and the unit that is on the disk now, if any."""
 
 
+MOST_AT_ONCE = 4
+
+
 class _Stopped(Exception):
     """The export was given up."""
 
 
+def at_once(device: torch.device) -> int:
+    """Units that a process works on at once: while a GPU restores one, others are read and compressed."""
+    return 1 if device.type == "cpu" else MOST_AT_ONCE
+
+
 def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, None]:
-    """Compute units; while a GPU restores one, others are read and compressed by further threads.
+    """Compute units, some of them at once on threads of their own.
 
     Closing the generator waits for what is being computed to give up, between two layers of the network.
 
@@ -47,7 +55,7 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
         steps.put((0, unit))
 
     waiting, running = iter(units), 0
-    number = 1 if work.workspace.model.device.type == "cpu" else 4
+    number = at_once(work.workspace.model.device)
     pool = ThreadPoolExecutor(number, "napari-niiv-export")
 
     def start() -> int:

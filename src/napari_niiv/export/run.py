@@ -88,7 +88,7 @@ def export(
             store.begin(made_of, plan.edges)
         finished = store.finished()
         store.create(plan)
-        todo = [remaining(plan.units(level), finished) for level in range(len(plan.levels))]
+        todo = {level: remaining(plan.units(level), finished) for level in (0, *plan.later)}
         resumed = plan.voxels() - sum(unit.voxels for unit in todo[0])
         yield ExportStarted(
             path,
@@ -108,7 +108,7 @@ def export(
                 f"{blank} of {len(channels)} T/C indices are constant and written as they are."
             )
         engine: Engine = in_this_process
-        if config.distributed and any(todo):
+        if config.distributed and any(todo.values()):
             engine = stack.enter_context(cluster(config, work, store.shared))
         for stage, levels in _stages(plan):
             pace = Pace(stage, sum(plan.voxels(level) for level in levels))
@@ -146,8 +146,8 @@ class Pace:
 
 def _stages(plan: Plan) -> Iterator[tuple[Stage, range]]:
     yield "restore", range(1)
-    if len(plan.levels) > 1:
-        yield "pyramid", range(1, len(plan.levels))
+    if plan.later:
+        yield "pyramid", plan.later
 
 
 @contextmanager
