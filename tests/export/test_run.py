@@ -240,6 +240,7 @@ def test_an_unfinished_export_of_something_else(small_model, volume, texture, co
     cancelled(volume, model, target, config())
     others = {
         "another source": (make(texture((13, 37, 44))), model, config(resume=True)),
+        "another source;": (make(texture((13, 37, 45), seed=1)), model, config(resume=True)),
         "another model": (volume, small_model(seed=1), config(resume=True)),
         "other settings": (volume, model, config(resume=True, planes="yz")),
     }
