@@ -55,12 +55,12 @@ def source_identity(volume: Volume) -> dict[str, Any]:
     for key in ("path", "url", "dataset"):
         if (said := volume.metadata.get(key)) is not None:
             facts[key] = str(Path(said).absolute()) if key == "path" else str(said)
-    if _in_memory(volume.array):
+    if in_memory(volume.array):
         facts["voxels"] = _sample(volume.array)
     return facts | file_state(volume)
 
 
-def _in_memory(array: Any) -> bool:
+def in_memory(array: Any) -> bool:
     """Whether all voxels are there already; of a mapped file they are not."""
     while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
         if array.base is None:
