@@ -181,7 +181,7 @@ def test_untouched_it_writes_the_whole_beside_the_file(
     assert panel.found.job.config == ExportConfig()
     assert panel.found.job.target == target == Path(panel.form.output.value)
     assert settings.volume.metadata["path"] == str(folder / "cells.tif")
-    assert "52 × 37 × 45 voxels of 1 × 1 × 1 voxel units" in panel.summary.text()
+    assert "52 × 37 × 45 voxels (z × y × x) of 1 × 1 × 1 voxel units" in panel.summary.text()
     assert "86.6 kB before compression" in panel.summary.text()
     assert f"free in {folder}" in panel.summary.text()
     assert shown(panel) == ["Export"]
@@ -304,7 +304,7 @@ def test_it_is_the_reconstruction(viewer, source, make_panel, kind, qtbot, tmp_p
     target = tmp_path / "my-stack-isotropic.zarr"
     expected = reconstruct(layer_volume(viewer.layers[0]), panel.lives.model)
     np.testing.assert_array_equal(written(target), expected.array.compute())
-    assert messages == [f"Saved in {target}: 52 × 37 × 45 voxels of 0.3 × 0.3 × 0.3 µm."]
+    assert messages == [f"Saved in {target}: 52 × 37 × 45 voxels (z × y × x) of 0.3 × 0.3 × 0.3 µm."]
     assert panel.status.text() == messages[0]
     assert shown(panel)[-1] == "Open in napari"
     wait_target(qtbot, panel, tmp_path / "my-stack-isotropic-2.zarr")
@@ -405,13 +405,13 @@ def test_a_result_that_is_gone_is_one_sentence(panel, qtbot, tmp_path, messages)
 # in the middle
 
 
-def begin(qtbot, panel, gate, blocks=3):
-    """Start, and let some blocks be done."""
+def begin(qtbot, panel, gate, blocks=4, fraction=0.2):
+    """Start, and let some blocks be done: by default a shard of two, and one more."""
     panel.press()
     qtbot.waitUntil(lambda: panel.worker is not None, timeout=5000)
     gate.allow(blocks)
     qtbot.waitUntil(lambda: "voxels/s" in panel.status.text(), timeout=20_000)
-    qtbot.waitUntil(lambda: panel._log.fraction > 0.05, timeout=20_000)
+    qtbot.waitUntil(lambda: panel._log.fraction > fraction, timeout=20_000)
 
 
 def test_cancel_and_resume(panel, gate, qtbot, tmp_path, messages):
@@ -439,17 +439,33 @@ def test_cancel_and_resume(panel, gate, qtbot, tmp_path, messages):
     assert os.listdir(tmp_path) == [target.name]
 
 
-def test_an_interrupted_export_is_found_again(panel, gate, make_panel, qtbot, tmp_path):
+@pytest.mark.parametrize("action", ["resume", "discard"])
+def test_an_interrupted_export_is_found_again(viewer, make_panel, texture, gate, qtbot, tmp_path, action):
+    """In another session of napari, with settings that are the defaults again."""
+    tifffile.imwrite(tmp_path / "cells.tif", (200 * texture(SHAPE)).astype(np.uint8))
+    open_file(viewer, tmp_path / "cells.tif")
+    panel = make_panel()
+    panel.form.planes.value = "xz"
+    qtbot.waitUntil(lambda: panel.found.job.config.planes == "xz")
     begin(qtbot, panel, gate)
     panel.stop()
     wait_ended(qtbot, panel)
-    panel.hide()
+    panel.close()
+    viewer.layers.clear()
+    open_file(viewer, tmp_path / "cells.tif")
     again = make_panel()
     assert shown(again) == ["Resume", "Start anew", "Discard"]
-    again.discard_unfinished()
-    qtbot.waitUntil(lambda: shown(again) == ["Export"])
-    assert not os.listdir(tmp_path)
-    assert again.status.text() == "The interrupted export to my-stack-isotropic.zarr is deleted."
+    if action == "discard":
+        again.discard_unfinished()
+        qtbot.waitUntil(lambda: shown(again) == ["Export"])
+        assert os.listdir(tmp_path) == ["cells.tif"]
+        assert again.status.text() == "The interrupted export to cells-isotropic.zarr is deleted."
+        return
+    gate.allow()
+    run(qtbot, again)
+    assert again._log.started.resumed > 0
+    expected = reconstruct(again.job.volume, again.lives.model, planes="xz", block=SMALL["block"])
+    np.testing.assert_array_equal(written(tmp_path / "cells-isotropic.zarr"), expected.array.compute())
 
 
 def test_start_anew_forgets_what_was_done(panel, gate, qtbot, tmp_path):
@@ -545,7 +561,7 @@ def test_a_file_that_goes_meanwhile_is_one_sentence(
     tifffile.imwrite(path, (200 * texture(SHAPE)).astype(np.uint8))
     open_file(viewer, path)
     panel = make_panel()
-    begin(qtbot, panel, gate, 1)
+    begin(qtbot, panel, gate, 1, 0.05)
     path.unlink()
     gate.allow()
     wait_ended(qtbot, panel)

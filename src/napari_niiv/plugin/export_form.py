@@ -69,7 +69,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
             label="Planes", choices=lambda widget: PLANES, tooltip="along which slices the network runs"
         )
         self.dtype = ComboBox(
-            label="Numbers",
+            label="Data type",
             choices=lambda widget: [
                 (f"as the source ({self._dtype})", ""),
                 *((name, name) for name in ("float32", "uint16", "uint8")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from napari_niiv.export.events import (
     ExportProgress,
     ExportStarted,
 )
-from napari_niiv.plugin.words import for_buttons, large, lengths, time_left, times
+from napari_niiv.plugin.words import for_buttons, large, output_words, time_left
 
 STAGES = {
     "restore": "restoring",
@@ -35,6 +36,7 @@ class ExportLog:
     words: str = "Looking at the volume…"
     fraction: float = 0.0
     left: str = ""
+    output: str = ""
     started: ExportStarted | None = None
     finished: ExportFinished | None = None
 
@@ -44,7 +46,8 @@ class ExportLog:
             case ExportStarted():
                 self.started = event
                 self.words = "Going on where it stopped…" if event.resumed else "Restoring…"
-                self.fraction = event.resumed / max(1, _product(event.shape))
+                self.fraction = event.resumed / math.prod(event.shape)
+                self.output = output_words(event.shape, event.axes, event.voxel_size, event.unit)
             case ExportProgress():
                 self.fraction, self.left = event.fraction, time_left(event.seconds_left)
                 self.words = self._stage(event)
@@ -69,14 +72,7 @@ def outcome(log: ExportLog, problem: str, target: Path) -> str:
     if problem:
         return for_buttons(problem)
     if (done := log.finished) is not None:
-        return f"Saved in {done.path}: {times(done.shape)} voxels of {lengths(done.voxel_size, done.unit)}."
+        return f"Saved in {done.path}: {log.output}."
     if log.started is None:
         return "Stopped before anything was written."
     return f"Stopped; what is finished is kept beside {target.name}, to go on with later."
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for n in shape:
-        product *= n
-    return product

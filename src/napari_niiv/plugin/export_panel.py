@@ -26,6 +26,7 @@ WATCH_MS = 500  # between two looks at what the viewer shows
 WIDTH = 460
 _WHOLE = 1000  # of the progress bar
 _LOADING = "Loading the model…"
+_MEANWHILE = "napari can be used meanwhile, and this window closed: the button in Isotropic reconstruct opens it again."
 
 
 class ExportPanel(QDialog):
@@ -77,6 +78,9 @@ class ExportPanel(QDialog):
         self.cancel, self.open_result = QPushButton("Cancel"), QPushButton("Open in napari")
         self._lay_out()
         self._background = Background(self, self._fail)
+        self._fit = QTimer(self)  # once the layout knows of what has just been shown
+        self._fit.setSingleShot(True)
+        self._fit.timeout.connect(self._fit_height)
         self._watch = QTimer(self)
         self._watch.setInterval(WATCH_MS)
         self._watch.timeout.connect(self._follow)
@@ -149,7 +153,7 @@ class ExportPanel(QDialog):
         for label in (self.title, self.summary, self.question, self.status):
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
-        told: tuple[QWidget, ...] = (self.summary, self.question, self.progress, self.status)
+        told: tuple[QWidget, ...] = (self.summary, self.progress, self.status, self.question)
         for widget in told:
             layout.addWidget(widget)
         self.title.setStyleSheet("font-weight: bold")
@@ -298,7 +302,6 @@ class ExportPanel(QDialog):
         self.worker.ended.connect(self._ended)
         self.cancel.setText("Cancel")
         self.cancel.setEnabled(True)
-        self.summary.setText(f"{job.volume.name}, to {job.target}")
         self._show_state()
         self._show_progress()
         self.worker.begin()
@@ -312,10 +315,13 @@ class ExportPanel(QDialog):
         self._show_progress()
 
     def _show_progress(self) -> None:
-        log = self._log
+        log, job = self._log, self.job
+        assert job is not None
         self.progress.setValue(round(_WHOLE * log.fraction))
         self.progress.setFormat(f"%p % · {log.left}" if log.left else "%p %")
-        self.status.setText(log.words)
+        output = f": {log.output}" if log.output else ""
+        self.summary.setText(f"{job.volume.name}, to {job.target}{output}")
+        self._say(log.words)
         self.told.emit(f"Exporting… {int(100 * log.fraction)} %")
 
     def _ended(self, problem: str) -> None:
@@ -360,30 +366,22 @@ class ExportPanel(QDialog):
             if self._exists
             else "Export"
         )
-        self.question.setText("" if running else self._question())
+        self.question.setText(_MEANWHILE if running else self.found.question if self.found else "")
         self.question.setVisible(bool(self.question.text()))
         self.status.setVisible(bool(self.status.text()))
-
-    def _question(self) -> str:
-        if self.found is None or not (self._begun or self._exists):
-            return ""
-        name = self.found.job.target.name
-        if self._resumable:
-            also = f" When it is complete it replaces the {name} that is there." if self._exists else ""
-            return (
-                f"An export to {name} was interrupted. Resume goes on with it, with the settings that it had; "
-                f"Start anew begins again with those above; Discard deletes what there is of it.{also}"
-            )
-        if self._begun:
-            return f"An interrupted export to {name} is there, but damaged: start anew, or discard it."
-        return (
-            f"{name} exists already. Replace it puts the new one in its place once that is complete; "
-            "or choose another name."
-        )
+        self._fit.start()
 
     def _say(self, sentence: str) -> None:
         self.status.setText(sentence)
         self.status.setVisible(bool(sentence))
+        self._fit.start()
+
+    def _fit_height(self) -> None:
+        """Be as high as what is shown needs."""
+        layout = self.layout()
+        assert layout is not None
+        if (height := layout.totalHeightForWidth(self.width())) != self.height():
+            self.resize(self.width(), height)
 
     def _fail(self, sentence: str) -> None:
         sentence = for_buttons(sentence)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.plugin.layers import ISOTROPIC
 from napari_niiv.plugin.outputs import free_output, interrupted_output
-from napari_niiv.plugin.words import bytes_of, lengths, times
+from napari_niiv.plugin.words import bytes_of, output_words
 from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
@@ -147,6 +147,25 @@ class Outlook:
         config = self.job.config.model_copy(update={"overwrite": True})
         return dataclasses.replace(self.job, config=config)
 
+    @property
+    def question(self) -> str:
+        """What is to be decided; empty if nothing is in the way."""
+        name = self.job.target.name
+        if self.resumable is not None:
+            also = f" When it is complete it replaces the {name} that is there." if self.exists else ""
+            return (
+                f"An export to {name} was interrupted. Resume goes on with it, with the settings that it had; "
+                f"Start anew begins again with those above; Discard deletes what there is of it.{also}"
+            )
+        if self.begun:
+            return f"An interrupted export to {name} is there, but damaged: start anew, or discard it."
+        if self.exists:
+            return (
+                f"{name} exists already. Replace it puts the new one in its place once that is complete; "
+                "or choose another name."
+            )
+        return ""
+
 
 def look_ahead(settings: ExportSettings) -> Outlook:
     """Find out what an export would be; nothing is read of the volume.
@@ -173,16 +192,14 @@ def look_ahead(settings: ExportSettings) -> Outlook:
     plan = job.plan()
     free = shutil.disk_usage(target.parent).free
     described = (
-        f"{times(plan.shape())} voxels of {lengths(plan.voxel_size, plan.unit)} · "
+        f"{output_words(plan.shape(), plan.axes, plan.voxel_size, plan.unit)} · "
         f"{bytes_of(plan.bytes)} before compression · {bytes_of(free)} free in {target.parent}"
     )
     if job.flat:
         described = described.replace(" before compression", "")
     if config.box is not None:
-        part = " · ".join(
-            f"{axis} {lo} to {hi - 1}" for axis, (lo, hi) in zip("zyx", config.box, strict=True)
-        )
-        described = f"Slices and pixels {part} of the source: {described}"
+        part = ", ".join(f"{axis} {lo} to {hi - 1}" for axis, (lo, hi) in zip("zyx", config.box, strict=True))
+        described = f"Of the source {part}: {described}"
     begun, exists = Unfinished(target).begun, target.exists()
     # what is resumed has its space already, for the larger part
     warning = "" if begun else check_space(target, plan, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pint
 
@@ -26,15 +26,15 @@ def time_left(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
 
 
-def times(counts: Sequence[int]) -> str:
-    """A shape, such as 128 × 200 × 200."""
-    return " × ".join(map(str, counts))
-
-
-def lengths(sizes: Sequence[float], unit: str) -> str:
-    """Voxel sizes with their unit, such as 8 × 8 × 8 nm."""
+def output_words(shape: Sequence[int], axes: str, voxel_size: Sequence[float], unit: str) -> str:
+    """Such as 128 × 200 × 200 voxels (z × y × x) of 8 × 8 × 8 nm."""
     short = "voxel units" if unit == "pixel" else f"{pint.Unit(unit):~P}"
-    return f"{' × '.join(f'{size:.4g}' for size in sizes)} {short}"
+    counts, sizes = map(str, shape), (f"{size:.4g}" for size in voxel_size)
+    return f"{_times(counts)} voxels ({_times(axes)}) of {_times(sizes)} {short}"
+
+
+def _times(parts: Iterable[str]) -> str:
+    return " × ".join(parts)
 
 
 def bytes_of(count: float) -> str:
