@@ -9,8 +9,10 @@ pytest.importorskip("napari")
 
 import napari
 import npe2
+import tifffile
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.open import open_volume
 from napari_niiv.models.checkpoint import Card, save_model
 from napari_niiv.plugin.layers import along_world, layer_data, layer_volume
 from napari_niiv.plugin.reader import PLUGIN, WIDGET, get_reader
@@ -139,6 +141,16 @@ def test_a_volume_as_a_layer_and_back(axes):
     assert again.origin == pytest.approx(volume.origin)
     assert (again.voxel_size, again.unit, again.name) == (volume.voxel_size, "nanometer", "stack")
     np.testing.assert_array_equal(again.pyramid[0], coarse)
+
+
+def test_the_file_of_a_layer_is_known(make_napari_viewer, tmp_path):
+    viewer = make_napari_viewer()
+    tifffile.imwrite(tmp_path / "cells.tif", values(5, 16, 20), photometric="minisblack")
+    viewer.open(tmp_path / "cells.tif", plugin="napari")
+    data, keywords = layer_data(open_volume(tmp_path / "cells.tif"))
+    dropped = viewer.add_image(data, **keywords)
+    for layer in (viewer.layers[0], dropped):
+        assert layer_volume(layer).metadata["path"] == str(tmp_path / "cells.tif")
 
 
 def test_the_origin_is_in_the_unit_of_x():

@@ -26,6 +26,7 @@ WATCH_MS = 500  # between two looks at what the viewer shows
 WIDTH = 460
 _WHOLE = 1000  # of the progress bar
 _LOADING = "Loading the model…"
+_RECTANGLE = "For another part, zoom, or draw a rectangle in a side view and keep its Shapes layer selected."
 _MEANWHILE = "napari can be used meanwhile, and this window closed: the button in Isotropic reconstruct opens it again."
 
 
@@ -254,7 +255,8 @@ class ExportPanel(QDialog):
             self.summary.setText(for_buttons(problem))
         else:
             self.form.show_output(found.job.target)
-            lines = [found.words, found.warning, self._axes_words()]
+            part = _RECTANGLE if found.job.config.box is not None else ""
+            lines = [found.words, part, found.warning, self._axes_words()]
             self.summary.setText("\n".join(line for line in lines if line))
         self._show_state()
 
