@@ -13,6 +13,7 @@ import torch
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Work
 
+HEARTBEAT = 0.5  # seconds after which a step says that nothing is new, so that whoever listens can give up
 Step = tuple[int, Unit | None]
 """Voxels that are computed since the last step, and the unit that is on the disk now, if any."""
 
@@ -68,7 +69,10 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
         for _ in range(number):
             running += start()
         while running:
-            step = steps.get()
+            try:
+                step = steps.get(timeout=HEARTBEAT)
+            except queue.Empty:
+                step = (0, None)
             if isinstance(step, Future):
                 step.result()
                 running += start() - 1

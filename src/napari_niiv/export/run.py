@@ -117,7 +117,7 @@ def export(
                 for voxels, unit in engine(work, todo[level]):
                     if unit is not None:
                         store.note(unit)
-                    if voxels:
+                    if voxels or unit is None:
                         yield pace.event(voxels)
                     if workspace.notice:
                         yield ExportNotice(workspace.notice)
@@ -137,11 +137,12 @@ class Pace:
         self._new, self._began = 0, time.monotonic()
 
     def event(self, voxels: int) -> ExportProgress:
-        """More voxels are done."""
+        """More voxels are done, or none and time goes by."""
         self.done += voxels
         self._new += voxels
         rate = self._new / max(time.monotonic() - self._began, 1e-9)
-        return ExportProgress(self.stage, self.done, self.total, rate, (self.total - self.done) / rate)
+        left = (self.total - self.done) / rate if self._new else None
+        return ExportProgress(self.stage, self.done, self.total, rate, left)
 
 
 def _stages(plan: Plan) -> Iterator[tuple[Stage, range]]:

@@ -95,17 +95,33 @@ class Unfinished:
         OutputError
             If it was made of something else, or is damaged.
         """
-        try:
-            held = json.loads((self.folder / _PLAN).read_text())
-            before, (z, y, x) = held["made_of"], held["edges"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
+        before, (z, y, x) = self._plan()
         if what := difference(before, made_of):
             raise OutputError(
                 f"{self.folder.name} was begun with {what}; repeat what it was begun with, "
                 "or start anew with --overwrite."
             )
         return z, y, x
+
+    def settings(self) -> dict[str, Any]:
+        """What it was begun with, of `ExportConfig`.
+
+        Raises
+        ------
+        OutputError
+            If it is damaged.
+        """
+        found: dict[str, Any] = self._plan()[0]["settings"]
+        return found
+
+    def _plan(self) -> tuple[Fingerprint, Size]:
+        try:
+            held = json.loads((self.folder / _PLAN).read_text())
+            made_of, (z, y, x) = held["made_of"], held["edges"]
+            dict(made_of["settings"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
+        return made_of, (z, y, x)
 
     def create(self, plan: Plan) -> None:
         """Make the arrays of all levels, without voxels; those that are there stay."""
