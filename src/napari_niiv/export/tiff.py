@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import shutil
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -11,7 +10,7 @@ from dataclasses import replace
 from napari_niiv.export.events import ExportProgress
 from napari_niiv.export.plan import Plan
 from napari_niiv.export.store import Unfinished, open_level
-from napari_niiv.io.write import write_tiff
+from napari_niiv.io.write import is_ome, save_tiff
 from napari_niiv.volume import Volume
 
 
@@ -45,7 +44,6 @@ def write_from_store(
         voxel_size=plan.voxel_size,
         origin=plan.origin,
         pyramid=(),
-        metadata=volume.metadata,
     )
     fractions: queue.SimpleQueue[float | None] = queue.SimpleQueue()
     stop = threading.Event()
@@ -58,7 +56,7 @@ def write_from_store(
 
     def run() -> None:
         try:
-            write_tiff(result, store.target, overwrite=True, progress=progress)
+            save_tiff(result, store.file, ome=is_ome(store.target), progress=progress)
         except Exception as error:
             failed.append(error)
         fractions.put(None)
@@ -75,6 +73,5 @@ def write_from_store(
         stop.set()
         writer.join()
     if failed:
-        cause = failed[0].__cause__
-        raise cause if isinstance(cause, OSError) else failed[0]  # which says what to do about the store
-    shutil.rmtree(store.folder)
+        raise failed[0]
+    store.publish_file()
