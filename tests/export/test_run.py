@@ -164,7 +164,9 @@ def test_cancel_and_resume(small_model, volume, config, tmp_path, monkeypatch) -
     written_now = []
     real = store_module.Unfinished.note
     monkeypatch.setattr(
-        store_module.Unfinished, "note", lambda self, unit: written_now.append(unit) or real(self, unit)
+        store_module.Unfinished,
+        "note",
+        lambda self, unit, size: written_now.append(unit) or real(self, unit, size),
     )
     first, *_, last = run(volume, model, target, config(resume=True))
     assert 0 < first.resumed < 52 * 37 * 45
@@ -242,11 +244,11 @@ def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatc
     model, target = small_model(), tmp_path / "out.zarr"
     real, calls = store_module.write_shard, []
 
-    def full(*arguments) -> None:
+    def full(*arguments) -> int:
         calls.append(1)
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(*arguments)
+        return real(*arguments)
 
     monkeypatch.setattr("napari_niiv.export.work.write_shard", full)
     with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
@@ -314,9 +316,9 @@ from napari_niiv.export import store
 from napari_niiv import load_model
 from napari_niiv.volume import Volume
 real, count = store.Unfinished.note, 0
-def note(self, unit):
+def note(self, unit, size):
     global count
-    real(self, unit)
+    real(self, unit, size)
     count += 1
     if count == 4:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -13,8 +13,8 @@ import torch
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Work
 
-Step = tuple[int, Unit | None]
-"""Voxels that are computed since the last step, and the unit that is on the disk now, if any."""
+Step = tuple[int, tuple[Unit, int] | None]
+"""Voxels that are computed since the last step, and the unit that is on the disk now, if any, with its bytes."""
 
 
 class _Stopped(Exception):
@@ -43,8 +43,8 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
             raise _Stopped
 
     def one(unit: Unit) -> None:
-        work(unit, lambda voxels: steps.put((voxels, None)), interrupt)
-        steps.put((0, unit))
+        size = work(unit, lambda voxels: steps.put((voxels, None)), interrupt)
+        steps.put((0, (unit, size)))
 
     waiting, running = iter(units), 0
     number = 1 if work.workspace.model.device.type == "cpu" else 4

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from napari_niiv.errors import OutputError
@@ -24,8 +24,8 @@ from napari_niiv.export.events import (
 from napari_niiv.export.fingerprint import fingerprint
 from napari_niiv.export.local import Engine, in_this_process, threads
 from napari_niiv.export.metadata import attributes
-from napari_niiv.export.plan import Plan
-from napari_niiv.export.store import Unfinished, remaining
+from napari_niiv.export.plan import Plan, Unit
+from napari_niiv.export.store import Unfinished
 from napari_niiv.export.tiff import write_from_store
 from napari_niiv.export.work import Work, look
 from napari_niiv.models.niiv import Niiv
@@ -76,7 +76,8 @@ def export(
     store = Unfinished(path)
     made_of = fingerprint(volume, model, config)
     device = model.device.type
-    edges = store.resume(made_of) if config.resume and store.begun else None
+    going_on = config.resume and (store.begun or store.complete)
+    edges = store.resume(made_of) if going_on else None
     plan = Plan.of(volume, config, device, flat=flat, edges=edges)
     channels = look(volume, plan.dtype)
     workspace = Workspace(model)
@@ -86,9 +87,12 @@ def export(
     with _saying_what_failed(path), threads(config.threads), ExitStack() as stack:
         if edges is None:
             store.begin(made_of, plan.edges)
-        finished = store.finished()
-        store.create(plan)
-        todo = [remaining(plan.units(level), finished) for level in range(len(plan.levels))]
+        stack.enter_context(store.held())
+        if store.complete:
+            todo: list[list[Unit]] = [[] for _ in plan.levels]
+        else:
+            todo = store.remaining(plan)
+            store.create(plan)
         resumed = plan.voxels() - sum(unit.voxels for unit in todo[0])
         yield ExportStarted(
             path,
@@ -109,20 +113,25 @@ def export(
             )
         engine: Engine = in_this_process
         if config.distributed and any(todo):
+            if config.jobqueue is not None:
+                yield ExportNotice(f"Waiting for the first of {config.workers} jobs to start.")
             engine = stack.enter_context(cluster(config, work, store.shared))
         for stage, levels in _stages(plan):
             pace = Pace(stage, sum(plan.voxels(level) for level in levels))
             pace.done = pace.total - sum(unit.voxels for level in levels for unit in todo[level])
             for level in levels:
-                for voxels, unit in engine(work, todo[level]):
-                    if unit is not None:
-                        store.note(unit)
-                    if voxels:
-                        yield pace.event(voxels)
-                    if workspace.notice:
-                        yield ExportNotice(workspace.notice)
-                        workspace.notice = ""
-        if flat:
+                with closing(engine(work, todo[level])) as steps:
+                    for voxels, written in steps:
+                        if written is not None:
+                            store.note(*written)
+                        if voxels:
+                            yield pace.event(voxels)
+                        if workspace.notice:
+                            yield ExportNotice(workspace.notice)
+                            workspace.notice = ""
+        if store.complete:
+            store.finish()
+        elif flat:
             yield from write_from_store(volume, plan, store, Pace("tiff", plan.voxels()).event)
         else:
             store.publish(attributes(volume, plan, channels, made_of), config.overwrite)
@@ -155,6 +164,10 @@ def _saying_what_failed(path: Path) -> Iterator[None]:
     """Turn what the disk says into one sentence."""
     try:
         yield
+    except MemoryError as error:
+        raise OutputError(
+            "The memory of this computer is full; end other programs, and go on with --resume."
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError("The disk is full; free space and go on with --resume.") from error

@@ -118,8 +118,8 @@ class Work:
         unit: Unit,
         report: Callable[[int], None] = _nothing,
         interrupt: Callable[[], None] = _nothing,
-    ) -> None:
-        """Compute a unit and write it.
+    ) -> int:
+        """Compute a unit and write it; the bytes of its shard.
 
         Parameters
         ----------
@@ -137,7 +137,8 @@ class Work:
             If the shard cannot be written.
         """
         values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
-        write_shard(self.data, self.plan.levels[unit.level], unit, values)
+        interrupt()
+        return write_shard(self.data, self.plan.levels[unit.level], unit, values)
 
     def _restored(
         self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]
