@@ -23,6 +23,7 @@ from napari_niiv.export import (
     ExportStarted,
     discard,
     export,
+    shards,
 )
 from napari_niiv.export import store as store_module
 from napari_niiv.reconstruction.whole import reconstruct
@@ -242,7 +243,7 @@ def test_a_target_is_replaced_when_the_new_one_is_complete(small_model, volume, 
 
 def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatch) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
-    real, calls = store_module.write_shard, []
+    real, calls = shards.write_shard, []
 
     def full(*arguments) -> int:
         calls.append(1)

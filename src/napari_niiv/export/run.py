@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -24,13 +25,16 @@ from napari_niiv.export.events import (
 from napari_niiv.export.fingerprint import fingerprint
 from napari_niiv.export.local import Engine, in_this_process, threads
 from napari_niiv.export.metadata import attributes
-from napari_niiv.export.plan import Plan, Unit
+from napari_niiv.export.plan import Plan
 from napari_niiv.export.store import Unfinished
 from napari_niiv.export.tiff import write_from_store
 from napari_niiv.export.work import Work, look
+from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.volume import Volume, check_anisotropy
+
+_NOTHING_FREE = 16 << 20  # bytes
 
 
 def export(
@@ -76,9 +80,25 @@ def export(
     store = Unfinished(path)
     made_of = fingerprint(volume, model, config)
     device = model.device.type
-    going_on = config.resume and (store.begun or store.complete)
-    edges = store.resume(made_of) if going_on else None
+    edges = store.resume(made_of) if config.resume and store.begun else None
     plan = Plan.of(volume, config, device, flat=flat, edges=edges)
+
+    def started(resumed: int) -> ExportStarted:
+        shape, levels = plan.shape(), len(plan.levels)
+        what = (shape, plan.axes, plan.voxel_size, plan.unit, str(plan.dtype), levels)
+        return ExportStarted(path, store.folder, *what, resumed)
+
+    def finished() -> ExportFinished:
+        return ExportFinished(path, plan.shape(), plan.voxel_size, plan.unit, time.monotonic() - began)
+
+    if config.resume and edges is None and store.is_complete(made_of):
+        yield started(plan.voxels())
+        with _saying_what_failed(path):
+            store.tidy()
+        yield finished()
+        return
+    if path.exists() and not config.overwrite:
+        raise exists_already(path)
     channels = look(volume, plan.dtype)
     workspace = Workspace(model)
     work = Work(
@@ -88,23 +108,10 @@ def export(
         if edges is None:
             store.begin(made_of, plan.edges)
         stack.enter_context(store.held())
-        if store.complete:
-            todo: list[list[Unit]] = [[] for _ in plan.levels]
-        else:
-            todo = store.remaining(plan)
-            store.create(plan)
+        todo = store.remaining(plan)
+        store.create(plan)
         resumed = plan.voxels() - sum(unit.voxels for unit in todo[0])
-        yield ExportStarted(
-            path,
-            store.folder,
-            plan.shape(),
-            plan.axes,
-            plan.voxel_size,
-            plan.unit,
-            str(plan.dtype),
-            len(plan.levels),
-            resumed,
-        )
+        yield started(resumed)
         if warning := check_space(path, plan, resumed / plan.voxels()):
             yield ExportNotice(warning)
         if blank := sum(channel.blank for channel in channels):
@@ -129,13 +136,11 @@ def export(
                         if workspace.notice:
                             yield ExportNotice(workspace.notice)
                             workspace.notice = ""
-        if store.complete:
-            store.finish()
-        elif flat:
+        if flat:
             yield from write_from_store(volume, plan, store, Pace("tiff", plan.voxels()).event)
         else:
             store.publish(attributes(volume, plan, channels, made_of), config.overwrite)
-    yield ExportFinished(path, plan.shape(), plan.voxel_size, plan.unit, time.monotonic() - began)
+    yield finished()
 
 
 class Pace:
@@ -169,7 +174,9 @@ def _saying_what_failed(path: Path) -> Iterator[None]:
             "The memory of this computer is full; end other programs, and go on with --resume."
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # NumPy does not say why it wrote less than it should
+        full = error.errno is None and shutil.disk_usage(path.parent).free < _NOTHING_FREE
+        if full or error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError("The disk is full; free space and go on with --resume.") from error
         raise OutputError(
             f"{path} could not be written ({error.strerror or error}); mend that and go on with --resume."

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.fingerprint import Fingerprint, difference
-from napari_niiv.export.plan import Level, Plan, Size, Unit
+from napari_niiv.export.plan import Plan, Size, Unit
+from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
 from napari_niiv.io.write import whole_file
-from napari_niiv.reconstruction.blocks import Spans
 
 _PLAN, _JOURNAL, _DATA, _OLD, _SHARED = "plan.json", "journal", "data.zarr", "replaced", "shared"
-_WRITING, _LOCK, _FILE, _SPENT = "writing", "lock", "whole.tif", "spent"
-_OURS = {_PLAN, _JOURNAL, _DATA, _OLD, _SHARED, _WRITING, _LOCK, _FILE, _SPENT}
+_LOCK, _FILE, _SPENT = "lock", "whole.tif", "spent"
+_OURS = {_PLAN, _JOURNAL, _DATA, _OLD, _SHARED, WRITING, _LOCK, _FILE, _SPENT}
 
 
 def unfinished_path(target: Path) -> Path:
@@ -105,10 +103,17 @@ class Unfinished:
         """Whether there is something to go on with."""
         return (self.folder / _PLAN).is_file() and self.data.is_dir()
 
-    @property
-    def complete(self) -> bool:
-        """Whether the target is whole, and only the deletion of this folder was interrupted."""
-        return (self.folder / _PLAN).is_file() and not self.data.is_dir() and self.target.exists()
+    def is_complete(self, made_of: Fingerprint) -> bool:
+        """Whether the target is there, whole, and made of just this; perhaps its export was killed while it tidied up.
+
+        A zarr says what it was made of, a file only as long as the unfinished folder is there.
+        """
+        if not self.target.exists():
+            return False
+        said = _json(self.folder / _PLAN).get("made_of")
+        if said is None or self.data.is_dir():
+            said = _json(self.target / "zarr.json").get("attributes", {}).get("napari_niiv")
+        return isinstance(said, dict) and not difference(said, made_of)
 
     def begin(self, made_of: Fingerprint, edges: Size) -> None:
         """Make the folder; its plan is written last, so that a folder with a plan is complete."""
@@ -121,8 +126,8 @@ class Unfinished:
             (self.folder / _JOURNAL).touch()
             with whole_file(self.folder / _PLAN) as partial:
                 partial.write_text(json.dumps({"edges": edges, "made_of": made_of}, indent=1))
-                _sync(partial)
-            _sync(self.folder)
+                sync(partial)
+            sync(self.folder)
         except BaseException:
             discard(self.target)
             raise
@@ -137,7 +142,7 @@ class Unfinished:
             If another process is writing.
         """
         with _alone(self.folder, self.target):
-            shutil.rmtree(self.folder / _WRITING, ignore_errors=True)  # left by a process that was killed
+            shutil.rmtree(self.folder / WRITING, ignore_errors=True)  # left by a process that was killed
             try:
                 yield
             except BaseException:
@@ -205,7 +210,7 @@ class Unfinished:
 
         def done(unit: Unit) -> bool:
             said = sizes.get((unit.level, unit.number))
-            return said is not None and said == _size(_shard_path(self.data, plan.levels[unit.level], unit))
+            return said is not None and said == size_of(shard_path(self.data, plan.levels[unit.level], unit))
 
         return [[unit for unit in plan.units(level) if not done(unit)] for level in range(len(plan.levels))]
 
@@ -219,7 +224,7 @@ class Unfinished:
     def publish(self, attributes: dict[str, Any], replace: bool) -> None:
         """Write the metadata and put the hierarchy in the target's place, at once."""
         zarr.open_group(self.data, mode="r+").attrs.update(attributes)
-        _sync(self.data / "zarr.json")
+        sync(self.data / "zarr.json")
         if replace and self.target.exists():
             shutil.rmtree(self.folder / _OLD, ignore_errors=True)
             os.rename(self.target, self.folder / _OLD)
@@ -228,77 +233,38 @@ class Unfinished:
 
     def publish_file(self) -> None:
         """Put the file that was made of the hierarchy in the target's place, at once."""
-        _sync(self.file)
+        sync(self.file)
         os.replace(self.file, self.target)
         os.rename(self.data, self.folder / _SPENT)  # the folder counts as complete now
         self.finish()
 
     def finish(self) -> None:
-        """Delete what is left beside the complete target."""
-        _sync(self.target.parent)
+        """Delete what is left beside the complete target, its plan last: until then it tells what the target is."""
+        sync(self.target.parent)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete what a finished export left."""
+        if not self.folder.is_dir():
+            return
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _PLAN:
+                path.unlink()
         shutil.rmtree(self.folder)
 
 
-def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> int:
-    """Write a shard, whole, and return its bytes; it is on the disk then.
-
-    It is made aside and put in its place at once: whoever else writes the same shard, and whenever one is killed, it is
-    there whole or not at all. zarr would also read a shard at the border first, to merge it.
-    """
-    path = _shard_path(data, level, unit)
-    aside = data.parent / _WRITING / uuid.uuid4().hex
-    aside.mkdir(parents=True)
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object in a file; empty if there is none."""
     try:
-        shutil.copyfile(data / str(unit.level) / "zarr.json", aside / "zarr.json")
-        array: Any = zarr.open_array(aside, mode="r+")
-        array[(*unit.leading, *(span.slice for span in unit.place))] = values
-        made = aside / path.relative_to(data / str(unit.level))
-        if made.exists():
-            _sync(made)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(made, path)
-        else:  # shards of nothing but zeros have no file
-            path.unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return _size(path)
-
-
-def _shard_path(data: Path, level: Level, unit: Unit) -> Path:
-    place = (span.lo // edge for span, edge in zip(unit.place, level.shard, strict=True))
-    return data.joinpath(str(unit.level), "c", *map(str, (*unit.leading, *place)))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def read_level(data: Path, level: int, leading: tuple[int, ...], place: Spans) -> NDArray[Any]:
-    """Voxels of a level that is written."""
-    values: NDArray[Any] = open_level(data, level)[(*leading, *(span.slice for span in place))]
-    return values
-
-
-def open_level(data: Path, level: int = 0) -> Any:
-    """A level as a lazy array."""
-    return zarr.open_array(data / str(level), mode="r")
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _parsed(line: str) -> tuple[tuple[int, int], int]:
     name, size = line.split(" ")
     level, number = name.split("/")
     return (int(level), int(number)), int(size)
-
-
-def _sync(path: Path) -> None:
-    """Force a file or folder to the disk; folders where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

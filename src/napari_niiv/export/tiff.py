@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from napari_niiv.export.events import ExportProgress
 from napari_niiv.export.plan import Plan
-from napari_niiv.export.store import Unfinished, open_level
+from napari_niiv.export.shards import open_level
+from napari_niiv.export.store import Unfinished
 from napari_niiv.io.write import is_ome, save_tiff
 from napari_niiv.volume import Volume
 
@@ -59,6 +60,7 @@ def write_from_store(
             save_tiff(result, store.file, ome=is_ome(store.target), progress=progress)
         except Exception as error:
             failed.append(error)
+            store.file.unlink(missing_ok=True)  # its space may be what is lacking
         fractions.put(None)
 
     writer = threading.Thread(target=run, name="napari-niiv-tiff")

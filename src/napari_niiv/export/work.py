@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ConstantVolumeError, OutputError
 from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Size, Unit
-from napari_niiv.export.store import read_level, write_shard
+from napari_niiv.export.shards import read_level, write_shard
 from napari_niiv.geometry import Span, three
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.blocks import PLANES, Block, Restoration, Spans, cut

@@ -46,7 +46,7 @@ def check_output(
     if target.is_dir() and target.suffix.lower() != ".zarr":
         raise OutputError(f"{target} is a folder; name a file.")
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
+        raise exists_already(target)
     if not target.parent.is_dir():
         if any(above.is_file() for above in target.parents):
             raise OutputError(f"{target.parent} is not a folder; choose another one.")
@@ -54,6 +54,11 @@ def check_output(
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"The folder {target.parent} cannot be written to; choose another one.")
     return target
+
+
+def exists_already(target: Path) -> OutputError:
+    """The error of an output that is there."""
+    return OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
 
 
 @contextmanager
