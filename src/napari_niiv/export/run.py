@@ -137,7 +137,7 @@ def export(
                             yield ExportNotice(workspace.notice)
                             workspace.notice = ""
         if flat:
-            yield from write_from_store(volume, plan, store, Pace("tiff", plan.voxels()).event)
+            yield from write_from_store(volume, plan, store, made_of, Pace("tiff", plan.voxels()).event)
         else:
             store.publish(attributes(volume, plan, channels, made_of), config.overwrite)
     yield finished()

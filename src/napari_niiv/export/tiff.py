@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
+import uuid
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from napari_niiv.export.events import ExportProgress
+from napari_niiv.export.fingerprint import Fingerprint
 from napari_niiv.export.plan import Plan
 from napari_niiv.export.shards import open_level
 from napari_niiv.export.store import Unfinished
@@ -20,7 +23,11 @@ class _Stopped(Exception):
 
 
 def write_from_store(
-    volume: Volume, plan: Plan, store: Unfinished, event: Callable[[int], ExportProgress]
+    volume: Volume,
+    plan: Plan,
+    store: Unfinished,
+    made_of: Fingerprint,
+    event: Callable[[int], ExportProgress],
 ) -> Generator[ExportProgress, None, None]:
     """Write the TIFF file; it appears whole, and the store goes.
 
@@ -30,6 +37,8 @@ def write_from_store(
         The source.
     plan : Plan
     store : Unfinished
+    made_of : dict
+        Decides on the file's identity: what is written twice is the same to the last byte.
     event : callable
         Makes an event of voxels that are written.
 
@@ -46,6 +55,7 @@ def write_from_store(
         origin=plan.origin,
         pyramid=(),
     )
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(made_of, sort_keys=True))
     fractions: queue.SimpleQueue[float | None] = queue.SimpleQueue()
     stop = threading.Event()
     failed: list[Exception] = []
@@ -57,7 +67,7 @@ def write_from_store(
 
     def run() -> None:
         try:
-            save_tiff(result, store.file, ome=is_ome(store.target), progress=progress)
+            save_tiff(result, store.file, ome=is_ome(store.target), identity=identity, progress=progress)
         except Exception as error:
             failed.append(error)
             store.file.unlink(missing_ok=True)  # its space may be what is lacking

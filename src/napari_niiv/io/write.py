@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dask.array as da
 import numpy as np
@@ -113,9 +114,25 @@ def is_ome(target: Path) -> bool:
 
 
 def save_tiff(
-    volume: Volume, path: Path, *, ome: bool, progress: Callable[[float], None] = lambda fraction: None
+    volume: Volume,
+    path: Path,
+    *,
+    ome: bool,
+    identity: UUID | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> None:
-    """Write a TIFF file, whatever is there; `ome` where ImageJ's kind would do as well.
+    """Write a TIFF file, whatever is there.
+
+    Parameters
+    ----------
+    volume : Volume
+    path : Path
+    ome : bool
+        OME-TIFF even where ImageJ's kind would do.
+    identity : UUID, optional
+        Of an OME-TIFF, which has a random one by default.
+    progress : callable
+        Told the fraction written.
 
     Raises
     ------
@@ -150,6 +167,8 @@ def save_tiff(
         names = volume.metadata.get("channel_names")
         if names and "c" in volume.axes and len(names) == volume.shape[volume.axes.index("c")]:
             said["Channel"] = {"Name": [str(name) for name in names]}
+        if identity is not None:
+            said["UUID"] = f"urn:uuid:{identity}"
         options |= {"ome": True, "metadata": said}
     tifffile.imwrite(path, _planes(volume, dtype, progress), **options)
 
