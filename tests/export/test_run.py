@@ -24,6 +24,7 @@ from napari_niiv.export import (
     ExportStarted,
     discard,
     export,
+    shards,
 )
 from napari_niiv.export import store as store_module
 from napari_niiv.reconstruction.blocks import Restoration
@@ -194,7 +195,9 @@ def test_cancel_and_resume(small_model, volume, config, tmp_path, monkeypatch) -
     written_now = []
     real = store_module.Unfinished.note
     monkeypatch.setattr(
-        store_module.Unfinished, "note", lambda self, unit: written_now.append(unit) or real(self, unit)
+        store_module.Unfinished,
+        "note",
+        lambda self, unit, size: written_now.append(unit) or real(self, unit, size),
     )
     first, *_, last = run(volume, model, target, config(resume=True))
     assert 0 < first.resumed < 52 * 37 * 45
@@ -271,13 +274,13 @@ def test_a_target_is_replaced_when_the_new_one_is_complete(small_model, volume, 
 
 def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatch) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
-    real, calls = store_module.write_shard, []
+    real, calls = shards.write_shard, []
 
-    def full(*arguments) -> None:
+    def full(*arguments) -> int:
         calls.append(1)
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(*arguments)
+        return real(*arguments)
 
     monkeypatch.setattr("napari_niiv.export.work.write_shard", full)
     with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
@@ -345,9 +348,9 @@ from napari_niiv.export import store
 from napari_niiv import load_model
 from napari_niiv.volume import Volume
 real, count = store.Unfinished.note, 0
-def note(self, unit):
+def note(self, unit, size):
     global count
-    real(self, unit)
+    real(self, unit, size)
     count += 1
     if count == 4:
         os.kill(os.getpid(), signal.SIGKILL)

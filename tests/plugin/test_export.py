@@ -19,7 +19,8 @@ from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_niiv.export import ExportConfig
-from napari_niiv.export import store as store_module
+from napari_niiv.export import shards as shards_module
+from napari_niiv.export.store import Unfinished
 from napari_niiv.io.open import open_volume
 from napari_niiv.models.checkpoint import Card, save_model
 from napari_niiv.plugin import export_panel as module
@@ -515,13 +516,13 @@ def test_nothing_is_replaced_unasked(panel, qtbot, tmp_path):
 def test_a_failure_is_one_sentence_and_goes_on(
     panel, gate, qtbot, tmp_path, messages, monkeypatch, error, sentence
 ):
-    real, calls = store_module.write_shard, []
+    real, calls = shards_module.write_shard, []
 
     def failing(*arguments):
         calls.append(1)
         if len(calls) == 2:
             raise error
-        real(*arguments)
+        return real(*arguments)
 
     monkeypatch.setattr("napari_niiv.export.work.write_shard", failing)
     gate.allow()
@@ -646,7 +647,7 @@ def test_what_goes_in_the_middle_keeps_what_is_finished(window, gate, qtbot, tmp
         viewer.close()
     qtbot.waitUntil(lambda: not worker.alive, timeout=10_000)
     unfinished = tmp_path / "my-stack-isotropic.zarr.unfinished"
-    assert store_module.Unfinished(unfinished.with_suffix("")).begun
+    assert Unfinished(unfinished.with_suffix("")).begun
     assert (unfinished / "journal").read_text()
 
 

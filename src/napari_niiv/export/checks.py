@@ -27,7 +27,8 @@ def check_target(target: Path, volume: Volume, config: ExportConfig) -> Path:
         If it exists, or is begun already; if its folder is missing or read-only, its kind unknown, or it would
         overwrite the source.
     """
-    path = check_output(target, config.overwrite, SUFFIXES)
+    # what exists may be the very export that is to be resumed
+    path = check_output(target, config.overwrite or config.resume, SUFFIXES)
     if (source := source_path(volume)) is not None:
         ours, theirs = path.resolve(), source.resolve()
         if ours == theirs:

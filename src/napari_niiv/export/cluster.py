@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-import os
 import queue
+import shutil
 import threading
-import warnings
+import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from napari_niiv.errors import NiivError, OutputError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.local import MOST_AT_ONCE, Engine, Step, at_once
 from napari_niiv.export.plan import Unit
-from napari_niiv.export.shipping import Shipment, unpack
+from napari_niiv.export.quiet import children_without_ctrl_c, quiet
+from napari_niiv.export.shipping import Shipment
 from napari_niiv.export.work import Work
+from napari_niiv.export.worker import compute, installed, prepare
+from napari_niiv.io.opened import short
 
 _AHEAD = 2  # times the units that a worker computes at once: as many wait
-_PATIENCE = 60  # seconds for the first worker of a running cluster
-_MUST_AGREE = ("napari-niiv", "numpy", "torch", "zarr")
+_PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
 _CLUSTERS = {
     "slurm": "SLURMCluster",
     "pbs": "PBSCluster",
@@ -59,116 +61,118 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         raise OutputError(
             'Workers need the extra "distributed"; install it with: pip install "napari-niiv[distributed]"'
         ) from error
-    with ExitStack() as stack, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="distributed")
+    with quiet(), ExitStack() as stack:
+        if config.scheduler is not None:
+            _check_address(config.scheduler)
         where = config.scheduler or stack.enter_context(
-            _started(config, at_once(work.workspace.model.device))
+            _started(config.workers, at_once(work.workspace.model.device))
+            if config.jobqueue is None
+            else _queued(config)
         )
-        try:
+        with _explaining(str(where)):
             client = stack.enter_context(Client(where, set_as_default=False, timeout=_PATIENCE / 4))
-        except (OSError, ValueError, TimeoutError) as error:
-            raise OutputError(
-                f"There is no dask scheduler at {where}; start one (dask scheduler), or correct the address."
-            ) from error
-        _wait(client, config)
-        shipment = Shipment.of(work, folder, config.threads or _share_of_cores(config), installed())
-        with _explaining(where):
-            client.run(_prepare, shipment)
+            _wait(client, None if config.scheduler else where)
+            threads = config.threads or _share_of_cores(config)
+            own = config.scheduler is None and config.jobqueue is None
+            shipment = Shipment.of(work, folder, threads, installed(), quiet=own)
+            stack.callback(Path(shipment.path).unlink, missing_ok=True)  # tells the workers to give up
+            client.run(prepare, shipment)
         yield functools.partial(_on_workers, client, shipment, str(where))
 
 
-@contextmanager
-def _started(config: ExportConfig, threads: int) -> Iterator[Any]:
-    """Workers of our own, which end with the export."""
-    if config.jobqueue is None:
-        from distributed import LocalCluster
+def _check_address(address: str) -> None:
+    """Talk to a scheduler once: a client that cannot takes half a minute to be closed."""
+    from distributed.comm import connect
+    from distributed.security import Security
 
-        # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
-        options = {"threads_per_worker": threads, "memory_limit": 0, "dashboard_address": ":0"}
-        with LocalCluster(config.workers, processes=True, **options) as local:
-            yield local
-        return
+    async def talk() -> None:
+        arguments = Security().get_connection_args("client")
+        await (await connect(address, timeout=_PATIENCE / 4, **arguments)).close()
+
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(talk())
+        except Exception as error:  # of addresses, TLS, handshakes
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="napari-niiv-scheduler", daemon=True)
+    thread.start()  # a notebook's own thread has a loop already
+    thread.join()
+    if failed:
+        raise OutputError(
+            f"There is no dask scheduler at {address!r}; start one (dask scheduler), or correct the address."
+        ) from failed[0]
+
+
+@contextmanager
+def _started(number: int | None, threads: int) -> Iterator[Any]:
+    """Workers of our own, which end with the export."""
+    from distributed import LocalCluster
+
+    # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
+    options = {"threads_per_worker": threads, "memory_limit": 0, "dashboard_address": ":0"}
+    try:
+        with children_without_ctrl_c():
+            local = LocalCluster(number, processes=True, **options)
+    except (RuntimeError, OSError) as error:
+        raise OutputError(
+            "The workers could not be started; a script must call the export under "
+            "`if __name__ == '__main__':`, as each worker imports it."
+        ) from error
+    with local:
+        yield local
+
+
+@contextmanager
+def _queued(config: ExportConfig) -> Iterator[Any]:
+    """Jobs of a batch system, which end with the export."""
     try:
         import dask_jobqueue
     except ModuleNotFoundError as error:
         raise OutputError(
             'Job queues need the extra "jobqueue"; install it with: pip install "napari-niiv[jobqueue]"'
         ) from error
-    kind = getattr(dask_jobqueue, _CLUSTERS[config.jobqueue])
+    kind = getattr(dask_jobqueue, _CLUSTERS[str(config.jobqueue)])
+    if not shutil.which(command := kind.job_cls.submit_command.split()[0]):
+        raise OutputError(
+            f"There is no command {command} here; start the export where jobs of {config.jobqueue} are submitted."
+        )
     try:
         queued = kind()
     except (TypeError, ValueError) as error:  # cores, memory and the like are settings of dask-jobqueue
         raise OutputError(
-            f"dask-jobqueue cannot use {config.jobqueue} ({error}); "
+            f"dask-jobqueue cannot use {config.jobqueue} ({short(error)}); "
             "set cores and memory in ~/.config/dask/jobqueue.yaml."
         ) from error
-    with queued:
+    try:
         queued.scale(jobs=config.workers)
         yield queued
+    finally:
+        with suppress(AssertionError):  # dask's own, of jobs that were not taken
+            queued.close()
 
 
-def _wait(client: Any, config: ExportConfig) -> None:
-    """For the first worker: a batch system may take its time, the others not."""
-    try:
-        client.wait_for_workers(1, timeout=None if config.jobqueue else _PATIENCE)
-    except TimeoutError as error:
-        raise OutputError("The dask scheduler has no workers; start some (dask worker ADDRESS).") from error
+def _wait(client: Any, own: Any) -> None:
+    """For the first worker: a batch system may take its time, a running scheduler not."""
+    until = time.monotonic() + _PATIENCE
+    while not client.nthreads():
+        jobs = [job for job in getattr(own, "workers", {}).values() if hasattr(job, "job_id")]
+        if jobs and all(job.job_id is None for job in jobs):
+            raise OutputError(
+                f"The batch system took none of the {len(jobs)} jobs; try {jobs[0].submit_command} by hand, and "
+                "correct the settings in ~/.config/dask/jobqueue.yaml."
+            )
+        if not jobs and time.monotonic() > until:
+            raise OutputError("The dask scheduler has no workers; start some (dask worker ADDRESS).")
+        time.sleep(0.1)
 
 
 def _share_of_cores(config: ExportConfig) -> int | None:
     if config.jobqueue is not None or config.workers is None:
         return None
     return max(1, torch.get_num_threads() // config.workers)
-
-
-def installed() -> dict[str, str]:
-    """Versions of what decides on the values and the files."""
-    found = {}
-    for name in _MUST_AGREE:
-        try:
-            found[name] = version(name).partition("+")[0]  # the same torch for CPU and for CUDA
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
-
-
-def _prepare(shipment: Shipment, dask_worker: Any = None) -> None:
-    """On a worker, which dask names: find out whether it is fit, and load the model."""
-    _loaded(shipment, str(dask_worker.name))
-
-
-def _loaded(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
-    """On a worker: the work, and what bounds how many of its threads do it."""
-    with _LOADING:
-        return _load(shipment, worker)
-
-
-_LOADING = threading.Lock()
-
-
-@functools.lru_cache(maxsize=1)
-def _load(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
-    ours = installed()
-    if different := [f"{name} {ours[name]}, not {v}" for name, v in shipment.versions if ours[name] != v]:
-        raise OutputError(
-            f"A worker on {os.uname().nodename if hasattr(os, 'uname') else 'another computer'} has "
-            f"{' and '.join(different)}; install the same versions."
-        )
-    if shipment.threads is not None:
-        torch.set_num_threads(shipment.threads)
-    work = unpack(shipment, int(worker) if worker.isdigit() else 0)
-    return work, threading.Semaphore(at_once(work.workspace.model.device))
-
-
-def _compute(shipment: Shipment, unit: Unit) -> tuple[Unit, str]:
-    """On a worker: compute a unit; what the user should know of it."""
-    from distributed import get_worker
-
-    work, places = _loaded(shipment, str(get_worker().name))
-    with places:
-        work(unit)
-    notice, work.workspace.notice = work.workspace.notice, ""
-    return unit, notice
 
 
 def _on_workers(
@@ -178,14 +182,20 @@ def _on_workers(
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     waiting = iter(units)
     running: set[Any] = set()
+    seen = time.monotonic()
 
     def fill() -> None:
-        at_once = sum(min(threads, MOST_AT_ONCE) for threads in client.nthreads().values())
-        while len(running) < _AHEAD * max(1, at_once):
+        nonlocal seen
+        threads = client.nthreads().values()
+        if threads:
+            seen = time.monotonic()
+        elif time.monotonic() > seen + _PATIENCE:
+            raise OutputError("All workers are gone; start new ones and go on with --resume.")
+        while len(running) < _AHEAD * max(1, sum(min(n, MOST_AT_ONCE) for n in threads)):
             unit = next(waiting, None)
             if unit is None:
                 return
-            future = client.submit(_compute, shipment, unit, pure=False)
+            future = client.submit(compute, shipment, unit, pure=False)
             running.add(future)
             future.add_done_callback(done.put)
 
@@ -194,17 +204,20 @@ def _on_workers(
             fill()
             while running:
                 try:
-                    future = done.get(timeout=5)
+                    future = done.get(timeout=_PATIENCE / 12)
                 except queue.Empty:
                     if client.status != "running":
                         raise ConnectionError("the scheduler is gone") from None
+                    fill()
                     continue
-                unit, notice = future.result()
+                unit, sizes, notice = future.result()
                 running.discard(future)
                 work.workspace.notice = notice or work.workspace.notice
-                yield unit.voxels, unit
+                yield unit.voxels, (unit, sizes)
                 fill()
     finally:
+        if running:
+            Path(shipment.path).unlink(missing_ok=True)
         if running and client.status == "running":
             client.cancel(list(running), force=True)
 

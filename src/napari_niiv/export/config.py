@@ -36,7 +36,7 @@ class ExportConfig(BaseModel):
     overwrite: bool = Field(False, description="replace an existing output, once the new one is complete")
     resume: bool = Field(False, description="go on with the interrupted export to this output")
     workers: int | None = Field(None, ge=1, le=4096, description="processes, here or asked of the job queue")
-    scheduler: str | None = Field(None, description="address of a running dask scheduler")
+    scheduler: str | None = Field(None, min_length=1, description="address of a running dask scheduler")
     jobqueue: Jobqueue | None = Field(None, description="batch system that starts the workers")
 
     @model_validator(mode="after")

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 import torch
 
 from napari_niiv.export.plan import Unit
-from napari_niiv.export.work import Work
+from napari_niiv.export.work import Sizes, Work
 
 HEARTBEAT = 0.5  # seconds after which a step says that nothing is new, so that whoever listens can give up
-Step = tuple[int, Unit | None]
-"""Voxels that are computed since the last step, and the unit that is on the disk now, if any."""
+Step = tuple[int, tuple[Unit, Sizes] | None]
+"""Voxels that are computed since the last step, and the unit that is on the disk now, if any, with its bytes."""
 
 
 MOST_AT_ONCE = 4
@@ -52,8 +52,8 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
             raise _Stopped
 
     def one(unit: Unit) -> None:
-        work(unit, lambda voxels: steps.put((voxels, None)), interrupt)
-        steps.put((0, unit))
+        sizes = work(unit, lambda voxels: steps.put((voxels, None)), interrupt)
+        steps.put((0, (unit, sizes)))
 
     waiting, running = iter(units), 0
     number = at_once(work.workspace.model.device)

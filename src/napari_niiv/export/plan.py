@@ -198,6 +198,14 @@ class Plan:
         """The levels that are averaged when the full resolution is complete."""
         return range(sum(level.at_once for level in self.levels), len(self.levels))
 
+    def written_with(self, unit: Unit) -> list[Unit]:
+        """A unit, and those of coarser levels that are written at once with it."""
+        found = [unit]
+        while unit.level + 1 < self.later.start:
+            unit = self.coarser(unit)
+            found.append(unit)
+        return found
+
     def coarser(self, unit: Unit) -> Unit:
         """The unit of the next level that is the mean of one, if that level is written at once."""
         steps = self.levels[unit.level + 1].steps_from(self.levels[unit.level])

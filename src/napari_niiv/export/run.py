@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from napari_niiv.errors import OutputError
@@ -25,12 +26,15 @@ from napari_niiv.export.fingerprint import fingerprint
 from napari_niiv.export.local import Engine, in_this_process, threads
 from napari_niiv.export.metadata import attributes
 from napari_niiv.export.plan import Plan
-from napari_niiv.export.store import Unfinished, remaining
+from napari_niiv.export.store import Unfinished
 from napari_niiv.export.tiff import write_from_store
 from napari_niiv.export.work import Work, look
+from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.volume import Volume, check_anisotropy
+
+_NOTHING_FREE = 16 << 20  # bytes
 
 
 def export(
@@ -78,6 +82,23 @@ def export(
     device = model.device.type
     edges = store.resume(made_of) if config.resume and store.begun else None
     plan = Plan.of(volume, config, device, flat=flat, edges=edges)
+
+    def started(resumed: int) -> ExportStarted:
+        shape, levels = plan.shape(), len(plan.levels)
+        what = (shape, plan.axes, plan.voxel_size, plan.unit, str(plan.dtype), levels)
+        return ExportStarted(path, store.folder, *what, resumed)
+
+    def finished() -> ExportFinished:
+        return ExportFinished(path, plan.shape(), plan.voxel_size, plan.unit, time.monotonic() - began)
+
+    if config.resume and edges is None and store.is_complete(made_of):
+        yield started(plan.voxels())
+        with _saying_what_failed(path):
+            store.tidy()
+        yield finished()
+        return
+    if path.exists() and not config.overwrite:
+        raise exists_already(path)
     channels = look(volume, plan.dtype)
     workspace = Workspace(model)
     work = Work(
@@ -86,21 +107,11 @@ def export(
     with _saying_what_failed(path), threads(config.threads), ExitStack() as stack:
         if edges is None:
             store.begin(made_of, plan.edges)
-        finished = store.finished()
+        stack.enter_context(store.held())
+        todo = store.remaining(plan)
         store.create(plan)
-        todo = {level: remaining(plan.units(level), finished) for level in (0, *plan.later)}
         resumed = plan.voxels() - sum(unit.voxels for unit in todo[0])
-        yield ExportStarted(
-            path,
-            store.folder,
-            plan.shape(),
-            plan.axes,
-            plan.voxel_size,
-            plan.unit,
-            str(plan.dtype),
-            len(plan.levels),
-            resumed,
-        )
+        yield started(resumed)
         if warning := check_space(path, plan, resumed / plan.voxels()):
             yield ExportNotice(warning)
         if blank := sum(channel.blank for channel in channels):
@@ -109,24 +120,27 @@ def export(
             )
         engine: Engine = in_this_process
         if config.distributed and any(todo.values()):
+            if config.jobqueue is not None:
+                yield ExportNotice(f"Waiting for the first of {config.workers} jobs to start.")
             engine = stack.enter_context(cluster(config, work, store.shared))
         for stage, levels in _stages(plan):
             pace = Pace(stage, sum(plan.voxels(level) for level in levels))
             pace.done = pace.total - sum(unit.voxels for level in levels for unit in todo[level])
             for level in levels:
-                for voxels, unit in engine(work, todo[level]):
-                    if unit is not None:
-                        store.note(unit)
-                    if voxels or unit is None:
-                        yield pace.event(voxels)
-                    if workspace.notice:
-                        yield ExportNotice(workspace.notice)
-                        workspace.notice = ""
+                with closing(engine(work, todo[level])) as steps:
+                    for voxels, written in steps:
+                        if written is not None:
+                            store.note(*written)
+                        if voxels or written is None:
+                            yield pace.event(voxels)
+                        if workspace.notice:
+                            yield ExportNotice(workspace.notice)
+                            workspace.notice = ""
         if flat:
-            yield from write_from_store(volume, plan, store, Pace("tiff", plan.voxels()).event)
+            yield from write_from_store(volume, plan, store, made_of, Pace("tiff", plan.voxels()).event)
         else:
             store.publish(attributes(volume, plan, channels, made_of), config.overwrite)
-    yield ExportFinished(path, plan.shape(), plan.voxel_size, plan.unit, time.monotonic() - began)
+    yield finished()
 
 
 class Pace:
@@ -156,8 +170,14 @@ def _saying_what_failed(path: Path) -> Iterator[None]:
     """Turn what the disk says into one sentence."""
     try:
         yield
+    except MemoryError as error:
+        raise OutputError(
+            "The memory of this computer is full; end other programs, and go on with --resume."
+        ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        # NumPy does not say why it wrote less than it should
+        full = error.errno is None and shutil.disk_usage(path.parent).free < _NOTHING_FREE
+        if full or error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError("The disk is full; free space and go on with --resume.") from error
         raise OutputError(
             f"{path} could not be written ({error.strerror or error}); mend that and go on with --resume."

@@ -7,17 +7,18 @@ import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import cloudpickle
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_niiv.device import choose_device
 from napari_niiv.errors import OutputError
 from napari_niiv.export.fingerprint import source_path
+from napari_niiv.export.gpu import own_gpu
 from napari_niiv.export.work import Work
+from napari_niiv.io.mapped import mapped
+from napari_niiv.io.opened import short
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.volume import Volume
@@ -25,7 +26,7 @@ from napari_niiv.volume import Volume
 
 @dataclass(frozen=True)
 class Shipment:
-    """Where the work lies, and how it is to be done.
+    """Where the work lies, and how it is to be done. When the file goes, workers give up.
 
     Attributes
     ----------
@@ -38,6 +39,8 @@ class Shipment:
         Of a worker.
     versions : tuple
         Names and versions of the packages that must agree.
+    quiet : bool
+        Whether the workers share the terminal of the export.
     """
 
     path: str
@@ -45,9 +48,12 @@ class Shipment:
     device: str
     threads: int | None
     versions: tuple[tuple[str, str], ...]
+    quiet: bool
 
     @classmethod
-    def of(cls, work: Work, folder: Path, threads: int | None, versions: dict[str, str]) -> Shipment:
+    def of(
+        cls, work: Work, folder: Path, threads: int | None, versions: dict[str, str], *, quiet: bool
+    ) -> Shipment:
         """Write the work into a folder that the workers see."""
         folder.mkdir(exist_ok=True)
         model = work.workspace.model
@@ -55,10 +61,17 @@ class Shipment:
         device = "cpu" if model.device.type == "cpu" != choose_device("auto").type else "auto"
         plain = copy.deepcopy(model).place("cpu")
         volume = _portable(work.volume, folder)
-        payload = cloudpickle.dumps(replace(work, volume=volume, workspace=Workspace(plain)))
-        path = folder / "work.pickle"
+        try:
+            payload = cloudpickle.dumps(replace(work, volume=volume, workspace=Workspace(plain)))
+        except Exception as error:  # of whatever the volume's array is made of
+            raise OutputError(
+                f"{volume.name!r} cannot be sent to other processes ({short(error)}); open it from its file, or "
+                "export without workers."
+            ) from error
+        token = uuid.uuid4().hex
+        path = folder / f"{token}.pickle"
         path.write_bytes(payload)
-        return cls(str(path), uuid.uuid4().hex, device, threads, tuple(versions.items()))
+        return cls(str(path), token, device, threads, tuple(versions.items()), quiet)
 
 
 def unpack(shipment: Shipment, number: int) -> Work:
@@ -68,7 +81,7 @@ def unpack(shipment: Shipment, number: int) -> Work:
     ----------
     shipment : Shipment
     number : int
-        Of the worker; the GPUs of a computer are dealt out by it.
+        Of the worker.
 
     Raises
     ------
@@ -84,46 +97,10 @@ def unpack(shipment: Shipment, number: int) -> Work:
         ) from error
     chosen = choose_device(shipment.device)
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", number % torch.cuda.device_count())
+        chosen = own_gpu(number)
         torch.cuda.set_device(chosen)
     model: Niiv = work.workspace.model.place(chosen)
-    array = work.volume.array
-    volume = replace(work.volume, array=array.open() if isinstance(array, Mapped) else array)
-    return replace(work, volume=volume, workspace=Workspace(model))
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """A part of a file as an array.
-
-    Attributes
-    ----------
-    path : str
-    offset : int
-        Bytes before its first element.
-    shape, strides : tuple of int
-    dtype : dtype
-    """
-
-    path: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @classmethod
-    def of(cls, array: np.memmap[Any, Any]) -> Mapped:
-        """Of a memory-mapped array or a view of one."""
-        root = array
-        while isinstance(root.base, np.memmap):
-            root = root.base
-        ahead = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-        return cls(str(root.filename), root.offset + ahead, array.shape, array.strides, array.dtype)
-
-    def open(self) -> NDArray[Any]:
-        """Map it."""
-        whole = np.memmap(self.path, np.uint8, mode="r")
-        return np.ndarray(self.shape, self.dtype, whole, self.offset, self.strides)
+    return replace(work, workspace=Workspace(model))
 
 
 def _portable(volume: Volume, folder: Path) -> Volume:
@@ -133,7 +110,7 @@ def _portable(volume: Volume, folder: Path) -> Volume:
         if not isinstance(array, np.memmap) or array.filename is None:
             np.save(folder / "source.npy", array)
             array = np.load(folder / "source.npy", mmap_mode="r")
-        array = Mapped.of(array)
+        array = mapped(array)
     said = dict(volume.metadata)
     if (path := source_path(volume)) is not None:
         said["path"] = str(path.absolute())

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.fingerprint import Fingerprint, difference
-from napari_niiv.export.plan import Level, Plan, Size, Unit
+from napari_niiv.export.plan import Plan, Size, Unit
+from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
 from napari_niiv.io.write import whole_file
-from napari_niiv.reconstruction.blocks import Spans
 
 _PLAN, _JOURNAL, _DATA, _OLD, _SHARED = "plan.json", "journal", "data.zarr", "replaced", "shared"
+_LOCK, _FILE, _SPENT = "lock", "whole.tif", "spent"
+_OURS = {_PLAN, _JOURNAL, _DATA, _OLD, _SHARED, WRITING, _LOCK, _FILE, _SPENT}
 
 
 def unfinished_path(target: Path) -> Path:
@@ -33,28 +35,56 @@ def discard(target: str | os.PathLike[str]) -> bool:
     Raises
     ------
     OutputError
-        If the folder of that name holds something else.
+        If the folder of that name holds something else, or another process is writing there.
     """
-    folder = unfinished_path(Path(target).expanduser())
+    path = Path(target).expanduser()
+    folder = unfinished_path(path)
     if not folder.is_dir():
         return False
-    if foreign := {path.name for path in folder.iterdir()} - {_PLAN, _JOURNAL, _DATA, _OLD, _SHARED}:
-        foreign = {name for name in foreign if not name.startswith(".")}
+    foreign = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - _OURS
     if foreign:
         raise OutputError(
             f"{folder} holds something else than an unfinished export ({min(foreign)}); move it away."
         )
-    if (folder / _OLD).exists() and not Path(target).expanduser().exists():
-        os.rename(folder / _OLD, Path(target).expanduser())  # it was about to be replaced
-    shutil.rmtree(folder)
+    with _alone(folder, path):
+        _delete(folder, path)
     return True
+
+
+def _delete(folder: Path, target: Path) -> None:
+    if (folder / _OLD).exists() and not target.exists():
+        os.rename(folder / _OLD, target)  # it was about to be replaced
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def _alone(folder: Path, target: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, where the system has locks; one that is killed lets go of its own."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: it deletes nothing that is open
+        yield
+        return
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"Another process is writing {target}; wait for it, or stop it first."
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 class Unfinished:
     """An output that is being written.
 
-    Finished shards are what the journal names: each line is added, and forced to the disk, after its shard was. A shard
-    that is in no line may be damaged, and is written anew.
+    Finished shards are what the journal names, with their size: each line is added, and forced to the disk, after its
+    shard was. A shard that is in no line, or has another size, is computed anew.
 
     Parameters
     ----------
@@ -66,26 +96,60 @@ class Unfinished:
         self.folder = unfinished_path(target)
         self.data = self.folder / _DATA
         self.shared = self.folder / _SHARED
+        self.file = self.folder / _FILE
 
     @property
     def begun(self) -> bool:
         """Whether there is something to go on with."""
         return (self.folder / _PLAN).is_file() and self.data.is_dir()
 
+    def is_complete(self, made_of: Fingerprint) -> bool:
+        """Whether the target is there, whole, and made of just this; perhaps its export was killed while it tidied up.
+
+        A zarr says what it was made of, a file only as long as the unfinished folder is there.
+        """
+        if not self.target.exists():
+            return False
+        said = _json(self.folder / _PLAN).get("made_of")
+        if said is None or self.data.is_dir():
+            said = _json(self.target / "zarr.json").get("attributes", {}).get("napari_niiv")
+        return isinstance(said, dict) and not difference(said, made_of)
+
     def begin(self, made_of: Fingerprint, edges: Size) -> None:
         """Make the folder; its plan is written last, so that a folder with a plan is complete."""
         discard(self.target)
+        if self.folder.exists():
+            raise OutputError(f"{self.folder} is a file, and the output would grow there; move it away.")
         self.folder.mkdir()
         try:
             self.data.mkdir()
             (self.folder / _JOURNAL).touch()
             with whole_file(self.folder / _PLAN) as partial:
                 partial.write_text(json.dumps({"edges": edges, "made_of": made_of}, indent=1))
-                _sync(partial)
-            _sync(self.folder)
+                sync(partial)
+            sync(self.folder)
         except BaseException:
             discard(self.target)
             raise
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out; if the block fails before any shard is finished, nothing stays.
+
+        Raises
+        ------
+        OutputError
+            If another process is writing.
+        """
+        with _alone(self.folder, self.target):
+            shutil.rmtree(self.folder / WRITING, ignore_errors=True)  # left by a process that was killed
+            try:
+                yield
+            except BaseException:
+                journal = self.folder / _JOURNAL
+                if self.begun and not (journal.exists() and journal.stat().st_size):
+                    _delete(self.folder, self.target)
+                raise
 
     def resume(self, made_of: Fingerprint) -> Size:
         """Find out whether it can be gone on with; the edges of its blocks.
@@ -99,7 +163,7 @@ class Unfinished:
         if what := difference(before, made_of):
             raise OutputError(
                 f"{self.folder.name} was begun with {what}; repeat what it was begun with, "
-                "or start anew with --overwrite."
+                "or start anew with --overwrite and without --resume."
             )
         return z, y, x
 
@@ -142,78 +206,84 @@ class Unfinished:
                 dimension_names=list(plan.axes),
             )
 
-    def finished(self) -> set[tuple[int, int]]:
-        """Level and number of the shards that are done; half a line at the end, left by a crash, is cut off."""
+    def remaining(self, plan: Plan) -> dict[int, list[Unit]]:
+        """The units that are not done, by level, of those that are not written with a finer one.
+
+        Half a line at the end, left by a crash, is cut off.
+
+        Raises
+        ------
+        OutputError
+            If the journal is damaged.
+        """
         path = self.folder / _JOURNAL
         text = path.read_bytes() if path.exists() else b""
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             os.truncate(path, len(whole))
-        return {_parsed(line) for line in whole.decode().splitlines()}
+        try:
+            sizes = dict(_parsed(line) for line in whole.decode().splitlines())
+        except ValueError as error:
+            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
 
-    def note(self, unit: Unit) -> None:
-        """Add a shard that is on the disk to the journal."""
+        def done(unit: Unit) -> bool:
+            said = sizes.get((unit.level, unit.number))
+            parts = plan.written_with(unit)
+            return said == tuple(size_of(shard_path(self.data, plan.levels[p.level], p)) for p in parts)
+
+        return {n: [unit for unit in plan.units(n) if not done(unit)] for n in (0, *plan.later)}
+
+    def note(self, unit: Unit, sizes: Sequence[int]) -> None:
+        """Add a unit that is on the disk, with the bytes of its shards, to the journal."""
         with (self.folder / _JOURNAL).open("a") as journal:
-            journal.write(f"{unit.level}/{unit.number}\n")
+            journal.write(f"{unit.level}/{unit.number} {' '.join(map(str, sizes))}\n")
             journal.flush()
             os.fsync(journal.fileno())
 
     def publish(self, attributes: dict[str, Any], replace: bool) -> None:
         """Write the metadata and put the hierarchy in the target's place, at once."""
-        for left in self.data.rglob("*.partial"):  # zarr's own, of writes that were killed
-            left.unlink()
         zarr.open_group(self.data, mode="r+").attrs.update(attributes)
-        _sync(self.data / "zarr.json")
+        sync(self.data / "zarr.json")
         if replace and self.target.exists():
             shutil.rmtree(self.folder / _OLD, ignore_errors=True)
             os.rename(self.target, self.folder / _OLD)
         os.rename(self.data, self.target)
-        _sync(self.target.parent)
+        self.finish()
+
+    def publish_file(self) -> None:
+        """Put the file that was made of the hierarchy in the target's place, at once."""
+        sync(self.file)
+        os.replace(self.file, self.target)
+        os.rename(self.data, self.folder / _SPENT)  # the folder counts as complete now
+        self.finish()
+
+    def finish(self) -> None:
+        """Delete what is left beside the complete target, its plan last: until then it tells what the target is."""
+        sync(self.target.parent)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete what a finished export left."""
+        if not self.folder.is_dir():
+            return
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _PLAN:
+                path.unlink()
         shutil.rmtree(self.folder)
 
 
-def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> None:
-    """Write a shard, whole; it is on the disk when this returns."""
-    array = _open(data, unit.level)
-    place = tuple(span.lo // edge for span, edge in zip(unit.place, level.shard, strict=True))
-    path = data.joinpath(str(unit.level), "c", *map(str, unit.leading + place))
-    path.unlink(missing_ok=True)  # else zarr reads a shard at the border first, to merge it with
-    array[(*unit.leading, *(span.slice for span in unit.place))] = values
-    if path.exists():  # shards of nothing but zeros have no file
-        _sync(path)
-
-
-def read_level(data: Path, level: int, leading: tuple[int, ...], place: Spans) -> NDArray[Any]:
-    """Voxels of a level that is written."""
-    values: NDArray[Any] = _open(data, level)[(*leading, *(span.slice for span in place))]
-    return values
-
-
-def _open(data: Path, level: int) -> Any:
-    return zarr.open_array(data / str(level), mode="r+")
-
-
-def open_level(data: Path, level: int = 0) -> Any:
-    """A level as a lazy array."""
-    return zarr.open_array(data / str(level), mode="r")
-
-
-def _parsed(line: str) -> tuple[int, int]:
-    level, number = line.split("/")
-    return int(level), int(number)
-
-
-def _sync(path: Path) -> None:
-    """Force a file or folder to the disk; folders where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object in a file; empty if there is none."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def remaining(units: Iterable[Unit], finished: set[tuple[int, int]]) -> list[Unit]:
-    """The units that no line of the journal names."""
-    return [unit for unit in units if (unit.level, unit.number) not in finished]
+def _parsed(line: str) -> tuple[tuple[int, int], tuple[int, ...]]:
+    name, *sizes = line.split(" ")
+    level, number = name.split("/")
+    return (int(level), int(number)), tuple(map(int, sizes))

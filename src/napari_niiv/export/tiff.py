@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import queue
-import shutil
 import threading
+import uuid
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from napari_niiv.export.events import ExportProgress
+from napari_niiv.export.fingerprint import Fingerprint
 from napari_niiv.export.plan import Plan
-from napari_niiv.export.store import Unfinished, open_level
-from napari_niiv.io.write import write_tiff
+from napari_niiv.export.shards import open_level
+from napari_niiv.export.store import Unfinished
+from napari_niiv.io.write import is_ome, save_tiff
 from napari_niiv.volume import Volume
 
 
@@ -20,7 +23,11 @@ class _Stopped(Exception):
 
 
 def write_from_store(
-    volume: Volume, plan: Plan, store: Unfinished, event: Callable[[int], ExportProgress]
+    volume: Volume,
+    plan: Plan,
+    store: Unfinished,
+    made_of: Fingerprint,
+    event: Callable[[int], ExportProgress],
 ) -> Generator[ExportProgress, None, None]:
     """Write the TIFF file; it appears whole, and the store goes.
 
@@ -30,6 +37,8 @@ def write_from_store(
         The source.
     plan : Plan
     store : Unfinished
+    made_of : dict
+        Decides on the file's identity: what is written twice is the same to the last byte.
     event : callable
         Makes an event of voxels that are written.
 
@@ -45,8 +54,8 @@ def write_from_store(
         voxel_size=plan.voxel_size,
         origin=plan.origin,
         pyramid=(),
-        metadata=volume.metadata,
     )
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(made_of, sort_keys=True))
     fractions: queue.SimpleQueue[float | None] = queue.SimpleQueue()
     stop = threading.Event()
     failed: list[Exception] = []
@@ -58,9 +67,10 @@ def write_from_store(
 
     def run() -> None:
         try:
-            write_tiff(result, store.target, overwrite=True, progress=progress)
+            save_tiff(result, store.file, ome=is_ome(store.target), identity=identity, progress=progress)
         except Exception as error:
             failed.append(error)
+            store.file.unlink(missing_ok=True)  # its space may be what is lacking
         fractions.put(None)
 
     writer = threading.Thread(target=run, name="napari-niiv-tiff")
@@ -75,6 +85,5 @@ def write_from_store(
         stop.set()
         writer.join()
     if failed:
-        cause = failed[0].__cause__
-        raise cause if isinstance(cause, OSError) else failed[0]  # which says what to do about the store
-    shutil.rmtree(store.folder)
+        raise failed[0]
+    store.publish_file()

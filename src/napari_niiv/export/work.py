@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ConstantVolumeError, OutputError
 from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Size, Unit
-from napari_niiv.export.store import read_level, write_shard
+from napari_niiv.export.shards import read_level, write_shard
 from napari_niiv.geometry import Span, three
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.blocks import PLANES, Block, Restoration, Spans, cut
@@ -23,6 +23,8 @@ from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.volume import Volume
 
 _READ_BYTES = 256 << 20  # of the source: what is read at once for all blocks of a shard
+Sizes = tuple[int, ...]
+"""Bytes of the shards that a unit wrote, its own and those of coarser levels."""
 _FEWEST_LEVELS = 16  # of grey, below which a type is too coarse for the intensities
 
 
@@ -118,7 +120,7 @@ class Work:
         unit: Unit,
         report: Callable[[int], None] = _nothing,
         interrupt: Callable[[], None] = _nothing,
-    ) -> None:
+    ) -> Sizes:
         """Compute a unit and write it; of the full resolution, with the coarser levels that are written at once.
 
         Parameters
@@ -137,12 +139,14 @@ class Work:
             If the shard cannot be written.
         """
         values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
-        levels = self.plan.levels
-        write_shard(self.data, levels[unit.level], unit, values)
-        if unit.level == 0:
-            for finer, level in itertools.pairwise(level for level in levels if level.at_once):
-                values, unit = halved(values, level.steps_from(finer)), self.plan.coarser(unit)
-                write_shard(self.data, level, unit, values)
+        interrupt()
+        sizes = []
+        for part in self.plan.written_with(unit):
+            level = self.plan.levels[part.level]
+            if part is not unit:
+                values = halved(values, level.steps_from(self.plan.levels[part.level - 1]))
+            sizes.append(write_shard(self.data, level, part, values))
+        return tuple(sizes)
 
     def _restored(
         self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]

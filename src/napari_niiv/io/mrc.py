@@ -26,13 +26,11 @@ def read_mrc(path: Path) -> Opened:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers of older software, which are read all the same
-            file = mrcfile.mmap(path, mode="r", permissive=True)
-        with file:
-            array = file.data
-            if array is None:
-                raise VolumeError(f"{path.name} is truncated or no MRC file; get the file anew.")
-            array = mapped(array)
-            header, size = file.header, file.voxel_size
+            with mrcfile.mmap(path, mode="r", permissive=True) as file:
+                array, header = file.data, file.header
+                if array is None:
+                    raise VolumeError(f"{path.name} is truncated or no MRC file; get the file anew.")
+                array, size = mapped(array), file.voxel_size
             origin = (float(header.origin.z), float(header.origin.y), float(header.origin.x))
     except VolumeError:
         raise

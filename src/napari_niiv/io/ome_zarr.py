@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,10 @@ def _images(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
         if names := series.get("series"):
             return [_text(name) for name in names]
     images: list[str] = []
-    for path, node in sorted(group.members(max_depth=None)):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing
+        members = sorted(group.members(max_depth=None))
+    for path, node in members:
         if any(path.startswith(f"{image}/") for image in images):
             continue
         if isinstance(node, zarr.Array):
@@ -110,9 +114,11 @@ def _images(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
 def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> Opened:
     import zarr
 
+    from napari_niiv.io.blosc_chunks import guarded
+
     image = ome["multiscales"][0]
     found = [(group.get(_text(level["path"])), level) for level in image["datasets"]]
-    levels = [(array, level) for array, level in found if isinstance(array, zarr.Array)]
+    levels = [(guarded(array), level) for array, level in found if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
         raise VolumeError(
             f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew."

@@ -17,7 +17,8 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy import FileArray
 from napari_niiv.io.mapped import map_file
 from napari_niiv.io.opened import Opened, covers_whole, unreadable
-from napari_niiv.io.spacing import Spacing, unit_name
+from napari_niiv.io.spacing import Spacing, convert, unit_name
+from napari_niiv.io.write import SOFTWARE
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
 IN_MEMORY_BYTES = 2 << 30  # compressed files up to this size are decoded at once, larger ones tile by tile
@@ -48,6 +49,7 @@ def read_tiff(path: Path) -> Opened:
             _check_complete(file, series, path, signs)
             array = _array(path, file, series)
             spacing, metadata = _spacing(file), _metadata(file)
+            origin = _origin(file, spacing)
             pyramid = _pyramid(path, series)
     except VolumeError:
         raise
@@ -59,7 +61,7 @@ def read_tiff(path: Path) -> Opened:
         )
     if isinstance(array, FileArray):
         metadata["slow"] = "it is compressed and larger than memory should hold"
-    return Opened(array, axes, spacing, metadata, pyramid)
+    return Opened(array, axes, spacing, metadata, pyramid, origin)
 
 
 def tiff_spacing(path: Path) -> Spacing:
@@ -184,6 +186,29 @@ def _ome_spacing(xml: str) -> Spacing:
     said = [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"]
     sizes = [float(size) if size is not None else None for size in said]
     return Spacing.of(sizes, [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"])
+
+
+def _origin(file: tifffile.TiffFile, spacing: Spacing) -> tuple[float, float, float]:
+    """Of ImageJ's calibration; of OME's planes only in our own files, as others say where the stage stood."""
+    found: list[float | None]
+    if file.is_ome and file.ome_metadata and file.pages.first.software.startswith(SOFTWARE):
+        root = ElementTree.fromstring(file.ome_metadata)
+        plane = next((e for e in root.iter() if e.tag.endswith("}Plane")), None)
+        said = plane.attrib if plane is not None else {}
+        found = [
+            convert(float(said.get(f"Position{a}", 0)), unit_name(said.get(f"Position{a}Unit")), spacing.unit)
+            for a in "ZYX"
+        ]
+    elif file.is_imagej:
+        pixels = [(file.imagej_metadata or {}).get(f"{a}origin", 0) for a in "zyx"]
+        found = [
+            -float(p) * s if s is not None and isinstance(p, int | float) else None
+            for p, s in zip(pixels, spacing.sizes, strict=True)
+        ]
+    else:
+        return 0.0, 0.0, 0.0
+    z, y, x = (v if v is not None and math.isfinite(v) else 0.0 for v in found)
+    return z, y, x
 
 
 def _metadata(file: tifffile.TiffFile) -> dict[str, Any]:

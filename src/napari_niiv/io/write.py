@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dask.array as da
 import numpy as np
@@ -26,6 +27,7 @@ _WIDER = {
 }  # OME has no such types
 _IMAGEJ_BYTES = 3 << 30  # ImageJ's own files end at 4 GiB
 _SLAB_BYTES = 256 << 20
+SOFTWARE = "napari-niiv"
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
 
@@ -45,7 +47,7 @@ def check_output(
     if target.is_dir() and target.suffix.lower() != ".zarr":
         raise OutputError(f"{target} is a folder; name a file.")
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
+        raise exists_already(target)
     if not target.parent.is_dir():
         if any(above.is_file() for above in target.parents):
             raise OutputError(f"{target.parent} is not a folder; choose another one.")
@@ -53,6 +55,11 @@ def check_output(
     if not os.access(target.parent, os.W_OK):
         raise OutputError(f"The folder {target.parent} cannot be written to; choose another one.")
     return target
+
+
+def exists_already(target: Path) -> OutputError:
+    """The error of an output that is there."""
+    return OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
 
 
 @contextmanager
@@ -92,6 +99,46 @@ def write_tiff(
         As `check_output`, or if the disk is full; no partial file stays.
     """
     target = check_output(path, overwrite)
+    try:
+        with whole_file(target) as partial:
+            save_tiff(volume, partial, ome=is_ome(target), progress=progress)
+    except OSError as error:
+        raise OutputError(
+            f"{target} could not be written ({error.strerror or error}); nothing was kept of it."
+        ) from error
+
+
+def is_ome(target: Path) -> bool:
+    """Whether a name asks for OME-TIFF."""
+    return target.name.lower().endswith((".ome.tif", ".ome.tiff"))
+
+
+def save_tiff(
+    volume: Volume,
+    path: Path,
+    *,
+    ome: bool,
+    identity: UUID | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> None:
+    """Write a TIFF file, whatever is there.
+
+    Parameters
+    ----------
+    volume : Volume
+    path : Path
+    ome : bool
+        OME-TIFF even where ImageJ's kind would do.
+    identity : UUID, optional
+        Of an OME-TIFF, which has a random one by default.
+    progress : callable
+        Told the fraction written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what there is of it stays.
+    """
     z, y, x = volume.voxel_size
     unit = _SHORT_UNITS.get(volume.unit, "pixel")
     big = volume.dtype.itemsize * int(np.prod(volume.shape))
@@ -101,28 +148,48 @@ def write_tiff(
         "dtype": dtype,
         "photometric": "minisblack",
         "bigtiff": big > _IMAGEJ_BYTES,
+        "software": SOFTWARE,
     }
     ascii_unit = unit.replace("µ", "u")
     imagej = (
         volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES and ascii_unit.isascii()
     )
-    if imagej and not target.name.lower().endswith((".ome.tif", ".ome.tiff")):
+    if imagej and not ome:
         options |= {
             "imagej": True,
             "resolution": (1 / x, 1 / y),
-            "metadata": {"axes": "ZYX", "spacing": z, "unit": ascii_unit},
+            "metadata": {"axes": "ZYX", "spacing": z, "unit": ascii_unit, **_imagej_origin(volume)},
         }
     else:
         sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", (z, y, x), strict=True)}
         units = {f"PhysicalSize{a}Unit": unit for a in "ZYX"}
-        options |= {"ome": True, "metadata": {"axes": volume.axes.upper(), **sizes, **units}}
-    try:
-        with whole_file(target) as partial:
-            tifffile.imwrite(partial, _planes(volume, dtype, progress), **options)
-    except OSError as error:
-        raise OutputError(
-            f"{target} could not be written ({error.strerror or error}); nothing was kept of it."
-        ) from error
+        said = {"axes": volume.axes.upper(), **sizes, **units, **_ome_origin(volume, unit)}
+        names = volume.metadata.get("channel_names")
+        if names and "c" in volume.axes and len(names) == volume.shape[volume.axes.index("c")]:
+            said["Channel"] = {"Name": [str(name) for name in names]}
+        if identity is not None:
+            said["UUID"] = f"urn:uuid:{identity}"
+        options |= {"ome": True, "metadata": said}
+    tifffile.imwrite(path, _planes(volume, dtype, progress), **options)
+
+
+def _imagej_origin(volume: Volume) -> dict[str, float]:
+    """Which pixel lies at 0, as ImageJ counts."""
+    if not any(volume.origin):
+        return {}
+    places = zip("zyx", volume.origin, volume.voxel_size, strict=True)
+    return {f"{axis}origin": -origin / size for axis, origin, size in places}
+
+
+def _ome_origin(volume: Volume, unit: str) -> dict[str, Any]:
+    """Where each plane lies."""
+    if not any(volume.origin):
+        return {}
+    planes = int(np.prod(volume.shape[:-2]))
+    z, y, x = volume.origin
+    heights = z + volume.voxel_size[0] * (np.arange(planes) % volume.shape[-3])
+    said = {"PositionZ": heights.tolist(), "PositionY": [y] * planes, "PositionX": [x] * planes}
+    return {"Plane": {**said, **{f"Position{a}Unit": [unit] * planes for a in "ZYX"}}}
 
 
 def _slabs(array: Any) -> Iterator[slice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
     """
     import zarr
 
+    from napari_niiv.io.blosc_chunks import guarded
+
     remote = is_url(location)
     name = location if remote else Place(location, False).name
     inside = (path or "").strip("/")
@@ -45,7 +48,10 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
         if remote:
             options = storage_options(location)  # before zarr asks for fsspec in its own words
             store = zarr.storage.FsspecStore.from_url(location, storage_options=options, read_only=True)
-        return zarr.open(store, path=inside, mode="r")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing
+            node = zarr.open(store, path=inside, mode="r")
+        return guarded(node) if isinstance(node, zarr.Array) else node
     except VolumeError:
         raise
     except FileNotFoundError as error:  # zarr's own for nodes are of this type

@@ -1,0 +1,57 @@
+"""What dask would print: the user is told in our own sentences."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+
+_TALKATIVE = ("distributed", "distributed.client", "tornado", "tornado.application")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what distributed and tornado log and warn of in this process."""
+    handlers = silence()
+    stray = logging.getLogger("asyncio")  # of jobs that were not taken, and connections that broke
+    stray.addFilter(_drop)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="distributed")
+            yield
+    finally:
+        stray.removeFilter(_drop)
+        for handler in handlers:
+            handler.removeFilter(_drop)
+
+
+def silence() -> set[logging.Handler]:
+    """Drop what they log from now on; the handlers that do it."""
+    handlers = {handler for name in _TALKATIVE for handler in logging.getLogger(name).handlers}
+    for handler in handlers:
+        handler.addFilter(_drop)
+    return handlers
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
+
+
+@contextmanager
+def children_without_ctrl_c() -> Iterator[None]:
+    """Threads and processes that are started meanwhile, and theirs, do not get a Ctrl-C; it comes here afterwards.
+
+    A terminal sends it to all processes of a program, and each of dask's would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,78 @@
+"""Shards on the disk: written whole, aside, and put in their place at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+
+from napari_niiv.export.plan import Level, Unit
+from napari_niiv.reconstruction.blocks import Spans
+
+WRITING = "writing"  # folder beside the hierarchy, where shards are made
+
+
+def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> int:
+    """Write a shard, whole, and return its bytes; it is on the disk then.
+
+    It is made aside and put in its place at once: whoever else writes the same shard, and whenever one is killed, it is
+    there whole or not at all. zarr would also read a shard at the border first, to merge it.
+    """
+    path = shard_path(data, level, unit)
+    aside = data.parent / WRITING / uuid.uuid4().hex
+    aside.mkdir(parents=True)
+    try:
+        shutil.copyfile(data / str(unit.level) / "zarr.json", aside / "zarr.json")
+        array: Any = zarr.open_array(aside, mode="r+")
+        array[(*unit.leading, *(span.slice for span in unit.place))] = values
+        made = aside / path.relative_to(data / str(unit.level))
+        if made.exists():
+            sync(made)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(made, path)
+        else:  # shards of nothing but zeros have no file
+            path.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return size_of(path)
+
+
+def shard_path(data: Path, level: Level, unit: Unit) -> Path:
+    """The file of a shard."""
+    place = (span.lo // edge for span, edge in zip(unit.place, level.shard, strict=True))
+    return data.joinpath(str(unit.level), "c", *map(str, (*unit.leading, *place)))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, 0 if it is not there: shards of nothing but zeros have none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read_level(data: Path, level: int, leading: tuple[int, ...], place: Spans) -> NDArray[Any]:
+    """Voxels of a level that is written."""
+    values: NDArray[Any] = open_level(data, level)[(*leading, *(span.slice for span in place))]
+    return values
+
+
+def open_level(data: Path, level: int = 0) -> Any:
+    """A level as a lazy array."""
+    return zarr.open_array(data / str(level), mode="r")
+
+
+def sync(path: Path) -> None:
+    """Force a file or folder to the disk; folders where the system can."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
