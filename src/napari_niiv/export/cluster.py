@@ -6,6 +6,7 @@ import asyncio
 import functools
 import queue
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -27,6 +28,7 @@ from napari_niiv.io.opened import short
 
 _AHEAD = 2  # times the units that a worker computes at once: as many wait
 _PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
+_SUBMISSION = 20  # seconds that a batch system may take to accept a job
 _CLUSTERS = {
     "slurm": "SLURMCluster",
     "pbs": "PBSCluster",
@@ -129,7 +131,8 @@ def _started(number: int | None, threads: int) -> Iterator[Any]:
 def _queued(config: ExportConfig) -> Iterator[Any]:
     """Jobs of a batch system, which end with the export."""
     try:
-        import dask_jobqueue
+        with _same_ctrl_c():
+            import dask_jobqueue
     except ModuleNotFoundError as error:
         raise OutputError(
             'Job queues need the extra "jobqueue"; install it with: pip install "napari-niiv[jobqueue]"'
@@ -154,17 +157,31 @@ def _queued(config: ExportConfig) -> Iterator[Any]:
             queued.close()
 
 
+@contextmanager
+def _same_ctrl_c() -> Iterator[None]:
+    """dask-jobqueue, when it is imported, makes Ctrl-C end the program at once."""
+    if threading.current_thread() is not threading.main_thread():  # which has no signals
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _wait(client: Any, own: Any) -> None:
     """For the first worker: a batch system may take its time, a running scheduler not."""
-    until = time.monotonic() + _PATIENCE
+    began = time.monotonic()
     while not client.nthreads():
         jobs = [job for job in getattr(own, "workers", {}).values() if hasattr(job, "job_id")]
-        if jobs and all(job.job_id is None for job in jobs):
+        waited = time.monotonic() - began
+        if jobs and waited > _SUBMISSION and all(job.job_id is None for job in jobs):
             raise OutputError(
                 f"The batch system took none of the {len(jobs)} jobs; try {jobs[0].submit_command} by hand, and "
                 "correct the settings in ~/.config/dask/jobqueue.yaml."
             )
-        if not jobs and time.monotonic() > until:
+        if not jobs and waited > _PATIENCE:
             raise OutputError("The dask scheduler has no workers; start some (dask worker ADDRESS).")
         time.sleep(0.1)
 
