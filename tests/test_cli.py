@@ -14,6 +14,7 @@ import torch
 
 from napari_niiv import cli, open_volume
 from napari_niiv.cli import main
+from napari_niiv.io.remembered import Correction, remember
 from napari_niiv.models.checkpoint import Card, save_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -234,6 +235,20 @@ def test_info_on_a_volume(run: Run) -> None:
     }
     assert "2 × 0.5 × 0.5 micrometer" in out
     assert "does not say its z step" in run("info", "unsaid.tif")[1]
+
+
+def test_what_napari_remembers_holds_here_until_an_option_says_otherwise(run: Run, folder: Path) -> None:
+    remember(folder / "unsaid.tif", Correction((3.0, 0.5, 0.5), "micrometer"))
+    _, out, _ = run("info", "unsaid.tif")
+    assert "3 × 0.5 × 0.5 micrometer" in out
+    assert "note        voxel size 3 × 0.5 × 0.5 micrometer (z × y × x) as you have set it" in out
+    assert "does not say" not in out
+    _, out, _ = run("info", "unsaid.tif", "--voxel-size", "2", "1", "1")
+    assert "2 × 1 × 1 micrometer" in out
+    assert "as you have set it" not in out
+    status, out, _ = run("reconstruct", "unsaid.tif", "out.tif", "--checkpoint", "tiny.safetensors")
+    assert status == 0
+    assert "36 × 14 × 15" in out
 
 
 def test_info_on_a_checkpoint(run: Run) -> None:
