@@ -11,11 +11,11 @@ from typing import Any
 
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, BloscShuffle
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.fingerprint import Fingerprint, difference
 from napari_niiv.export.plan import Level, Plan, Size, Unit
+from napari_niiv.io.ome_arrays import create_level
 from napari_niiv.io.write import whole_file
 from napari_niiv.reconstruction.blocks import Spans
 
@@ -110,21 +110,11 @@ class Unfinished:
     def create(self, plan: Plan) -> None:
         """Make the arrays of all levels, without voxels; those that are there stay."""
         group = zarr.open_group(self.data, mode="a", zarr_format=3)
-        shuffle = BloscShuffle.bitshuffle if plan.dtype.itemsize > 1 else BloscShuffle.noshuffle
-        ones = (1,) * len(plan.leading)
         for number, level in enumerate(plan.levels):
-            if str(number) in group:
-                continue
-            group.create_array(
-                str(number),
-                shape=plan.shape(number),
-                dtype=plan.dtype,
-                chunks=ones + plan.chunk,
-                shards=ones + level.shard,
-                compressors=BloscCodec(cname="zstd", clevel=1, shuffle=shuffle),
-                fill_value=0,
-                dimension_names=list(plan.axes),
-            )
+            if str(number) not in group:
+                create_level(
+                    group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard
+                )
 
     def finished(self) -> set[tuple[int, int]]:
         """Level and number of the shards that are done; half a line at the end, left by a crash, is cut off."""

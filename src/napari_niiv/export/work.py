@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ConstantVolumeError, OutputError
 from napari_niiv.export.fingerprint import check_unchanged
-from napari_niiv.export.plan import Plan, Size, Unit
+from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.store import read_level, write_shard
 from napari_niiv.geometry import Span, three
+from napari_niiv.io.ome_arrays import halved
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.blocks import PLANES, Block, Restoration, Spans, cut
 from napari_niiv.reconstruction.memory import Workspace
@@ -200,28 +201,6 @@ def _reader(volume: Volume, blocks: list[Block]) -> Callable[[Block], Volume | N
     z, y, x = (span.slice for span in union)
     voxels = volume.read_raw(z, y, x)
     return lambda block: voxels[tuple(r.slice_in(u) for r, u in zip(block.raw, union, strict=True))]
-
-
-def halved(values: NDArray[Any], steps: Size) -> NDArray[Any]:
-    """Means over 2 voxels along the axes whose step is 2, at an odd end over fewer; integers are rounded.
-
-    Parameters
-    ----------
-    values : array, shape (z, y, x)
-    steps : tuple of int
-        1 or 2 for each axis.
-    """
-    kind = values.dtype
-    odd = [(0, n % s) for n, s in zip(values.shape, steps, strict=True)]
-    padded = np.pad(values, odd, mode="edge") if any(o for _, o in odd) else values  # it is its own mean
-    narrow = kind.itemsize <= 2 and kind.kind in "iub"  # eight of them fit 32 bits
-    sums = np.zeros([n // s for n, s in zip(padded.shape, steps, strict=True)], np.int32 if narrow else float)
-    for first in itertools.product(*(range(step) for step in steps)):
-        sums += padded[tuple(slice(f, None, s) for f, s in zip(first, steps, strict=True))]
-    means = sums / math.prod(steps)
-    if kind.kind in "iu":
-        return np.rint(means).astype(kind)
-    return means >= 0.5 if kind.kind == "b" else means.astype(kind)
 
 
 def _moved(place: Spans, by: Spans) -> Spans:
