@@ -134,7 +134,7 @@ def test_a_volume_as_a_layer_and_back(axes):
     assert layer.multiscale
     assert layer.axis_labels == tuple(axes)
     np.testing.assert_allclose(layer.translate[-3:], volume.origin)
-    assert layer.metadata == {"channel_names": ["a", "b", "c"]}
+    assert layer.metadata == {"channel_names": ["a", "b", "c"], "path": "/x"}
     again = layer_volume(layer)
     assert (again.voxel_size, again.unit, again.name) == (volume.voxel_size, "nanometer", "stack")
     np.testing.assert_array_equal(again.pyramid[0], coarse)

@@ -41,9 +41,10 @@ def open_volume(
     Returns
     -------
     Volume
-        ``metadata["spacing_problem"]`` says what is wrong with the file's voxel size, if anything;
-        ``metadata["note"]`` what else is remarkable; ``metadata["stored_axes"]`` which axis of the file became which,
-        "?" for those left out: what `axes` would have to be.
+        ``metadata["spacing_problem"]`` says what is wrong with the file's voxel size, if anything, and
+        ``metadata["spacing"]`` what it says; ``metadata["note"]`` what else is remarkable.
+        ``metadata["stored_axes"]`` tells which axis of the file became which, "?" for those left out: what `axes` would
+        have to be.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def open_volume(
     spacing, origin = _renamed(opened, axes.lower() if axes else opened.axes)
     metadata = dict(opened.metadata)
     if spacing.problem and voxel_size is None:
-        metadata["spacing_problem"] = spacing.problem
+        metadata["spacing_problem"], metadata["spacing"] = spacing.problem, spacing
     named = dict(zip(order, found, strict=True))
     metadata["stored_axes"] = "".join(named.get(i, "?") for i in range(len(opened.array.shape)))
     if dataset is not None:

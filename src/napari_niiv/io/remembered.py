@@ -113,7 +113,8 @@ def open_remembered(
     Returns
     -------
     Volume
-        ``metadata["remembered"]`` tells what of it was remembered.
+        ``metadata["remembered"]`` tells what of it was remembered; ``metadata["axes_corrected"]`` is set if the axes
+        were.
 
     Raises
     ------
@@ -141,8 +142,11 @@ def open_remembered(
             VolumeError
         ):  # of folders and URLs, something else may be there by now; the file may say why not
             return open_volume(path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset)
-        note = f"{used.words} as you have set it for this file in napari"
-        return replace(volume, metadata=MappingProxyType({**volume.metadata, "remembered": note}))
+        note = f"{used.words} as you have set it for this file"
+        known: dict[str, Any] = {**volume.metadata, "remembered": note}
+        if used.axes is not None:
+            known["axes_corrected"] = True
+        return replace(volume, metadata=MappingProxyType(known))
     return open_volume(path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset)
 
 
