@@ -9,15 +9,6 @@ from tests.plugin.test_widget import DATA, SHAPE, drop, open_widget, wait_status
 pytest.importorskip("napari")
 
 from napari_niiv.io.remembered import Correction, recall, remember
-from napari_niiv.plugin import widget as module
-
-
-@pytest.fixture
-def messages(monkeypatch):
-    told: list[str] = []
-    for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(module, name, told.append)
-    return told
 
 
 @pytest.fixture
