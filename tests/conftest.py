@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,14 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """CPUs that multiply bfloat16 would round where others do not: numbers are the same on every computer."""
     if "torch" in sys.modules:
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is remembered of files goes to a folder of the test, never to the user's."""
+    folder = tmp_path_factory.getbasetemp() / "states" / uuid.uuid4().hex  # made when something is remembered
+    monkeypatch.setenv("NAPARI_NIIV_STATE", str(folder))
+    return folder
 
 
 @pytest.fixture

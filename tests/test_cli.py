@@ -14,6 +14,7 @@ import torch
 
 from napari_niiv import cli, open_volume
 from napari_niiv.cli import main
+from napari_niiv.io.remembered import Correction, remember
 from napari_niiv.models.checkpoint import Card, save_model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -236,6 +237,66 @@ def test_info_on_a_volume(run: Run) -> None:
     assert "does not say its z step" in run("info", "unsaid.tif")[1]
 
 
+def test_what_napari_remembers_holds_here_until_an_option_says_otherwise(run: Run, folder: Path) -> None:
+    remember(folder / "unsaid.tif", Correction((3.0, 0.5, 0.5), "micrometer"))
+    _, out, _ = run("info", "unsaid.tif")
+    assert "3 × 0.5 × 0.5 micrometer" in out
+    assert "note        voxel size 3 × 0.5 × 0.5 micrometer (z × y × x) as you have set it" in out
+    assert "does not say" not in out
+    _, out, _ = run("info", "unsaid.tif", "--voxel-size", "2", "1", "1")
+    assert "2 × 1 × 1 micrometer" in out
+    assert "as you have set it" not in out
+    status, out, _ = run("reconstruct", "unsaid.tif", "out.tif", "--checkpoint", "tiny.safetensors")
+    assert status == 0
+    assert "36 × 14 × 15" in out
+
+
+def test_copy(run: Run, folder: Path) -> None:
+    status, out, err = run("copy", "good.tif", "copy.zarr", "--voxel-size", "3", "1", "1")
+    assert (status, err) == (0, "")
+    assert "copy.zarr: 6 × 14 × 15" in out
+    copy = open_volume(folder / "copy.zarr")
+    assert (copy.voxel_size, copy.unit) == ((3, 1, 1), "micrometer")
+    np.testing.assert_array_equal(copy.array, tifffile.imread(folder / "good.tif"))
+    status, _, err = run("copy", "unsaid.tif", "other.zarr")
+    assert status == 0
+    assert "does not say its z step, nor will the copy" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["good.tif", "good.tif"], "must end in .zarr"),
+        (["good.tif", "taken.zarr"], "exists already"),
+        (["good.tif", "none/copy.zarr"], "does not exist"),
+        (["missing.tif", "copy.zarr"], "There is no file"),
+        (["truncated.tif", "copy.zarr"], "truncated.tif is"),
+    ],
+)
+def test_copies_that_cannot_be(run: Run, folder: Path, arguments: list[str], message: str) -> None:
+    (folder / "taken.zarr").mkdir()
+    before = sorted(folder.iterdir())
+    status, out, err = run("copy", *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert one_line(err), err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_copy_that_is_interrupted_leaves_nothing(run: Run, folder: Path, monkeypatch) -> None:
+    from napari_niiv.io import copy as module
+
+    def press(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_attributes", press)
+    before = sorted(folder.iterdir())
+    status, _, err = run("copy", "good.tif", "copy.zarr")
+    assert status == 130
+    assert err.strip() == "napari-niiv: stopped; nothing was kept of the copy."
+    assert sorted(folder.iterdir()) == before
+
+
 def test_info_on_a_checkpoint(run: Run) -> None:
     status, out, _ = run("info", "tiny.safetensors")
     assert status == 0
@@ -286,5 +347,5 @@ def test_as_a_program(folder: Path) -> None:
 
 def test_every_command_is_described() -> None:
     text = cli._parser().format_help()
-    for command in ("demo", "reconstruct", "info"):
+    for command in ("demo", "reconstruct", "copy", "info"):
         assert command in text

@@ -1,4 +1,4 @@
-"""The command line: demo, reconstruct, train, info."""
+"""The command line: demo, reconstruct, train, copy, info."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from napari_niiv import __version__
+from napari_niiv.cli_copy import add_copy
 from napari_niiv.cli_input import add_input, describe, open_input
 from napari_niiv.cli_reconstruct import add_reconstruct
 from napari_niiv.cli_train import add_train
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_reconstruct(commands)
     add_train(commands)
+    add_copy(commands)
 
     info = commands.add_parser(
         "info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card"

@@ -24,15 +24,17 @@ def add_input(parser: argparse._ActionsContainer) -> None:
 def open_input(path: str | os.PathLike[str], options: argparse.Namespace) -> Volume:
     """Open a volume by the options of `add_input`, its anisotropy set where there is such an option.
 
+    What no option says is as the user has corrected it in napari, where that is remembered.
+
     Raises
     ------
     VolumeError
         As `open_volume`.
     """
-    from napari_niiv.io.open import open_volume
+    from napari_niiv.io.remembered import open_remembered
 
     size = options.voxel_size
-    volume = open_volume(
+    volume = open_remembered(
         path,
         axes=options.axes,
         voxel_size=(size[0], size[1], size[2]) if size else None,
@@ -77,6 +79,5 @@ def describe(volume: Volume) -> list[tuple[str, str]]:
         lines.append(("levels", "; ".join(shapes)))
     if problem := volume.metadata.get("spacing_problem"):
         lines.append(("note", f"the file {problem}"))
-    if note := volume.metadata.get("note"):
-        lines.append(("note", str(note)))
+    lines += [("note", str(volume.metadata[key])) for key in ("remembered", "note") if key in volume.metadata]
     return lines

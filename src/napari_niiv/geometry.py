@@ -105,3 +105,8 @@ def three(values: Iterable[T]) -> tuple[T, T, T]:
     """One thing for each of z, y, x."""
     z, y, x = values
     return z, y, x
+
+
+def rounded_up(count: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return -(-count // step) * step

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -152,15 +153,8 @@ class Volume:
             If it cannot be read, or holds NaN or infinite values and `holes` does not allow them.
         """
         ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
-        try:
+        with reading(self.name):
             values = np.asarray(self.array[z, ys, xs])
-        except (NiivError, MemoryError):
-            raise
-        except Exception as error:  # of codecs and networks, which have types of their own
-            said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise VolumeError(
-                f"{self.name!r} cannot be read ({said}); check that the file is complete and still there."
-            ) from error
         if values.dtype.kind == "f" and not holes and not np.isfinite(values).all():
             raise VolumeError(
                 f"{self.name!r} holds NaN or infinite values; replace them first, for example by numpy.nan_to_num."
@@ -180,6 +174,25 @@ class Volume:
             z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width))
         )
         return averaged(box, d)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what a codec, a disk or a network says into one sentence.
+
+    Raises
+    ------
+    VolumeError
+    """
+    try:
+        yield
+    except (NiivError, MemoryError):
+        raise
+    except Exception as error:  # of codecs and networks, which have types of their own
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise VolumeError(
+            f"{name!r} cannot be read ({said}); check that the file is complete and still there."
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,8 @@ from napari_niiv.io.spacing import Spacing, unit_name
         (" mm ", "millimeter"),
         ("Å", "angstrom"),
         ("pixel", "pixel"),
+        ("inch", "inch"),
+        ('"', "inch"),
         ("inch of rain", "pixel"),
         ("", "pixel"),
         (None, "pixel"),
@@ -49,3 +51,24 @@ def test_partial_and_absurd_sizes(sizes, problem: str, voxel_size) -> None:
     spacing = Spacing(sizes)
     assert spacing.problem == problem
     assert spacing.voxel_size == voxel_size
+
+
+@pytest.mark.parametrize(
+    ("sizes", "unit", "problem"),
+    [
+        ((16.0, 1.0, 1.0), "micrometer", ""),
+        ((1.0, 1.0, 1.0), "micrometer", ""),
+        (
+            (17.0, 1.0, 1.0),
+            "micrometer",
+            "says that its z step is 17 times its pixel size, which is outside 1 to 16",
+        ),
+        ((0.5, 1.0, 1.0), "micrometer", "says that its z step is 0.5 times its pixel size"),
+        ((1 / 72, 1 / 72, 1 / 72), "inch", "gives its pixel size in inches (0.0139)"),
+    ],
+)
+def test_sizes_that_are_complete_and_absurd(sizes, unit: str, problem: str) -> None:
+    spacing = Spacing(sizes, unit)
+    assert spacing.problem.startswith(problem)
+    assert bool(spacing.problem) is bool(problem)
+    assert spacing.voxel_size == sizes  # what the user is offered to correct

@@ -210,6 +210,11 @@ def test_absurd_imagej_spacing(tmp_path: Path, spacing, problem: str) -> None:
     assert volume.anisotropy == 1
 
 
+def test_imagejs_default_for_pictures_to_be_printed(tmp_path: Path) -> None:
+    path = imagej(tmp_path / "a.tif", values(4, 5, 6), "ZYX", (72.0, 72.0), unit="inch", spacing=1 / 72)
+    assert "in inches (0.0139)" in open_volume(path).metadata["spacing_problem"]
+
+
 @pytest.mark.parametrize("missing", ["Z", "X", "all", "negative", "zero"])
 def test_partial_ome_spacing(tmp_path: Path, missing: str) -> None:
     sizes = {

@@ -20,6 +20,17 @@ def interpolating_model() -> Niiv:
 
 
 @pytest.fixture
+def messages(monkeypatch):
+    """What the widget tells by notifications."""
+    from napari_niiv.plugin import widget
+
+    told: list[str] = []
+    for name in ("show_error", "show_info", "show_warning"):
+        monkeypatch.setattr(widget, name, told.append)
+    return told
+
+
+@pytest.fixture
 def live(viewer, interpolating_model, qtbot):
     """The layer "ramp" of the viewer of a module, live and refined."""
     live = LiveReconstruction(viewer, viewer.layers["ramp"], interpolating_model)

@@ -14,20 +14,10 @@ from qtpy.QtWidgets import QApplication
 
 from napari_niiv.models.catalog import bundled_models
 from napari_niiv.models.checkpoint import Card, save_model
-from napari_niiv.plugin import widget as module
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 
 SHAPE = (12, 48, 64)
 DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
-
-
-@pytest.fixture
-def messages(monkeypatch):
-    """What the user is told by notifications."""
-    told: list[str] = []
-    for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(module, name, told.append)
-    return told
 
 
 @pytest.fixture

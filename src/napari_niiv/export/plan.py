@@ -12,8 +12,8 @@ import numpy as np
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import Bounds, ExportConfig
-from napari_niiv.geometry import Span, three
-from napari_niiv.reconstruction.blocks import BLOCK_BYTES, Grid, Spans, block_edges, rounded_up
+from napari_niiv.geometry import Span, rounded_up, three
+from napari_niiv.reconstruction.blocks import BLOCK_BYTES, Grid, Spans, block_edges
 from napari_niiv.volume import Volume
 
 Size = tuple[int, int, int]

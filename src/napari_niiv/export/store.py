@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import zarr
-from zarr.codecs import BloscCodec, BloscShuffle
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.fingerprint import Fingerprint, difference
 from napari_niiv.export.plan import Plan, Size, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
+from napari_niiv.io.ome_arrays import create_level
 from napari_niiv.io.write import whole_file
 
 _PLAN, _JOURNAL, _DATA, _OLD, _SHARED = "plan.json", "journal", "data.zarr", "replaced", "shared"
@@ -190,21 +190,11 @@ class Unfinished:
     def create(self, plan: Plan) -> None:
         """Make the arrays of all levels, without voxels; those that are there stay."""
         group = zarr.open_group(self.data, mode="a", zarr_format=3)
-        shuffle = BloscShuffle.bitshuffle if plan.dtype.itemsize > 1 else BloscShuffle.noshuffle
-        ones = (1,) * len(plan.leading)
         for number, level in enumerate(plan.levels):
-            if str(number) in group:
-                continue
-            group.create_array(
-                str(number),
-                shape=plan.shape(number),
-                dtype=plan.dtype,
-                chunks=ones + plan.chunk,
-                shards=ones + level.shard,
-                compressors=BloscCodec(cname="zstd", clevel=1, shuffle=shuffle),
-                fill_value=0,
-                dimension_names=list(plan.axes),
-            )
+            if str(number) not in group:
+                create_level(
+                    group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard
+                )
 
     def remaining(self, plan: Plan) -> dict[int, list[Unit]]:
         """The units that are not done, by level, of those that are not written with a finer one.

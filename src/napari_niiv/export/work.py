@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ConstantVolumeError, OutputError
 from napari_niiv.export.fingerprint import check_unchanged
-from napari_niiv.export.plan import Plan, Size, Unit
+from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import read_level, write_shard
 from napari_niiv.geometry import Span, three
+from napari_niiv.io.ome_arrays import halved
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.blocks import PLANES, Block, Restoration, Spans, cut
 from napari_niiv.reconstruction.memory import Workspace
@@ -209,54 +210,6 @@ def _reader(volume: Volume, blocks: list[Block]) -> Callable[[Block], Volume | N
     z, y, x = (span.slice for span in union)
     voxels = volume.read_raw(z, y, x)
     return lambda block: voxels[tuple(r.slice_in(u) for r, u in zip(block.raw, union, strict=True))]
-
-
-def halved(values: NDArray[Any], steps: Size) -> NDArray[Any]:
-    """Means over 2 voxels along the axes whose step is 2, at an odd end over fewer; integers are rounded.
-
-    Parameters
-    ----------
-    values : array, shape (z, y, x)
-    steps : tuple of int
-        1 or 2 for each axis.
-    """
-    kind = values.dtype
-    wide: Any = np.float64
-    if kind.itemsize <= 2 and kind.kind in "iub":  # eight of them fit
-        wide = np.uint16 if kind.kind in "ub" and kind.itemsize == 1 else np.int32
-    sums = values
-    for axis in (2, 1, 0):  # the last first: what is read with gaps is then narrow still
-        if steps[axis] == 2:
-            sums = _pairs(sums, axis, wide)
-    count = math.prod(steps)
-    if kind.kind == "b":
-        return np.asarray(2 * sums.astype(wide) >= count)
-    if kind.kind not in "iu" or wide is np.float64:
-        means = sums / count
-        return np.asarray(np.rint(means) if kind.kind in "iu" else means).astype(kind)
-    shift = count.bit_length() - 1
-    if shift == 0:
-        return values.copy()
-    rounding = (count >> 1) - 1 + ((sums >> shift) & 1)  # halves to even, as rint
-    return np.asarray((sums + rounding.astype(wide)) >> shift).astype(kind)
-
-
-def _pairs(values: NDArray[Any], axis: int, dtype: Any) -> NDArray[Any]:
-    """Sums of two neighbours along an axis; at an odd end the last counts twice, as it is its own mean."""
-    whole = values.shape[axis] // 2 * 2
-    first = [slice(None)] * values.ndim
-    second = list(first)
-    first[axis], second[axis] = slice(0, None, 2), slice(1, whole, 2)
-    evens = values[tuple(first)]
-    sums = evens.astype(dtype)
-    paired = [slice(None)] * values.ndim
-    paired[axis] = slice(0, whole // 2)
-    sums[tuple(paired)] += values[tuple(second)]
-    if whole < values.shape[axis]:
-        last = [slice(None)] * values.ndim
-        last[axis] = slice(whole // 2, None)
-        sums[tuple(last)] *= 2
-    return sums
 
 
 def _moved(place: Spans, by: Spans) -> Spans:

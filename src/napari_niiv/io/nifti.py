@@ -62,13 +62,15 @@ def _array(path: Path, image: Any) -> Any:
         return mapped(np.asanyarray(proxy))
     if not gzipped:
         mapped(np.asanyarray(proxy.get_unscaled()))  # refuses a truncated file
-    return FileArray(_proxy, (str(path),), proxy.shape, dtype)
+    # a compressed file is read from its beginning to what is wanted: best by whole planes, one after the other
+    planes = (*proxy.shape[:2], *[1] * (len(proxy.shape) - 2)) if gzipped else None
+    return FileArray(_proxy, (str(path),), proxy.shape, dtype, planes)
 
 
 def _proxy(path: str) -> Any:
     import nibabel
 
-    image: Any = nibabel.load(path)
+    image: Any = nibabel.load(path, keep_file_open=True)  # so that it goes on where it was
     return image.dataobj
 
 

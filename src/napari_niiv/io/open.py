@@ -19,6 +19,7 @@ def open_volume(
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
+    unit: str | None = None,
     dataset: str | None = None,
 ) -> Volume:
     """Open a volume; voxels are read when they are looked at, where the format allows.
@@ -32,14 +33,18 @@ def open_volume(
         Correct the order of axes, such as "zyx" or "tczyx".
     voxel_size : tuple of float, optional
         Correct the voxel size (z, y, x).
+    unit : str, optional
+        Of `voxel_size`, such as "micrometer"; that of the file where it is not given.
     dataset : str, optional
         Which one, where there are several: of an HDF5 or N5 file, or which image or array of a zarr.
 
     Returns
     -------
     Volume
-        ``metadata["spacing_problem"]`` says what is wrong with the file's voxel size, if anything;
-        ``metadata["note"]`` what else is remarkable.
+        ``metadata["spacing_problem"]`` says what is wrong with the file's voxel size, if anything, and
+        ``metadata["spacing"]`` what it says; ``metadata["note"]`` what else is remarkable.
+        ``metadata["stored_axes"]`` tells which axis of the file became which, "?" for those left out: what `axes` would
+        have to be.
 
     Raises
     ------
@@ -54,12 +59,16 @@ def open_volume(
     spacing, origin = _renamed(opened, axes.lower() if axes else opened.axes)
     metadata = dict(opened.metadata)
     if spacing.problem and voxel_size is None:
-        metadata["spacing_problem"] = spacing.problem
+        metadata["spacing_problem"], metadata["spacing"] = spacing.problem, spacing
+    named = dict(zip(order, found, strict=True))
+    metadata["stored_axes"] = "".join(named.get(i, "?") for i in range(len(opened.array.shape)))
+    if dataset is not None:
+        metadata["dataset"] = dataset
     return Volume(
         rearranged(opened.array, order),
         found,
         voxel_size or spacing.voxel_size,
-        spacing.unit,
+        unit if unit is not None and voxel_size is not None else spacing.unit,
         place.title if dataset is None else f"{place.title}/{dataset.strip('/')}",
         origin,
         MappingProxyType({**metadata, "path": place.location}),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_niiv.volume import MAX_ANISOTROPY
+
 _UNITS = {
     "µm": "micrometer",
     "μm": "micrometer",
@@ -28,8 +30,18 @@ _UNITS = {
     "a": "angstrom",
     "ångström": "angstrom",
     "angstroms": "angstrom",
+    '"': "inch",
+    "in": "inch",
+    "inches": "inch",
 }
-_METRES = {"meter": 1.0, "millimeter": 1e-3, "micrometer": 1e-6, "nanometer": 1e-9, "angstrom": 1e-10}
+_METRES = {
+    "meter": 1.0,
+    "inch": 0.0254,
+    "millimeter": 1e-3,
+    "micrometer": 1e-6,
+    "nanometer": 1e-9,
+    "angstrom": 1e-10,
+}
 _KNOWN = {*_METRES, "pixel"}
 
 
@@ -64,7 +76,7 @@ class Spacing:
 
     @property
     def problem(self) -> str:
-        """Why the z step cannot be trusted, as the end of a sentence; empty if it can."""
+        """Why the size cannot be trusted, as the end of a sentence; empty if it can."""
         z, y, x = self.sizes
         if z is None or not math.isfinite(z):
             return "does not say its z step"
@@ -72,6 +84,14 @@ class Spacing:
             return f"says that its z step is {z:g}"
         if not _usable(y) or not _usable(x):
             return "does not say its pixel size"
+        if self.unit == "inch":  # what programs write that know of prints alone, mostly 1/72
+            return f"gives its pixel size in inches ({x:.3g}), as pictures to be printed do"
+        _, y, x = self.voxel_size
+        if not 0.99 <= z / math.sqrt(y * x) <= 1.001 * MAX_ANISOTROPY:
+            return (
+                f"says that its z step is {z / math.sqrt(y * x):.3g} times its pixel size, which is outside 1 to "
+                f"{MAX_ANISOTROPY:g}"
+            )
         return ""
 
     @property

@@ -23,6 +23,10 @@ PATH = "path"  # of the file that a layer was made from, where napari does not k
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in common with its source
 _LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}
+KEPT = (  # what a layer's metadata keep of its volume's
+    *("channel_names", "note", "slow", "path", "dataset", "stored_axes"),
+    *("spacing_problem", "spacing", "remembered", "axes_corrected"),
+)
 VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
@@ -60,11 +64,12 @@ def layer_volume(layer: Image) -> Volume:
 def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
     """The data and the keywords of the image layer that shows a volume, lazily, in its place.
 
-    Channels stay an axis of one layer, whose slider goes through them; their names are in the layer's metadata.
+    Channels stay an axis of one layer, whose slider goes through them; their names are in the layer's metadata, and so
+    is what later questions about the file need (`layer_file`).
     """
     leading = len(volume.axes) - 3
     levels = [level.array for level in volume.levels()]
-    said = {k: v for k, v in volume.metadata.items() if k in ("channel_names", "note", "slow", PATH)}
+    said = {k: v for k, v in volume.metadata.items() if k in KEPT}
     keywords: dict[str, Any] = {
         "name": volume.name,
         "scale": (*[1.0] * leading, *volume.voxel_size),

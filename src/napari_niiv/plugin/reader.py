@@ -8,6 +8,7 @@ from typing import Any
 from napari_niiv.models.catalog import SUFFIX
 
 PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
+HOW_TO_CHANGE = "“Voxel size and axes…” in “Isotropic reconstruct” changes it"
 # as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them
 VOLUMES = (".h5", ".hdf5", ".ims", ".mrc", ".rec", ".st", ".map", ".nii", ".nii.gz", ".n5")
 
@@ -32,8 +33,13 @@ def _select(path: str | list[str]) -> list[tuple[Any, ...]]:
 
 def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
     """Layers of volumes, lazy; napari shows the sentence of an error as its notification."""
-    from napari_niiv.io.open import open_volume
+    from napari.utils.notifications import show_info
+
+    from napari_niiv.io.remembered import open_remembered
     from napari_niiv.plugin.layers import layer_data
 
-    volumes = [open_volume(one) for one in ([path] if isinstance(path, str) else path)]
+    volumes = [open_remembered(one) for one in ([path] if isinstance(path, str) else path)]
+    for volume in volumes:
+        if "remembered" in volume.metadata:
+            show_info(f"{volume.name}: {volume.metadata['remembered']}; {HOW_TO_CHANGE}.")
     return [(*layer_data(volume), "image") for volume in volumes]

@@ -14,10 +14,11 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_niiv.errors import NiivError
-from napari_niiv.io.open import open_volume, read_spacing
+from napari_niiv.io.remembered import open_remembered
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
+from napari_niiv.plugin.copying import CopyOffer
 from napari_niiv.plugin.export_controls import ExportControls
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
@@ -33,6 +34,7 @@ from napari_niiv.plugin.layers import (
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.loading import ModelLoader, Wanted
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
+from napari_niiv.plugin.spacing import Spacings
 from napari_niiv.plugin.trust_controls import TrustControls
 from napari_niiv.plugin.volumes import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
@@ -62,7 +64,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.volumes = VolumeViews(napari_viewer, self.lives)
         self.ortho: Any = None  # OrthoViews
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
-        self._rescued: weakref.WeakSet[Image] = weakref.WeakSet()
         self._own_checkpoints: list[str] = []
         self._devices = ["auto"]
         self._loaded: tuple[str, str] | None = None  # checkpoint and device of the model in use
@@ -100,6 +101,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.on = CheckBox(text="Reconstruct", value=True)
         self.compare = Compare(napari_viewer, self.lives)
         self.trust = TrustControls(self.lives)
+
+        def run(*arguments: Any) -> None:
+            self._background.run(*arguments)
+
+        def tell(sentence: str) -> None:
+            show_info(sentence)
+
+        self.spacings = Spacings(napari_viewer, run, tell, self._fail, self._close_live_of, self._layer_ready)
+        self.copying = CopyOffer(napari_viewer, run, tell, self._fail, self._adopt_copy)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.export = ExportControls(napari_viewer, self.lives, self.layer)
         self.indicator = PassIndicator()
@@ -110,7 +120,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
-                *(self.on, self.layer, self.anisotropy, self.side),
+                *(self.on, self.layer, *self.copying.rows, self.anisotropy, *self.spacings.rows, self.side),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
                 *(self.device, *self.compare.rows, *self.trust.rows, self.train),
@@ -139,7 +149,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 self.select_checkpoint(path)
             else:
                 self.status.value = f"Opening {path.name}…"
-                self._background.run(lambda p=path: open_volume(p), self._add_volume)  # type: ignore[misc]
+                self._background.run(lambda p=path: open_remembered(p), self._add_volume)  # type: ignore[misc]
 
     def select_checkpoint(self, path: Path | str) -> None:
         """Add a checkpoint to the choices and use it; if it is in use, its file is read anew."""
@@ -266,14 +276,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._close_ortho()  # they open again for the layer if it is live
         self._watch(layer)
         self._show_settings(layer)
+        self.copying.choose(layer)
+        waiting = self.spacings.choose(layer)
         if layer is None:
             self._tell("Choose a layer, or drop a volume here.", "off")
             return
-        path = layer.source.path
-        unscaled = layer.ndim >= 3 and all(s == 1 for s in layer.scale)
-        if path and unscaled and layer not in self._rescued:
-            self._rescued.add(layer)
-            self._background.run(lambda: read_spacing(path), lambda spacing: self._rescue(layer, spacing))
+        if waiting:
             return
         self._refresh()
         if (live := self.live) is not None:  # it was live before it was chosen
@@ -312,21 +320,26 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         for event in _size_events(layer):
             event.connect(self._refresh)
 
-    def _rescue(self, layer: Image, spacing: Any) -> None:
-        """Give a layer the voxel size that napari's reader dropped."""
-        if not spacing.problem and layer in self.viewer.layers:
-            size = spacing.voxel_size
-            layer.units = (*(str(u) for u in layer.units[:-3]), *[spacing.unit] * 3)
-            layer.scale = (*layer.scale[:-3], *size)
-            self.viewer.reset_view()
-            text = " × ".join(f"{v:.4g}" for v in size)
-            show_info(f"{layer.name}: voxel size {text} {spacing.unit} (z × y × x) taken from the file.")
-        if layer is self.layer.value:
-            self._refresh()
-
     def _add_volume(self, volume: Volume) -> None:
         data, keywords = layer_data(volume)
         self.layer.value = self.viewer.add_image(data, **keywords)
+
+    def _close_live_of(self, layer: Image) -> None:
+        """Before the data of a layer are turned, or it goes."""
+        if layer is self.layer.value:
+            self._close_ortho()
+        self.lives.close(layer)
+
+    def _layer_ready(self, layer: Image) -> None:
+        if layer is self.layer.value:
+            self._refresh()
+
+    def _adopt_copy(self, source: Image, copy: Image) -> None:
+        self._close_live_of(source)
+        if source in self._off:
+            self._off.add(copy)
+        if self.layer.value is source:
+            self.layer.value = copy
 
     def _apply_anisotropy(self, value: float) -> None:
         """The anisotropy is the layer's scale: there is one truth, and the picture is not squeezed."""
@@ -339,6 +352,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             scale = list(layer.scale)
             scale[-3] *= factor
             layer.scale = scale
+            self.spacings.refill()
 
     def _apply_scale(self, value: Any = None) -> None:
         self.output_scale.enabled = not self.match_zoom.value

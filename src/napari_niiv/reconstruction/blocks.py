@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Sampling, Span, output_size, three
+from napari_niiv.geometry import Sampling, Span, output_size, rounded_up, three
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.reconstruction.resolve import INTERPOLATE_BELOW
@@ -175,11 +175,6 @@ def block_edges(
         longest = edges.index(max(edges))
         edges[longest] = rounded_up(edges[longest] // 2, _ALIGNED)
     return three(edges)
-
-
-def rounded_up(count: int, step: int) -> int:
-    """The next multiple of `step`."""
-    return -(-count // step) * step
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,186 @@
+"""Corrections of files that last from one session to the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.io import remembered as module
+from napari_niiv.io.remembered import Correction, open_remembered, recall, remember
+
+SIZE = Correction((4.0, 0.5, 0.25), "micrometer")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    np.save(tmp_path / "a.npy", np.arange(60, dtype="u1").reshape(3, 4, 5))
+    return tmp_path / "a.npy"
+
+
+def test_what_was_said_last_is_recalled(file: Path) -> None:
+    assert recall(file) is None
+    remember(file, SIZE)
+    assert recall(str(file)) == SIZE
+    said = Correction((1.0, 1.0, 1.0), "pixel", "xyz", silent=True)
+    remember(file, said)
+    assert recall(file) == said
+    assert recall(file, "raw") is None
+    remember(file, SIZE, "/raw/")
+    assert (recall(file, "raw"), recall(file)) == (SIZE, said)
+
+
+def test_relative_and_absolute_paths_and_file_urls_are_one(file: Path, monkeypatch) -> None:
+    monkeypatch.chdir(file.parent)
+    remember("a.npy", SIZE)
+    assert recall(file) == recall(f"file://{file}") == SIZE
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_another_file_of_that_name_is_another_file(file: Path, change: str) -> None:
+    remember(file, SIZE)
+    state = file.stat()
+    if change == "size":
+        file.write_bytes(file.read_bytes() + b"x")
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    else:
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000))
+    assert recall(file) is None
+    remember(file, SIZE)
+    assert recall(file) == SIZE
+
+
+@pytest.mark.parametrize("path", ["https://host/a.zarr", "folder"])
+def test_folders_and_urls_count_by_their_name(tmp_path: Path, monkeypatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    remember(path, SIZE)
+    (tmp_path / "folder" / "more").touch()
+    assert recall(path + "/") == SIZE
+
+
+DAMAGED = [b"", b"{", b"[]", b'{"volumes": []}', b"\xff\xfe", b"[" * 100_000, b'{"version": 1}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_store_is_set_aside(file: Path, state_folder: Path, content: bytes) -> None:
+    state_folder.mkdir(parents=True)
+    (state_folder / "volumes.json").write_bytes(content)
+    assert recall(file) is None
+    assert (state_folder / "volumes.json.damaged").read_bytes() == content
+    remember(file, SIZE)
+    assert recall(file) == SIZE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"voxel_size": [0, 1, 1]},
+        {"voxel_size": [1, 1]},
+        {"voxel_size": "4"},
+        {"voxel_size": [1, 1, float("nan")]},
+        {"voxel_size": [1, None, 1]},
+        {"unit": None},
+        {"axes": 3},
+    ],
+    ids=str,
+)
+def test_an_entry_that_makes_no_sense_is_none(file: Path, state_folder: Path, change) -> None:
+    remember(file, SIZE)
+    held = json.loads((state_folder / "volumes.json").read_text())
+    next(iter(held["volumes"].values())).update(change)
+    (state_folder / "volumes.json").write_text(json.dumps(held))
+    assert recall(file) is None
+
+
+def test_the_oldest_are_forgotten(file: Path, monkeypatch, state_folder: Path) -> None:
+    monkeypatch.setattr(module, "_MOST", 3)
+    for name in ("a", "b", "c", "a", "d"):
+        remember(f"https://host/{name}.zarr", SIZE)
+    assert [recall(f"https://host/{name}.zarr") is not None for name in "abcd"] == [True, False, True, True]
+    assert [path.name for path in state_folder.iterdir()] == ["volumes.json"]  # nothing half-written stays
+
+
+def test_where_nothing_can_be_written_is_one_sentence(file: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "taken").touch()
+    monkeypatch.setenv("NAPARI_NIIV_STATE", str(tmp_path / "taken"))
+    with pytest.raises(OutputError, match="NAPARI_NIIV_STATE") as caught:
+        remember(file, SIZE)
+    assert "\n" not in str(caught.value)
+    assert recall(file) is None
+
+
+def test_the_folder_is_the_systems(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("NAPARI_NIIV_STATE")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "x"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "x"))
+    folder = module.state_folder()
+    assert folder.name == "napari-niiv"
+    assert folder.parent in (tmp_path / "x", tmp_path / "Library" / "Application Support")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    if os.name != "nt":
+        assert module.state_folder() == tmp_path / "Library" / "Application Support" / "napari-niiv"
+
+
+def test_a_volume_opens_as_it_was_corrected(file: Path) -> None:
+    assert "remembered" not in open_remembered(file).metadata
+    assert open_remembered(file).metadata["spacing_problem"]
+    remember(file, Correction((4.0, 2.0, 1.0), "nanometer", "xyz"))
+    volume = open_remembered(file)
+    assert (volume.voxel_size, volume.unit, volume.shape) == ((4, 2, 1), "nanometer", (5, 4, 3))
+    np.testing.assert_array_equal(volume.array, np.load(file).T)
+    assert "spacing_problem" not in volume.metadata
+    note = volume.metadata["remembered"]
+    assert note.startswith("voxel size 4 × 2 × 1 nanometer (z × y × x) and axes XYZ")
+
+
+def test_what_is_given_wins(file: Path) -> None:
+    remember(file, Correction((4.0, 2.0, 1.0), "nanometer", "xyz"))
+    volume = open_remembered(file, voxel_size=(7.0, 1.0, 1.0))
+    assert (volume.voxel_size, volume.unit, volume.shape) == ((7, 1, 1), "pixel", (5, 4, 3))
+    assert "voxel size" not in volume.metadata["remembered"]
+    volume = open_remembered(file, axes="yzx")  # sizes along axes of other names say nothing
+    assert (volume.voxel_size, volume.shape) == ((1, 1, 1), (4, 3, 5))
+    assert "remembered" not in volume.metadata
+    volume = open_remembered(file, axes="XYZ")
+    assert (volume.voxel_size, volume.shape) == ((4, 2, 1), (5, 4, 3))
+
+
+def test_a_correction_that_no_longer_fits_is_left_out(tmp_path: Path) -> None:
+    """A folder may hold something else by now."""
+    import zarr
+
+    path = tmp_path / "a.zarr"
+    zarr.create_array(path, data=np.zeros((3, 4, 5), "u1"))
+    remember(path, Correction(None, "pixel", "czyx"))
+    volume = open_remembered(path)
+    assert volume.axes == "zyx"
+    assert "remembered" not in volume.metadata
+    with pytest.raises(VolumeError, match="There is no file"):
+        open_remembered(tmp_path / "none.zarr")
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "stored"),
+    [
+        ((3, 4, 5), None, "zyx"),
+        ((1, 2, 3, 4, 5), None, "?czyx"),
+        ((3, 1, 4, 5), "zcyx", "z?yx"),
+        ((1, 4, 5), None, "zyx"),
+        ((2, 3, 4, 5), "qzyx", "tzyx"),
+        ((4, 5, 3), "yxi", "yxz"),
+    ],
+)
+def test_stored_axes_open_the_same_again(tmp_path: Path, shape, axes, stored: str) -> None:
+    np.save(tmp_path / "a.npy", np.arange(np.prod(shape)).reshape(shape))
+    volume = module.open_volume(tmp_path / "a.npy", axes=axes)
+    assert volume.metadata["stored_axes"] == stored
+    again = module.open_volume(tmp_path / "a.npy", axes=stored)
+    assert again.axes == volume.axes
+    np.testing.assert_array_equal(again.array, volume.array)
