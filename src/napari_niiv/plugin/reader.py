@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from napari_niiv.errors import DatasetChoice
 from napari_niiv.models.catalog import SUFFIX
 
 PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
 HOW_TO_CHANGE = "“Voxel size and axes…” in “Isotropic reconstruct” changes it"
 # as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them
+_NO_LAYER: list[tuple[Any, ...]] = [(None,)]  # napari's sign for "read, but no layer"
 VOLUMES = (".h5", ".hdf5", ".ims", ".mrc", ".rec", ".st", ".map", ".nii", ".nii.gz", ".n5")
 
 
@@ -22,13 +25,19 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[
 
 
 def _select(path: str | list[str]) -> list[tuple[Any, ...]]:
-    from napari import current_viewer
-
-    if (viewer := current_viewer()) is not None:
-        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    if (widget := _widget()) is not None:
         for one in [path] if isinstance(path, str) else path:
             widget.select_checkpoint(one)
-    return [(None,)]  # napari's sign for "read, but no layer"
+    return _NO_LAYER
+
+
+def _widget() -> Any:
+    """The dock widget of the viewer, opened if it is not; None without a viewer."""
+    from napari import current_viewer
+
+    if (viewer := current_viewer()) is None:
+        return None
+    return viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
 
 
 def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
@@ -38,8 +47,15 @@ def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
     from napari_niiv.io.remembered import open_remembered
     from napari_niiv.plugin.layers import layer_data
 
-    volumes = [open_remembered(one) for one in ([path] if isinstance(path, str) else path)]
+    volumes = []
+    for one in [path] if isinstance(path, str) else path:
+        try:
+            volumes.append(open_remembered(one))
+        except DatasetChoice as choice:
+            if (widget := _widget()) is None:
+                raise
+            widget.datasets.offer(Path(one), choice)
     for volume in volumes:
         if "remembered" in volume.metadata:
             show_info(f"{volume.name}: {volume.metadata['remembered']}; {HOW_TO_CHANGE}.")
-    return [(*layer_data(volume), "image") for volume in volumes]
+    return [(*layer_data(volume), "image") for volume in volumes] or _NO_LAYER

@@ -13,12 +13,13 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
-from napari_niiv.errors import NiivError
+from napari_niiv.errors import DatasetChoice, NiivError
 from napari_niiv.io.remembered import open_remembered
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.copying import CopyOffer
+from napari_niiv.plugin.datasets import DatasetOffer
 from napari_niiv.plugin.export_controls import ExportControls
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
@@ -67,6 +68,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._own_checkpoints: list[str] = []
         self._devices = ["auto"]
         self._loaded: tuple[str, str] | None = None  # checkpoint and device of the model in use
+        self.datasets = DatasetOffer(self.open_file)
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
         # choices are functions, as napari asks for them anew whenever a layer comes or goes
         self.checkpoint = ComboBox(
@@ -120,7 +122,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
-                *(self.on, self.layer, *self.copying.rows, self.anisotropy, *self.spacings.rows, self.side),
+                *(
+                    self.on,
+                    self.layer,
+                    *self.datasets.rows,
+                    *self.copying.rows,
+                    self.anisotropy,
+                    *self.spacings.rows,
+                    self.side,
+                ),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
                 *(self.device, *self.compare.rows, *self.trust.rows, self.train),
@@ -148,8 +158,27 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
                 self.select_checkpoint(path)
             else:
-                self.status.value = f"Opening {path.name}…"
-                self._background.run(lambda p=path: open_remembered(p), self._add_volume)  # type: ignore[misc]
+                self.open_file(path)
+
+    def open_file(self, path: Path, dataset: str | None = None) -> None:
+        """Open a volume as a layer; ask which, if its file holds several."""
+
+        def opened() -> tuple[Volume | None, DatasetChoice | None]:
+            try:
+                return open_remembered(path, dataset=dataset), None
+            except DatasetChoice as choice:
+                return None, choice
+
+        def then(outcome: tuple[Volume | None, DatasetChoice | None]) -> None:
+            volume, choice = outcome
+            if choice is not None:
+                self.status.value = f"Choose what to open of {path.name}."
+                self.datasets.offer(path, choice)
+            elif volume is not None:
+                self._add_volume(volume)
+
+        self.status.value = f"Opening {path.name}…"
+        self._background.run(opened, then)
 
     def select_checkpoint(self, path: Path | str) -> None:
         """Add a checkpoint to the choices and use it; if it is in use, its file is read anew."""
