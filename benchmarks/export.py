@@ -185,7 +185,7 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
 
 def gpus(options: argparse.Namespace, folder: Path) -> None:
     """One and two workers, each with a GPU of its own, storage included."""
-    shape = (256, 1024, 1024)
+    shape = (1024, 1024, 1024)
     print(f"\n{torch.cuda.device_count()} GPUs\n")
     print(
         "| workers | seconds | first unit after, s | Mvoxel/s from then on | times one |\n|---|---|---|---|---|"
