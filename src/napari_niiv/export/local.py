@@ -66,7 +66,7 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
         return 0
 
     try:
-        for _ in range(number):
+        for _ in range(2 * number):  # as many wait, so that no thread waits for the journal
             running += start()
         while running:
             try:

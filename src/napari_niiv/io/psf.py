@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from napari_niiv.degradation import Measured
@@ -33,7 +34,8 @@ def read_psf(path: Path, volume: Volume, z_spacing: float | None = None) -> Meas
     """
     image = open_volume(path)
     if z_spacing is None:
-        if image.metadata.get("spacing_problem") or image.unit != volume.unit:
+        said = image.metadata.get("spacing")  # there if something is wrong with it: perhaps only x and y
+        z_spacing = image.voxel_size[0] if said is None else said.sizes[0]
+        if z_spacing is None or not 0 < z_spacing < math.inf or image.unit != volume.unit:
             return None
-        z_spacing = image.voxel_size[0]
     return Measured.of(image.read_raw(), z_spacing, volume.voxel_size[0])

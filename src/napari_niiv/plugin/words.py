@@ -10,6 +10,7 @@ import pint
 _BYTES = ("kB", "MB", "GB", "TB", "PB")
 _BUTTONS = {
     "go on with --resume": "go on with Resume",
+    "start anew with --overwrite and without --resume": "choose Start anew",
     "start anew with --overwrite": "choose Start anew",
     "continue with --resume or": "choose Resume or",
     "or overwrite it with --overwrite": "or replace it",
