@@ -1,4 +1,4 @@
-"""Writing whole volumes: `python benchmarks/export.py --rows memory workers kill gpu`.
+"""Writing whole volumes: `python benchmarks/export.py --rows memory workers kill gpu gpus`.
 
 Needs neither napari nor files: the volumes are synthetic, 8x anisotropic, and made when they are read.
 """
@@ -63,15 +63,18 @@ def tissue(shape: tuple[int, int, int]) -> Volume:
 def one(options: argparse.Namespace) -> None:
     """An export in this process; a line of JSON for each step, and one with what it took."""
     volume, model = tissue(tuple(options.shape)), load_model("em", options.device)
-    began = time.monotonic()
+    began, first, ahead = time.monotonic(), 0.0, 0
     for event in export(volume, model, options.target, ExportConfig(**json.loads(options.config))):
         if isinstance(event, ExportProgress):
+            if not first:
+                first, ahead = time.monotonic() - began, event.done
             print(json.dumps({"stage": event.stage, "done": event.done}), flush=True)
     seconds = time.monotonic() - began
+    rate = (8 * np.prod(options.shape) - ahead) / (seconds - first)  # once the model is loaded and warm
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1 << (20 if sys.platform != "darwin" else 30)
     )
-    print(json.dumps({"seconds": seconds, "peak": peak}), flush=True)
+    print(json.dumps({"seconds": seconds, "first": first, "rate": rate, "peak": peak}), flush=True)
 
 
 def started(
@@ -156,9 +159,8 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
     model = load_model("em", options.device)
     device = model.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    print(
-        f"\n{name}, torch {torch.__version__}\n\n| planes | computed, Mvoxel/s | with storage |\n|---|---|---|"
-    )
+    print(f"\n{name}, torch {torch.__version__}\n")
+    print("| planes | computed, Mvoxel/s | with storage | first block after, s |\n|---|---|---|---|")
     held = Tissue((176, 320, 320))[:, :, :]
     volume = Volume(held, voxel_size=(8.0, 1.0, 1.0))
     grid = Grid.of(volume, 1.0)
@@ -173,20 +175,39 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
             synchronize(device)
             if run >= 3 or device.type != "cuda":
                 times.append(time.perf_counter() - began)
-        stored = "–"
+        stored, after = "–", "–"
         if device.type == "cuda":
-            shape = (128, 1024, 1024)
+            shape = (256, 1024, 1024)
             took = finished(started(options, shape, folder / "out.zarr", planes=planes, overwrite=True))
-            stored = f"{8 * np.prod(shape) / took['seconds'] / 1e6:.0f}"
-        print(f"| {planes} | {voxels / float(np.median(times)) / 1e6:.0f} | {stored} |", flush=True)
+            stored, after = f"{took['rate'] / 1e6:.0f}", f"{took['first']:.1f}"
+        print(f"| {planes} | {voxels / float(np.median(times)) / 1e6:.0f} | {stored} | {after} |", flush=True)
 
 
-ROWS = {"memory": memory, "workers": workers, "kill": kill, "gpu": gpu}
+def gpus(options: argparse.Namespace, folder: Path) -> None:
+    """One and two workers, each with a GPU of its own, storage included."""
+    shape = (256, 1024, 1024)
+    print(f"\n{torch.cuda.device_count()} GPUs\n")
+    print(
+        "| workers | seconds | first unit after, s | Mvoxel/s from then on | times one |\n|---|---|---|---|---|"
+    )
+    alone = None
+    for number in (1, 2):
+        config = {"planes": options.planes, "workers": number, "overwrite": True}
+        took = finished(started(options, shape, folder / "out.zarr", **config))
+        rate, first = took["rate"] / 1e6, took["first"]
+        alone = alone or rate
+        print(
+            f"| {number} | {took['seconds']:.1f} | {first:.1f} | {rate:.0f} | {rate / alone:.2f} |",
+            flush=True,
+        )
+
+
+ROWS = {"memory": memory, "workers": workers, "kill": kill, "gpu": gpu, "gpus": gpus}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=["memory", "workers", "kill"])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--planes", choices=("xz", "both"), default="xz")
     parser.add_argument("--device", default="auto")

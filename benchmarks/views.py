@@ -87,6 +87,8 @@ def size(model: Niiv, folder: Path) -> None:
     print("|---|---|---|---|---|")
     views = [
         ("64 x 512, away from the borders", 64, 512, 1.0, 28),
+        ("64 x 256, away from the borders", 64, 256, 2.0, 24),
+        ("32 x 128, away from the borders", 32, 128, 4.0, 24),
         ("512 x 1024, from the first slice on", 512, 1024, 1.0, 0),
         ("256 x 512, from the first slice on", 256, 512, 2.0, 0),
         ("64 x 128, from the first slice on", 64, 128, 8.0, 0),

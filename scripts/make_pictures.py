@@ -6,6 +6,7 @@ On Linux without a display run it through scripts/with_display.py.
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,17 @@ def main() -> None:
     picture("ortho.png")
     widget.show_ortho(False)
     rest()
+    with tempfile.TemporaryDirectory(prefix="data-") as data:
+        panel = widget.export.open()
+        panel.form.output.value = str(Path(data) / "fib25-isotropic.zarr")
+        panel.form.output.native.editingFinished.emit()
+        wait(lambda: panel.found is not None and panel.found.job.target.parent == Path(data))
+        panel.press()
+        wait(lambda: panel.job is not None and 0.4 < panel.progress.value() / 1000 < 1)
+        rest(0.1)
+        panel.grab().save(str(folder / "export.png"))
+        wait(lambda: panel.worker is None)
+        panel.close()
     viewer.dims.ndisplay = 3
     rest(2)
     wait(lambda: widget.indicator.state == "refined", 300)

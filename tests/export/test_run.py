@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from napari_niiv.export import (
     shards,
 )
 from napari_niiv.export import store as store_module
+from napari_niiv.reconstruction.blocks import Restoration
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 from tests.export.conftest import make
@@ -125,11 +127,36 @@ def test_progress_ends_with_everything(small_model, volume, config, tmp_path) ->
         if total is None:
             assert not steps  # fits the coarsest already
             continue
-        assert [s.done for s in steps] == sorted({s.done for s in steps})
+        assert [s.done for s in steps] == sorted(s.done for s in steps)
         assert steps[-1].done == steps[-1].total == total
         assert steps[-1].fraction == 1
         assert steps[-1].seconds_left == 0
         assert all(s.voxels_per_second > 0 for s in steps)
+
+
+def test_a_block_that_takes_long_shows_signs_of_life(
+    small_model, volume, config, tmp_path, monkeypatch
+) -> None:
+    """So that who listens can give up in the middle of it."""
+    held = threading.Event()
+
+    class Slow(Restoration):
+        def compute(self, source, block, interrupt=None):
+            while not held.wait(0.01):
+                interrupt()
+            return super().compute(source, block, interrupt)
+
+    monkeypatch.setattr("napari_niiv.export.work.Restoration", Slow)
+    monkeypatch.setattr("napari_niiv.export.local.HEARTBEAT", 0.01)
+    target = tmp_path / "out.zarr"
+    events = export(volume, small_model(), target, config())
+    next(events)
+    for _ in range(3):
+        beat = next(events)
+        assert (beat.stage, beat.done, beat.voxels_per_second, beat.seconds_left) == ("restore", 0, 0, None)
+    events.close()
+    held.set()
+    assert isinstance(run(volume, small_model(), target, config(resume=True))[-1], ExportFinished)
 
 
 def test_nothing_but_the_box_is_read(small_model, config, tmp_path) -> None:
@@ -148,8 +175,11 @@ def test_nothing_but_the_box_is_read(small_model, config, tmp_path) -> None:
 
 def cancelled(volume: Volume, model, target: Path, config: ExportConfig, steps: int = 3) -> None:
     events = export(volume, model, target, config)
-    for _ in range(1 + steps):
-        next(events)
+    next(events)
+    done = [0]
+    while len(done) <= steps:
+        if (event := next(events)).done > done[-1]:  # and no sign of life from within a block
+            done.append(event.done)
     events.close()
 
 
@@ -213,6 +243,7 @@ def test_an_unfinished_export_of_something_else(small_model, volume, texture, co
     cancelled(volume, model, target, config())
     others = {
         "another source": (make(texture((13, 37, 44))), model, config(resume=True)),
+        "another source;": (make(texture((13, 37, 45), seed=1)), model, config(resume=True)),
         "another model": (volume, small_model(seed=1), config(resume=True)),
         "other settings": (volume, model, config(resume=True, planes="yz")),
     }

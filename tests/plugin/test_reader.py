@@ -9,10 +9,12 @@ pytest.importorskip("napari")
 
 import napari
 import npe2
+import tifffile
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.open import open_volume
 from napari_niiv.models.checkpoint import Card, save_model
-from napari_niiv.plugin.layers import layer_data, layer_volume
+from napari_niiv.plugin.layers import along_world, layer_data, layer_volume
 from napari_niiv.plugin.reader import PLUGIN, WIDGET, get_reader
 from napari_niiv.volume import Volume
 
@@ -95,11 +97,11 @@ def test_volumes_through_npe2(tmp_path, name):
 def test_volumes_on_the_canvas(make_napari_viewer, tmp_path):
     write_hdf5(tmp_path / "a.h5", values(3, 16, 20))
     viewer = make_napari_viewer()
-    (layer,) = viewer.open(tmp_path / "a.h5")
+    (layer,) = viewer.open(tmp_path / "a.h5", plugin="napari-niiv")  # napari lists .h5 too, and fails
     np.testing.assert_allclose(layer.scale, (4, 0.5, 0.6))
     assert str(layer.units[-1]) == "micrometer"
     assert layer.axis_labels == ("z", "y", "x")
-    np.testing.assert_array_equal(layer._data_view, values(3, 16, 20)[layer._slice_input.point[0].__int__()])
+    np.testing.assert_array_equal(layer.data, values(3, 16, 20))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -134,10 +136,59 @@ def test_a_volume_as_a_layer_and_back(axes):
     assert layer.multiscale
     assert layer.axis_labels == tuple(axes)
     np.testing.assert_allclose(layer.translate[-3:], volume.origin)
-    assert layer.metadata == {"channel_names": ["a", "b", "c"]}
     again = layer_volume(layer)
+    assert (again.axes, dict(again.metadata)) == (axes, dict(volume.metadata))
+    assert again.origin == pytest.approx(volume.origin)
     assert (again.voxel_size, again.unit, again.name) == (volume.voxel_size, "nanometer", "stack")
     np.testing.assert_array_equal(again.pyramid[0], coarse)
+
+
+def test_the_file_of_a_layer_is_known(make_napari_viewer, tmp_path):
+    viewer = make_napari_viewer()
+    tifffile.imwrite(tmp_path / "cells.tif", values(5, 16, 20), photometric="minisblack")
+    viewer.open(tmp_path / "cells.tif", plugin="napari")
+    data, keywords = layer_data(open_volume(tmp_path / "cells.tif"))
+    dropped = viewer.add_image(data, **keywords)
+    for layer in (viewer.layers[0], dropped):
+        assert layer_volume(layer).metadata["path"] == str(tmp_path / "cells.tif")
+
+
+def test_the_origin_is_in_the_unit_of_x():
+    layer = napari.layers.Image(
+        values(4, 16, 20), scale=(2000, 0.5, 0.5), translate=(3000, 1, 2), units=("nm", "um", "um")
+    )
+    volume = layer_volume(layer)
+    assert (volume.voxel_size, volume.unit) == ((2, 0.5, 0.5), "micrometer")
+    assert volume.origin == pytest.approx((3, 1, 2))
+    assert not volume.metadata
+
+
+@pytest.mark.parametrize(
+    ("labels", "axes"),
+    [
+        (("c", "z", "y", "x"), "czyx"),
+        (("channel", "-3", "-2", "-1"), "czyx"),
+        (("-4", "-3", "-2", "-1"), "tzyx"),
+        (("c", "t", "z", "y", "x"), "tczyx"),  # not in the order that files need
+    ],
+)
+def test_axes_are_what_the_layer_calls_them(labels, axes):
+    layer = napari.layers.Image(values(*(2, 3, 4, 16, 20)[-len(labels) :]), axis_labels=labels)
+    assert layer_volume(layer).axes == axes
+
+
+@pytest.mark.parametrize(
+    ("transform", "along"),
+    [
+        ({"scale": (1, 4, 1, 1), "translate": (9, 8, 7, 6)}, True),
+        ({"rotate": 20}, False),
+        ({"shear": (0, 0, 0, 0, 0, 0.1)}, False),
+        ({"affine": np.diag([1, 4, 2, 1, 1])}, True),
+        ({"scale": (1, 4, -1, 1)}, False),
+    ],
+)
+def test_whether_a_layer_lies_along_the_world(transform, along):
+    assert along_world(napari.layers.Image(values(2, 4, 16, 20), **transform)) == along
 
 
 def test_narrow_volumes_are_no_colours():

@@ -23,10 +23,10 @@ from napari_niiv.plugin import training as module
 from napari_niiv.plugin import widget as other_module
 from napari_niiv.plugin.curves import MOST_POINTS, thinned
 from napari_niiv.plugin.loading import ModelLoader
+from napari_niiv.plugin.outputs import free_output, interrupted_output
 from napari_niiv.plugin.reader import PLUGIN, TRAINING, WIDGET
 from napari_niiv.plugin.training_form import TrainingForm
 from napari_niiv.plugin.training_log import TrainingLog, gain_words
-from napari_niiv.plugin.training_output import free_output, interrupted_output
 from napari_niiv.training import train as core
 from napari_niiv.training.config import DEFAULT_MINUTES, TrainingConfig
 from napari_niiv.training.events import Finished, Notice, Preparing, TrainingStep, Validation
@@ -550,7 +550,7 @@ def test_the_program_ends_in_the_middle_of_a_training(tmp_path):
     code = """
 import sys, time
 from qtpy.QtCore import QCoreApplication, QObject, QTimer
-from napari_niiv.plugin.training_worker import TrainingWorker
+from napari_niiv.plugin.event_worker import EventWorker
 def events():
     try:
         while True:
@@ -559,7 +559,7 @@ def events():
     finally:
         print("closed", flush=True)
 app, parent = QCoreApplication([]), QObject()
-worker = TrainingWorker(parent, events)
+worker = EventWorker(parent, events, "training")
 worker.told.connect(lambda event: app.quit())
 worker.begin()
 app.exec()

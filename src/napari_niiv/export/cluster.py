@@ -17,7 +17,7 @@ import torch
 
 from napari_niiv.errors import NiivError, OutputError
 from napari_niiv.export.config import ExportConfig
-from napari_niiv.export.local import Engine, Step
+from napari_niiv.export.local import MOST_AT_ONCE, Engine, Step, at_once
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.quiet import children_without_ctrl_c, quiet
 from napari_niiv.export.shipping import Shipment
@@ -25,7 +25,7 @@ from napari_niiv.export.work import Work
 from napari_niiv.export.worker import compute, installed, prepare
 from napari_niiv.io.opened import short
 
-_AHEAD = 2  # units for each worker: one that it computes, one that waits
+_AHEAD = 2  # times the units that a worker computes at once: as many wait
 _PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
 _CLUSTERS = {
     "slurm": "SLURMCluster",
@@ -65,7 +65,9 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         if config.scheduler is not None:
             _check_address(config.scheduler)
         where = config.scheduler or stack.enter_context(
-            _started(config.workers) if config.jobqueue is None else _queued(config)
+            _started(config.workers, at_once(work.workspace.model.device))
+            if config.jobqueue is None
+            else _queued(config)
         )
         with _explaining(str(where)):
             client = stack.enter_context(Client(where, set_as_default=False, timeout=_PATIENCE / 4))
@@ -105,12 +107,12 @@ def _check_address(address: str) -> None:
 
 
 @contextmanager
-def _started(number: int | None) -> Iterator[Any]:
+def _started(number: int | None, threads: int) -> Iterator[Any]:
     """Workers of our own, which end with the export."""
     from distributed import LocalCluster
 
     # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
-    options = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
+    options = {"threads_per_worker": threads, "memory_limit": 0, "dashboard_address": ":0"}
     try:
         with children_without_ctrl_c():
             local = LocalCluster(number, processes=True, **options)
@@ -184,12 +186,12 @@ def _on_workers(
 
     def fill() -> None:
         nonlocal seen
-        workers = len(client.nthreads())
-        if workers:
+        threads = client.nthreads().values()
+        if threads:
             seen = time.monotonic()
         elif time.monotonic() > seen + _PATIENCE:
             raise OutputError("All workers are gone; start new ones and go on with --resume.")
-        while len(running) < _AHEAD * max(1, workers):
+        while len(running) < _AHEAD * max(1, sum(min(n, MOST_AT_ONCE) for n in threads)):
             unit = next(waiting, None)
             if unit is None:
                 return
@@ -208,10 +210,10 @@ def _on_workers(
                         raise ConnectionError("the scheduler is gone") from None
                     fill()
                     continue
-                unit, size, notice = future.result()
+                unit, sizes, notice = future.result()
                 running.discard(future)
                 work.workspace.notice = notice or work.workspace.notice
-                yield unit.voxels, (unit, size)
+                yield unit.voxels, (unit, sizes)
                 fill()
     finally:
         if running:

@@ -51,7 +51,7 @@ class ExportNotice:
 
 @dataclass(frozen=True)
 class ExportProgress:
-    """Progress of a stage, after each block of it.
+    """Progress of a stage, after each block of it and while one takes long.
 
     Attributes
     ----------

@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_niiv import __version__
 from napari_niiv.errors import VolumeError
 from napari_niiv.export.config import ExportConfig
@@ -14,6 +17,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.volume import Volume
 
 FORMAT = 1
+_SAMPLED = 1 << 14  # voxels that tell apart what is in memory
 Fingerprint = dict[str, dict[str, Any]]
 # settings that change what is written; the others say how, and may differ between the runs of one export
 _SETTINGS = {"output_scale", "planes", "project", "dtype", "box", "chunk", "shard", "block"}
@@ -51,7 +55,24 @@ def source_identity(volume: Volume) -> dict[str, Any]:
     for key in ("path", "url", "dataset"):
         if (said := volume.metadata.get(key)) is not None:
             facts[key] = str(Path(said).absolute()) if key == "path" else str(said)
+    if in_memory(volume.array):
+        facts["voxels"] = _sample(volume.array)
     return facts | file_state(volume)
+
+
+def in_memory(array: Any) -> bool:
+    """Whether all voxels are there already; of a mapped file they are not."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        if array.base is None:
+            return True
+        array = array.base
+    return False
+
+
+def _sample(array: NDArray[Any]) -> str:
+    """SHA-256 of some voxels all over an array."""
+    places = np.linspace(0, array.size - 1, min(array.size, _SAMPLED)).astype(np.int64)
+    return hashlib.sha256(array[np.unravel_index(places, array.shape)].tobytes()).hexdigest()
 
 
 def source_path(volume: Volume) -> Path | None:
@@ -119,7 +140,7 @@ def difference(before: Fingerprint, now: Fingerprint) -> str:
         old, new = before.get(part, {}), now[part]
         for key in [*new, *(key for key in old if key not in new)]:
             if old.get(key) != new.get(key):
-                if key in ("checksum", "card"):
+                if key in ("checksum", "card", "voxels"):
                     return name
                 return f"{name} ({key}: {_short(old.get(key))}, now {_short(new.get(key))})"
     return ""

@@ -11,18 +11,27 @@ from contextlib import contextmanager
 import torch
 
 from napari_niiv.export.plan import Unit
-from napari_niiv.export.work import Work
+from napari_niiv.export.work import Sizes, Work
 
-Step = tuple[int, tuple[Unit, int] | None]
+HEARTBEAT = 0.5  # seconds after which a step says that nothing is new, so that whoever listens can give up
+Step = tuple[int, tuple[Unit, Sizes] | None]
 """Voxels that are computed since the last step, and the unit that is on the disk now, if any, with its bytes."""
+
+
+MOST_AT_ONCE = 4
 
 
 class _Stopped(Exception):
     """The export was given up."""
 
 
+def at_once(device: torch.device) -> int:
+    """Units that a process works on at once: while a GPU restores one, others are read and compressed."""
+    return 1 if device.type == "cpu" else MOST_AT_ONCE
+
+
 def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, None]:
-    """Compute units; while a GPU restores one, others are read and compressed by further threads.
+    """Compute units, some of them at once on threads of their own.
 
     Closing the generator waits for what is being computed to give up, between two layers of the network.
 
@@ -43,11 +52,11 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
             raise _Stopped
 
     def one(unit: Unit) -> None:
-        size = work(unit, lambda voxels: steps.put((voxels, None)), interrupt)
-        steps.put((0, (unit, size)))
+        sizes = work(unit, lambda voxels: steps.put((voxels, None)), interrupt)
+        steps.put((0, (unit, sizes)))
 
     waiting, running = iter(units), 0
-    number = 1 if work.workspace.model.device.type == "cpu" else 4
+    number = at_once(work.workspace.model.device)
     pool = ThreadPoolExecutor(number, "napari-niiv-export")
 
     def start() -> int:
@@ -60,7 +69,10 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
         for _ in range(number):
             running += start()
         while running:
-            step = steps.get()
+            try:
+                step = steps.get(timeout=HEARTBEAT)
+            except queue.Empty:
+                step = (0, None)
             if isinstance(step, Future):
                 step.result()
                 running += start() - 1

@@ -59,19 +59,31 @@ class Level:
         Voxels of the full resolution that one of its covers.
     shard : tuple of int
         Voxels of a shard.
+    at_once : bool
+        Whether each shard is the mean of one of the next finer level, and so on down to the full resolution: it is
+        written with that, instead of being read from it later.
     """
 
     shape: Size
     factors: Size
     shard: Size
+    at_once: bool = True
 
     def coarser(self, chunk: Size) -> Level:
         """The next level: means over 2 voxels along each axis that has more than one."""
         steps = [1 if n == 1 else 2 for n in self.shape]
         shape = [-(-n // s) for n, s in zip(self.shape, steps, strict=True)]
         factors = [f * s for f, s in zip(self.factors, steps, strict=True)]
-        shard = [min(s, rounded_up(n, c)) for s, n, c in zip(self.shard, shape, chunk, strict=True)]
-        return Level(three(shape), three(factors), three(shard))
+        single = [s >= n for s, n in zip(self.shard, self.shape, strict=True)]
+        whole = all(one or s % (2 * c) == 0 for one, s, c in zip(single, self.shard, chunk, strict=True))
+        at_once = self.at_once and whole
+        most = [s // 2 if at_once and not one else s for s, one in zip(self.shard, single, strict=True)]
+        shard = [min(s, rounded_up(n, c)) for s, n, c in zip(most, shape, chunk, strict=True)]
+        return Level(three(shape), three(factors), three(shard), at_once)
+
+    def steps_from(self, finer: Level) -> Size:
+        """Voxels of a finer level that one of its voxels is the mean of, along each axis."""
+        return three(c // f for c, f in zip(self.factors, finer.factors, strict=True))
 
 
 @dataclass(frozen=True)
@@ -180,6 +192,25 @@ class Plan:
     def bytes(self) -> int:
         """Of all levels, uncompressed."""
         return sum(self.voxels(level) for level in range(len(self.levels))) * self.dtype.itemsize
+
+    @property
+    def later(self) -> range:
+        """The levels that are averaged when the full resolution is complete."""
+        return range(sum(level.at_once for level in self.levels), len(self.levels))
+
+    def written_with(self, unit: Unit) -> list[Unit]:
+        """A unit, and those of coarser levels that are written at once with it."""
+        found = [unit]
+        while unit.level + 1 < self.later.start:
+            unit = self.coarser(unit)
+            found.append(unit)
+        return found
+
+    def coarser(self, unit: Unit) -> Unit:
+        """The unit of the next level that is the mean of one, if that level is written at once."""
+        steps = self.levels[unit.level + 1].steps_from(self.levels[unit.level])
+        place = three(Span(p.lo // s, -(-p.hi // s)) for p, s in zip(unit.place, steps, strict=True))
+        return Unit(unit.level + 1, unit.number, unit.leading, place)
 
     def units(self, level: int) -> Iterator[Unit]:
         """The shards of a level, in the order of the file."""

@@ -119,7 +119,7 @@ def export(
                 f"{blank} of {len(channels)} T/C indices are constant and written as they are."
             )
         engine: Engine = in_this_process
-        if config.distributed and any(todo):
+        if config.distributed and any(todo.values()):
             if config.jobqueue is not None:
                 yield ExportNotice(f"Waiting for the first of {config.workers} jobs to start.")
             engine = stack.enter_context(cluster(config, work, store.shared))
@@ -131,7 +131,7 @@ def export(
                     for voxels, written in steps:
                         if written is not None:
                             store.note(*written)
-                        if voxels:
+                        if voxels or written is None:
                             yield pace.event(voxels)
                         if workspace.notice:
                             yield ExportNotice(workspace.notice)
@@ -151,17 +151,18 @@ class Pace:
         self._new, self._began = 0, time.monotonic()
 
     def event(self, voxels: int) -> ExportProgress:
-        """More voxels are done."""
+        """More voxels are done, or none and time goes by."""
         self.done += voxels
         self._new += voxels
         rate = self._new / max(time.monotonic() - self._began, 1e-9)
-        return ExportProgress(self.stage, self.done, self.total, rate, (self.total - self.done) / rate)
+        left = (self.total - self.done) / rate if self._new else None
+        return ExportProgress(self.stage, self.done, self.total, rate, left)
 
 
 def _stages(plan: Plan) -> Iterator[tuple[Stage, range]]:
     yield "restore", range(1)
-    if len(plan.levels) > 1:
-        yield "pyramid", range(1, len(plan.levels))
+    if plan.later:
+        yield "pyramid", plan.later
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -159,17 +159,33 @@ class Unfinished:
         OutputError
             If it was made of something else, or is damaged.
         """
-        try:
-            held = json.loads((self.folder / _PLAN).read_text())
-            before, (z, y, x) = held["made_of"], held["edges"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
+        before, (z, y, x) = self._plan()
         if what := difference(before, made_of):
             raise OutputError(
                 f"{self.folder.name} was begun with {what}; repeat what it was begun with, "
                 "or start anew with --overwrite and without --resume."
             )
         return z, y, x
+
+    def settings(self) -> dict[str, Any]:
+        """What it was begun with, of `ExportConfig`.
+
+        Raises
+        ------
+        OutputError
+            If it is damaged.
+        """
+        found: dict[str, Any] = self._plan()[0]["settings"]
+        return found
+
+    def _plan(self) -> tuple[Fingerprint, Size]:
+        try:
+            held = json.loads((self.folder / _PLAN).read_text())
+            made_of, (z, y, x) = held["made_of"], held["edges"]
+            dict(made_of["settings"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
+        return made_of, (z, y, x)
 
     def create(self, plan: Plan) -> None:
         """Make the arrays of all levels, without voxels; those that are there stay."""
@@ -190,8 +206,10 @@ class Unfinished:
                 dimension_names=list(plan.axes),
             )
 
-    def remaining(self, plan: Plan) -> list[list[Unit]]:
-        """The units of each level that are not done; half a line at the end, left by a crash, is cut off.
+    def remaining(self, plan: Plan) -> dict[int, list[Unit]]:
+        """The units that are not done, by level, of those that are not written with a finer one.
+
+        Half a line at the end, left by a crash, is cut off.
 
         Raises
         ------
@@ -210,14 +228,15 @@ class Unfinished:
 
         def done(unit: Unit) -> bool:
             said = sizes.get((unit.level, unit.number))
-            return said is not None and said == size_of(shard_path(self.data, plan.levels[unit.level], unit))
+            parts = plan.written_with(unit)
+            return said == tuple(size_of(shard_path(self.data, plan.levels[p.level], p)) for p in parts)
 
-        return [[unit for unit in plan.units(level) if not done(unit)] for level in range(len(plan.levels))]
+        return {n: [unit for unit in plan.units(n) if not done(unit)] for n in (0, *plan.later)}
 
-    def note(self, unit: Unit, size: int) -> None:
-        """Add a shard that is on the disk, with its bytes, to the journal."""
+    def note(self, unit: Unit, sizes: Sequence[int]) -> None:
+        """Add a unit that is on the disk, with the bytes of its shards, to the journal."""
         with (self.folder / _JOURNAL).open("a") as journal:
-            journal.write(f"{unit.level}/{unit.number} {size}\n")
+            journal.write(f"{unit.level}/{unit.number} {' '.join(map(str, sizes))}\n")
             journal.flush()
             os.fsync(journal.fileno())
 
@@ -264,7 +283,7 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _parsed(line: str) -> tuple[tuple[int, int], int]:
-    name, size = line.split(" ")
+def _parsed(line: str) -> tuple[tuple[int, int], tuple[int, ...]]:
+    name, *sizes = line.split(" ")
     level, number = name.split("/")
-    return (int(level), int(number)), int(size)
+    return (int(level), int(number)), tuple(map(int, sizes))

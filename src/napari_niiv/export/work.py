@@ -23,6 +23,8 @@ from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.volume import Volume
 
 _READ_BYTES = 256 << 20  # of the source: what is read at once for all blocks of a shard
+Sizes = tuple[int, ...]
+"""Bytes of the shards that a unit wrote, its own and those of coarser levels."""
 _FEWEST_LEVELS = 16  # of grey, below which a type is too coarse for the intensities
 
 
@@ -118,8 +120,8 @@ class Work:
         unit: Unit,
         report: Callable[[int], None] = _nothing,
         interrupt: Callable[[], None] = _nothing,
-    ) -> int:
-        """Compute a unit and write it; the bytes of its shard.
+    ) -> Sizes:
+        """Compute a unit and write it; of the full resolution, with the coarser levels that are written at once.
 
         Parameters
         ----------
@@ -138,7 +140,13 @@ class Work:
         """
         values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
         interrupt()
-        return write_shard(self.data, self.plan.levels[unit.level], unit, values)
+        sizes = []
+        for part in self.plan.written_with(unit):
+            level = self.plan.levels[part.level]
+            if part is not unit:
+                values = halved(values, level.steps_from(self.plan.levels[part.level - 1]))
+            sizes.append(write_shard(self.data, level, part, values))
+        return tuple(sizes)
 
     def _restored(
         self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]
@@ -172,7 +180,7 @@ class Work:
         self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]
     ) -> NDArray[Any]:
         finer, level = self.plan.levels[unit.level - 1], self.plan.levels[unit.level]
-        steps = three([c // f for c, f in zip(level.factors, finer.factors, strict=True)])
+        steps = level.steps_from(finer)
         # one shard of the finer level at a time
         edges = [max(1, edge // step) for edge, step in zip(finer.shard, steps, strict=True)]
         parts = [cut(span, edge) for span, edge in zip(unit.place, edges, strict=True)]
@@ -213,16 +221,42 @@ def halved(values: NDArray[Any], steps: Size) -> NDArray[Any]:
         1 or 2 for each axis.
     """
     kind = values.dtype
-    odd = [(0, n % s) for n, s in zip(values.shape, steps, strict=True)]
-    padded = np.pad(values, odd, mode="edge") if any(o for _, o in odd) else values  # it is its own mean
-    narrow = kind.itemsize <= 2 and kind.kind in "iub"  # eight of them fit 32 bits
-    sums = np.zeros([n // s for n, s in zip(padded.shape, steps, strict=True)], np.int32 if narrow else float)
-    for first in itertools.product(*(range(step) for step in steps)):
-        sums += padded[tuple(slice(f, None, s) for f, s in zip(first, steps, strict=True))]
-    means = sums / math.prod(steps)
-    if kind.kind in "iu":
-        return np.rint(means).astype(kind)
-    return means >= 0.5 if kind.kind == "b" else means.astype(kind)
+    wide: Any = np.float64
+    if kind.itemsize <= 2 and kind.kind in "iub":  # eight of them fit
+        wide = np.uint16 if kind.kind in "ub" and kind.itemsize == 1 else np.int32
+    sums = values
+    for axis in (2, 1, 0):  # the last first: what is read with gaps is then narrow still
+        if steps[axis] == 2:
+            sums = _pairs(sums, axis, wide)
+    count = math.prod(steps)
+    if kind.kind == "b":
+        return np.asarray(2 * sums.astype(wide) >= count)
+    if kind.kind not in "iu" or wide is np.float64:
+        means = sums / count
+        return np.asarray(np.rint(means) if kind.kind in "iu" else means).astype(kind)
+    shift = count.bit_length() - 1
+    if shift == 0:
+        return values.copy()
+    rounding = (count >> 1) - 1 + ((sums >> shift) & 1)  # halves to even, as rint
+    return np.asarray((sums + rounding.astype(wide)) >> shift).astype(kind)
+
+
+def _pairs(values: NDArray[Any], axis: int, dtype: Any) -> NDArray[Any]:
+    """Sums of two neighbours along an axis; at an odd end the last counts twice, as it is its own mean."""
+    whole = values.shape[axis] // 2 * 2
+    first = [slice(None)] * values.ndim
+    second = list(first)
+    first[axis], second[axis] = slice(0, None, 2), slice(1, whole, 2)
+    evens = values[tuple(first)]
+    sums = evens.astype(dtype)
+    paired = [slice(None)] * values.ndim
+    paired[axis] = slice(0, whole // 2)
+    sums[tuple(paired)] += values[tuple(second)]
+    if whole < values.shape[axis]:
+        last = [slice(None)] * values.ndim
+        last[axis] = slice(whole // 2, None)
+        sums[tuple(last)] *= 2
+    return sums
 
 
 def _moved(place: Spans, by: Spans) -> Spans:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -13,16 +14,18 @@ from typing import Any
 import torch
 
 from napari_niiv.errors import OutputError
+from napari_niiv.export.local import at_once
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.quiet import silence
 from napari_niiv.export.shipping import Shipment, unpack
-from napari_niiv.export.work import Work
+from napari_niiv.export.work import Sizes, Work
 
 _MUST_AGREE = ("napari-niiv", "numpy", "torch", "zarr")
+_LOADING = threading.Lock()
 _LOOKS = 0.5  # seconds between two looks at whether the export was given up
 
-Done = tuple[Unit, int, str]
-"""A unit that is on the disk, its bytes, and what the user should know of it."""
+Done = tuple[Unit, Sizes, str]
+"""A unit that is on the disk, the bytes of its shards, and what the user should know of it."""
 
 
 def installed() -> dict[str, str]:
@@ -38,22 +41,28 @@ def installed() -> dict[str, str]:
 
 def prepare(shipment: Shipment, dask_worker: Any = None) -> None:
     """On a worker, which dask names: find out whether it is fit, and load the model."""
-    _work(shipment, str(dask_worker.name))
+    _loaded(shipment, str(dask_worker.name))
 
 
 def compute(shipment: Shipment, unit: Unit) -> Done:
     """On a worker: compute a unit."""
     from distributed import get_worker
 
-    work = _work(shipment, str(get_worker().name))
-    size = work(unit, interrupt=_until_given_up(Path(shipment.path)))
+    work, places = _loaded(shipment, str(get_worker().name))
+    with places:
+        sizes = work(unit, interrupt=_until_given_up(Path(shipment.path)))
     notice, work.workspace.notice = work.workspace.notice, ""
-    return unit, size, notice
+    return unit, sizes, notice
+
+
+def _loaded(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
+    """The work, and what bounds how many of the worker's threads do it; loaded once."""
+    with _LOADING:
+        return _load(shipment, worker)
 
 
 @functools.lru_cache(maxsize=1)
-def _work(shipment: Shipment, worker: str) -> Work:
-    """The work, loaded once."""
+def _load(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
     if shipment.quiet:
         silence()
     ours = installed()
@@ -65,7 +74,8 @@ def _work(shipment: Shipment, worker: str) -> Work:
     if shipment.threads is not None:
         torch.set_num_threads(shipment.threads)
     digits = worker[len(worker.rstrip("0123456789")) :]
-    return unpack(shipment, int(digits or 0))
+    work = unpack(shipment, int(digits or 0))
+    return work, threading.Semaphore(at_once(work.workspace.model.device))
 
 
 def _until_given_up(path: Path) -> Callable[[], None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,13 +19,17 @@ from napari_niiv.volume import Volume
 
 ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
+PATH = "path"  # of the file that a layer was made from, where napari does not know it
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in common with its source
+_LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}
 VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
 def layer_volume(layer: Image) -> Volume:
     """The volume that an image layer shows; its last three axes are z, y, x.
+
+    It lies along the layer's own axes: a rotation or shear is not in it.
 
     Raises
     ------
@@ -38,8 +44,17 @@ def layer_volume(layer: Image) -> Volume:
     if data.ndim > 6:
         raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; napari-niiv handles up to six.")
     coarser = tuple(layer.data[1:]) if layer.multiscale else ()
-    axes, unit = "tcq"[: data.ndim - 3] + "zyx", str(layer.units[-1])
-    return Volume(data, axes, voxel_size(layer), unit, layer.name, pyramid=coarser)
+    axes, unit = leading_axes(layer) + "zyx", str(layer.units[-1])
+    return Volume(
+        data,
+        axes,
+        voxel_size(layer),
+        unit,
+        layer.name,
+        origin(layer),
+        MappingProxyType(_said(layer)),
+        coarser,
+    )
 
 
 def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
@@ -49,7 +64,7 @@ def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
     """
     leading = len(volume.axes) - 3
     levels = [level.array for level in volume.levels()]
-    said = {k: v for k, v in volume.metadata.items() if k in ("channel_names", "note", "slow")}
+    said = {k: v for k, v in volume.metadata.items() if k in ("channel_names", "note", "slow", PATH)}
     keywords: dict[str, Any] = {
         "name": volume.name,
         "scale": (*[1.0] * leading, *volume.voxel_size),
@@ -95,6 +110,48 @@ def linear_part(layer: Image) -> NDArray[np.float64]:
     origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))
     steps = [np.asarray(layer.data_to_world(e)) - origin for e in np.eye(layer.ndim)]
     return np.stack(steps, axis=1)
+
+
+def origin(layer: Image) -> tuple[float, float, float]:
+    """World position of the centre of the first voxel along z, y, x, in the unit of x."""
+    place = np.asarray(layer.data_to_world(np.zeros(layer.ndim)))[-3:]
+    factors = unit_factors(layer.units, layer.units[-1])[-3:]
+    z, y, x = (float(v) for v in place * factors)
+    return z, y, x
+
+
+def along_world(layer: Image) -> bool:
+    """Whether z, y, x of a layer point along those of the world: it is neither rotated, sheared nor mirrored."""
+    linear = linear_part(layer)[-3:]
+    own = linear[:, -3:].diagonal()
+    beside = linear.copy()
+    np.fill_diagonal(beside[:, -3:], 0)
+    return bool((own > 0).all() and np.abs(beside).max() <= 1e-6 * own.max())
+
+
+def leading_axes(layer: Image) -> str:
+    """Letters of the axes before z, y, x: as the layer labels them, if those are in the usual order; else t, c, q."""
+    count = finest_data(layer).ndim - 3
+    usual = "tcq"[:count]
+    labels = "".join(_LABELS.get(str(label).lower(), "?") for label in layer.axis_labels[:count])
+    return labels if labels in ("t", "c", "tc") and len(labels) == count else usual
+
+
+def source_file(layer: Image) -> str | None:
+    """The file, folder or URL that a layer was opened from, if it is known."""
+    path = layer.source.path or layer.metadata.get(PATH)
+    return str(path) if isinstance(path, str | Path) else None
+
+
+def _said(layer: Image) -> dict[str, Any]:
+    """What is known of a layer beside its voxels."""
+    said: dict[str, Any] = {}
+    if (file := source_file(layer)) is not None:
+        said["path"] = file
+    names = layer.metadata.get("channel_names")
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        said["channel_names"] = list(names)
+    return said
 
 
 def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:

@@ -27,12 +27,13 @@ from qtpy.QtWidgets import (
 from napari_niiv.errors import NiivError
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.curves import Curves
+from napari_niiv.plugin.event_worker import EventWorker
 from napari_niiv.plugin.forms import Leaving
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.training_form import NOTHING, TrainingForm
 from napari_niiv.plugin.training_log import TrainingLog, outcome
 from napari_niiv.plugin.training_settings import TrainingSettings
-from napari_niiv.plugin.training_worker import TrainingWorker, warm_up, what_torch_knows
+from napari_niiv.plugin.training_start import warm_up, what_torch_knows
 from napari_niiv.training.events import Event, Notice, Validation
 
 DRAW_MS = 500  # between two drawings of the curves
@@ -55,7 +56,7 @@ class TrainOnVolume(QScrollArea):
         super().__init__()
         self.viewer = napari_viewer
         self.form = TrainingForm(napari_viewer)
-        self.worker: TrainingWorker | None = None
+        self.worker: EventWorker | None = None
         self.log = TrainingLog()
         self._layer: Image | None = None  # that is being trained on
         self._settings: TrainingSettings | None = None
@@ -110,7 +111,7 @@ class TrainOnVolume(QScrollArea):
         self._settings, self._layer = settings, self.form.layer.value
         self._orphaned = self._previewing = False
         self.log = TrainingLog(goes_on=settings.init is not None and not settings.resume)
-        self.worker = TrainingWorker(self, settings.start)
+        self.worker = EventWorker(self, settings.start, "training")
         self.worker.told.connect(self._hear)
         self.worker.ended.connect(self._ended)
         self.summary.setText(

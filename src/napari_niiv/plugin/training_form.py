@@ -14,7 +14,7 @@ from napari_niiv.errors import TrainingError
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.forms import row, short_names
 from napari_niiv.plugin.layers import layer_volume, sources
-from napari_niiv.plugin.training_output import (
+from napari_niiv.plugin.outputs import (
     StatePath,
     default_output,
     free_output,
@@ -228,7 +228,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
 
     def _layer_changed(self, value: Any = None) -> None:
         layer = self.layer.value
-        self._wanted = None if layer is None else default_output(layer)
+        self._wanted = None if layer is None else default_output(layer, f"-niiv{SUFFIX}")
         with self.resume.changed.blocked():
             self.resume.value = False
         unit = "" if layer is None else str(layer.units[-1])
@@ -251,7 +251,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
     def _output_typed(self) -> None:
         text = self.output.value.strip()
         if text and Path(text) != self.chosen_output():
-            self._wanted = named_output(text)
+            self._wanted = named_output(text, (SUFFIX,))
         self.update_output()
 
     def _browse_init(self, value: Any = None) -> None:
@@ -270,7 +270,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
             options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is ever replaced
         )
         if path:
-            self._wanted = named_output(path)
+            self._wanted = named_output(path, (SUFFIX,))
             self.update_output()
 
     def _browse_into(self, line: LineEdit, what: str) -> None:

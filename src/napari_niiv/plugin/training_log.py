@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from napari_niiv.plugin.words import time_left
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 
 STAGES = {1: "learning slice by slice", 2: "learning with neighbouring slices"}
@@ -61,11 +62,7 @@ class TrainingLog:
     @property
     def left(self) -> str:
         """Time left, as a clock shows it; empty if it cannot be said."""
-        if not math.isfinite(self.remaining):
-            return ""
-        minutes, seconds = divmod(round(self.remaining), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left"
+        return time_left(self.remaining)
 
     @property
     def gain(self) -> float | None:

@@ -18,6 +18,7 @@ from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
+from napari_niiv.plugin.export_controls import ExportControls
 from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
 from napari_niiv.plugin.layers import (
@@ -100,6 +101,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.compare = Compare(napari_viewer, self.lives)
         self.trust = TrustControls(self.lives)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
+        self.export = ExportControls(napari_viewer, self.lives, self.layer)
         self.indicator = PassIndicator()
         shown = row("Shown")
         shown.native.layout().addWidget(self.indicator)
@@ -111,7 +113,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(self.on, self.layer, self.anisotropy, self.side),
                 row("Output scale", self.match_zoom, self.output_scale),
                 row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, *self.compare.rows, *self.trust.rows, self.train, shown, self.status),
+                *(self.device, *self.compare.rows, *self.trust.rows, self.train),
+                *(*self.export.rows, shown, self.status),
             ]
         )
         self._background = Background(self.native, self._fail)

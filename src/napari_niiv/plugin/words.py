@@ -1,0 +1,60 @@
+"""Numbers as a person reads them; no Qt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pint
+
+_BYTES = ("kB", "MB", "GB", "TB", "PB")
+_BUTTONS = {
+    "go on with --resume": "go on with Resume",
+    "start anew with --overwrite": "choose Start anew",
+    "continue with --resume or": "choose Resume or",
+    "or overwrite it with --overwrite": "or replace it",
+    "leave out --dtype": "keep the type of the source",
+}
+
+
+def time_left(seconds: float | None) -> str:
+    """Time left, as a clock shows it; empty if it cannot be said."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
+
+
+def output_words(shape: Sequence[int], axes: str, voxel_size: Sequence[float], unit: str) -> str:
+    """Such as 128 × 200 × 200 voxels (z × y × x) of 8 × 8 × 8 nm."""
+    short = "voxel units" if unit == "pixel" else f"{pint.Unit(unit):~P}"
+    counts, sizes = map(str, shape), (f"{size:.4g}" for size in voxel_size)
+    return f"{_times(counts)} voxels ({_times(axes)}) of {_times(sizes)} {short}"
+
+
+def _times(parts: Iterable[str]) -> str:
+    return " × ".join(parts)
+
+
+def bytes_of(count: float) -> str:
+    """Such as 1.5 GB."""
+    value, unit = count / 1e3, 0
+    while value >= 999.5 and unit < len(_BYTES) - 1:
+        value, unit = value / 1e3, unit + 1
+    return f"{value:.3g} {_BYTES[unit]}"
+
+
+def large(count: float) -> str:
+    """Such as 2.1 million."""
+    for size, name in ((1e9, "billion"), (1e6, "million")):
+        if count >= size:
+            return f"{count / size:.3g} {name}"
+    return f"{count:,.0f}"
+
+
+def for_buttons(sentence: str) -> str:
+    """A sentence of the core that names options of the command line, for somebody with buttons."""
+    for option, button in _BUTTONS.items():
+        sentence = sentence.replace(option, button)
+    return sentence
