@@ -76,10 +76,13 @@ def add_reconstruct(commands: Any) -> None:
 def run_reconstruct(options: argparse.Namespace) -> int:
     """Write the isotropic volume; 0 when it is complete, 130 when it was interrupted."""
     from napari_niiv.export.checks import check_target
+    from napari_niiv.export.quiet import start_tracker
     from napari_niiv.export.run import export
     from napari_niiv.models.checkpoint import load_model
 
     config = _config(options)
+    if config.workers is not None and config.jobqueue is None:
+        start_tracker()
     volume = open_input(options.input, options)
     check_target(options.output, volume, config)
     check_spacing(volume, options)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 from napari_niiv.errors import OutputError
-from napari_niiv.export import ExportConfig, ExportProgress, cluster, export
+from napari_niiv.export import ExportConfig, ExportProgress, cluster, export, gpu, worker
+from napari_niiv.export.gpu import claim
 from napari_niiv.reconstruction.whole import reconstruct
 
 distributed = pytest.importorskip("distributed")
@@ -134,3 +139,103 @@ def test_a_missing_extra(small_model, volume, config, tmp_path, monkeypatch, mis
 def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         ExportConfig(**settings)
+
+
+def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    """Such as jobs whose time is over: the export does not wait for ever."""
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    model, target = small_model(), tmp_path / "out.zarr"
+    settings = {"shard": 1 << 13, "threads": 1}
+    with distributed.LocalCluster(1, **OPTIONS) as local:
+        events = export(volume, model, target, config(scheduler=local.scheduler_address, **settings))
+        while not isinstance(next(events), ExportProgress):
+            pass
+        local.scale(0)
+        with pytest.raises(OutputError, match="All workers are gone; start new ones and go on with --resume"):
+            list(events)
+    first, *_ = export(volume, model, target, config(resume=True, **settings))
+    assert first.resumed > 0
+
+
+def test_no_workers(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    with distributed.LocalCluster(1, **OPTIONS) as local:
+        local.scale(0)
+        with distributed.Client(local, set_as_default=False) as client:
+            while client.nthreads():
+                pass
+        with pytest.raises(OutputError, match="scheduler has no workers; start some"):
+            list(
+                export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=local.scheduler_address))
+            )
+    assert not os.listdir(tmp_path)
+
+
+def test_a_source_that_does_not_travel(small_model, volume, config, tmp_path, running) -> None:
+    class Connected:
+        shape, dtype = volume.shape, volume.dtype
+
+        def __init__(self) -> None:
+            self.own = threading.Lock()
+
+        def __getitem__(self, key):
+            return volume.array[key]
+
+    source = replace(volume, array=Connected())
+    with pytest.raises(
+        OutputError, match=r"'volume' cannot be sent to other processes \(.*\); open it from its file"
+    ):
+        list(export(source, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_a_worker_gives_up_when_the_export_is_over(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(worker, "_LOOKS", 0)
+    (tmp_path / "work.pickle").touch()
+    look = worker._until_given_up(tmp_path / "work.pickle")
+    look()
+    (tmp_path / "work.pickle").unlink()
+    with pytest.raises(OutputError, match="was stopped"):
+        look()
+
+
+@pytest.mark.parametrize("wanted", ["closed", "finished"])
+def test_the_shipment_goes_with_the_export(
+    small_model, volume, config, tmp_path, running, wanted: str
+) -> None:
+    """So that no task of an export that is over writes into the next one."""
+    settings = config(scheduler=running.scheduler_address, shard=1 << 13, threads=1)
+    events = export(volume, small_model(), tmp_path / "out.zarr", settings)
+    while not isinstance(next(events), ExportProgress):
+        pass
+    shipped = list((tmp_path / "out.zarr.unfinished" / "shared").glob("*.pickle"))
+    assert len(shipped) == 1
+    if wanted == "closed":
+        events.close()
+    else:
+        list(events)
+    assert not shipped[0].exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_each_process_has_a_gpu_of_its_own(tmp_path) -> None:
+    """In whatever order it sees them, and until it ends."""
+    program = "import sys; from pathlib import Path; from napari_niiv.export.gpu import claim; "
+    program += "print(claim(Path(sys.argv[1])), flush=True); input()"
+    arguments = [sys.executable, "-c", program, str(tmp_path / "card")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, **pipes) as other:
+        assert other.stdout.readline() == "True\n"
+        assert not claim(tmp_path / "card")
+        assert claim(tmp_path / "another card")
+        other.kill()
+        other.wait()
+    assert claim(tmp_path / "card")
+    assert not claim(tmp_path / "card")
+
+
+def test_gpus_that_are_all_claimed_are_shared(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: f"card {index}")
+    taken: list[Path] = []
+    monkeypatch.setattr(gpu, "claim", lambda path: path not in taken and not taken.append(path))
+    assert [gpu.own_gpu.__wrapped__(7) for _ in range(3)] == [torch.device("cuda", n) for n in (0, 1, 1)]

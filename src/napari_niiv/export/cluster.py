@@ -227,7 +227,12 @@ def _on_workers(
                         raise ConnectionError("the scheduler is gone") from None
                     fill()
                     continue
-                unit, sizes, notice = future.result()
+                try:
+                    unit, sizes, notice = future.result(timeout=_PATIENCE / 12)
+                except TimeoutError:  # its worker died with the result: it is computed once more
+                    done.put(future)
+                    fill()
+                    continue
                 running.discard(future)
                 work.workspace.notice = notice or work.workspace.notice
                 yield unit.voxels, (unit, sizes)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 _TALKATIVE = ("distributed", "distributed.client", "tornado", "tornado.application")
+
+_LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"  # of what a worker had that was killed
 
 
 @contextmanager
@@ -40,6 +43,18 @@ def _drop(record: logging.LogRecord) -> bool:
     return False
 
 
+def start_tracker() -> None:
+    """Start Python's own process that tidies up after others, such that it does not tell of workers that died.
+
+    It may run already, as whatever makes a lock for processes starts it.
+    """
+    sys.warnoptions.append(_LEAKED)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(_LEAKED)
+
+
 @contextmanager
 def children_without_ctrl_c() -> Iterator[None]:
     """Threads and processes that are started meanwhile, and theirs, do not get a Ctrl-C; it comes here afterwards.
@@ -49,7 +64,7 @@ def children_without_ctrl_c() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # it would let the signal through again
+    start_tracker()  # later, it would let the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

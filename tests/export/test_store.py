@@ -1,0 +1,281 @@
+"""The folder in which an output grows: who may write there, what is kept, what is found to be damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.export import ExportFinished, ExportProgress, ExportStarted, discard, export
+from napari_niiv.export import store as module
+from napari_niiv.export.shards import shard_path, write_shard
+from napari_niiv.export.store import Unfinished
+from napari_niiv.volume import Volume
+
+COUNT = 52 * 37 * 45
+
+
+def run(*arguments) -> list:
+    return list(export(*arguments))
+
+
+def begun(volume: Volume, model, target: Path, config, shards: int = 2):
+    """An export that is under way, with some shards finished."""
+    events = export(volume, model, target, config)
+    journal = target.with_name(f"{target.name}.unfinished") / "journal"
+    for _ in events:
+        if journal.exists() and len(journal.read_text().splitlines()) >= shards:
+            return events
+    raise AssertionError("it ended")
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete what is open")
+def test_two_exports_to_one_target(small_model, volume, config, tmp_path) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    first = begun(volume, model, target, config())
+    for settings in (config(resume=True), config(overwrite=True), config(overwrite=True, planes="xz")):
+        with pytest.raises(
+            OutputError, match=r"Another process is writing .*; wait for it, or stop it first"
+        ):
+            run(volume, model, target, settings)
+    with pytest.raises(OutputError, match="Another process"):
+        discard(target)
+    assert isinstance(list(first)[-1], ExportFinished)
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+@pytest.mark.parametrize("how", ["closed", "failed"])
+def test_nothing_stays_of_an_export_that_finished_no_shard(
+    small_model, volume, config, tmp_path, monkeypatch, how: str
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    events = export(volume, model, target, config())
+    assert isinstance(next(events), ExportStarted)
+    assert (tmp_path / "out.zarr.unfinished").is_dir()
+    if how == "closed":
+        events.close()
+    else:
+        monkeypatch.setattr("napari_niiv.export.work.write_shard", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(events)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["truncated", "missing", "longer"])
+def test_a_finished_shard_that_is_damaged_is_computed_anew(
+    small_model, volume, config, tmp_path, how: str
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, tmp_path / "whole.zarr", config())
+    begun(volume, model, target, config(), shards=3).close()
+    shard = next(
+        f for f in (tmp_path / "out.zarr.unfinished" / "data.zarr" / "0" / "c").rglob("*") if f.is_file()
+    )
+    whole = shard.read_bytes()
+    shard.unlink()
+    if how != "missing":
+        shard.write_bytes(whole[:-7] if how == "truncated" else whole + b"more")
+    first, *_ = run(volume, model, target, config(resume=True))
+    assert 0 < first.resumed < COUNT
+    now, expected = content(target), content(tmp_path / "whole.zarr")
+    assert now == expected
+
+
+@pytest.mark.parametrize("line", ["nonsense\n", "0/x 7\n", "\xff\xfe\n"])
+def test_a_damaged_journal(small_model, volume, config, tmp_path, line: str) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    with (tmp_path / "out.zarr.unfinished" / "journal").open("ab") as journal:
+        journal.write(line.encode("latin-1"))
+    with pytest.raises(OutputError, match="is damaged; start anew with --overwrite"):
+        run(volume, model, target, config(resume=True))
+    run(volume, model, target, config(overwrite=True))
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+@pytest.mark.parametrize("plan", ["", "{}", "[]", '{"made_of": {}, "edges": [1]}'])
+def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    (tmp_path / "out.zarr.unfinished" / "plan.json").write_text(plan)
+    with pytest.raises(OutputError, match="is damaged; start anew with --overwrite"):
+        run(volume, model, target, config(resume=True))
+
+
+def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path) -> None:
+    """A script may say --resume until it is done."""
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config())
+    before = content(target)
+    for more in ({}, {"overwrite": True}):
+        first, last = run(volume, model, target, config(resume=True, **more))
+        assert isinstance(first, ExportStarted)
+        assert first.resumed == COUNT
+        assert isinstance(last, ExportFinished)
+        assert last.shape == (52, 37, 45)
+    assert content(target) == before
+    with pytest.raises(OutputError, match="exists already"):
+        run(volume, model, target, config(resume=True, planes="xz"))
+    assert content(target) == before
+    run(volume, model, target, config(resume=True, overwrite=True, planes="xz"))
+    assert content(target) != before
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".tif"])
+@pytest.mark.parametrize("begins", [False, True])
+def test_killed_while_it_tidies_up(
+    small_model, volume, config, tmp_path, monkeypatch, suffix: str, begins: bool
+) -> None:
+    """The output is there already."""
+    model, target = small_model(), tmp_path / f"out{suffix}"
+    real = module.Unfinished.tidy
+
+    def killed(self: Unfinished) -> None:
+        if begins:
+            (self.folder / "journal").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.Unfinished, "tidy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(volume, model, target, config())
+    monkeypatch.setattr(module.Unfinished, "tidy", real)
+    assert sorted(os.listdir(tmp_path)) == [target.name, f"{target.name}.unfinished"]
+    before = target.read_bytes() if target.is_file() else content(target)
+    events = run(volume, model, target, config(resume=True))
+    assert not [e for e in events if isinstance(e, ExportProgress)]
+    assert os.listdir(tmp_path) == [target.name]
+    assert before == (target.read_bytes() if target.is_file() else content(target))
+
+
+def test_killed_while_it_is_exchanged(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    """Between the two renames the old output is aside; it comes back, or the new one comes."""
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config(planes="xz"))
+    old = content(target)
+    real, renamed = os.rename, []
+
+    def rename(source: Path, aim: Path) -> None:
+        renamed.append(aim)
+        if len(renamed) == 2:
+            raise KeyboardInterrupt
+        real(source, aim)
+
+    monkeypatch.setattr(module.os, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        run(volume, model, target, config(overwrite=True))
+    monkeypatch.setattr(module.os, "rename", real)
+    assert not target.exists()
+    begun = content(tmp_path)
+    run(volume, model, target, config(resume=True))
+    assert content(target) != old
+    assert os.listdir(tmp_path) == ["out.zarr"]
+    for name, values in begun.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(values)
+    zarr.open_group(target, mode="r")
+    for path in sorted(target.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    target.rmdir()
+    assert discard(target)
+    assert content(target) == old
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+def test_a_tiff_that_is_killed_leaves_nothing_outside(
+    small_model, volume, config, tmp_path, monkeypatch, suffix: str
+) -> None:
+    """Nor is it written from the beginning of the network; and the file is the same to the last byte."""
+    model, target = small_model(), tmp_path / f"out{suffix}"
+    run(volume, model, tmp_path / f"whole{suffix}", config())
+    events = export(volume, model, target, config())
+    for event in events:
+        if isinstance(event, ExportProgress) and event.stage == "tiff":
+            break
+    assert sorted(os.listdir(tmp_path)) == sorted([f"out{suffix}.unfinished", f"whole{suffix}"])
+    events.close()
+    assert "whole.tif" not in os.listdir(tmp_path / f"out{suffix}.unfinished")
+    first, *_ = run(volume, model, target, config(resume=True))
+    assert first.resumed == COUNT
+    assert target.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+
+
+def test_a_disk_that_is_full_without_a_number(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    """As NumPy says it when it writes a TIFF's pixels."""
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError("44000 requested and 2864 written")
+
+    monkeypatch.setattr("napari_niiv.export.tiff.save_tiff", full)
+    with pytest.raises(OutputError, match=r"could not be written \(44000 requested"):
+        run(volume, small_model(), tmp_path / "out.tif", config())
+    usage = module.shutil.disk_usage(tmp_path)._replace(free=1 << 20)
+    monkeypatch.setattr("napari_niiv.export.run.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
+        run(volume, small_model(), tmp_path / "out.tif", config(resume=True))
+
+
+def test_memory_that_is_full(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    def full(*arguments: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr("napari_niiv.export.work.write_shard", full)
+    with pytest.raises(OutputError, match="memory of this computer is full"):
+        run(volume, small_model(), tmp_path / "out.zarr", config())
+
+
+def test_a_file_where_the_output_would_grow(small_model, volume, config, tmp_path) -> None:
+    (tmp_path / "out.zarr.unfinished").write_text("mine")
+    with pytest.raises(OutputError, match="is a file, and the output would grow there"):
+        run(volume, small_model(), tmp_path / "out.zarr", config())
+    assert (tmp_path / "out.zarr.unfinished").read_text() == "mine"
+
+
+def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    """One that another process wrote before is never gone meanwhile, nor read."""
+    model, target = small_model(), tmp_path / "out.zarr"
+    events = begun(volume, model, target, config())
+    store = Unfinished(target)
+    from napari_niiv.export.plan import Plan
+
+    plan = Plan.of(volume, config(), "cpu")
+    unit = list(plan.units(0))[-1]  # at the border
+    path = shard_path(store.data, plan.levels[0], unit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"damaged")
+    values = np.ones([len(span) for span in unit.place], np.uint8)
+    real = os.replace
+
+    def replace(source: Path, aim: Path) -> None:
+        if Path(aim) == path:
+            assert path.read_bytes() == b"damaged"
+        real(source, aim)
+
+    monkeypatch.setattr("napari_niiv.export.shards.os.replace", replace)
+    size = write_shard(store.data, plan.levels[0], unit, values)
+    assert size == path.stat().st_size > len(b"damaged")
+    assert write_shard(store.data, plan.levels[0], unit, 0 * values) == 0
+    assert not path.exists()
+    assert not os.listdir(store.folder / "writing")
+    events.close()
+
+
+def test_the_plan_is_what_tells_an_unfinished_output(small_model, volume, config, tmp_path) -> None:
+    """Whoever opens the folder as a zarr finds no OME metadata: it is not taken for a result."""
+    from napari_niiv import open_volume
+
+    begun(volume, small_model(), tmp_path / "out.zarr", config()).close()
+    folder = tmp_path / "out.zarr.unfinished"
+    assert json.loads((folder / "plan.json").read_text())["made_of"]["source"]["name"] == "volume"
+    assert "ome" not in zarr.open_group(folder / "data.zarr", mode="r").attrs
+    with pytest.raises(VolumeError):
+        open_volume(folder)
