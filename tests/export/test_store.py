@@ -243,8 +243,10 @@ def test_a_file_where_the_output_would_grow(small_model, volume, config, tmp_pat
 def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_path, monkeypatch) -> None:
     """One that another process wrote before is never gone meanwhile, nor read."""
     model, target = small_model(), tmp_path / "out.zarr"
-    events = begun(volume, model, target, config())
-    store = Unfinished(target)
+    events, store = begun(volume, model, target, config()), Unfinished(target)
+    while not (store.folder / "journal").read_text():
+        next(events)
+    events.close()
     from napari_niiv.export.plan import Plan
 
     plan = Plan.of(volume, config(), "cpu")
