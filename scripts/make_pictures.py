@@ -93,7 +93,20 @@ def main() -> None:
         rest(0.1)
         panel.grab().save(str(folder / "export.png"))
         wait(lambda: panel.worker is None)
+        layers = len(viewer.layers)
+        panel.open_in_napari()
+        wait(lambda: len(viewer.layers) > layers)
         panel.close()
+        widget.on.value = False  # the file alone, beside its source
+        viewer.canvas.grid.enabled = True
+        viewer.reset_view()
+        rest(3)
+        picture("exported.png")
+        viewer.canvas.grid.enabled = False
+        viewer.layers.pop()
+        viewer.reset_view()
+        widget.on.value = True
+        refined()
     viewer.dims.ndisplay = 3
     rest(2)
     wait(lambda: widget.indicator.state == "refined", 300)
