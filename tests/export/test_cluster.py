@@ -36,7 +36,7 @@ OPTIONS = {
 @pytest.fixture(scope="module")
 def running() -> Iterator[distributed.LocalCluster]:
     """Two workers that know nothing of the export yet."""
-    with distributed.LocalCluster(2, **OPTIONS) as local:
+    with distributed.LocalCluster(n_workers=2, **OPTIONS) as local:
         yield local
 
 
@@ -92,7 +92,7 @@ def test_workers_that_do_not_see_the_folder(
 def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(cluster, "_PATIENCE", 8)
     model = small_model()
-    with distributed.LocalCluster(1, **OPTIONS) as local:
+    with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
         events = export(
             volume, model, tmp_path / "out.zarr", config(scheduler=local.scheduler_address, shard=1 << 13)
         )
@@ -146,7 +146,7 @@ def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> N
     monkeypatch.setattr(cluster, "_PATIENCE", 2)
     model, target = small_model(), tmp_path / "out.zarr"
     settings = {"shard": 1 << 13, "threads": 1}
-    with distributed.LocalCluster(1, **OPTIONS) as local:
+    with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
         events = export(volume, model, target, config(scheduler=local.scheduler_address, **settings))
         while not isinstance(next(events), ExportProgress):
             pass
@@ -159,7 +159,7 @@ def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> N
 
 def test_no_workers(small_model, volume, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(cluster, "_PATIENCE", 2)
-    with distributed.LocalCluster(1, **OPTIONS) as local:
+    with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
         local.scale(0)
         with distributed.Client(local, set_as_default=False) as client:
             while client.nthreads():
@@ -239,3 +239,20 @@ def test_gpus_that_are_all_claimed_are_shared(monkeypatch) -> None:
     taken: list[Path] = []
     monkeypatch.setattr(gpu, "claim", lambda path: path not in taken and not taken.append(path))
     assert [gpu.own_gpu.__wrapped__(7) for _ in range(3)] == [torch.device("cuda", n) for n in (0, 1, 1)]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_as_many_workers_as_asked_for(
+    small_model, volume, config, tmp_path, monkeypatch, number: int
+) -> None:
+    asked = []
+
+    class Local(distributed.LocalCluster):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            asked.append((arguments, options["n_workers"]))
+            raise OSError("not here")
+
+    monkeypatch.setattr(distributed, "LocalCluster", Local)
+    with pytest.raises(OutputError, match="workers could not be started"):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(workers=number)))
+    assert asked == [((), number)]

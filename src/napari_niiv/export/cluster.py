@@ -117,7 +117,7 @@ def _started(number: int | None, threads: int) -> Iterator[Any]:
     options = {"threads_per_worker": threads, "memory_limit": 0, "dashboard_address": ":0"}
     try:
         with children_without_ctrl_c():
-            local = LocalCluster(number, processes=True, **options)
+            local = LocalCluster(n_workers=number, processes=True, **options)
     except (RuntimeError, OSError) as error:
         raise OutputError(
             "The workers could not be started; a script must call the export under "
