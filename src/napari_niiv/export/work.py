@@ -20,7 +20,7 @@ from napari_niiv.geometry import Span, three
 from napari_niiv.io.ome_arrays import halved
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.blocks import PLANES, Block, Restoration, Spans, cut
-from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.reconstruction.memory import Workspace, trim
 from napari_niiv.volume import Volume
 
 _READ_BYTES = 256 << 20  # of the source: what is read at once for all blocks of a shard
@@ -147,6 +147,9 @@ class Work:
             if part is not unit:
                 values = halved(values, level.steps_from(self.plan.levels[part.level - 1]))
             sizes.append(write_shard(self.data, level, part, values))
+        if self.workspace.model.device.type == "cpu":  # whose units take seconds
+            del values
+            trim()
         return tuple(sizes)
 
     def _restored(
