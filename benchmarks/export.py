@@ -32,7 +32,7 @@ from napari_niiv.reconstruction.memory import Workspace
 from napari_niiv.volume import Volume
 
 # gigavoxels of the output: voxels of the source
-SIZES = {"0.1": (128, 256, 384), "0.4": (128, 512, 768), "1.6": (128, 1024, 1536)}
+SIZES = {"0.1": (128, 320, 320), "0.4": (128, 640, 640), "1.6": (128, 1280, 1280)}
 KILLS = 5
 
 
