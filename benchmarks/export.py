@@ -184,14 +184,14 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
 
 
 def gpus(options: argparse.Namespace, folder: Path) -> None:
-    """One and two workers, each with a GPU of its own, storage included."""
+    """Workers, each with a GPU of its own as far as there are any, storage included."""
     shape = (1024, 1024, 1024)
     print(f"\n{torch.cuda.device_count()} GPUs\n")
     print(
         "| workers | seconds | first unit after, s | Mvoxel/s from then on | times one |\n|---|---|---|---|---|"
     )
     alone = None
-    for number in (1, 2):
+    for number in options.workers:
         config = {"planes": options.planes, "workers": number, "overwrite": True}
         took = finished(started(options, shape, folder / "out.zarr", **config))
         rate, first = took["rate"] / 1e6, took["first"]
@@ -210,6 +210,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=["memory", "workers", "kill"])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--planes", choices=("xz", "both"), default="xz")
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2], help="of the row gpus")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder by default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import uuid
@@ -50,6 +51,25 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = tmp_path_factory.getbasetemp() / "states" / uuid.uuid4().hex  # made when something is remembered
     monkeypatch.setenv("NAPARI_NIIV_STATE", str(folder))
     return folder
+
+
+@pytest.fixture
+def stored() -> Callable[[Path], dict[str, bytes]]:
+    """What a zarr hierarchy holds: metadata files, and voxels, as the order of a shard's chunks is left open."""
+    import zarr
+
+    def of(path: Path) -> dict[str, bytes]:
+        found = {}
+        for file in path.rglob("zarr.json"):
+            name = str(file.relative_to(path))
+            found[name] = file.read_bytes()
+            if json.loads(found[name])["node_type"] == "array":
+                found[str(file.parent.relative_to(path))] = zarr.open_array(file.parent, mode="r")[
+                    ...
+                ].tobytes()
+        return found
+
+    return of
 
 
 @pytest.fixture

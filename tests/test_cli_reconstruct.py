@@ -215,7 +215,9 @@ def test_the_output_is_never_the_input(run: Run, folder: Path, output: str) -> N
 @pytest.mark.parametrize(
     ("how", "output"), [("SIGINT", "out.zarr"), ("SIGKILL", "out.zarr"), ("SIGKILL", "out.ome.tif")]
 )
-def test_interrupted_and_resumed(folder: Path, how: str, output: str) -> None:
+def test_interrupted_and_resumed(
+    folder: Path, how: str, output: str, stored: Callable[[Path], dict[str, bytes]]
+) -> None:
     """Bit for bit what an export gives that was left alone."""
     program = [
         sys.executable,
@@ -250,7 +252,7 @@ def test_interrupted_and_resumed(folder: Path, how: str, output: str) -> None:
     assert not result.stderr
     alone = folder / f"alone-{output}"
     if target.is_dir():
-        assert content(target) == content(alone)
+        assert stored(target) == stored(alone)
     else:
         assert target.read_bytes() == alone.read_bytes()
     assert not journal.parent.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -14,7 +15,8 @@ import zarr
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.export import ExportFinished, ExportProgress, ExportStarted, discard, export
 from napari_niiv.export import store as module
-from napari_niiv.export.shards import shard_path, write_shard
+from napari_niiv.export.plan import Plan
+from napari_niiv.export.shards import read_level, shard_path, write_shard
 from napari_niiv.export.store import Unfinished
 from napari_niiv.volume import Volume
 
@@ -73,7 +75,7 @@ def test_nothing_stays_of_an_export_that_finished_no_shard(
 
 @pytest.mark.parametrize("how", ["truncated", "missing", "longer"])
 def test_a_finished_shard_that_is_damaged_is_computed_anew(
-    small_model, volume, config, tmp_path, how: str
+    small_model, volume, config, tmp_path, stored, how: str
 ) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     run(volume, model, tmp_path / "whole.zarr", config())
@@ -87,8 +89,7 @@ def test_a_finished_shard_that_is_damaged_is_computed_anew(
         shard.write_bytes(whole[:-7] if how == "truncated" else whole + b"more")
     first, *_ = run(volume, model, target, config(resume=True))
     assert 0 < first.resumed < COUNT
-    now, expected = content(target), content(tmp_path / "whole.zarr")
-    assert now == expected
+    assert stored(target) == stored(tmp_path / "whole.zarr")
 
 
 @pytest.mark.parametrize("line", ["nonsense\n", "0/x 7\n", "\xff\xfe\n"])
@@ -247,8 +248,6 @@ def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_p
     while not (store.folder / "journal").read_text():
         next(events)
     events.close()
-    from napari_niiv.export.plan import Plan
-
     plan = Plan.of(volume, config(), "cpu")
     unit = list(plan.units(0))[-1]  # at the border
     path = shard_path(store.data, plan.levels[0], unit)
@@ -269,6 +268,44 @@ def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_p
     assert not path.exists()
     assert not os.listdir(store.folder / "writing")
     events.close()
+
+
+def shard_of(small_model, volume, config, tmp_path) -> tuple:
+    """The folder of an output that is begun, its plan, a unit, and voxels for it that cannot be compressed."""
+    events = begun(volume, small_model(), tmp_path / "out.zarr", config(), shards=1)
+    events.close()
+    store, plan = Unfinished(tmp_path / "out.zarr"), Plan.of(volume, config(), "cpu")
+    unit = max(plan.units(0), key=lambda unit: unit.voxels)
+    values = np.random.default_rng(0).integers(1, 200, [len(span) for span in unit.place], np.uint8)
+    return store, plan, unit, values
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_what_the_system_refuses_has_its_number(small_model, volume, config, tmp_path) -> None:
+    """The codecs, which write the file, say it in words."""
+    import resource
+
+    store, plan, unit, values = shard_of(small_model, volume, config, tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write_shard(store.data, plan.levels[0], unit, values)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert not os.listdir(store.folder / "writing")
+
+
+def test_a_damaged_shard_is_an_error_of_the_disk(small_model, volume, config, tmp_path) -> None:
+    store, plan, unit, values = shard_of(small_model, volume, config, tmp_path)
+    write_shard(store.data, plan.levels[0], unit, values)
+    assert (read_level(store.data, 0, (), unit.place) == values).all()
+    path = shard_path(store.data, plan.levels[0], unit)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(OSError, match="checksum") as caught:
+        read_level(store.data, 0, (), unit.place)
+    assert caught.value.errno == errno.EIO
 
 
 def test_the_plan_is_what_tells_an_unfinished_output(small_model, volume, config, tmp_path) -> None:

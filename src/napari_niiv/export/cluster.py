@@ -29,6 +29,11 @@ from napari_niiv.io.opened import short
 _AHEAD = 2  # times the units that a worker computes at once: as many wait
 _PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
 _SUBMISSION = 20  # seconds that a batch system may take to accept a job
+_OF_WORKERS = {
+    # dask lets them give back each freed array, which then are faulted in anew, and look at their own stacks
+    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1},
+    "distributed.worker.profile.enabled": False,
+}
 _CLUSTERS = {
     "slurm": "SLURMCluster",
     "pbs": "PBSCluster",
@@ -111,12 +116,13 @@ def _check_address(address: str) -> None:
 @contextmanager
 def _started(number: int | None, threads: int) -> Iterator[Any]:
     """Workers of our own, which end with the export."""
+    import dask
     from distributed import LocalCluster
 
     # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
     options = {"threads_per_worker": threads, "memory_limit": 0, "dashboard_address": ":0"}
     try:
-        with children_without_ctrl_c():
+        with children_without_ctrl_c(), dask.config.set(_OF_WORKERS):
             local = LocalCluster(n_workers=number, processes=True, **options)
     except (RuntimeError, OSError) as error:
         raise OutputError(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import zarr
 from numpy.typing import NDArray
@@ -15,6 +20,7 @@ from napari_niiv.export.plan import Level, Unit
 from napari_niiv.reconstruction.blocks import Spans
 
 WRITING = "writing"  # folder beside the hierarchy, where shards are made
+_OPENING = threading.Lock()
 
 
 def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> int:
@@ -28,8 +34,9 @@ def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> i
     aside.mkdir(parents=True)
     try:
         shutil.copyfile(data / str(unit.level) / "zarr.json", aside / "zarr.json")
-        array: Any = zarr.open_array(aside, mode="r+")
-        array[(*unit.leading, *(span.slice for span in unit.place))] = values
+        array = _open(aside, "r+")
+        with _os_errors():
+            array[(*unit.leading, *(span.slice for span in unit.place))] = values
         made = aside / path.relative_to(data / str(unit.level))
         if made.exists():
             sync(made)
@@ -58,13 +65,34 @@ def size_of(path: Path) -> int:
 
 def read_level(data: Path, level: int, leading: tuple[int, ...], place: Spans) -> NDArray[Any]:
     """Voxels of a level that is written."""
-    values: NDArray[Any] = open_level(data, level)[(*leading, *(span.slice for span in place))]
+    with _os_errors():
+        values: NDArray[Any] = open_level(data, level)[(*leading, *(span.slice for span in place))]
     return values
 
 
 def open_level(data: Path, level: int = 0) -> Any:
     """A level as a lazy array."""
-    return zarr.open_array(data / str(level), mode="r")
+    return _open(data / str(level), "r")
+
+
+def _open(path: Path, mode: Literal["r", "r+"]) -> Any:
+    """An array whose chunks are coded in Rust; zarr's own codecs wait for Python's lock, and a GPU for them.
+
+    An array keeps the codecs that are set when it is opened, for all threads.
+    """
+    with _OPENING, zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        return zarr.open_array(path, mode=mode)
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """The codecs say in words what the system refused, or that a file is damaged."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code) if number else str(error)) from error
 
 
 def sync(path: Path) -> None:
