@@ -29,6 +29,7 @@ _BLOCK = {"cuda": (128, 256), "mps": (96, 192), "cpu": (128, 128)}  # voxels rea
 _BLOCK_VOXELS = {"cuda": 1 << 26, "mps": 1 << 25, "cpu": 3 << 23}  # of the output: bounds the memory of one
 _ALIGNED = 128  # samples: edges of blocks are multiples, so that those of files can be whole blocks
 BLOCK_BYTES = 128 << 20
+_SLAB = 64  # samples along z
 _RAW_EDGE = 2048  # pixels of the source: lateral edge of what is read at once, however far zoomed out
 
 
@@ -275,8 +276,17 @@ class Restoration:
             restored = resample(values[:, y_core, x_core].permute(1, 2, 0), z).permute(2, 0, 1)
         with torch.inference_mode():
             y, x = y.relative_to(y_core.start), x.relative_to(x_core.start)
-            restored = _across(_across(restored.transpose(1, 2), y).transpose(1, 2), x)
+            return self._inverted(_across(_across(restored.transpose(1, 2), y).transpose(1, 2), x))
+
+    def _inverted(self, restored: torch.Tensor) -> NDArray[Any]:
+        """Intensities of the output; on a CPU slab by slab, as whole copies would be most of a block's memory."""
+        if restored.device.type != "cpu":
             return self.normalization.invert(restored.contiguous(), self.dtype)
+        values = np.empty(restored.shape, self.dtype)
+        for slab in cut(Span(0, len(values)), _SLAB):
+            part = restored[slab.slice].contiguous()
+            values[slab.slice] = self.normalization.invert(part, self.dtype)
+        return values
 
 
 def _across(values: torch.Tensor, sampling: Sampling) -> torch.Tensor:

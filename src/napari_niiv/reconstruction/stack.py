@@ -93,6 +93,7 @@ ORIENTATION = {"xz": (1, 2, 0), "yz": (2, 1, 0)}
 """Axes (z, y, x) of a volume in the order (slices, lateral, axial) of each plane."""
 
 
+@torch.inference_mode()
 def restore_box(
     model: Niiv,
     box: Tensor,
@@ -152,6 +153,6 @@ def restore_box(
             interrupt,
         )
         restored = restored.permute(2, 0, 1) if plane == "xz" else restored.permute(2, 1, 0)
-        total = restored if total is None else total + restored
+        total = restored if total is None else total.add_(restored)
     assert total is not None
-    return total / len(planes)
+    return total if len(planes) == 1 else total.div_(len(planes))
