@@ -66,6 +66,24 @@ def content(path: Path) -> dict[str, bytes]:
     return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
 
 
+def test_a_compressed_file_that_memory_should_not_hold(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, stored: Callable[[Path], dict[str, bytes]]
+) -> None:
+    """Of it pieces are read, and the user is told what is faster."""
+    said = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5}
+    tifffile.imwrite(
+        folder / "packed.ome.tif", tifffile.imread(folder / "good.tif"), compression="zlib", metadata=said
+    )
+    assert "slowly" not in run("packed.ome.tif", "held.zarr")[1]
+    monkeypatch.setattr("napari_niiv.cli_reconstruct._DECODED_BYTES", 100)
+    status, out, err = run("packed.ome.tif", "pieces.zarr")
+    assert (status, err) == (0, "")
+    assert "packed reads slowly" in out
+    assert "napari-niiv copy packed.ome.tif OUT.zarr" in out
+    held, pieces = stored(folder / "held.zarr"), stored(folder / "pieces.zarr")
+    assert held["0"] == pieces["0"]
+
+
 @pytest.mark.parametrize("suffix", [".zarr", ".tif", ".ome.tif"])
 def test_options_reach_the_export(run: Run, folder: Path, suffix: str) -> None:
     options = ("--box", "1:5,2:12,0:15", "--dtype", "float32", "--planes", "xz", "--threads", "1")

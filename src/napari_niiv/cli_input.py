@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_niiv.errors import VolumeError
@@ -21,10 +22,13 @@ def add_input(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def open_input(path: str | os.PathLike[str], options: argparse.Namespace) -> Volume:
+def open_input(
+    path: str | os.PathLike[str], options: argparse.Namespace, memory: int | None = None
+) -> Volume:
     """Open a volume by the options of `add_input`, its anisotropy set where there is such an option.
 
-    What no option says is as the user has corrected it in napari, where that is remembered.
+    What no option says is as the user has corrected it in napari, where that is remembered; `memory` is as
+    `open_volume` takes it.
 
     Raises
     ------
@@ -39,6 +43,7 @@ def open_input(path: str | os.PathLike[str], options: argparse.Namespace) -> Vol
         axes=options.axes,
         voxel_size=(size[0], size[1], size[2]) if size else None,
         dataset=options.dataset,
+        memory=memory,
     )
     anisotropy = getattr(options, "anisotropy", None)
     return volume if anisotropy is None else volume.with_anisotropy(anisotropy)
@@ -57,6 +62,14 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
         raise VolumeError(
             f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X."
         )
+
+
+def slowness(volume: Volume) -> str:
+    """What to do about a file whose voxels are slow to read; empty if they are not."""
+    if not (why := volume.metadata.get("slow")):
+        return ""
+    name = Path(str(volume.metadata["path"])).name
+    return f"reads slowly: {why}; make a zarr of it once: napari-niiv copy {name} OUT.zarr"
 
 
 def describe(volume: Volume) -> list[tuple[str, str]]:
@@ -79,5 +92,7 @@ def describe(volume: Volume) -> list[tuple[str, str]]:
         lines.append(("levels", "; ".join(shapes)))
     if problem := volume.metadata.get("spacing_problem"):
         lines.append(("note", f"the file {problem}"))
+    if slow := slowness(volume):
+        lines.append(("note", slow))
     lines += [("note", str(volume.metadata[key])) for key in ("remembered", "note") if key in volume.metadata]
     return lines

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_niiv.cli_input import add_input, check_spacing, open_input
+from napari_niiv.cli_input import add_input, check_spacing, open_input, slowness
 from napari_niiv.cli_interrupt import until_interrupted
 from napari_niiv.errors import OutputError, VolumeError
 
@@ -30,6 +30,7 @@ _SETTINGS = (
     "scheduler",
     "jobqueue",
 )
+_DECODED_BYTES = 512 << 20  # of a source: a CPU has time for decoding it piece by piece, and needs 1 GB else
 _STAGES = {"restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
 
 
@@ -75,6 +76,7 @@ def add_reconstruct(commands: Any) -> None:
 
 def run_reconstruct(options: argparse.Namespace) -> int:
     """Write the isotropic volume; 0 when it is complete, 130 when it was interrupted."""
+    from napari_niiv.device import choose_device
     from napari_niiv.export.checks import check_target
     from napari_niiv.export.quiet import start_tracker
     from napari_niiv.export.run import export
@@ -83,7 +85,8 @@ def run_reconstruct(options: argparse.Namespace) -> int:
     config = _config(options)
     if config.workers is not None and config.jobqueue is None:
         start_tracker()
-    volume = open_input(options.input, options)
+    on_cpu = choose_device(options.device).type == "cpu"
+    volume = open_input(options.input, options, memory=_DECODED_BYTES if on_cpu else None)
     check_target(options.output, volume, config)
     check_spacing(volume, options)
     if options.anisotropy is None and volume.anisotropy < 1.01:
@@ -91,6 +94,8 @@ def run_reconstruct(options: argparse.Namespace) -> int:
             f"{volume.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
         )
     model = load_model(options.checkpoint, options.device)
+    if slow := slowness(volume):
+        print(f"{volume.name} {slow}")
     events = export(volume, model, options.output, config)
     try:
         _show(until_interrupted(events), options.output, model.device.type)

@@ -16,7 +16,6 @@ from ome_zarr_models.v05 import Image
 
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.io import copy as module
-from napari_niiv.io import tiff
 from napari_niiv.io.copy import CopyFinished, CopyProgress, copy_to_zarr, free_target
 from napari_niiv.io.lazy import FileArray, LazyArray
 from napari_niiv.io.open import open_volume
@@ -30,7 +29,7 @@ def values(*shape: int, dtype="u2") -> np.ndarray:
 @pytest.fixture
 def small(monkeypatch) -> None:
     """Cuts small volumes as large ones would be."""
-    monkeypatch.setattr(tiff, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 100)
     monkeypatch.setattr(module, "_CHUNK", (4, 8, 8))
     monkeypatch.setattr(module, "_SHARD", (4, 16, 16))
     monkeypatch.setattr(module, "_PIECE_BYTES", 4 << 10)

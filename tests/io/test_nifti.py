@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io import tiff
 from napari_niiv.io.lazy import FileArray, Rearranged
 from napari_niiv.io.mapped import Mapped
 from napari_niiv.io.open import open_volume, read_spacing
@@ -50,7 +49,7 @@ def test_volumes(tmp_path: Path, suffix: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 def test_large_and_scaled_files_are_lazy(tmp_path: Path, suffix: str, monkeypatch) -> None:
-    monkeypatch.setattr(tiff, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 100)
     array = values(4, 5, 6)
     path = write(tmp_path / f"a{suffix}", array, slope=(0.5, 3.0))
     with_slope = nibabel.load(path).get_fdata()

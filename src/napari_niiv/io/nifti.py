@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io import tiff
 from napari_niiv.io.lazy import FileArray
 from napari_niiv.io.mapped import mapped
 from napari_niiv.io.opened import Opened, missing_extra, unreadable
@@ -19,7 +19,7 @@ _AXES = "xyztc"  # NIfTI stores x first; its fifth axis holds the components of 
 
 
 def read_nifti(path: Path) -> Opened:
-    """Open a NIfTI file: mapped where it is plain, decompressed at once up to 2 GiB, lazy otherwise.
+    """Open a NIfTI file: mapped where it is plain, read piece by piece, or decompressed at once, otherwise.
 
     Values with a slope and intercept are scaled when they are read. The origin is that of the affine if this turns and
     flips nothing.
@@ -44,20 +44,18 @@ def read_nifti(path: Path) -> Opened:
         raise VolumeError(f"{path.name} is an RGB picture; convert it to one intensity channel first.")
     sizes = dict(zip(_AXES, zooms, strict=False))
     spacing = Spacing.of([sizes.get(a) for a in "zyx"], [unit] * 3)
-    metadata = {"slow": "it is compressed and larger than memory should hold"} if _slow(path, array) else {}
+    decode = functools.partial(_decoded, path, array.dtype) if _gzipped(path) else None
     axes = _AXES[: array.ndim] if array.ndim <= len(_AXES) else "?" * array.ndim
-    return Opened(array, axes, spacing, metadata, (), _origin(image.affine, zooms))
+    return Opened(array, axes, spacing, {}, (), _origin(image.affine, zooms), decode)
 
 
 def _array(path: Path, image: Any) -> Any:
     proxy = image.dataobj
     scaled = (proxy.slope, proxy.inter) != (1, 0)
-    gzipped = path.suffix.lower() == ".gz"
     kind = np.dtype(proxy.dtype)
     exact = np.dtype(np.float32 if kind.itemsize <= 2 and kind.kind in "iu" else np.float64)
     dtype = exact if scaled else kind
-    if gzipped and math.prod(proxy.shape) * dtype.itemsize <= tiff.IN_MEMORY_BYTES:
-        return np.asarray(proxy, dtype)
+    gzipped = _gzipped(path)
     if not gzipped and not scaled:
         return mapped(np.asanyarray(proxy))
     if not gzipped:
@@ -74,8 +72,16 @@ def _proxy(path: str) -> Any:
     return image.dataobj
 
 
-def _slow(path: Path, array: Any) -> bool:
-    return isinstance(array, FileArray) and path.suffix.lower() == ".gz"
+def _decoded(path: Path, dtype: Any) -> NDArray[Any]:
+    """All voxels at once."""
+    try:
+        return np.asarray(_proxy(str(path)), dtype)
+    except Exception as error:
+        raise unreadable(path.name, "NIfTI file", error) from error
+
+
+def _gzipped(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _origin(affine: Any, zooms: list[float]) -> tuple[float, float, float]:

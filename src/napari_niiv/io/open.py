@@ -13,6 +13,8 @@ from napari_niiv.io.opened import Opened
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.volume import Volume
 
+IN_MEMORY_BYTES = 2 << 30
+
 
 def open_volume(
     path: str | os.PathLike[str],
@@ -21,6 +23,7 @@ def open_volume(
     voxel_size: tuple[float, float, float] | None = None,
     unit: str | None = None,
     dataset: str | None = None,
+    memory: int | None = None,
 ) -> Volume:
     """Open a volume; voxels are read when they are looked at, where the format allows.
 
@@ -37,6 +40,9 @@ def open_volume(
         Of `voxel_size`, such as "micrometer"; that of the file where it is not given.
     dataset : str, optional
         Which one, where there are several: of an HDF5 or N5 file, or which image or array of a zarr.
+    memory : int, optional
+        Bytes of voxels up to which a compressed TIFF or NIfTI file is decoded at once; 2 GiB by default. A larger one
+        is read piece by piece, slowly, which ``metadata["slow"]`` tells.
 
     Returns
     -------
@@ -57,7 +63,12 @@ def open_volume(
     opened = _read(place, dataset)
     order, found = _order(tuple(opened.array.shape), (axes or opened.axes).lower(), place.name)
     spacing, origin = _renamed(opened, axes.lower() if axes else opened.axes)
-    metadata = dict(opened.metadata)
+    array, metadata = opened.array, dict(opened.metadata)
+    if opened.decode is not None:
+        if array.nbytes <= (IN_MEMORY_BYTES if memory is None else memory):
+            array = opened.decode()
+        else:
+            metadata["slow"] = "it is compressed and larger than memory should hold"
     if spacing.problem and voxel_size is None:
         metadata["spacing_problem"], metadata["spacing"] = spacing.problem, spacing
     named = dict(zip(order, found, strict=True))
@@ -65,7 +76,7 @@ def open_volume(
     if dataset is not None:
         metadata["dataset"] = dataset
     return Volume(
-        rearranged(opened.array, order),
+        rearranged(array, order),
         found,
         voxel_size or spacing.voxel_size,
         unit if unit is not None and voxel_size is not None else spacing.unit,

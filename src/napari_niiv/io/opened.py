@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class Opened:
         Coarser levels, finest first, axes as `array`.
     origin : tuple of float
         World position (z, y, x) of the centre of the first voxel, in the unit of `spacing`.
+    decode : callable, optional
+        Returns all voxels of a file whose pieces are slow to read, as it is compressed; may raise `VolumeError`.
     """
 
     array: Any
@@ -35,6 +37,7 @@ class Opened:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     pyramid: tuple[Any, ...] = ()
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    decode: Callable[[], Any] | None = None
 
 
 def usual_axes(ndim: int) -> str:

@@ -107,6 +107,7 @@ def open_remembered(
     voxel_size: tuple[float, float, float] | None = None,
     unit: str | None = None,
     dataset: str | None = None,
+    memory: int | None = None,
 ) -> Volume:
     """As `open_volume`; what is not given is as the user has corrected it, else as the file says.
 
@@ -137,17 +138,20 @@ def open_remembered(
                 voxel_size=voxel_size or used.voxel_size,
                 unit=unit if voxel_size is not None else used.unit,
                 dataset=dataset,
+                memory=memory,
             )
         except (
             VolumeError
         ):  # of folders and URLs, something else may be there by now; the file may say why not
-            return open_volume(path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset)
+            return open_volume(
+                path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset, memory=memory
+            )
         note = f"{used.words} as you have set it for this file"
         known: dict[str, Any] = {**volume.metadata, "remembered": note}
         if used.axes is not None:
             known["axes_corrected"] = True
         return replace(volume, metadata=MappingProxyType(known))
-    return open_volume(path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset)
+    return open_volume(path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset, memory=memory)
 
 
 def state_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import tifffile
+from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy import FileArray
@@ -21,7 +23,6 @@ from napari_niiv.io.spacing import Spacing, convert, unit_name
 from napari_niiv.io.write import SOFTWARE
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
-IN_MEMORY_BYTES = 2 << 30  # compressed files up to this size are decoded at once, larger ones tile by tile
 
 # problems reach the user as our own sentences; tifffile would also print its own
 _LOGGER = logging.getLogger("tifffile")
@@ -32,8 +33,8 @@ _LOGGER.propagate = False
 def read_tiff(path: Path) -> Opened:
     """Open the first series of a TIFF file.
 
-    It is memory-mapped where the file's layout allows, else decoded at once (up to 2 GiB), else tile by tile or page
-    by page (``metadata["slow"]`` then says so). Its axes are those that tifffile names.
+    It is memory-mapped where the file's layout allows, else read tile by tile or page by page, or decoded at once. Its
+    axes are those that tifffile names.
 
     Raises
     ------
@@ -55,13 +56,27 @@ def read_tiff(path: Path) -> Opened:
         raise
     except Exception as error:  # tifffile and its codecs raise dozens of types for a damaged file
         raise unreadable(path.name, "TIFF file", error) from error
+    _check_shape(array, shape, path)
+    decode = functools.partial(_decoded, path, shape) if isinstance(array, FileArray) else None
+    return Opened(array, axes, spacing, metadata, pyramid, origin, decode)
+
+
+def _decoded(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
+    """All voxels at once."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            array = file.series[0].asarray()
+    except Exception as error:
+        raise unreadable(path.name, "TIFF file", error) from error
+    _check_shape(array, shape, path)
+    return array
+
+
+def _check_shape(array: Any, shape: tuple[int, ...], path: Path) -> None:
     if tuple(array.shape) != shape:
         raise VolumeError(
             f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew."
         )
-    if isinstance(array, FileArray):
-        metadata["slow"] = "it is compressed and larger than memory should hold"
-    return Opened(array, axes, spacing, metadata, pyramid, origin)
 
 
 def tiff_spacing(path: Path) -> Spacing:
@@ -129,7 +144,7 @@ def _array(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries)
     if series.dataoffset is not None and page.is_memmappable:
         dtype = series.dtype.newbyteorder(file.byteorder)
         return map_file(path, dtype, series.dataoffset, tuple(series.shape))
-    if series.nbytes <= IN_MEMORY_BYTES or not set("zyx") <= set(series.axes.lower() + "yx"):
+    if not set("zyx") <= set(series.axes.lower() + "yx"):
         return series.asarray()
     return _lazy(path, series, 0)
 
