@@ -9,7 +9,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -256,3 +258,43 @@ def test_as_many_workers_as_asked_for(
     with pytest.raises(OutputError, match="workers could not be started"):
         list(export(volume, small_model(), tmp_path / "out.zarr", config(workers=number)))
     assert asked == [((), number)]
+
+
+def test_dask_cuda_is_used_where_it_has_a_gpu_for_each_worker(monkeypatch) -> None:
+    class Theirs:
+        pass
+
+    theirs = ModuleType("dask_cuda")
+    theirs.LocalCUDACluster = Theirs
+    theirs.__spec__ = ModuleSpec("dask_cuda", None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    assert cluster._kind_of_cluster(2, cuda) is distributed.LocalCluster
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setitem(sys.modules, "dask_cuda", theirs)
+    assert cluster._kind_of_cluster(2, cuda) is Theirs
+    assert cluster._kind_of_cluster(3, cuda) is distributed.LocalCluster
+    assert cluster._kind_of_cluster(2, cpu) is distributed.LocalCluster
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_workers_keep_freed_memory() -> None:
+    """dask starts them such that each array is given back, and faulted in again."""
+    code = (
+        "import resource, numpy as np\n"
+        "from napari_niiv.reconstruction.memory import keep_freed\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20): np.ones(3 << 20, np.uint8)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "given_back = faults(); keep_freed(); faults(); print(given_back, faults())"
+    )
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}  # as dask's
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    given_back, kept = map(int, told.stdout.split())
+    assert given_back > 20
+    assert kept < given_back / 10

@@ -32,9 +32,14 @@ def test_it_is_the_reconstruction(texture, tmp_path, dtype: str, project: bool) 
     np.testing.assert_allclose(result.astype(float), there.astype(float), atol=3)
 
 
+@pytest.mark.parametrize("kind", ["dask's", "dask-cuda's"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_share_the_gpus(texture, tmp_path, workers: int) -> None:
+def test_workers_share_the_gpus(texture, tmp_path, monkeypatch, workers: int, kind: str) -> None:
     pytest.importorskip("distributed")
+    if kind == "dask's":
+        monkeypatch.setattr("napari_niiv.export.cluster.find_spec", lambda name: None)
+    else:
+        pytest.importorskip("dask_cuda")
     volume, model = make(texture((30, 200, 260))), load_model("em", "cuda")
     settings = {"shard": 1 << 20, "block": (16, 64)}
     list(export(volume, model, tmp_path / "alone.zarr", ExportConfig(**settings)))

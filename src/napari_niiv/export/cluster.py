@@ -9,8 +9,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,6 @@ from napari_niiv.io.opened import short
 _AHEAD = 2  # times the units that a worker computes at once: as many wait
 _PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
 _SUBMISSION = 20  # seconds that a batch system may take to accept a job
-_OF_WORKERS = {
-    # dask lets them give back each freed array, which then are faulted in anew, and look at their own stacks
-    "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1},
-    "distributed.worker.profile.enabled": False,
-}
 _CLUSTERS = {
     "slurm": "SLURMCluster",
     "pbs": "PBSCluster",
@@ -72,7 +68,7 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         if config.scheduler is not None:
             _check_address(config.scheduler)
         where = config.scheduler or stack.enter_context(
-            _started(config.workers, at_once(work.workspace.model.device))
+            _started(config.workers or 1, work.workspace.model.device)
             if config.jobqueue is None
             else _queued(config)
         )
@@ -114,16 +110,18 @@ def _check_address(address: str) -> None:
 
 
 @contextmanager
-def _started(number: int | None, threads: int) -> Iterator[Any]:
+def _started(number: int, device: torch.device) -> Iterator[Any]:
     """Workers of our own, which end with the export."""
-    import dask
-    from distributed import LocalCluster
-
     # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
-    options = {"threads_per_worker": threads, "memory_limit": 0, "dashboard_address": ":0"}
+    options = {
+        "n_workers": number,
+        "threads_per_worker": at_once(device),
+        "memory_limit": 0,
+        "dashboard_address": ":0",
+    }
     try:
-        with children_without_ctrl_c(), dask.config.set(_OF_WORKERS):
-            local = LocalCluster(n_workers=number, processes=True, **options)
+        with children_without_ctrl_c():
+            local = _kind_of_cluster(number, device)(**options)
     except (RuntimeError, OSError) as error:
         raise OutputError(
             "The workers could not be started; a script must call the export under "
@@ -131,6 +129,17 @@ def _started(number: int | None, threads: int) -> Iterator[Any]:
         ) from error
     with local:
         yield local
+
+
+def _kind_of_cluster(number: int, device: torch.device) -> Callable[..., Any]:
+    """dask-cuda's, where it is installed and each worker can have a GPU: it lets each run on the cores beside it."""
+    if device.type == "cuda" and number <= torch.cuda.device_count() and find_spec("dask_cuda"):
+        from dask_cuda import LocalCUDACluster
+
+        return LocalCUDACluster  # type: ignore[no-any-return]
+    from distributed import LocalCluster
+
+    return LocalCluster
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from napari_niiv.export.plan import Unit
 from napari_niiv.export.quiet import silence
 from napari_niiv.export.shipping import Shipment, unpack
 from napari_niiv.export.work import Sizes, Work
+from napari_niiv.reconstruction.memory import keep_freed
 
 _MUST_AGREE = ("napari-niiv", "numpy", "torch", "zarr")
 _LOADING = threading.Lock()
@@ -71,6 +72,7 @@ def _load(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
             f"A worker on {os.uname().nodename if hasattr(os, 'uname') else 'another computer'} has "
             f"{' and '.join(different)}; install the same versions."
         )
+    keep_freed()
     if shipment.threads is not None:
         torch.set_num_threads(shipment.threads)
     digits = worker[len(worker.rstrip("0123456789")) :]
