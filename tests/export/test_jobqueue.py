@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 import zarr
 
 from napari_niiv.errors import OutputError
-from napari_niiv.export import cluster, export
+from napari_niiv.export import ExportProgress, cluster, export
 from napari_niiv.reconstruction.whole import reconstruct
 
 pytest.importorskip("distributed")
@@ -70,6 +72,33 @@ def test_workers_of_a_job_queue(small_model, volume, config, tmp_path, slurm: Pa
     np.testing.assert_array_equal(zarr.open_array(tmp_path / "out.zarr" / "0")[...], expected)
     assert len((slurm / "submitted").read_text().splitlines()) == 1
     assert (slurm / "cancelled").read_text().split() == [(slurm / "pid").read_text().strip()]
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_job_is_interrupted(
+    small_model, volume, config, tmp_path, slurm: Path, monkeypatch, again: bool
+) -> None:
+    """The batch system may start it anew; an export does not wait for that for ever."""
+    monkeypatch.setattr(cluster, "_REQUEUEING", 60 if again else 1)
+    settings = config(jobqueue="slurm", workers=1, threads=1, shard=1 << 13)
+    model, target = small_model(), tmp_path / "out.zarr"
+    events = export(volume, model, target, settings)
+    while not isinstance(next(events), ExportProgress):
+        pass
+    os.killpg(int((slurm / "pid").read_text()), signal.SIGKILL)
+    if not again:
+        with pytest.raises(OutputError, match="All workers are gone; start new ones and go on with --resume"):
+            list(events)
+        return
+    job = subprocess.Popen(["sh", slurm / "job.sh"], start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        list(events)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGTERM)
+        job.wait()
+    expected = reconstruct(volume, model, block=(8, 16)).array.compute()
+    np.testing.assert_array_equal(zarr.open_array(target / "0")[...], expected)
 
 
 def test_a_queue_that_takes_no_jobs(small_model, volume, config, tmp_path, slurm: Path, monkeypatch) -> None:

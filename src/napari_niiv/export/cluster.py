@@ -29,6 +29,7 @@ from napari_niiv.io.opened import short
 
 _AHEAD = 2  # times the units that a worker computes at once: as many wait
 _PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
+_REQUEUEING = 600  # seconds that a batch system may take to start jobs anew that it has interrupted
 _SUBMISSION = 20  # seconds that a batch system may take to accept a job
 _CLUSTERS = {
     "slurm": "SLURMCluster",
@@ -80,7 +81,8 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
             shipment = Shipment.of(work, folder, threads, installed(), quiet=own)
             stack.callback(Path(shipment.path).unlink, missing_ok=True)  # tells the workers to give up
             client.run(prepare, shipment)
-        yield functools.partial(_on_workers, client, shipment, str(where))
+        patience = _PATIENCE if config.jobqueue is None else _REQUEUEING
+        yield functools.partial(_on_workers, client, shipment, str(where), patience)
 
 
 def _check_address(address: str) -> None:
@@ -208,7 +210,7 @@ def _share_of_cores(config: ExportConfig) -> int | None:
 
 
 def _on_workers(
-    client: Any, shipment: Shipment, where: str, work: Work, units: Iterable[Unit]
+    client: Any, shipment: Shipment, where: str, patience: float, work: Work, units: Iterable[Unit]
 ) -> Generator[Step, None, None]:
     """As `in_this_process`. A unit whose worker died is given to another."""
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -221,7 +223,7 @@ def _on_workers(
         threads = client.nthreads().values()
         if threads:
             seen = time.monotonic()
-        elif time.monotonic() > seen + _PATIENCE:
+        elif time.monotonic() > seen + patience:
             raise OutputError("All workers are gone; start new ones and go on with --resume.")
         while len(running) < _AHEAD * max(1, sum(min(n, MOST_AT_ONCE) for n in threads)):
             unit = next(waiting, None)
