@@ -101,10 +101,21 @@ def test_a_job_is_interrupted(
     np.testing.assert_array_equal(zarr.open_array(target / "0")[...], expected)
 
 
-def test_a_queue_that_takes_no_jobs(small_model, volume, config, tmp_path, slurm: Path, monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "_SUBMISSION", 1)
-    (slurm / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2\nexit 1\n")
-    with pytest.raises(OutputError, match="took none of the 1 jobs; try sbatch by hand"):
+@pytest.mark.parametrize(
+    ("sbatch", "why"),
+    [
+        (
+            "echo 'error: no such partition\nerror: job not taken' >&2; exit 1",
+            "error: no such.*; error: job not",
+        ),
+        ("exit 0", "Could not parse job id"),
+    ],
+)
+def test_a_queue_that_takes_no_jobs(
+    small_model, volume, config, tmp_path, slurm: Path, sbatch: str, why: str
+) -> None:
+    (slurm / "sbatch").write_text(f"#!/bin/sh\n{sbatch}\n")
+    with pytest.raises(OutputError, match=rf"took none of the 1 jobs \({why}.*\); try sbatch by hand"):
         list(export(volume, small_model(), tmp_path / "out.zarr", config(jobqueue="slurm", workers=1)))
 
 

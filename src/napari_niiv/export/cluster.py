@@ -65,7 +65,7 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         raise OutputError(
             'Workers need the extra "distributed"; install it with: pip install "napari-niiv[distributed]"'
         ) from error
-    with quiet(), ExitStack() as stack:
+    with quiet() as errors, ExitStack() as stack:
         if config.scheduler is not None:
             _check_address(config.scheduler)
         where = config.scheduler or stack.enter_context(
@@ -75,7 +75,7 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         )
         with _explaining(str(where)):
             client = stack.enter_context(Client(where, set_as_default=False, timeout=_PATIENCE / 4))
-            _wait(client, None if config.scheduler else where)
+            _wait(client, None if config.scheduler else where, errors)
             threads = config.threads or _share_of_cores(config)
             own = config.scheduler is None and config.jobqueue is None
             shipment = Shipment.of(work, folder, threads, installed(), quiet=own)
@@ -187,20 +187,28 @@ def _same_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _wait(client: Any, own: Any) -> None:
+def _wait(client: Any, own: Any, errors: list[BaseException]) -> None:
     """For the first worker: a batch system may take its time, a running scheduler not."""
     began = time.monotonic()
     while not client.nthreads():
         jobs = [job for job in getattr(own, "workers", {}).values() if hasattr(job, "job_id")]
         waited = time.monotonic() - began
-        if jobs and waited > _SUBMISSION and all(job.job_id is None for job in jobs):
+        if jobs and (errors or waited > _SUBMISSION) and all(job.job_id is None for job in jobs):
+            why = _complaint(errors[-1]) if errors else "it does not answer"
             raise OutputError(
-                f"The batch system took none of the {len(jobs)} jobs; try {jobs[0].submit_command} by hand, and "
-                "correct the settings in ~/.config/dask/jobqueue.yaml."
+                f"The batch system took none of the {len(jobs)} jobs ({why}); try "
+                f"{jobs[0].submit_command} by hand, and correct the settings in ~/.config/dask/jobqueue.yaml."
             )
         if not jobs and waited > _PATIENCE:
             raise OutputError("The dask scheduler has no workers; start some (dask worker ADDRESS).")
         time.sleep(0.1)
+
+
+def _complaint(error: BaseException) -> str:
+    """What a batch system says in an error of dask-jobqueue, which quotes all that its command printed."""
+    text = str(error)
+    lines = (text.partition("stderr:")[2].strip() or text).splitlines()
+    return "; ".join(line.strip() for line in lines if line.strip())[:200]
 
 
 def _share_of_cores(config: ExportConfig) -> int | None:

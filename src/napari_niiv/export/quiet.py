@@ -11,22 +11,32 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 _TALKATIVE = ("distributed", "distributed.client", "tornado", "tornado.application")
+_STRAY = ("asyncio", "tornado.application")  # of jobs that were not taken, and connections that broke
 
 _LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"  # of what a worker had that was killed
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what distributed and tornado log and warn of in this process."""
+def quiet() -> Iterator[list[BaseException]]:
+    """Drop what distributed and tornado log and warn of in this process; collect the errors of their callbacks."""
+    errors: list[BaseException] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            errors.append(record.exc_info[1])
+        return False
+
     handlers = silence()
-    stray = logging.getLogger("asyncio")  # of jobs that were not taken, and connections that broke
-    stray.addFilter(_drop)
+    strays = [logging.getLogger(name) for name in _STRAY]
+    for stray in strays:
+        stray.addFilter(collect)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="distributed")
-            yield
+            yield errors
     finally:
-        stray.removeFilter(_drop)
+        for stray in strays:
+            stray.removeFilter(collect)
         for handler in handlers:
             handler.removeFilter(_drop)
 
