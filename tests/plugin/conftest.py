@@ -22,11 +22,11 @@ def interpolating_model() -> Niiv:
 @pytest.fixture
 def messages(monkeypatch):
     """What the widget tells by notifications."""
-    from napari_niiv.plugin import widget
+    from napari_niiv.plugin import status
 
     told: list[str] = []
     for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(widget, name, told.append)
+        monkeypatch.setattr(status, name, told.append)
     return told
 
 

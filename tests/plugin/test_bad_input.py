@@ -14,7 +14,7 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from napari_niiv.plugin import live_layer
-from napari_niiv.plugin import widget as module
+from napari_niiv.plugin import status as module
 from napari_niiv.plugin.live_layer import LiveReconstruction
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 from napari_niiv.reconstruction.reconstructor import Reconstructor

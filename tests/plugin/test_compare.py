@@ -138,7 +138,7 @@ def test_every_picture_is_cut(viewer, live, qtbot, monkeypatch):
 
     def spy(layer, view, picture, *args, **kwargs):
         show(layer, view, picture, *args, **kwargs)
-        shown.append((live._newest[1].quality, edges(layer, viewer)[0]))
+        shown.append((live._picture.newest[1].quality, edges(layer, viewer)[0]))
 
     live.split = 0.6
     monkeypatch.setattr(type(live.layer), "show", spy)
@@ -185,7 +185,7 @@ def test_holding_shows_the_source_and_goes_on(viewer, live, qtbot):
     assert not live.layer.visible
     live.compare(False)
     assert live.layer.visible
-    assert live.layer.data[0, 33, 0] == pytest.approx(live._newest[1].image[0, 0])
+    assert live.layer.data[0, 33, 0] == pytest.approx(live._picture.newest[1].image[0, 0])
 
 
 # the controls

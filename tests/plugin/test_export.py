@@ -604,7 +604,9 @@ def window(make_napari_viewer, messages, texture, monkeypatch, small_model, tmp_
 
 def test_the_live_view_goes_on_meanwhile(window, gate, qtbot, tmp_path):
     viewer, widget = window
-    qtbot.waitUntil(lambda: widget._loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000)
+    qtbot.waitUntil(
+        lambda: widget.models.loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000
+    )
     widget.show_side("xz")
     qtbot.waitUntil(lambda: "refined" in widget.status.value, timeout=30_000)
     widget.export.button.changed.emit(True)

@@ -8,7 +8,7 @@ from tests.plugin.conftest import ramp
 pytest.importorskip("napari")
 
 from napari_niiv.geometry import Sampling
-from napari_niiv.plugin import widget as module
+from napari_niiv.plugin import status as module
 from napari_niiv.plugin.indicator import STATES, PassIndicator, pass_of
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 from napari_niiv.reconstruction.requests import SliceRequest, SliceResponse

@@ -9,7 +9,7 @@ from tests.plugin.conftest import ramp
 
 pytest.importorskip("napari")
 
-from napari_niiv.plugin import widget as module
+from napari_niiv.plugin import status as module
 from napari_niiv.plugin.lives import LiveLayers
 from napari_niiv.plugin.reader import PLUGIN, WIDGET
 

@@ -19,8 +19,8 @@ from napari.components import ViewerModel
 from napari_niiv.degradation import Average, Gaussian, Measured, Skip
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.checkpoint import Card, load_model, save_model
+from napari_niiv.plugin import status as other_module
 from napari_niiv.plugin import training as module
-from napari_niiv.plugin import widget as other_module
 from napari_niiv.plugin.curves import MOST_POINTS, thinned
 from napari_niiv.plugin.loading import ModelLoader
 from napari_niiv.plugin.outputs import free_output, interrupted_output
@@ -362,7 +362,7 @@ def test_the_live_view_follows_every_checkpoint(widget, stub, qtbot, viewer, tmp
     qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 2)
     live = reconstruct(viewer)
     stub.tell(trial(10, 31.0, path))
-    qtbot.waitUntil(lambda: live._loaded == (str(path), "auto"), timeout=20_000)
+    qtbot.waitUntil(lambda: live.models.loaded == (str(path), "auto"), timeout=20_000)
     assert live.checkpoint.value == str(path)
     qtbot.waitUntil(lambda: live.live is not None and live.live.model is live.lives.model, timeout=20_000)
     before = live.lives.model
@@ -403,7 +403,7 @@ def test_only_the_newest_of_many_loads_is_done():
 
     later, loaded, refused = Later(), [], []
     loader = ModelLoader(
-        later, lambda *outcome: loaded.append(outcome), lambda *trouble: refused.append(trouble)
+        later.run, lambda *outcome: loaded.append(outcome), lambda *trouble: refused.append(trouble)
     )
     for name in ("first", "second", "third"):
         loader.load((name, "cpu"))
@@ -595,6 +595,6 @@ def test_a_real_training(widget, qtbot, viewer, tmp_path, messages, texture):
     output = tmp_path / "my-stack-niiv.safetensors"
     assert f"The model is saved in {output}" in widget.status.text()
     assert len(widget.curves.model.getData()[0]) >= 1
-    qtbot.waitUntil(lambda: live._loaded == (str(output), "auto"), timeout=20_000)
+    qtbot.waitUntil(lambda: live.models.loaded == (str(output), "auto"), timeout=20_000)
     assert load_model(str(output), "cpu").card.training_volumes[0].name == "my stack"
     assert not state_path(output).exists()

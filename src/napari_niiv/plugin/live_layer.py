@@ -9,21 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import napari.layers
-import numpy as np
 from napari.components import ViewerModel
-from napari.experimental import link_layers, unlink_layers
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_niiv.errors import NiivError, ReconstructionError
+from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.plugin.freezing import frozen
-from napari_niiv.plugin.handle import SplitHandle
-from napari_niiv.plugin.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, volume_events
-from napari_niiv.plugin.overlays import TrustOverlay
-from napari_niiv.plugin.picture_layer import Image
+from napari_niiv.plugin.layers import layer_volume, volume_events
+from napari_niiv.plugin.live_picture import LivePicture
 from napari_niiv.plugin.reads import Reads, WatchedVolume
-from napari_niiv.plugin.split import right_of_line
 from napari_niiv.plugin.view import View, visible
 from napari_niiv.reconstruction.memory import Memory
 from napari_niiv.reconstruction.reconstructor import Reconstructor
@@ -105,18 +98,12 @@ class LiveReconstruction(QObject):
         self._reads = Reads()
         self._reconstructor: Reconstructor | None = Reconstructor(self._volume(), model, memory=self._memory)
         self._views: dict[int, View] = {}
-        self._on_screen: tuple[Any, ...] = ()
-        self._muted = False  # hidden by us, not by the user
-        self._comparing = False
-        self._split: float | None = None
-        self._handle: SplitHandle | None = None
-        self._newest: tuple[View, SliceResponse] | None = None  # the picture of what is on display
         self._project = False
-        self._overlays: dict[Trust, TrustOverlay] = {}
         self._open = True
         self.failure = ""  # why nothing is shown
         self.last: Shown | None = None  # what was shown last
-        self.layer = self._add_layer()
+        self._picture = LivePicture(viewer, source, self._drag_split)
+        self.layer = self._picture.layer
         self._answers: deque[Answer] = deque()
         self._arrived = threading.Event()
         self._prompt = True  # whether interpolations come within a frame
@@ -139,7 +126,7 @@ class LiveReconstruction(QObject):
         for event in self._triggers:
             event.connect(self._poke)
         for event in self._triggers[:_MOVING]:
-            event.connect(self._keep_split)
+            event.connect(self._picture.keep_split)
         for event in self._changes:
             event.connect(self._source_changed)
         self._looked = self._look()
@@ -175,20 +162,12 @@ class LiveReconstruction(QObject):
     @property
     def split(self) -> float | None:
         """The part of the window, 0 … 1, that shows the source, left of a line; None shows it nowhere."""
-        return self._split
+        return self._picture.split
 
     @split.setter
     def split(self, value: float | None) -> None:
-        value = None if value is None else float(min(max(value, 0.0), 1.0))
-        if not self._open or value == self._split:
-            return
-        self._split = value
-        if value is None and self._handle is not None:
-            self._handle.close()
-            self._handle = None
-        elif value is not None and self._handle is None:
-            self._handle = SplitHandle(self.viewer, lambda: self._split or 0.0, self._drag_split)
-        self._place()
+        if self._open:
+            self._picture.split = value
 
     @property
     def project(self) -> bool:
@@ -203,23 +182,18 @@ class LiveReconstruction(QObject):
     @property
     def trust(self) -> tuple[Trust, ...]:
         """The maps that lie over the picture, each a layer: how far to trust it where."""
-        return tuple(self._overlays)
+        return self._picture.trust
 
     @trust.setter
     def trust(self, kinds: tuple[Trust, ...]) -> None:
         if not self._open:
             return
-        for kind in set(self._overlays) - set(kinds):
-            self._overlays.pop(kind).close()
-        for kind in kinds:
-            if kind not in self._overlays:
-                self._overlays[kind] = TrustOverlay(self.viewer, self.source, self.layer, kind)
+        self._picture.trust = kinds
         self._poke()
 
     def compare(self, on: bool) -> None:
         """While on, the source shows in place of the reconstruction."""
-        self._comparing = on
-        self._place()
+        self._picture.compare(on)
 
     @property
     def steps(self) -> bool:
@@ -244,24 +218,13 @@ class LiveReconstruction(QObject):
         ReconstructionError
             If there is no picture yet.
         """
-        if self._newest is None:
-            raise ReconstructionError(
-                f"There is no picture of {self.source.name!r} to freeze yet; wait until one is shown."
-            )
-        layer = frozen(self.source, self.layer, *self._newest)
-        insert_above(self.viewer.layers, self.layer, layer)
-        return layer
+        return self._picture.freeze()
 
     def close(self, remove: bool = True) -> None:
         """End: stop the work, let go of the viewer, and remove the layer."""
         if not self._open:
             return
         self._open = False
-        if self._handle is not None:
-            self._handle.close()
-        overlays, self._overlays = self._overlays, {}
-        for overlay in overlays.values():
-            overlay.close(remove)
         with contextlib.suppress(RuntimeError):  # the viewer closed and took the Qt parts with it
             self._timer.stop()
             self._patience.stop()
@@ -269,7 +232,7 @@ class LiveReconstruction(QObject):
         for event in self._triggers:
             event.disconnect(self._poke)
         for event in self._triggers[:_MOVING]:
-            event.disconnect(self._keep_split)
+            event.disconnect(self._picture.keep_split)
         for event in self._changes:
             event.disconnect(self._source_changed)
         self.source.events.set_data.disconnect(self._sliced)
@@ -279,9 +242,7 @@ class LiveReconstruction(QObject):
             event.disconnect(self._mute)
             event.disconnect(self._poke)
         self.viewer.layers.events.removed.disconnect(self._removed)
-        unlink_layers([self.source, self.layer], SHARED)
-        if remove and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
+        self._picture.close(remove)
         if self._reconstructor is not None:
             self._reconstructor.forget()
         with contextlib.suppress(RuntimeError):
@@ -289,27 +250,6 @@ class LiveReconstruction(QObject):
 
     def _volume(self) -> Volume:
         return WatchedVolume.of(layer_volume(self.source), self._reads)
-
-    def _add_layer(self) -> Image:
-        source, dtype = self.source, layer_volume(self.source).dtype
-        layer = Image(
-            np.zeros((1,) * source.ndim, np.float32 if dtype == np.float64 else dtype),
-            name=f"{source.name} (isotropic)",
-            units=source.units,
-            axis_labels=source.axis_labels,
-            contrast_limits=source.contrast_limits,
-            gamma=source.gamma,
-            colormap=source.colormap.name,
-            blending="opaque",
-            interpolation2d="linear",
-            metadata={LIVE: True},
-            visible=False,
-        )
-        layer.source_layer = source
-        self._muted = True
-        insert_above(self.viewer.layers, source, layer)
-        link_layers([source, layer], SHARED)
-        return layer
 
     def _poke(self, event: Any = None) -> None:
         if self._open and not self._timer.isActive():
@@ -328,33 +268,18 @@ class LiveReconstruction(QObject):
         """Hide the picture while it does not fit the axes on display."""
         self._patience.stop()
         self._scheduler.cancel()
-        self._on_screen, self._newest = (), None
-        self._hide()
-
-    def _hide(self) -> None:
-        for overlay in self._overlays.values():
-            overlay.hide()
-        if self.layer.visible:
-            self._muted, self.layer.visible = True, False
+        self._picture.drop()
 
     def _drag_split(self, value: float) -> None:
-        if self._split not in (None, value):
+        if self.split not in (None, value):
             self.split = value
             self.split_moved.emit(value)
-
-    def _keep_split(self, event: Any = None) -> None:
-        """The line stays where it is on the screen: before the window is drawn, not when the next picture comes."""
-        if self._split is not None:
-            self._place()
 
     def _removed(self, event: Any) -> None:
         if event.value in (self.layer, self.source):
             self.close()
-            return
-        for kind, overlay in list(self._overlays.items()):
-            if event.value is overlay.layer:
-                del self._overlays[kind]
-                self.trust_changed.emit(self.trust)
+        elif self._picture.lose(event.value):
+            self.trust_changed.emit(self.trust)
 
     def _source_changed(self, event: Any = None) -> None:
         if self.source.ndim != self.layer.ndim:
@@ -389,7 +314,7 @@ class LiveReconstruction(QObject):
         self._poke()
 
     def _request(self) -> None:
-        if not self._open or self._reconstructor is None or not (self.layer.visible or self._muted):
+        if not self._open or self._reconstructor is None or not (self.layer.visible or self._picture.muted):
             return
         view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=self._finest)
         if view is None:
@@ -397,7 +322,7 @@ class LiveReconstruction(QObject):
             return
         view = replace(view, request=replace(view.request, project=self._project, trust=self.trust))
         newest = self._views.get(self._scheduler.generation)
-        if newest is not None and not self._muted and newest.same(view):
+        if newest is not None and not self._picture.muted and newest.same(view):
             return  # what moved is not in this view, such as a cross-hair
         recent = sorted(self._views)[-_REMEMBERED:]
         self._views = {g: self._views[g] for g in recent}
@@ -448,45 +373,13 @@ class LiveReconstruction(QObject):
         self.failed.emit(sentence)
 
     def _show(self, view: View, response: SliceResponse, final: bool) -> None:
-        request = response.request
-        place = (request.plane, request.index, request.leading, view.axes)
-        if response.quality == "placeholder" and place == self._on_screen:
-            return  # a better picture of this very slice is on the screen
-        self._newest = view, response
-        self._place(thumbnail=final)
-        if response.quality != "placeholder":
-            self._on_screen = place
+        if not self._picture.show(view, response, thumbnail=final):
+            return
         self.failure = ""
         unit = self.source.units[-1]
         unit = "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
         self.last = Shown(response, view.pixel_size, unit, final)
         self.shown.emit(self.last)
-
-    def _place(self, thumbnail: bool = False) -> None:
-        """Put the newest picture on the layer, as much of it as is to be seen."""
-        if self._newest is None:
-            return
-        view, response = self._newest
-        part: tuple[View, NDArray[Any]] | None = view, response.image
-        if self._split is not None:
-            part = right_of_line(self.viewer, self.source, view, response.image, self._split)
-        if part is None or self._comparing:
-            self._hide()
-            return
-        shape = tuple(finest_data(self.source).shape)
-        self.layer.show(*part, shape, thumbnail=thumbnail)
-        if self._muted:
-            self._muted, self.layer.visible = False, True
-        for kind, overlay in self._overlays.items():
-            values = response.trust.get(kind)
-            if values is None:  # a faster pass of the same slice leaves the map where it is
-                overlay.keep(response.request.place)
-                continue
-            piece: tuple[View, NDArray[Any]] | None = view, values
-            if self._split is not None:
-                piece = right_of_line(self.viewer, self.source, view, values, self._split)
-            if piece is not None:
-                overlay.show(*piece, shape)
 
 
 def _serves(view: View, newest: View, answer: Answer) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from napari_niiv.plugin.background import Background
-
 Wanted = tuple[str, str]
 """A checkpoint and a device."""
 
@@ -16,7 +14,8 @@ class ModelLoader:
 
     Parameters
     ----------
-    background : Background
+    run : callable
+        `Background.run`.
     loaded : callable
         Gets what was wanted, the model, and the names of the devices present.
     failed : callable
@@ -25,11 +24,11 @@ class ModelLoader:
 
     def __init__(
         self,
-        background: Background,
+        run: Callable[..., None],
         loaded: Callable[[Wanted, Any, list[str]], None],
         failed: Callable[[Wanted, str], None],
     ) -> None:
-        self._background, self._loaded, self._failed = background, loaded, failed
+        self._run, self._loaded, self._failed = run, loaded, failed
         self._busy = False
         self._next: Wanted | None = None
 
@@ -54,7 +53,7 @@ class ModelLoader:
             self._go_on()
             self._failed(wanted, sentence)
 
-        self._background.run(work, done, failed)
+        self._run(work, done, failed)
 
     def _go_on(self) -> None:
         self._busy = False

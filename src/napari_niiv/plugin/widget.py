@@ -6,49 +6,36 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider, FloatSpinBox, Label, PushButton
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton
 from napari import Viewer
 from napari.layers import Image
-from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog
 
-from napari_niiv.errors import DatasetChoice, NiivError
-from napari_niiv.io.remembered import open_remembered
-from napari_niiv.models.catalog import SUFFIX, bundled_models
+from napari_niiv.errors import NiivError
+from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.background import Background
 from napari_niiv.plugin.compare import Compare
 from napari_niiv.plugin.copying import CopyOffer
-from napari_niiv.plugin.datasets import DatasetOffer
 from napari_niiv.plugin.export_controls import ExportControls
-from napari_niiv.plugin.forms import Drops, Leaving, row, short_names
-from napari_niiv.plugin.indicator import PassIndicator, pass_of
-from napari_niiv.plugin.layers import (
-    ISOTROPIC,
-    VIEWS,
-    is_source,
-    layer_data,
-    layer_volume,
-    sources,
-    voxel_size,
-)
+from napari_niiv.plugin.forms import Drops, Leaving
+from napari_niiv.plugin.indicator import pass_of
+from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_data, layer_volume, sources, voxel_size
 from napari_niiv.plugin.lives import LiveLayers
-from napari_niiv.plugin.loading import ModelLoader, Wanted
+from napari_niiv.plugin.model_choice import ModelChoice
+from napari_niiv.plugin.opening import Opener
+from napari_niiv.plugin.ortho_control import OrthoControl
+from napari_niiv.plugin.output_scale import OutputScale
+from napari_niiv.plugin.planes import PlaneButtons
 from napari_niiv.plugin.reader import PLUGIN, TRAINING
 from napari_niiv.plugin.spacing import Spacings
+from napari_niiv.plugin.status import Status
 from napari_niiv.plugin.trust_controls import TrustControls
 from napari_niiv.plugin.volumes import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
 
 if TYPE_CHECKING:
-    from napari_niiv.plugin.live_layer import LiveReconstruction, Shown
-    from napari_niiv.plugin.volume_view import Progress
-
-QUALITY = {
-    "placeholder": "interpolated, restoring…",
-    "fast": "restored in one plane, refining…",
-    "refined": "refined from both planes",
-}
+    from napari_niiv.plugin.live_layer import LiveReconstruction
+    from napari_niiv.plugin.ortho import OrthoViews
 
 
 class IsotropicReconstruct(Container):  # type: ignore[type-arg]
@@ -63,82 +50,45 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.viewer = napari_viewer
         self.lives = LiveLayers(napari_viewer)
         self.volumes = VolumeViews(napari_viewer, self.lives)
-        self.ortho: Any = None  # OrthoViews
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
-        self._own_checkpoints: list[str] = []
-        self._devices = ["auto"]
-        self._loaded: tuple[str, str] | None = None  # checkpoint and device of the model in use
-        self.datasets = DatasetOffer(self.open_file)
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
-        # choices are functions, as napari asks for them anew whenever a layer comes or goes
-        self.checkpoint = ComboBox(
-            choices=lambda widget: short_names([*bundled_models(), *self._own_checkpoints]),
-            tooltip="or drop a file here",
-        )
-        self.browse = PushButton(text="Browse…", tooltip="choose a checkpoint file")
-        self.anisotropy = FloatSpinBox(
-            label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
-        )
-        self.match_zoom = CheckBox(
-            text="auto", value=True, tooltip="match the zoom: one sample per screen pixel"
-        )
-        self.output_scale = FloatSlider(
-            min=0.25,
-            max=4,
-            step=0.05,
-            value=1,
-            tooltip="samples per isotropic voxel, never finer than the screen",
-        )
-        self.output_scale.enabled = False
-        self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
-        self.three = PushButton(
-            text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
-        )
-        self.three.native.setCheckable(True)
-        self.side = row(
-            "View",
-            *(PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS),
-            self.three,
-        )
-        self.on = CheckBox(text="Reconstruct", value=True)
-        self.compare = Compare(napari_viewer, self.lives)
-        self.trust = TrustControls(self.lives)
+        self._status = Status(self.layer)
+        self.status, self.indicator = self._status.label, self._status.indicator
+        tell, fail = self._status.inform, self._status.fail
 
         def run(*arguments: Any) -> None:
             self._background.run(*arguments)
 
-        def tell(sentence: str) -> None:
-            show_info(sentence)
-
-        self.spacings = Spacings(napari_viewer, run, tell, self._fail, self._close_live_of, self._layer_ready)
-        self.copying = CopyOffer(napari_viewer, run, tell, self._fail, self._adopt_copy)
+        self._opener = Opener(run, self._status.tell, self._add_volume)
+        self.datasets = self._opener.datasets
+        self.models = ModelChoice(run, self._adopt_model, self._status.tell, fail)
+        self.checkpoint, self.browse = self.models.checkpoint, self.models.browse
+        self.device = self.models.device
+        self.anisotropy = FloatSpinBox(
+            label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
+        )
+        self._scale = OutputScale(self._apply_finest)
+        self.match_zoom, self.output_scale = self._scale.match_zoom, self._scale.samples
+        self._ortho = OrthoControl(napari_viewer, self.lives, fail)
+        self.three = self._ortho.button
+        self._planes = PlaneButtons(napari_viewer, self.three)
+        self.on = CheckBox(text="Reconstruct", value=True)
+        self.compare = Compare(napari_viewer, self.lives)
+        self.trust = TrustControls(self.lives)
+        self.spacings = Spacings(napari_viewer, run, tell, fail, self._close_live_of, self._layer_ready)
+        self.copying = CopyOffer(napari_viewer, run, tell, fail, self._adopt_copy)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.export = ExportControls(napari_viewer, self.lives, self.layer)
-        self.indicator = PassIndicator()
-        shown = row("Shown")
-        shown.native.layout().addWidget(self.indicator)
-        self.status = Label(value="Choose a layer, or drop a volume here.")
-        self.status.native.setWordWrap(True)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
-                *(
-                    self.on,
-                    self.layer,
-                    *self.datasets.rows,
-                    *self.copying.rows,
-                    self.anisotropy,
-                    *self.spacings.rows,
-                    self.side,
-                ),
-                row("Output scale", self.match_zoom, self.output_scale),
-                row("Checkpoint", self.checkpoint, self.browse),
-                *(self.device, *self.compare.rows, *self.trust.rows, self.train),
-                *(*self.export.rows, shown, self.status),
+                *(self.on, self.layer, *self.datasets.rows, *self.copying.rows),
+                *(self.anisotropy, *self.spacings.rows, *self._planes.rows, *self._scale.rows),
+                *(*self.models.rows, *self.compare.rows, *self.trust.rows, self.train),
+                *(*self.export.rows, *self._status.rows),
             ]
         )
-        self._background = Background(self.native, self._fail)
-        self._loader = ModelLoader(self._background, self._adopt_model, self._refuse_model)
+        self._background = Background(self.native, fail)
         self._judgement = QTimer(self.native)
         self._judgement.setSingleShot(True)
         self._judgement.timeout.connect(self._judge)
@@ -148,7 +98,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._connect()
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
         self._adopt_selected()
-        self._load_model()
+        self.models.load()
 
     # what the user does
 
@@ -162,33 +112,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def open_file(self, path: Path, dataset: str | None = None) -> None:
         """Open a volume as a layer; ask which, if its file holds several."""
-
-        def opened() -> tuple[Volume | None, DatasetChoice | None]:
-            try:
-                return open_remembered(path, dataset=dataset), None
-            except DatasetChoice as choice:
-                return None, choice
-
-        def then(outcome: tuple[Volume | None, DatasetChoice | None]) -> None:
-            volume, choice = outcome
-            if choice is not None:
-                self.status.value = f"Choose what to open of {path.name}."
-                self.datasets.offer(path, choice)
-            elif volume is not None:
-                self._add_volume(volume)
-
-        self.status.value = f"Opening {path.name}…"
-        self._background.run(opened, then)
+        self._opener.open(path, dataset)
 
     def select_checkpoint(self, path: Path | str) -> None:
         """Add a checkpoint to the choices and use it; if it is in use, its file is read anew."""
-        name = str(path)
-        if name not in self.checkpoint.choices:
-            self._own_checkpoints.append(name)
-            self.checkpoint.reset_choices()
-        if name == self.checkpoint.value:
-            self._load_model()
-        self.checkpoint.value = name
+        self.models.select(path)
 
     def open_training(self) -> None:
         """Open the dock widget that trains, on the layer chosen here."""
@@ -197,34 +125,33 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def show_side(self, plane: str) -> None:
         """Look at the xy, xz or yz plane."""
-        dims = self.viewer.dims
-        if dims.ndim < 3:
-            return
-        dims.ndisplay = 2
-        last = tuple(axis % dims.ndim for axis in VIEWS[plane])
-        dims.order = (*range(dims.ndim - 3), *last)
-        self.viewer.reset_view()
+        self._planes.show(plane)
 
     def freeze(self) -> None:
         """Keep the picture of the chosen layer as a layer of its own."""
         if (live := self.live) is None:
-            self._fail("Nothing is live to be frozen; choose a layer and switch Reconstruct on.")
+            self._status.fail("Nothing is live to be frozen; choose a layer and switch Reconstruct on.")
             return
         try:
             live.freeze()
         except NiivError as error:
-            self._fail(str(error))
+            self._status.fail(str(error))
 
     def show_ortho(self, on: bool = True) -> None:
         """Show the three planes beside each other, or one of them alone again."""
         self.three.value = on
         if not on:
-            self._close_ortho()
+            self._ortho.close()
             return
         self.on.value = True
         self._refresh()
         if self.live is None and self.lives.model is not None:
             self.three.value = False  # the status says why
+
+    @property
+    def ortho(self) -> OrthoViews | None:
+        """The ortho views, while they are open."""
+        return self._ortho.views
 
     @property
     def live(self) -> LiveReconstruction | None:
@@ -233,7 +160,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def close_live(self) -> None:
         """Stop the live reconstruction of the chosen layer."""
-        self._close_ortho()
+        self._ortho.close()
         self.lives.close(self.layer.value)
 
     # reactions
@@ -241,21 +168,13 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _connect(self) -> None:
         self.lives.opened.connect(self._follow)
         self.lives.ended.connect(self._ended)
-        self.volumes.progress.connect(self._report_volume)
-        self.volumes.failed.connect(self._fail_for)
+        self.volumes.progress.connect(self._status.report_volume)
+        self.volumes.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
         self.anisotropy.changed.connect(self._apply_anisotropy)
-        self.match_zoom.changed.connect(self._apply_scale)
-        self.output_scale.changed.connect(self._apply_scale)
-        self.checkpoint.changed.connect(self._load_model)
-        self.device.changed.connect(self._load_model)
-        self.browse.changed.connect(self._browse)
         self.train.changed.connect(lambda _=None: self.open_training())
         self.compare.freeze.changed.connect(lambda _=None: self.freeze())
-        for button in self.side:
-            if button is not self.three:
-                button.changed.connect(lambda _=None, name=button.text: self.show_side(name))
         self.three.changed.connect(self.show_ortho)
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
@@ -266,7 +185,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             events.removed.disconnect(self._layers_changed)
             self._watch(None)
             self.compare.let_go()
-            self._close_ortho()
+            self._ortho.close()
             # in 3-D, napari cannot remove layers when its canvas is gone already
             remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
             self.volumes.let_go(remove)
@@ -302,37 +221,29 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _choose_layer(self, value: Any = None) -> None:
         layer = self.layer.value
         if self.ortho is not None and self.ortho.source is not layer:
-            self._close_ortho()  # they open again for the layer if it is live
+            self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
         self._show_settings(layer)
         self.copying.choose(layer)
         waiting = self.spacings.choose(layer)
         if layer is None:
-            self._tell("Choose a layer, or drop a volume here.", "off")
+            self._status.tell("Choose a layer, or drop a volume here.", "off")
             return
         if waiting:
             return
         self._refresh()
         if (live := self.live) is not None:  # it was live before it was chosen
             if live.failure:
-                self._tell(live.failure, "failed")
+                self._status.tell(live.failure, "failed")
             elif live.last is not None:
-                self._describe(live.last)
+                self._status.describe(live.last)
                 self._show_visibility()
 
     def _show_settings(self, layer: Image | None) -> None:
         """Show the layer's own settings; those of the layer chosen before stay as they are."""
-        with (
-            self.on.changed.blocked(),
-            self.match_zoom.changed.blocked(),
-            self.output_scale.changed.blocked(),
-        ):
+        with self.on.changed.blocked():
             self.on.value = layer not in self._off
-            finest = self.lives.finest(layer)
-            self.match_zoom.value = finest == 0
-            if finest:
-                self.output_scale.value = 1 / finest
-        self.output_scale.enabled = finest > 0
+        self._scale.show(self.lives.finest(layer))
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""
@@ -356,7 +267,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _close_live_of(self, layer: Image) -> None:
         """Before the data of a layer are turned, or it goes."""
         if layer is self.layer.value:
-            self._close_ortho()
+            self._ortho.close()
         self.lives.close(layer)
 
     def _layer_ready(self, layer: Image) -> None:
@@ -383,56 +294,16 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             layer.scale = scale
             self.spacings.refill()
 
-    def _apply_scale(self, value: Any = None) -> None:
-        self.output_scale.enabled = not self.match_zoom.value
+    def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
-            finest = 0.0 if self.match_zoom.value else 1 / self.output_scale.value
             self.lives.set_finest(self.layer.value, finest)
             self.volumes.set_finest(self.layer.value)
-            if self.ortho is not None:
-                self.ortho.finest = finest
+            self._ortho.set_finest(finest)
 
-    def _load_model(self, value: Any = None) -> None:
-        if self.checkpoint.value is None:
-            self.status.value = "No checkpoint is there; browse for one."
-            return
-        self._loader.load(self._wanted)
-
-    @property
-    def _wanted(self) -> Wanted:
-        return self.checkpoint.value, self.device.value
-
-    def _adopt_model(self, wanted: Wanted, model: Any, devices: list[str]) -> None:
-        self._devices = ["auto", *devices]
-        self.device.reset_choices()
-        if wanted == self._wanted:
-            self.lives.model, self._loaded = model, wanted
-            self.volumes.set_model(model)
-            self._refresh()
-
-    def _refuse_model(self, wanted: Wanted, sentence: str) -> None:
-        self._fail(sentence)
-        if wanted == self._wanted:
-            self._choose_again(wanted)
-
-    def _choose_again(self, failed: tuple[str, str]) -> None:
-        """Go back to the checkpoint and device that work: the widget tells what is in use."""
-        unusable = self.checkpoint.value
-        checkpoint, device = self._loaded or (bundled_models()[0], "auto")
-        with self.checkpoint.changed.blocked(), self.device.changed.blocked():
-            self.checkpoint.value, self.device.value = checkpoint, device
-            if unusable in self._own_checkpoints and unusable != checkpoint:
-                self._own_checkpoints.remove(unusable)
-                self.checkpoint.reset_choices()
-        if self._loaded is None and (checkpoint, device) != failed:
-            self._load_model()
-
-    def _browse(self, value: Any = None) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})"
-        )
-        if path:
-            self.select_checkpoint(path)
+    def _adopt_model(self, model: Any) -> None:
+        self.lives.model = model
+        self.volumes.set_model(model)
+        self._refresh()
 
     def _refresh(self, value: Any = None) -> None:
         """Make what runs agree with what is chosen."""
@@ -443,74 +314,47 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             volume = layer_volume(layer)
         except NiivError as error:
             self.close_live()
-            self._fail(str(error))
+            self._status.fail(str(error))
             return
         with self.anisotropy.changed.blocked():
             self.anisotropy.value = min(max(volume.anisotropy, 1), MAX_ANISOTROPY)
         if volume.anisotropy <= ISOTROPIC:
             self.close_live()
-            self._tell(
+            self._status.tell(
                 f"{layer.name} says that its voxels are isotropic. If the z step is coarser, "
                 "type the anisotropy (z step ÷ pixel size) above.",
                 "off",
             )
         elif not self.on.value:
             self.close_live()
-            self._tell("Off.", "off")
+            self._status.tell("Off.", "off")
         elif self.lives.model is None:
-            self._tell("Loading the model…", "waiting")
+            self._status.tell("Loading the model…", "waiting")
         else:
             self._go_live(layer)
 
     def _go_live(self, layer: Image) -> None:
         if self.lives.get(layer) is not None:
-            if self.ortho is not None and self.ortho.model is not self.lives.model:
-                self.ortho.model = self.lives.model
-            self._open_ortho()
+            self._ortho.follow()
+            self._ortho.open(self.live)
             return
         try:
             self.lives.open(layer)
         except NiivError as error:
-            self._fail(str(error))
+            self._status.fail(str(error))
             return
-        self._tell("Reconstructing…", "waiting")
-        self._open_ortho()
-
-    def _open_ortho(self) -> None:
-        """Open the ortho views of what is live, if they are wanted."""
-        live = self.live
-        if self.ortho is not None or live is None or not self.three.value:
-            return
-        from napari_niiv.plugin.ortho import OrthoViews
-
-        try:
-            self.ortho = OrthoViews(
-                self.viewer, live.source, live.model, finest=live.finest, memory=self.lives.memory
-            )
-        except NiivError as error:
-            self.three.value = False
-            self._fail(str(error))
-            return
-        self.ortho.failed.connect(self._fail)
-        self.ortho.closed.connect(self._ortho_closed)
-
-    def _close_ortho(self) -> None:
-        if self.ortho is not None:
-            ortho, self.ortho = self.ortho, None
-            ortho.close()
-
-    def _ortho_closed(self) -> None:
-        """Their dock was closed, or their source went."""
-        if self.ortho is not None:
-            self.ortho, self.three.value = None, False
+        self._status.tell("Reconstructing…", "waiting")
+        self._ortho.open(self.live)
 
     def _follow(self, live: LiveReconstruction) -> None:
         """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""
         live.pixel_ratio = self.native.devicePixelRatioF()
-        live.waiting.connect(lambda sentence: self._tell(sentence, "waiting") if live is self.live else None)
+        live.waiting.connect(
+            lambda sentence: self._status.tell(sentence, "waiting") if live is self.live else None
+        )
         live.layer.events.visible.connect(self._show_visibility)
-        live.shown.connect(lambda shown: self._report(shown) if live is self.live else None)
-        live.failed.connect(lambda sentence: self._fail_for(live.source, sentence))
+        live.shown.connect(lambda shown: self._status.report(shown) if live is self.live else None)
+        live.failed.connect(lambda sentence: self._status.fail_for(live.source, sentence))
         window = self.native.window()  # of a dock that floats, the dock
         self._window = weakref.ref(window.parentWidget() or window)
 
@@ -533,44 +377,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._off.add(source)  # only the live layer was deleted
             if source is self.layer.value:
                 self.on.value = False
-
-    def _report(self, shown: Shown) -> None:
-        self._describe(shown)
-        if shown.response.notice:
-            show_warning(shown.response.notice)
-
-    def _describe(self, shown: Shown) -> None:
-        response = shown.response
-        quality = QUALITY[response.quality]
-        if not response.inferred and response.quality != "placeholder":
-            quality = "interpolated (nothing to infer in this view)"
-        self._tell(
-            f"{response.request.plane} · pixel {shown.pixel_size:.3g} {shown.unit} · {quality} · "
-            f"{1e3 * response.seconds:.0f} ms · {response.device}",
-            pass_of(response),
-        )
-
-    def _report_volume(self, source: Image, progress: Progress) -> None:
-        if source is self.layer.value:
-            self._tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
-        if progress.notice:
-            show_warning(progress.notice)
-
-    def _fail_for(self, source: Image, sentence: str) -> None:
-        """Say what went wrong; the status speaks of the chosen layer alone."""
-        if source is self.layer.value:
-            self._fail(sentence)
-        else:
-            show_error(sentence)
-
-    def _fail(self, sentence: str) -> None:
-        if sentence != self.status.value:  # once is enough
-            self._tell(sentence, "failed")
-            show_error(sentence)
-
-    def _tell(self, sentence: str, state: str) -> None:
-        self.status.value = sentence
-        self.indicator.show_state(state)
 
 
 def _size_events(layer: Image | None) -> tuple[Any, ...]:
