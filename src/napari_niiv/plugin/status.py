@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox, Label
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.plugin.forms import row
 from napari_niiv.plugin.indicator import PassIndicator, pass_of
@@ -46,6 +47,7 @@ class Status:
         shown.native.layout().addWidget(self.indicator)
         self.label = Label(value="Choose a layer, or drop a volume here.")
         self.label.native.setWordWrap(True)
+        self.label.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.rows: list[Any] = [shown, self.label]
 
     def tell(self, sentence: str, state: str | None = None) -> None:
