@@ -85,8 +85,9 @@ def run_reconstruct(options: argparse.Namespace) -> int:
     config = _config(options)
     if config.workers is not None and config.jobqueue is None:
         start_tracker()
-    on_cpu = choose_device(options.device).type == "cpu"
-    volume = open_input(options.input, options, memory=_DECODED_BYTES if on_cpu else None)
+    # workers, which may have GPUs, map what is decoded here
+    bounded = choose_device(options.device).type == "cpu" and not config.distributed
+    volume = open_input(options.input, options, memory=_DECODED_BYTES if bounded else None)
     check_target(options.output, volume, config)
     check_spacing(volume, options)
     if options.anisotropy is None and volume.anisotropy < 1.01:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import zarr
 from napari_niiv.errors import OutputError
 from napari_niiv.export import ExportConfig, ExportProgress, cluster, export, gpu, worker
 from napari_niiv.export.gpu import claim
+from napari_niiv.export.quiet import quiet
 from napari_niiv.reconstruction.whole import reconstruct
 
 distributed = pytest.importorskip("distributed")
@@ -260,23 +262,58 @@ def test_as_many_workers_as_asked_for(
     assert asked == [((), number)]
 
 
-def test_dask_cuda_is_used_where_it_has_a_gpu_for_each_worker(monkeypatch) -> None:
+@pytest.fixture
+def dask_cuda(monkeypatch) -> ModuleType:
+    """A stand-in, and one for two GPUs; clusters are not started."""
+
     class Theirs:
+        def __init__(self, **options: object) -> None:
+            self.options = options
+
+    class Ours(Theirs):
         pass
 
-    theirs = ModuleType("dask_cuda")
-    theirs.LocalCUDACluster = Theirs
-    theirs.__spec__ = ModuleSpec("dask_cuda", None)
+    module = ModuleType("dask_cuda")
+    module.LocalCUDACluster = Theirs
+    module.__spec__ = ModuleSpec("dask_cuda", None)
+    monkeypatch.setitem(sys.modules, "dask_cuda", module)
+    monkeypatch.setattr(distributed, "LocalCluster", Ours)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
+    return module
+
+
+@pytest.mark.parametrize(
+    ("device", "number", "theirs"), [("cuda", 2, True), ("cuda", 3, False), ("cpu", 2, False)]
+)
+def test_dask_cuda_is_used_where_it_has_a_gpu_for_each_worker(dask_cuda, device, number, theirs) -> None:
+    made = cluster._local_cluster(torch.device(device), n_workers=number)
+    assert (type(made) is dask_cuda.LocalCUDACluster) == theirs
+    assert made.options["n_workers"] == number
+
+
+def test_a_dask_cuda_that_does_not_work(dask_cuda, monkeypatch) -> None:
+    """Made for another dask, without NVIDIA's library, or not there."""
+    ours, cuda = distributed.LocalCluster, torch.device("cuda")
+    monkeypatch.setattr(dask_cuda, "LocalCUDACluster", lambda **options: 1 / 0)
+    assert type(cluster._local_cluster(cuda, n_workers=2)) is ours
+    monkeypatch.delattr(dask_cuda, "LocalCUDACluster")
+    assert type(cluster._local_cluster(cuda, n_workers=2)) is ours
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
-    assert cluster._kind_of_cluster(2, cuda) is distributed.LocalCluster
-    monkeypatch.undo()
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setitem(sys.modules, "dask_cuda", theirs)
-    assert cluster._kind_of_cluster(2, cuda) is Theirs
-    assert cluster._kind_of_cluster(3, cuda) is distributed.LocalCluster
-    assert cluster._kind_of_cluster(2, cpu) is distributed.LocalCluster
+    assert type(cluster._local_cluster(cuda, n_workers=2)) is ours
+
+
+def test_only_complaints_of_dask_jobqueue_are_collected() -> None:
+    theirs = compile("def submit():\n    raise RuntimeError('no such partition')", "core.py", "exec")
+    names: dict[str, object] = {"__name__": "dask_jobqueue.core"}
+    exec(theirs, names)
+    log = logging.getLogger("asyncio")
+    with quiet() as complaints:
+        for work in (lambda: 1 / 0, names["submit"]):
+            try:
+                work()
+            except Exception:
+                log.exception("never retrieved")
+    assert complaints == ["no such partition"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")

@@ -157,6 +157,15 @@ def test_the_caller_says_what_memory_may_hold(tmp_path: Path) -> None:
     np.testing.assert_array_equal(held.array, lazy.array)
 
 
+def test_a_stack_whose_first_axis_has_no_name_is_read_piece_by_piece_too(tmp_path: Path) -> None:
+    array = values(3, 8, 7)
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="zlib", photometric="minisblack")
+    volume = open_volume(tmp_path / "a.tif", memory=1)
+    assert isinstance(volume.array, FileArray)
+    assert volume.axes == "zyx"
+    np.testing.assert_array_equal(volume.array, array)
+
+
 def test_a_voxel_size_is_read_without_voxels(tmp_path: Path, monkeypatch) -> None:
     path = ome(tmp_path / "a.ome.tif", values(3, 8, 7), "ZYX", compression="zlib")
     monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", None)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +65,7 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         raise OutputError(
             'Workers need the extra "distributed"; install it with: pip install "napari-niiv[distributed]"'
         ) from error
-    with quiet() as errors, ExitStack() as stack:
+    with quiet() as complaints, ExitStack() as stack:
         if config.scheduler is not None:
             _check_address(config.scheduler)
         where = config.scheduler or stack.enter_context(
@@ -75,7 +75,7 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         )
         with _explaining(str(where)):
             client = stack.enter_context(Client(where, set_as_default=False, timeout=_PATIENCE / 4))
-            _wait(client, None if config.scheduler else where, errors)
+            _wait(client, None if config.scheduler else where, complaints)
             threads = config.threads or _share_of_cores(config)
             own = config.scheduler is None and config.jobqueue is None
             shipment = Shipment.of(work, folder, threads, installed(), quiet=own)
@@ -123,7 +123,7 @@ def _started(number: int, device: torch.device) -> Iterator[Any]:
     }
     try:
         with children_without_ctrl_c():
-            local = _kind_of_cluster(number, device)(**options)
+            local = _local_cluster(device, **options)
     except (RuntimeError, OSError) as error:
         raise OutputError(
             "The workers could not be started; a script must call the export under "
@@ -133,15 +133,18 @@ def _started(number: int, device: torch.device) -> Iterator[Any]:
         yield local
 
 
-def _kind_of_cluster(number: int, device: torch.device) -> Callable[..., Any]:
+def _local_cluster(device: torch.device, **options: Any) -> Any:
     """dask-cuda's, where it is installed and each worker can have a GPU: it lets each run on the cores beside it."""
-    if device.type == "cuda" and number <= torch.cuda.device_count() and find_spec("dask_cuda"):
-        from dask_cuda import LocalCUDACluster
+    if device.type == "cuda" and options["n_workers"] <= torch.cuda.device_count() and find_spec("dask_cuda"):
+        with suppress(
+            Exception
+        ):  # made for another dask, or it lacks a library: workers claim GPUs themselves
+            from dask_cuda import LocalCUDACluster
 
-        return LocalCUDACluster  # type: ignore[no-any-return]
+            return LocalCUDACluster(**options)
     from distributed import LocalCluster
 
-    return LocalCluster
+    return LocalCluster(processes=True, **options)
 
 
 @contextmanager
@@ -187,14 +190,14 @@ def _same_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _wait(client: Any, own: Any, errors: list[BaseException]) -> None:
+def _wait(client: Any, own: Any, complaints: list[str]) -> None:
     """For the first worker: a batch system may take its time, a running scheduler not."""
     began = time.monotonic()
     while not client.nthreads():
         jobs = [job for job in getattr(own, "workers", {}).values() if hasattr(job, "job_id")]
         waited = time.monotonic() - began
-        if jobs and (errors or waited > _SUBMISSION) and all(job.job_id is None for job in jobs):
-            why = _complaint(errors[-1]) if errors else "it does not answer"
+        if jobs and (complaints or waited > _SUBMISSION) and all(job.job_id is None for job in jobs):
+            why = _reason(complaints[-1]) if complaints else "it does not answer"
             raise OutputError(
                 f"The batch system took none of the {len(jobs)} jobs ({why}); try "
                 f"{jobs[0].submit_command} by hand, and correct the settings in ~/.config/dask/jobqueue.yaml."
@@ -204,9 +207,8 @@ def _wait(client: Any, own: Any, errors: list[BaseException]) -> None:
         time.sleep(0.1)
 
 
-def _complaint(error: BaseException) -> str:
+def _reason(text: str) -> str:
     """What a batch system says in an error of dask-jobqueue, which quotes all that its command printed."""
-    text = str(error)
     lines = (text.partition("stderr:")[2].strip() or text).splitlines()
     return "; ".join(line.strip() for line in lines if line.strip())[:200]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from types import FrameType
 
 _TALKATIVE = ("distributed", "distributed.client", "tornado", "tornado.application")
 _STRAY = ("asyncio", "tornado.application")  # of jobs that were not taken, and connections that broke
@@ -17,13 +19,14 @@ _LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"  # of what a wo
 
 
 @contextmanager
-def quiet() -> Iterator[list[BaseException]]:
-    """Drop what distributed and tornado log and warn of in this process; collect the errors of their callbacks."""
-    errors: list[BaseException] = []
+def quiet() -> Iterator[list[str]]:
+    """Drop what distributed and tornado log and warn of in this process; collect what dask-jobqueue complains of."""
+    complaints: list[str] = []
 
     def collect(record: logging.LogRecord) -> bool:
-        if record.exc_info and record.exc_info[1] is not None:
-            errors.append(record.exc_info[1])
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and any(map(_of_jobqueue, traceback.walk_tb(error.__traceback__))):
+            complaints.append(str(error))
         return False
 
     handlers = silence()
@@ -33,7 +36,7 @@ def quiet() -> Iterator[list[BaseException]]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="distributed")
-            yield errors
+            yield complaints
     finally:
         for stray in strays:
             stray.removeFilter(collect)
@@ -47,6 +50,10 @@ def silence() -> set[logging.Handler]:
     for handler in handlers:
         handler.addFilter(_drop)
     return handlers
+
+
+def _of_jobqueue(step: tuple[FrameType, int]) -> bool:
+    return str(step[0].f_globals.get("__name__")).startswith("dask_jobqueue")
 
 
 def _drop(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import zarr
 from numpy.typing import NDArray
 
+from napari_niiv.errors import OutputError
 from napari_niiv.export.plan import Level, Unit
 from napari_niiv.reconstruction.blocks import Spans
 
@@ -64,9 +65,19 @@ def size_of(path: Path) -> int:
 
 
 def read_level(data: Path, level: int, leading: tuple[int, ...], place: Spans) -> NDArray[Any]:
-    """Voxels of a level that is written."""
-    with _os_errors():
+    """Voxels of a level that is written.
+
+    Raises
+    ------
+    OutputError
+        If it is damaged.
+    """
+    try:
         values: NDArray[Any] = open_level(data, level)[(*leading, *(span.slice for span in place))]
+    except (RuntimeError, ValueError) as error:
+        raise OutputError(
+            f"Level {level} of the unfinished output is damaged ({error}); start anew with --overwrite."
+        ) from error
     return values
 
 
@@ -86,7 +97,7 @@ def _open(path: Path, mode: Literal["r", "r+"]) -> Any:
 
 @contextmanager
 def _os_errors() -> Iterator[None]:
-    """The codecs say in words what the system refused, or that a file is damaged."""
+    """The codecs say in words what the system refused."""
     try:
         yield
     except RuntimeError as error:

@@ -68,7 +68,7 @@ def open_volume(
         if array.nbytes <= (IN_MEMORY_BYTES if memory is None else memory):
             array = opened.decode()
         else:
-            metadata["slow"] = "it is compressed and larger than memory should hold"
+            metadata["slow"] = "it is compressed, and read piece by piece"
     if spacing.problem and voxel_size is None:
         metadata["spacing_problem"], metadata["spacing"] = spacing.problem, spacing
     named = dict(zip(order, found, strict=True))

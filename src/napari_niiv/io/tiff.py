@@ -144,7 +144,7 @@ def _array(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries)
     if series.dataoffset is not None and page.is_memmappable:
         dtype = series.dtype.newbyteorder(file.byteorder)
         return map_file(path, dtype, series.dataoffset, tuple(series.shape))
-    if not set("zyx") <= set(series.axes.lower() + "yx"):
+    if len(series.shape) < 3:
         return series.asarray()
     return _lazy(path, series, 0)
 
