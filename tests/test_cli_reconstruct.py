@@ -33,7 +33,7 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
     said = {"spacing": 2.0, "unit": "um"}
     for name, shape, axes in (
         ("good", (6, 14, 15), "ZYX"),
-        ("times", (60, 6, 24, 25), "TZYX"),
+        ("times", (40, 6, 24, 25), "TZYX"),
         ("few", (6, 5, 14, 15), "TZYX"),
     ):
         array = (200 * texture(shape)).astype(np.uint8)
@@ -265,7 +265,7 @@ def test_interrupted_and_resumed(
     else:
         assert process.returncode == -signal.SIGKILL
     done = len(journal.read_text().splitlines())
-    assert 1 <= done < 60
+    assert 1 <= done < 40
     result = subprocess.run([*program, "--resume"], check=True, timeout=120, **options)
     assert not result.stderr
     alone = folder / f"alone-{output}"
@@ -316,7 +316,7 @@ def test_workers_print_nothing(folder: Path, what: str) -> None:
         assert not still
     else:
         assert (process.returncode, err) == (0, "")
-        assert zarr.open_array(folder / "out.zarr" / "0", mode="r").shape == (60, 24, 24, 25)
+        assert zarr.open_array(folder / "out.zarr" / "0", mode="r").shape == (40, 24, 24, 25)
 
 
 def test_a_folder_that_vanishes(run: Run, folder: Path, monkeypatch) -> None:
