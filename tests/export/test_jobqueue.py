@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import stat
@@ -107,6 +108,18 @@ def test_a_queue_that_takes_no_jobs(
 ) -> None:
     (slurm / "sbatch").write_text(f"#!/bin/sh\n{sbatch}\n")
     with pytest.raises(OutputError, match=rf"took none of the 1 jobs \({why}.*\); try sbatch by hand"):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(jobqueue="slurm", workers=1)))
+
+
+def test_a_queue_that_takes_no_jobs_and_nobody_hears_why(
+    small_model, volume, config, tmp_path, slurm: Path, monkeypatch
+) -> None:
+    """As where the user's settings keep them from logging."""
+    monkeypatch.setattr(cluster, "_SUBMISSION", 1)
+    for name in ("asyncio", "tornado.application"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", True)
+    (slurm / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2\nexit 1\n")
+    with pytest.raises(OutputError, match=r"took none of the 1 jobs \(it does not answer\); try sbatch"):
         list(export(volume, small_model(), tmp_path / "out.zarr", config(jobqueue="slurm", workers=1)))
 
 

@@ -136,9 +136,8 @@ def _started(number: int, device: torch.device) -> Iterator[Any]:
 def _local_cluster(device: torch.device, **options: Any) -> Any:
     """dask-cuda's, where it is installed and each worker can have a GPU: it lets each run on the cores beside it."""
     if device.type == "cuda" and options["n_workers"] <= torch.cuda.device_count() and find_spec("dask_cuda"):
-        with suppress(
-            Exception
-        ):  # made for another dask, or it lacks a library: workers claim GPUs themselves
+        # it may be made for another dask, or lack a library: then workers claim GPUs themselves
+        with suppress(Exception):
             from dask_cuda import LocalCUDACluster
 
             return LocalCUDACluster(**options)

@@ -8,8 +8,6 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,8 +34,10 @@ def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> i
     try:
         shutil.copyfile(data / str(unit.level) / "zarr.json", aside / "zarr.json")
         array = _open(aside, "r+")
-        with _os_errors():
+        try:
             array[(*unit.leading, *(span.slice for span in unit.place))] = values
+        except RuntimeError as error:
+            raise _os_error(error) from error
         made = aside / path.relative_to(data / str(unit.level))
         if made.exists():
             sync(made)
@@ -95,15 +95,11 @@ def _open(path: Path, mode: Literal["r", "r+"]) -> Any:
         return zarr.open_array(path, mode=mode)
 
 
-@contextmanager
-def _os_errors() -> Iterator[None]:
-    """The codecs say in words what the system refused."""
-    try:
-        yield
-    except RuntimeError as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        code = int(number[1]) if number else errno.EIO
-        raise OSError(code, os.strerror(code) if number else str(error)) from error
+def _os_error(error: RuntimeError) -> OSError:
+    """What the system refused, which the codecs say in words."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    code = int(number[1]) if number else errno.EIO
+    return OSError(code, os.strerror(code) if number else str(error))
 
 
 def sync(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -130,28 +131,25 @@ def open_remembered(
         axes=said.axes if axes is None else None,
         voxel_size=said.voxel_size if voxel_size is None else None,
     )
+    as_asked = functools.partial(
+        open_volume, path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset, memory=memory
+    )
     if used.words:
         try:
-            volume = open_volume(
-                path,
+            volume = as_asked(
                 axes=axes or used.axes,
                 voxel_size=voxel_size or used.voxel_size,
                 unit=unit if voxel_size is not None else used.unit,
-                dataset=dataset,
-                memory=memory,
             )
-        except (
-            VolumeError
-        ):  # of folders and URLs, something else may be there by now; the file may say why not
-            return open_volume(
-                path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset, memory=memory
-            )
+        except VolumeError:
+            # of folders and URLs, something else may be there by now; the file may say why not
+            return as_asked()
         note = f"{used.words} as you have set it for this file"
         known: dict[str, Any] = {**volume.metadata, "remembered": note}
         if used.axes is not None:
             known["axes_corrected"] = True
         return replace(volume, metadata=MappingProxyType(known))
-    return open_volume(path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset, memory=memory)
+    return as_asked()
 
 
 def state_folder() -> Path:
