@@ -27,8 +27,9 @@ from napari_niiv import load_model
 from napari_niiv.device import synchronize
 from napari_niiv.export import ExportConfig, ExportProgress, export
 from napari_niiv.geometry import Span
-from napari_niiv.reconstruction.blocks import Grid, Restoration
-from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.grid import Grid
+from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume
 
 # gigavoxels of the output: voxels of the source

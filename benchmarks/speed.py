@@ -17,11 +17,12 @@ import torch
 
 from napari_niiv.device import choose_device, synchronize
 from napari_niiv.geometry import Sampling
+from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.checkpoint import load_model
-from napari_niiv.models.niiv import Architecture, Niiv
-from napari_niiv.reconstruction.reconstructor import Reconstructor
-from napari_niiv.reconstruction.slices import slice_request
-from napari_niiv.reconstruction.stack import restore_box
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.inference import restore_box
+from napari_niiv.reconstruction.single_slice import slice_request
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.volume import Volume
 
 

@@ -26,7 +26,7 @@ from napari_niiv.evaluation.quality import compare, compare_cubes, degraded
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import TrainingStep
-from napari_niiv.training.ranks import Ranks
+from napari_niiv.training.processes import Ranks
 from napari_niiv.training.train import train
 from napari_niiv.volume import Volume
 

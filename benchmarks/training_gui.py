@@ -19,10 +19,11 @@ import numpy as np
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from timing import timed
 
-from napari_niiv.plugin import live_layer, widget
+from napari_niiv.plugin import widget
 from napari_niiv.plugin.demo import open_demo
-from napari_niiv.plugin.reader import PLUGIN, TRAINING
-from napari_niiv.plugin.training import TrainOnVolume
+from napari_niiv.plugin.files.reader import PLUGIN, TRAINING
+from napari_niiv.plugin.live import live_reconstruction as live_layer
+from napari_niiv.plugin.training.widget import TrainOnVolume
 
 BEAT = 10  # ms
 IDLE = 10  # seconds

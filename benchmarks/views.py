@@ -27,10 +27,10 @@ from napari_niiv.device import synchronize
 from napari_niiv.geometry import Sampling
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.memory import Memory
-from napari_niiv.reconstruction.reconstructor import Reconstructor
-from napari_niiv.reconstruction.requests import SliceRequest
-from napari_niiv.reconstruction.scheduler import Answer, Scheduler
+from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
+from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.volume import Volume
 
 ANISOTROPY = 8.0

@@ -27,8 +27,9 @@ import tifffile
 import torch
 
 from napari_niiv.evaluation.quality import compare_cubes, degraded
-from napari_niiv.models.checkpoint import TrainingVolume, load_model, save_model
-from napari_niiv.models.niiv import Architecture
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.card import TrainingVolume
+from napari_niiv.models.checkpoint import load_model, save_model
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Finished, Notice, TrainingStep, Validation
 from napari_niiv.training.train import train

@@ -100,7 +100,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def small_model() -> Callable[..., Niiv]:
     """Builds a tiny model with random weights of every order, so that nothing it does is trivial."""
-    from napari_niiv.models.niiv import Architecture, Niiv
+    from napari_niiv.models.architecture import Architecture
+    from napari_niiv.models.niiv import Niiv
 
     tiny: dict[str, Any] = {
         "context": 1,

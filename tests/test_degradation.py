@@ -23,8 +23,8 @@ from napari_niiv.degradation import (
 )
 from napari_niiv.errors import VolumeError
 from napari_niiv.geometry import Sampling
-from napari_niiv.models.checkpoint import Card
-from napari_niiv.models.niiv import Architecture
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.card import Card
 from napari_niiv.resampling import resample
 
 FACTORS = [1.0, 1.3, 2.5, 4.0, 10.87]

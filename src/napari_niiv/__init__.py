@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_niiv.io.open import open_volume
     from napari_niiv.models.catalog import bundled_models
     from napari_niiv.models.checkpoint import load_model
-    from napari_niiv.reconstruction.slices import reconstruct_slice
+    from napari_niiv.reconstruction.single_slice import reconstruct_slice
     from napari_niiv.reconstruction.whole import reconstruct
     from napari_niiv.training.config import TrainingConfig
     from napari_niiv.training.train import train

@@ -11,7 +11,7 @@ import zarr
 from napari_niiv.export import ExportConfig, ExportProgress, export
 from napari_niiv.export import plan as plan_module
 from napari_niiv.export.plan import Plan
-from napari_niiv.io.ome_arrays import halved
+from napari_niiv.io.ome.arrays import halved
 from napari_niiv.volume import Volume
 from tests.export.conftest import make
 

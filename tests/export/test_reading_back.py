@@ -16,7 +16,7 @@ from ome_zarr_models.v05.image import Image
 from napari_niiv.export import export
 from napari_niiv.export import plan as plan_module
 from napari_niiv.io.open import open_volume
-from napari_niiv.models.checkpoint import Card
+from napari_niiv.models.card import Card
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 from tests.export.conftest import make
@@ -186,7 +186,7 @@ def test_the_origin_as_imagej_has_it(texture, tmp_path) -> None:
 
 def test_napari_shows_it_where_the_source_is(small_model, volume, config, tmp_path) -> None:
     layers = pytest.importorskip("napari.layers")
-    from napari_niiv.plugin.layers import layer_data
+    from napari_niiv.plugin.common.layers import layer_data
 
     run(volume, small_model(), tmp_path / "out.zarr", config())
     run(volume, small_model(), tmp_path / "out.tif", config())

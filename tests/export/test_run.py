@@ -27,7 +27,7 @@ from napari_niiv.export import (
     shards,
 )
 from napari_niiv.export import store as store_module
-from napari_niiv.reconstruction.blocks import Restoration
+from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 from tests.export.conftest import make
@@ -147,7 +147,7 @@ def test_a_block_that_takes_long_shows_signs_of_life(
             return super().compute(source, block, interrupt)
 
     monkeypatch.setattr("napari_niiv.export.work.Restoration", Slow)
-    monkeypatch.setattr("napari_niiv.export.local.HEARTBEAT", 0.01)
+    monkeypatch.setattr("napari_niiv.export.engines.local.HEARTBEAT", 0.01)
     target = tmp_path / "out.zarr"
     events = export(volume, small_model(), target, config())
     next(events)
@@ -364,7 +364,8 @@ for event in export(volume, model, "out.zarr", ExportConfig(chunk=16, shard=1 <<
 
 def test_killed_and_resumed(small_model, texture, config, tmp_path, monkeypatch) -> None:
     from napari_niiv import load_model
-    from napari_niiv.models.checkpoint import Card, save_model
+    from napari_niiv.models.card import Card
+    from napari_niiv.models.checkpoint import save_model
 
     monkeypatch.chdir(tmp_path)
     model = small_model()

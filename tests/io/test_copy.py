@@ -17,7 +17,7 @@ from ome_zarr_models.v05 import Image
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.io import copy as module
 from napari_niiv.io.copy import CopyFinished, CopyProgress, copy_to_zarr, free_target
-from napari_niiv.io.lazy import FileArray, LazyArray
+from napari_niiv.io.lazy_arrays import FileArray, LazyArray
 from napari_niiv.io.open import open_volume
 from napari_niiv.volume import Volume
 

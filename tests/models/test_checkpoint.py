@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from napari_niiv.errors import CheckpointError, DeviceError, OutputError
 from napari_niiv.models import checkpoint as module
+from napari_niiv.models.card import Card, TrainingVolume
 from napari_niiv.models.catalog import bundled_models, checkpoint_path
-from napari_niiv.models.checkpoint import Card, TrainingVolume, load_model, read_card, save_model
+from napari_niiv.models.checkpoint import load_model, read_card, save_model
 from napari_niiv.models.niiv import Niiv
 
 

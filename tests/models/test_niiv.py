@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from napari_niiv.errors import DeviceError
 from napari_niiv.geometry import Sampling
-from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.niiv import Niiv
 
 
 @pytest.mark.parametrize("decoder", ["subvoxel", "implicit"])

@@ -6,8 +6,9 @@ import pytest
 pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
 
-from napari_niiv.models.niiv import Architecture, Niiv
-from napari_niiv.plugin.live_layer import LiveReconstruction
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def interpolating_model() -> Niiv:
 @pytest.fixture
 def messages(monkeypatch):
     """What the widget tells by notifications."""
-    from napari_niiv.plugin import status
+    from napari_niiv.plugin.controls import status
 
     told: list[str] = []
     for name in ("show_error", "show_info", "show_warning"):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from napari_niiv.plugin.reader import VOLUMES
+from napari_niiv.plugin.files.reader import VOLUMES
 
 npe2 = pytest.importorskip("npe2")
 

@@ -6,7 +6,8 @@ import torch
 
 from napari_niiv.errors import DeviceError
 from napari_niiv.reconstruction import memory
-from napari_niiv.reconstruction.memory import BATCH_PIXELS, SMALLEST_BATCH, ByteCache, Workspace
+from napari_niiv.reconstruction.batch_budget import BATCH_PIXELS, SMALLEST_BATCH, Workspace
+from napari_niiv.reconstruction.cache import ByteCache
 
 
 def tensor(size: int) -> torch.Tensor:

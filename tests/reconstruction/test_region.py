@@ -10,13 +10,13 @@ import torch
 
 from napari_niiv.errors import ReconstructionError, VolumeError
 from napari_niiv.normalization import Normalization
-from napari_niiv.reconstruction.reconstructor import Superseded
 from napari_niiv.reconstruction.region import (
     RegionBlock,
     RegionPlaceholder,
     RegionPlan,
     reconstruct_region,
 )
+from napari_niiv.reconstruction.views.reconstructor import Superseded
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 

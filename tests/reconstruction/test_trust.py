@@ -8,9 +8,9 @@ import torch
 
 from napari_niiv.degradation import Average, Degradation, Gaussian, Skip
 from napari_niiv.geometry import Sampling
-from napari_niiv.reconstruction.reconstructor import Reconstructor
-from napari_niiv.reconstruction.requests import SliceRequest
 from napari_niiv.reconstruction.trust import misfit, project
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
+from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 

@@ -12,8 +12,8 @@ from napari_niiv.errors import DeviceError, ReconstructionError, VolumeError
 from napari_niiv.geometry import Sampling, output_size
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction import whole as module
-from napari_niiv.reconstruction.memory import Workspace
-from napari_niiv.reconstruction.stack import restore_box
+from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 

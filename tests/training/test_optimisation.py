@@ -20,11 +20,12 @@ from torch import Tensor
 from napari_niiv.degradation import Average, Gaussian
 from napari_niiv.errors import TrainingError
 from napari_niiv.geometry import Sampling
-from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.training import optimisation as module
+from napari_niiv.training.data.patches import PatchSampler
 from napari_niiv.training.optimisation import Optimisation
-from napari_niiv.training.patches import PatchSampler
-from napari_niiv.training.ranks import Ranks
+from napari_niiv.training.processes import Ranks
 
 RATE = 1e-3
 

@@ -7,11 +7,12 @@ import pytest
 
 from napari_niiv.degradation import Gaussian
 from napari_niiv.errors import CheckpointError, NiivError, TrainingError, VolumeError
-from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.training.config import TrainingConfig
+from napari_niiv.training.data.volumes import Subject
 from napari_niiv.training.plan import Group, plan_architecture, plan_groups
-from napari_niiv.training.subjects import Subject
 from napari_niiv.volume import Volume
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from napari_niiv.degradation import Gaussian, Measured
 from napari_niiv.errors import NiivError, OutputError, TrainingError
-from napari_niiv.models.niiv import Architecture
+from napari_niiv.models.architecture import Architecture
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.state import State, forget_state, load_state, save_state, state_path
 

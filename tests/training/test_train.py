@@ -25,8 +25,10 @@ from napari_niiv.errors import (
     VolumeError,
 )
 from napari_niiv.evaluation.quality import compare, degraded
-from napari_niiv.models.checkpoint import Card, read_card, save_model
-from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.card import Card
+from napari_niiv.models.checkpoint import read_card, save_model
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.training import budget, optimisation, run
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation

@@ -15,7 +15,7 @@ from napari_niiv.degradation import Average, Gaussian
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
-from napari_niiv.training.subjects import Subject
+from napari_niiv.training.data.volumes import Subject
 from napari_niiv.training.validation import HeldOut
 from napari_niiv.volume import Volume
 

@@ -9,7 +9,7 @@ import numpy as np
 from napari_niiv.export.fingerprint import Fingerprint
 from napari_niiv.export.plan import Plan
 from napari_niiv.export.work import Channel
-from napari_niiv.io.ome_attributes import Window, channels, json_part, ome_attributes
+from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attributes
 from napari_niiv.volume import Volume
 
 

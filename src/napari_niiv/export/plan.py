@@ -13,7 +13,7 @@ import numpy as np
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import Bounds, ExportConfig
 from napari_niiv.geometry import Span, rounded_up, three
-from napari_niiv.reconstruction.blocks import BLOCK_BYTES, Grid, Spans, block_edges
+from napari_niiv.reconstruction.grid import BLOCK_BYTES, Grid, Spans, block_edges
 from napari_niiv.volume import Volume
 
 Size = tuple[int, int, int]

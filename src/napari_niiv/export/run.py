@@ -12,8 +12,9 @@ from pathlib import Path
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.checks import TIFF, check_space, check_target
-from napari_niiv.export.cluster import cluster
 from napari_niiv.export.config import ExportConfig
+from napari_niiv.export.engines.dask_workers import cluster
+from napari_niiv.export.engines.local import Engine, in_this_process, threads
 from napari_niiv.export.events import (
     ExportEvent,
     ExportFinished,
@@ -23,7 +24,6 @@ from napari_niiv.export.events import (
     Stage,
 )
 from napari_niiv.export.fingerprint import fingerprint
-from napari_niiv.export.local import Engine, in_this_process, threads
 from napari_niiv.export.metadata import attributes
 from napari_niiv.export.plan import Plan
 from napari_niiv.export.store import Unfinished
@@ -31,7 +31,7 @@ from napari_niiv.export.tiff import write_from_store
 from napari_niiv.export.work import Work, look
 from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.reconstruction.batch_budget import Workspace
 from napari_niiv.volume import Volume, check_anisotropy
 
 _NOTHING_FREE = 16 << 20  # bytes

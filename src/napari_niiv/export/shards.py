@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.plan import Level, Unit
-from napari_niiv.reconstruction.blocks import Spans
+from napari_niiv.reconstruction.grid import Spans
 
 WRITING = "writing"  # folder beside the hierarchy, where shards are made
 _OPENING = threading.Lock()

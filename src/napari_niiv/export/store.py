@@ -16,7 +16,7 @@ from napari_niiv.errors import OutputError
 from napari_niiv.export.fingerprint import Fingerprint, difference
 from napari_niiv.export.plan import Plan, Size, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
-from napari_niiv.io.ome_arrays import create_level
+from napari_niiv.io.ome.arrays import create_level
 from napari_niiv.io.write import whole_file
 
 _PLAN, _JOURNAL, _DATA, _OLD, _SHARED = "plan.json", "journal", "data.zarr", "replaced", "shared"

@@ -17,10 +17,12 @@ from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import read_level, write_shard
 from napari_niiv.geometry import Span, three
-from napari_niiv.io.ome_arrays import halved
+from napari_niiv.io.ome.arrays import halved
 from napari_niiv.normalization import Normalization
-from napari_niiv.reconstruction.blocks import PLANES, Block, Restoration, Spans, cut
-from napari_niiv.reconstruction.memory import Workspace, trim
+from napari_niiv.reconstruction.allocator import trim
+from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.grid import Block, Spans, cut
+from napari_niiv.reconstruction.restoration import PLANES, Restoration
 from napari_niiv.volume import Volume
 
 _READ_BYTES = 256 << 20  # of the source: what is read at once for all blocks of a shard

@@ -20,8 +20,8 @@ import numpy as np
 from napari_niiv.errors import OutputError
 from napari_niiv.geometry import rounded_up, three
 from napari_niiv.io.formats import Place, is_url
-from napari_niiv.io.ome_arrays import Size, create_level, halved
-from napari_niiv.io.ome_attributes import Window, channels, json_part, ome_attributes
+from napari_niiv.io.ome.arrays import Size, create_level, halved
+from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attributes
 from napari_niiv.io.write import check_output, whole_folder
 from napari_niiv.volume import Volume, reading
 

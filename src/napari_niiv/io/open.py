@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.io.formats import Place, find_reader, place_of
-from napari_niiv.io.lazy import rearranged
-from napari_niiv.io.opened import Opened
+from napari_niiv.io.lazy_arrays import rearranged
 from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.stored_volume import Opened
 from napari_niiv.volume import Volume
 
 IN_MEMORY_BYTES = 2 << 30
@@ -95,7 +95,7 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
     VolumeError
         If the file is unreadable, or its axes are not z, y, x.
     """
-    from napari_niiv.io import tiff
+    from napari_niiv.io.readers import tiff
 
     try:
         place = place_of(path)

@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io.opened import missing_extra, short
+from napari_niiv.io.stored_volume import missing_extra, short
 
 _NEEDED = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 _SILENCE_S = 30.0  # a server that says nothing for so long is given up

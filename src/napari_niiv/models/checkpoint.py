@@ -8,50 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from napari_niiv.degradation import Average, Degradation
 from napari_niiv.device import choose_device
 from napari_niiv.errors import CheckpointError, OutputError
 from napari_niiv.io.write import whole_file
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.card import FORMAT_VERSION, Card
 from napari_niiv.models.catalog import checkpoint_path
-from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.models.reference import is_pickle, read_reference
 
-FORMAT_VERSION = 1
 _CARD_KEY = "napari_niiv"
-
-
-class TrainingVolume(BaseModel):
-    """A volume that a model was trained on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    description: str = ""
-    licence: str = ""
-    attribution: str = ""
-
-
-class Card(BaseModel):
-    """What a checkpoint says of itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: int = FORMAT_VERSION
-    name: str = "model"
-    description: str = ""
-    architecture: Architecture
-    degradation: Degradation = Average()
-    loss: str = "mae"
-    normalization: str = "percentiles 0.1 and 99.9 of the volume to 0 and 1"
-    training_volumes: tuple[TrainingVolume, ...] = ()
-    licence: str = ""
-    attribution: str = ""
-    metrics: dict[str, float] = Field(default_factory=dict)
-    software_version: str = ""
 
 
 def load_model(name: str | os.PathLike[str] = "em", device: str = "auto") -> Niiv:

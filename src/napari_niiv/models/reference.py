@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from napari_niiv.errors import CheckpointError
-from napari_niiv.models.niiv import Architecture
+from napari_niiv.models.architecture import Architecture
 
 _SAFE_SINCE = (2, 10)  # before, weights_only=True could be tricked: CVE-2025-32434 and CVE-2026-24747
 

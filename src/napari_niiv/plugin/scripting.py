@@ -11,8 +11,8 @@ from napari.layers import Image
 from napari_niiv.errors import NiivError, VolumeError
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.plugin.layers import ISOTROPIC, LIVE, is_source, layer_volume, sources
-from napari_niiv.plugin.live_layer import LiveReconstruction
+from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, is_source, layer_volume, sources
+from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 
 _KEPT: set[LiveReconstruction] = set()  # a script need not hold on to what it began
 

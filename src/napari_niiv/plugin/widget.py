@@ -13,29 +13,36 @@ from qtpy.QtCore import QTimer
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
-from napari_niiv.plugin.background import Background
-from napari_niiv.plugin.compare import Compare
-from napari_niiv.plugin.copying import CopyOffer
-from napari_niiv.plugin.export_controls import ExportControls
-from napari_niiv.plugin.forms import Drops, Leaving
-from napari_niiv.plugin.indicator import pass_of
-from napari_niiv.plugin.layers import ISOTROPIC, is_source, layer_data, layer_volume, sources, voxel_size
-from napari_niiv.plugin.lives import LiveLayers
-from napari_niiv.plugin.model_choice import ModelChoice
-from napari_niiv.plugin.opening import Opener
-from napari_niiv.plugin.ortho_control import OrthoControl
-from napari_niiv.plugin.output_scale import OutputScale
-from napari_niiv.plugin.planes import PlaneButtons
-from napari_niiv.plugin.reader import PLUGIN, TRAINING
-from napari_niiv.plugin.spacing import Spacings
-from napari_niiv.plugin.status import Status
-from napari_niiv.plugin.trust_controls import TrustControls
-from napari_niiv.plugin.volumes import VolumeViews
+from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.forms import Drops, Leaving
+from napari_niiv.plugin.common.layers import (
+    ISOTROPIC,
+    is_source,
+    layer_data,
+    layer_volume,
+    sources,
+    voxel_size,
+)
+from napari_niiv.plugin.controls.compare import Compare
+from napari_niiv.plugin.controls.model_choice import ModelChoice
+from napari_niiv.plugin.controls.output_scale import OutputScale
+from napari_niiv.plugin.controls.pass_indicator import pass_of
+from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
+from napari_niiv.plugin.controls.status import Status
+from napari_niiv.plugin.controls.trust import TrustControls
+from napari_niiv.plugin.export.button import ExportControls
+from napari_niiv.plugin.files.copy_offer import CopyOffer
+from napari_niiv.plugin.files.opener import Opener
+from napari_niiv.plugin.files.reader import PLUGIN, TRAINING
+from napari_niiv.plugin.files.voxel_size import Spacings
+from napari_niiv.plugin.live.live_layers import LiveLayers
+from napari_niiv.plugin.ortho.button import OrthoControl
+from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
 
 if TYPE_CHECKING:
-    from napari_niiv.plugin.live_layer import LiveReconstruction
-    from napari_niiv.plugin.ortho import OrthoViews
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.plugin.ortho.ortho_views import OrthoViews
 
 
 class IsotropicReconstruct(Container):  # type: ignore[type-arg]

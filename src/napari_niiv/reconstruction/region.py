@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.blocks import Grid, Planes, Restoration, Spans, checked_planes, cut
-from napari_niiv.reconstruction.memory import Workspace
-from napari_niiv.reconstruction.reconstructor import Superseded
+from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.grid import Grid, Spans, cut
+from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
+from napari_niiv.reconstruction.views.reconstructor import Superseded
 from napari_niiv.volume import Volume, check_anisotropy
 
 Box = tuple[slice, slice, slice]

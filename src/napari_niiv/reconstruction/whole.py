@@ -11,8 +11,9 @@ import numpy as np
 
 from napari_niiv.geometry import Span
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.blocks import Grid, Planes, Restoration, block_edges, checked_planes, cut
-from napari_niiv.reconstruction.memory import Workspace
+from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.grid import Grid, block_edges, cut
+from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
 from napari_niiv.volume import Volume, check_anisotropy
 
 __all__ = ["Planes", "reconstruct"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from napari_niiv import __version__
-from napari_niiv.models.checkpoint import Card, TrainingVolume
-from napari_niiv.models.niiv import Architecture
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.card import Card, TrainingVolume
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.plan import Group
 

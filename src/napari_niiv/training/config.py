@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_niiv.degradation import Average, Degradation
-from napari_niiv.models.niiv import Architecture
+from napari_niiv.models.architecture import Architecture
 
 DEFAULT_MINUTES = 5.0
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from napari_niiv.degradation import Degradation
-from napari_niiv.device import training_precision
+from napari_niiv.device import out_of_memory, training_precision
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.memory import out_of_memory
-from napari_niiv.training.graphs import Replayed
-from napari_niiv.training.ranks import Ranks
+from napari_niiv.training.cuda_graphs import Replayed
+from napari_niiv.training.processes import Ranks
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From (restored, target), both (B, lateral, n), to a number."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from napari_niiv.errors import CheckpointError, TrainingError
-from napari_niiv.models.niiv import Architecture, Niiv
+from napari_niiv.models.architecture import Architecture
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.training.config import TrainingConfig
-from napari_niiv.training.subjects import Subject
+from napari_niiv.training.data.volumes import Subject
 from napari_niiv.volume import check_anisotropy
 
 LEAST_ANISOTROPY = 1.5  # factors below leave nothing to infer

@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 
 from napari_niiv.errors import DeviceError, TrainingError
+from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.checkpoint import save_model
-from napari_niiv.models.niiv import Architecture, Niiv
-from napari_niiv.training.blocks import measured_slices, restored_block
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.training.budget import Budget
 from napari_niiv.training.card import training_card
 from napari_niiv.training.config import TrainingConfig
+from napari_niiv.training.data.boxes import measured_slices, restored_block
+from napari_niiv.training.data.pool import Pool, Shape
+from napari_niiv.training.data.volumes import Box, Subject
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 from napari_niiv.training.optimisation import Loss, Optimisation
 from napari_niiv.training.plan import Group, Task, volume_names
-from napari_niiv.training.pool import Pool, Shape
-from napari_niiv.training.ranks import Ranks
+from napari_niiv.training.processes import Ranks
 from napari_niiv.training.state import State, forget_state, save_state
-from napari_niiv.training.subjects import Box, Subject
 from napari_niiv.training.validation import HeldOut
 
 BATCH = {"cuda": 64, "mps": 16, "cpu": 8}

@@ -11,13 +11,13 @@ from napari_niiv.io.write import check_output
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.training.config import TrainingConfig
+from napari_niiv.training.data.volumes import find_subjects
 from napari_niiv.training.events import Event, Notice
-from napari_niiv.training.losses import make_loss
+from napari_niiv.training.losses.loss import make_loss
 from napari_niiv.training.plan import plan_architecture, plan_groups, volume_names
-from napari_niiv.training.ranks import Ranks
+from napari_niiv.training.processes import Ranks
 from napari_niiv.training.run import Run
 from napari_niiv.training.state import forget_state, load_state
-from napari_niiv.training.subjects import find_subjects
 from napari_niiv.volume import Volume
 
 

@@ -15,9 +15,9 @@ from napari_niiv.errors import TrainingError
 from napari_niiv.evaluation.baselines import interpolate_last
 from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.stack import restore_box
-from napari_niiv.training.pool import FLAT
-from napari_niiv.training.subjects import Box, Subject
+from napari_niiv.reconstruction.inference import restore_box
+from napari_niiv.training.data.pool import FLAT
+from napari_niiv.training.data.volumes import Box, Subject
 
 _MOST_CROPS, _EDGE = 8, 256
 

@@ -1,0 +1,175 @@
+"""`napari-niiv reconstruct`: options and progress bar of the export."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness
+from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.interrupt import until_interrupted
+
+if TYPE_CHECKING:
+    from napari_niiv.export.config import ExportConfig
+    from napari_niiv.export.events import ExportEvent
+
+# options that are settings of the export by the same name
+_SETTINGS = (
+    "output_scale",
+    "planes",
+    "project",
+    "dtype",
+    "box",
+    "chunk",
+    "threads",
+    "overwrite",
+    "resume",
+    "workers",
+    "scheduler",
+    "jobqueue",
+)
+_DECODED_BYTES = 512 << 20  # of a source: a CPU has time for decoding it piece by piece, and needs 1 GB else
+_STAGES = {"restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
+
+
+def add_reconstruct(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    reconstruct = commands.add_parser("reconstruct", help="write the isotropic volume")
+    reconstruct.add_argument("input", metavar="IN", help="a file, a folder or a URL")
+    reconstruct.add_argument("output", metavar="OUT", type=Path, help=".zarr (OME-Zarr) or .tif")
+    reconstruct.add_argument("--checkpoint", default="em", metavar="em|PATH")
+    reconstruct.add_argument("--anisotropy", type=float, metavar="A", help="axial over lateral voxel size")
+    add_input(reconstruct)
+    reconstruct.add_argument("--planes", choices=("both", "xz", "yz"), default="both")
+    reconstruct.add_argument(
+        "--project", action="store_true", help="keep what was measured: correct what contradicts it"
+    )
+    reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    output = reconstruct.add_argument_group("the output")
+    output.add_argument(
+        "--output-scale", type=float, default=1.0, metavar="S", help="samples per isotropic voxel"
+    )
+    output.add_argument("--dtype", choices=("float32", "uint8", "uint16"), help="that of IN by default")
+    output.add_argument(
+        "--box", type=_box, metavar="Z0:Z1,Y0:Y1,X0:X1", help="part to write, in voxels of IN"
+    )
+    output.add_argument(
+        "--chunk", type=int, default=64, metavar="N", help="edge of a chunk: 16, 32, 64 or 128"
+    )
+    output.add_argument(
+        "--overwrite", action="store_true", help="replace an existing output when the new one is complete"
+    )
+    output.add_argument("--resume", action="store_true", help="go on with the interrupted export to OUT")
+    work = reconstruct.add_argument_group("who does the work")
+    work.add_argument("--threads", type=int, metavar="N", help="of a process; all cores by default")
+    work.add_argument(
+        "--workers", type=int, metavar="N", help="processes, on this computer or the job queue's"
+    )
+    work.add_argument("--scheduler", metavar="tcp://…", help="address of a running dask scheduler")
+    work.add_argument(
+        "--jobqueue", metavar="slurm|pbs|sge|lsf…", help="have a batch system start the workers"
+    )
+    reconstruct.set_defaults(run=run_reconstruct)
+
+
+def run_reconstruct(options: argparse.Namespace) -> int:
+    """Write the isotropic volume; 0 when it is complete, 130 when it was interrupted."""
+    from napari_niiv.device import choose_device
+    from napari_niiv.export.checks import check_target
+    from napari_niiv.export.engines.dask_messages import start_tracker
+    from napari_niiv.export.run import export
+    from napari_niiv.models.checkpoint import load_model
+
+    config = _config(options)
+    if config.workers is not None and config.jobqueue is None:
+        start_tracker()
+    # workers, which may have GPUs, map what is decoded here
+    bounded = choose_device(options.device).type == "cpu" and not config.distributed
+    volume = open_input(options.input, options, memory=_DECODED_BYTES if bounded else None)
+    check_target(options.output, volume, config)
+    check_spacing(volume, options)
+    if options.anisotropy is None and volume.anisotropy < 1.01:
+        raise VolumeError(
+            f"{volume.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
+        )
+    model = load_model(options.checkpoint, options.device)
+    if slow := slowness(volume):
+        print(f"{volume.name} {slow}")
+    events = export(volume, model, options.output, config)
+    try:
+        _show(until_interrupted(events), options.output, model.device.type)
+    except KeyboardInterrupt:
+        events.close()
+        raise KeyboardInterrupt(_stopped(options.output)) from None
+    return 0
+
+
+def _stopped(output: Path) -> str:
+    """What an export that was interrupted leaves behind."""
+    from napari_niiv.export.store import Unfinished
+
+    if not Unfinished(output.expanduser()).begun:
+        return "stopped before anything was written."
+    return f"stopped; what is finished is kept in {output.name}.unfinished: go on with --resume."
+
+
+def _config(options: argparse.Namespace) -> ExportConfig:
+    from pydantic import ValidationError
+
+    from napari_niiv.export.config import ExportConfig
+
+    try:
+        return ExportConfig(**{name: getattr(options, name) for name in _SETTINGS})
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        where = f"--{str(first['loc'][0]).replace('_', '-')} is {first['input']!r}: " if first["loc"] else ""
+        raise OutputError(f"{where}{message[0].upper()}{message[1:]}.") from error
+
+
+def _box(text: str) -> tuple[tuple[int, int], ...]:
+    """Three ranges of voxels."""
+    try:
+        spans = tuple((int(lo), int(hi)) for lo, hi in (part.split(":") for part in text.split(",")))
+        if len(spans) == 3:
+            return spans
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not of the form Z0:Z1,Y0:Y1,X0:X1")
+
+
+def _show(events: Iterable[ExportEvent], output: Path, device: str) -> None:
+    """A progress bar for each stage on stderr, and what was written on stdout."""
+    from tqdm import tqdm
+
+    from napari_niiv.export.events import ExportFinished, ExportNotice, ExportProgress
+
+    stage, bar = "", None
+    try:
+        for event in events:
+            match event:
+                case ExportProgress():
+                    if event.stage != stage or bar is None:
+                        if bar is not None:
+                            bar.close()
+                        stage = event.stage
+                        bar = tqdm(
+                            total=event.total,
+                            initial=event.done,
+                            desc=f"{output.name}, {_STAGES[stage]}",
+                            unit="voxel",
+                            unit_scale=True,
+                            disable=None,
+                        )
+                    bar.update(event.done - bar.n)
+                case ExportNotice():
+                    tqdm.write(event.message)
+                case ExportFinished():
+                    size = " × ".join(f"{v:.4g}" for v in event.voxel_size)
+                    shape = " × ".join(map(str, event.shape))
+                    tqdm.write(f"{output}: {shape}, voxel {size} {event.unit}, on {device}")
+    finally:
+        if bar is not None:
+            bar.close()

@@ -1,0 +1,297 @@
+"""Units computed by other processes, through dask.distributed: here, on a running cluster, or a batch system's."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import queue
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_niiv.errors import NiivError, OutputError
+from napari_niiv.export.config import ExportConfig
+from napari_niiv.export.engines.dask_messages import children_without_ctrl_c, quiet
+from napari_niiv.export.engines.local import MOST_AT_ONCE, Engine, Step, at_once
+from napari_niiv.export.engines.payload import Shipment
+from napari_niiv.export.engines.worker import compute, installed, prepare
+from napari_niiv.export.plan import Unit
+from napari_niiv.export.work import Work
+from napari_niiv.io.stored_volume import short
+
+_AHEAD = 2  # times the units that a worker computes at once: as many wait
+_PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
+_REQUEUEING = 600  # seconds that a batch system may take to start jobs anew that it has interrupted
+_SUBMISSION = 20  # seconds that a batch system may take to accept a job
+_CLUSTERS = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "sge": "SGECluster",
+    "lsf": "LSFCluster",
+    "htcondor": "HTCondorCluster",
+    "moab": "MoabCluster",
+    "oar": "OARCluster",
+}
+
+
+@contextmanager
+def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
+    """Workers, as long as the block lasts.
+
+    Parameters
+    ----------
+    config : ExportConfig
+        `scheduler`, `jobqueue` and `workers` say which.
+    work : Work
+    folder : Path
+        Inside the unfinished output; what the workers need is put there, once for all of them.
+
+    Raises
+    ------
+    OutputError
+        If the extra is missing, there is no scheduler, or the workers are not fit for the work.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise OutputError(
+            'Workers need the extra "distributed"; install it with: pip install "napari-niiv[distributed]"'
+        ) from error
+    with quiet() as complaints, ExitStack() as stack:
+        if config.scheduler is not None:
+            _check_address(config.scheduler)
+        where = config.scheduler or stack.enter_context(
+            _started(config.workers or 1, work.workspace.model.device)
+            if config.jobqueue is None
+            else _queued(config)
+        )
+        with _explaining(str(where)):
+            client = stack.enter_context(Client(where, set_as_default=False, timeout=_PATIENCE / 4))
+            _wait(client, None if config.scheduler else where, complaints)
+            threads = config.threads or _share_of_cores(config)
+            own = config.scheduler is None and config.jobqueue is None
+            shipment = Shipment.of(work, folder, threads, installed(), quiet=own)
+            stack.callback(Path(shipment.path).unlink, missing_ok=True)  # tells the workers to give up
+            client.run(prepare, shipment)
+        patience = _PATIENCE if config.jobqueue is None else _REQUEUEING
+        yield functools.partial(_on_workers, client, shipment, str(where), patience)
+
+
+def _check_address(address: str) -> None:
+    """Talk to a scheduler once: a client that cannot takes half a minute to be closed."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def talk() -> None:
+        arguments = Security().get_connection_args("client")
+        await (await connect(address, timeout=_PATIENCE / 4, **arguments)).close()
+
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(talk())
+        except Exception as error:  # of addresses, TLS, handshakes
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="napari-niiv-scheduler", daemon=True)
+    thread.start()  # a notebook's own thread has a loop already
+    thread.join()
+    if failed:
+        raise OutputError(
+            f"There is no dask scheduler at {address!r}; start one (dask scheduler), or correct the address."
+        ) from failed[0]
+
+
+@contextmanager
+def _started(number: int, device: torch.device) -> Iterator[Any]:
+    """Workers of our own, which end with the export."""
+    # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
+    options = {
+        "n_workers": number,
+        "threads_per_worker": at_once(device),
+        "memory_limit": 0,
+        "dashboard_address": ":0",
+    }
+    try:
+        with children_without_ctrl_c():
+            local = _local_cluster(device, **options)
+    except (RuntimeError, OSError) as error:
+        raise OutputError(
+            "The workers could not be started; a script must call the export under "
+            "`if __name__ == '__main__':`, as each worker imports it."
+        ) from error
+    with local:
+        yield local
+
+
+def _local_cluster(device: torch.device, **options: Any) -> Any:
+    """dask-cuda's, where it is installed and each worker can have a GPU: it lets each run on the cores beside it."""
+    if device.type == "cuda" and options["n_workers"] <= torch.cuda.device_count() and find_spec("dask_cuda"):
+        # it may be made for another dask, or lack a library: then workers claim GPUs themselves
+        with suppress(Exception):
+            from dask_cuda import LocalCUDACluster
+
+            return LocalCUDACluster(**options)
+    from distributed import LocalCluster
+
+    return LocalCluster(processes=True, **options)
+
+
+@contextmanager
+def _queued(config: ExportConfig) -> Iterator[Any]:
+    """Jobs of a batch system, which end with the export."""
+    try:
+        with _same_ctrl_c():
+            import dask_jobqueue
+    except ModuleNotFoundError as error:
+        raise OutputError(
+            'Job queues need the extra "jobqueue"; install it with: pip install "napari-niiv[jobqueue]"'
+        ) from error
+    kind = getattr(dask_jobqueue, _CLUSTERS[str(config.jobqueue)])
+    if not shutil.which(command := kind.job_cls.submit_command.split()[0]):
+        raise OutputError(
+            f"There is no command {command} here; start the export where jobs of {config.jobqueue} are submitted."
+        )
+    try:
+        queued = kind()
+    except (TypeError, ValueError) as error:  # cores, memory and the like are settings of dask-jobqueue
+        raise OutputError(
+            f"dask-jobqueue cannot use {config.jobqueue} ({short(error)}); "
+            "set cores and memory in ~/.config/dask/jobqueue.yaml."
+        ) from error
+    try:
+        queued.scale(jobs=config.workers)
+        yield queued
+    finally:
+        with suppress(AssertionError):  # dask's own, of jobs that were not taken
+            queued.close()
+
+
+@contextmanager
+def _same_ctrl_c() -> Iterator[None]:
+    """dask-jobqueue, when it is imported, makes Ctrl-C end the program at once."""
+    if threading.current_thread() is not threading.main_thread():  # which has no signals
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _wait(client: Any, own: Any, complaints: list[str]) -> None:
+    """For the first worker: a batch system may take its time, a running scheduler not."""
+    began = time.monotonic()
+    while not client.nthreads():
+        jobs = [job for job in getattr(own, "workers", {}).values() if hasattr(job, "job_id")]
+        waited = time.monotonic() - began
+        if jobs and (complaints or waited > _SUBMISSION) and all(job.job_id is None for job in jobs):
+            why = _reason(complaints[-1]) if complaints else "it does not answer"
+            raise OutputError(
+                f"The batch system took none of the {len(jobs)} jobs ({why}); try "
+                f"{jobs[0].submit_command} by hand, and correct the settings in ~/.config/dask/jobqueue.yaml."
+            )
+        if not jobs and waited > _PATIENCE:
+            raise OutputError("The dask scheduler has no workers; start some (dask worker ADDRESS).")
+        time.sleep(0.1)
+
+
+def _reason(text: str) -> str:
+    """What a batch system says in an error of dask-jobqueue, which quotes all that its command printed."""
+    lines = (text.partition("stderr:")[2].strip() or text).splitlines()
+    return "; ".join(line.strip() for line in lines if line.strip())[:200]
+
+
+def _share_of_cores(config: ExportConfig) -> int | None:
+    if config.jobqueue is not None or config.workers is None:
+        return None
+    return max(1, torch.get_num_threads() // config.workers)
+
+
+def _on_workers(
+    client: Any, shipment: Shipment, where: str, patience: float, work: Work, units: Iterable[Unit]
+) -> Generator[Step, None, None]:
+    """As `in_this_process`. A unit whose worker died is given to another."""
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    waiting = iter(units)
+    running: set[Any] = set()
+    seen = time.monotonic()
+
+    def fill() -> None:
+        nonlocal seen
+        threads = client.nthreads().values()
+        if threads:
+            seen = time.monotonic()
+        elif time.monotonic() > seen + patience:
+            raise OutputError("All workers are gone; start new ones and go on with --resume.")
+        while len(running) < _AHEAD * max(1, sum(min(n, MOST_AT_ONCE) for n in threads)):
+            unit = next(waiting, None)
+            if unit is None:
+                return
+            future = client.submit(compute, shipment, unit, pure=False)
+            running.add(future)
+            future.add_done_callback(done.put)
+
+    try:
+        with _explaining(where):
+            fill()
+            while running:
+                try:
+                    future = done.get(timeout=_PATIENCE / 12)
+                except queue.Empty:
+                    if client.status != "running":
+                        raise ConnectionError("the scheduler is gone") from None
+                    fill()
+                    continue
+                try:
+                    unit, sizes, notice = future.result(timeout=_PATIENCE / 12)
+                except TimeoutError:  # its worker died with the result: it is computed once more
+                    done.put(future)
+                    fill()
+                    continue
+                running.discard(future)
+                work.workspace.notice = notice or work.workspace.notice
+                yield unit.voxels, (unit, sizes)
+                fill()
+    finally:
+        if running:
+            Path(shipment.path).unlink(missing_ok=True)
+        if running and client.status == "running":
+            client.cancel(list(running), force=True)
+
+
+@contextmanager
+def _explaining(where: str) -> Iterator[None]:
+    """Turn what dask says into one sentence."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except NiivError:
+        raise
+    except ModuleNotFoundError as error:
+        raise OutputError(
+            f"The workers do not have {error.name}; install the same napari-niiv on all computers."
+        ) from error
+    except KilledWorker as error:
+        raise OutputError(
+            "Several workers died at the same part, perhaps for lack of memory; use fewer, and go on with --resume."
+        ) from error
+    except (CancelledError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+            raise  # the disk's; dask's own have no number
+        raise OutputError(
+            f"The dask scheduler at {where} was lost; start it again and go on with --resume."
+        ) from error

@@ -1,0 +1,117 @@
+"""The work as a file that other processes load: voxels by the name of their file, the model as it is on a CPU."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import cloudpickle
+import numpy as np
+import torch
+
+from napari_niiv.device import choose_device
+from napari_niiv.errors import OutputError
+from napari_niiv.export.engines.gpu import own_gpu
+from napari_niiv.export.fingerprint import source_path
+from napari_niiv.export.work import Work
+from napari_niiv.io.mapped_arrays import mapped
+from napari_niiv.io.stored_volume import short
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.volume import Volume
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Where the work lies, and how it is to be done. When the file goes, workers give up.
+
+    Attributes
+    ----------
+    path : str
+    token : str
+        Differs from run to run, so that a worker does not keep an earlier work.
+    device : str
+        "auto", or "cpu" if the user chose that.
+    threads : int or None
+        Of a worker.
+    versions : tuple
+        Names and versions of the packages that must agree.
+    quiet : bool
+        Whether the workers share the terminal of the export.
+    """
+
+    path: str
+    token: str
+    device: str
+    threads: int | None
+    versions: tuple[tuple[str, str], ...]
+    quiet: bool
+
+    @classmethod
+    def of(
+        cls, work: Work, folder: Path, threads: int | None, versions: dict[str, str], *, quiet: bool
+    ) -> Shipment:
+        """Write the work into a folder that the workers see."""
+        folder.mkdir(exist_ok=True)
+        model = work.workspace.model
+        # the client may be a computer without a GPU: then each worker takes what it has
+        device = "cpu" if model.device.type == "cpu" != choose_device("auto").type else "auto"
+        plain = copy.deepcopy(model).place("cpu")
+        volume = _portable(work.volume, folder)
+        try:
+            payload = cloudpickle.dumps(replace(work, volume=volume, workspace=Workspace(plain)))
+        except Exception as error:  # of whatever the volume's array is made of
+            raise OutputError(
+                f"{volume.name!r} cannot be sent to other processes ({short(error)}); open it from its file, or "
+                "export without workers."
+            ) from error
+        token = uuid.uuid4().hex
+        path = folder / f"{token}.pickle"
+        path.write_bytes(payload)
+        return cls(str(path), token, device, threads, tuple(versions.items()), quiet)
+
+
+def unpack(shipment: Shipment, number: int) -> Work:
+    """The work, on a worker.
+
+    Parameters
+    ----------
+    shipment : Shipment
+    number : int
+        Of the worker.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be seen from here.
+    """
+    path = Path(shipment.path)
+    try:
+        work: Work = cloudpickle.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"The workers cannot see {path.parent.parent.parent}; write to a folder that all computers share."
+        ) from error
+    chosen = choose_device(shipment.device)
+    if chosen.type == "cuda":
+        chosen = own_gpu(number)
+        torch.cuda.set_device(chosen)
+    model: Niiv = work.workspace.model.place(chosen)
+    return replace(work, workspace=Workspace(model))
+
+
+def _portable(volume: Volume, folder: Path) -> Volume:
+    """The volume with paths that hold anywhere; what is in memory goes into a file, once for all workers."""
+    array = volume.array
+    if isinstance(array, np.ndarray):
+        if not isinstance(array, np.memmap) or array.filename is None:
+            np.save(folder / "source.npy", array)
+            array = np.load(folder / "source.npy", mmap_mode="r")
+        array = mapped(array)
+    said = dict(volume.metadata)
+    if (path := source_path(volume)) is not None:
+        said["path"] = str(path.absolute())
+    return replace(volume, array=array, pyramid=(), metadata=MappingProxyType(said))

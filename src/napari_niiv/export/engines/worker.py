@@ -1,0 +1,98 @@
+"""What runs on the workers."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_niiv.errors import OutputError
+from napari_niiv.export.engines.dask_messages import silence
+from napari_niiv.export.engines.local import at_once
+from napari_niiv.export.engines.payload import Shipment, unpack
+from napari_niiv.export.plan import Unit
+from napari_niiv.export.work import Sizes, Work
+from napari_niiv.reconstruction.allocator import keep_freed
+
+_MUST_AGREE = ("napari-niiv", "numpy", "torch", "zarr")
+_LOADING = threading.Lock()
+_LOOKS = 0.5  # seconds between two looks at whether the export was given up
+
+Done = tuple[Unit, Sizes, str]
+"""A unit that is on the disk, the bytes of its shards, and what the user should know of it."""
+
+
+def installed() -> dict[str, str]:
+    """Versions of what decides on the values and the files."""
+    found = {}
+    for name in _MUST_AGREE:
+        try:
+            found[name] = version(name).partition("+")[0]  # the same torch for CPU and for CUDA
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def prepare(shipment: Shipment, dask_worker: Any = None) -> None:
+    """On a worker, which dask names: find out whether it is fit, and load the model."""
+    _loaded(shipment, str(dask_worker.name))
+
+
+def compute(shipment: Shipment, unit: Unit) -> Done:
+    """On a worker: compute a unit."""
+    from distributed import get_worker
+
+    work, places = _loaded(shipment, str(get_worker().name))
+    with places:
+        sizes = work(unit, interrupt=_until_given_up(Path(shipment.path)))
+    notice, work.workspace.notice = work.workspace.notice, ""
+    return unit, sizes, notice
+
+
+def _loaded(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
+    """The work, and what bounds how many of the worker's threads do it; loaded once."""
+    with _LOADING:
+        return _load(shipment, worker)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
+    if shipment.quiet:
+        silence()
+    ours = installed()
+    if different := [f"{name} {ours[name]}, not {v}" for name, v in shipment.versions if ours[name] != v]:
+        raise OutputError(
+            f"A worker on {os.uname().nodename if hasattr(os, 'uname') else 'another computer'} has "
+            f"{' and '.join(different)}; install the same versions."
+        )
+    keep_freed()
+    if shipment.threads is not None:
+        torch.set_num_threads(shipment.threads)
+    digits = worker[len(worker.rstrip("0123456789")) :]
+    work = unpack(shipment, int(digits or 0))
+    return work, threading.Semaphore(at_once(work.workspace.model.device))
+
+
+def _until_given_up(path: Path) -> Callable[[], None]:
+    """What raises once the shipment is gone.
+
+    A task cannot be stopped from outside, and one that went on would write into what is perhaps begun anew.
+    """
+    last = 0.0
+
+    def look() -> None:
+        nonlocal last
+        if (now := time.monotonic()) < last + _LOOKS:
+            return
+        last = now
+        if not path.exists():
+            raise OutputError("The export was stopped.")
+
+    return look

@@ -1,0 +1,76 @@
+"""BigDataViewer's HDF5: views by time and setup, each with its pyramid; the voxel size is in an XML beside the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import dask.array as da
+import numpy as np
+
+from napari_niiv.errors import DatasetChoice
+from napari_niiv.io.readers.hdf5 import lazy_dataset
+from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.stored_volume import Opened, covers_whole
+
+
+def is_bdv(file: Any) -> bool:
+    """Whether an open HDF5 file is laid out as BigDataViewer does."""
+    return "t00000" in file and any(f"{setup}/resolutions" in file for setup in setups(file))
+
+
+def setups(file: Any) -> list[str]:
+    """Its setups (channels, angles, tiles), such as "s00"."""
+    return [name for name in file if re.fullmatch(r"s\d\d+", name)]
+
+
+def read_bdv(path: Path, file: Any, setup: str | None = None) -> Opened:
+    """All times of one setup.
+
+    Raises
+    ------
+    DatasetChoice
+        If there are several setups and none was named.
+    """
+    there = setups(file)
+    if setup is None and len(there) > 1:
+        raise DatasetChoice(path.name, there)
+    setup = (setup or there[0]).strip("/")
+    times = [name for name in file if re.fullmatch(r"t\d{5,}", name) and setup in file[name]]
+    levels = [
+        da.stack([_view(path, file[f"{time}/{setup}/{level}/cells"]) for time in times])
+        for level in range(len(file[f"{setup}/resolutions"]))
+    ]
+    factors = [[float(v) for v in row[::-1]] for row in file[f"{setup}/resolutions"][()]]
+    fine = levels[0].shape[-3:]
+    pyramid = tuple(
+        level
+        for level, factor in zip(levels[1:], factors[1:], strict=True)
+        if covers_whole(fine, level.shape[-3:], factor)
+    )
+    return Opened(levels[0], "tzyx", _spacing(path, int(setup[1:])), {}, pyramid)
+
+
+def _view(path: Path, cells: Any) -> da.Array:
+    # BigDataViewer keeps unsigned values in HDF5's signed type
+    array = lazy_dataset(path, cells, np.dtype("u2") if cells.dtype == np.int16 else None)
+    view: da.Array = da.from_array(array, chunks=array.chunks or "auto", name=False)
+    return view
+
+
+def _spacing(path: Path, setup: int) -> Spacing:
+    try:
+        root = ElementTree.parse(path.with_suffix(".xml")).getroot()
+    except (OSError, ElementTree.ParseError):
+        return Spacing()
+    for view in root.iter("ViewSetup"):
+        said = view.find("voxelSize")
+        if (view.findtext("id") or "0").strip() == str(setup) and said is not None:
+            try:
+                x, y, z = (float(v) for v in (said.findtext("size") or "").split())
+            except ValueError:
+                return Spacing()
+            return Spacing.of((z, y, x), [said.findtext("unit")] * 3)
+    return Spacing()

@@ -1,0 +1,168 @@
+"""N5, on disk and behind URLs, through tensorstore."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.io.formats import Place, is_url
+from napari_niiv.io.lazy_arrays import FileArray
+from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
+from napari_niiv.io.remote import unreachable
+from napari_niiv.io.stored_volume import Opened, covers_whole, missing_extra, short
+
+_AXES = {3: "xyz", 4: "xyzc", 5: "xyzct"}  # N5 stores x first
+
+
+def read_n5(location: str, dataset: str | None = None) -> Opened:
+    """Open a dataset of an N5, or a group of levels s0, s1, … as a pyramid.
+
+    Parameters
+    ----------
+    location : str
+        A folder or a URL.
+    dataset : str, optional
+        Path of a dataset or a group of levels.
+
+    Raises
+    ------
+    DatasetChoice
+        If there are several, and none was named.
+    VolumeError
+        If there is none, it cannot be read, or tensorstore is missing.
+    """
+    name = Place(location, is_url(location)).name
+    store = _Store(location, name)
+    path = (dataset or "").strip("/")
+    if _ndim(store.attributes(path)):
+        return _dataset(store, path)
+    if _ndim(store.attributes(posixpath.join(path, "s0"))):
+        return _pyramid(store, path)
+    if dataset is not None:
+        raise VolumeError(f"{name} holds no dataset {dataset!r}; check its name.")
+    found = store.datasets()
+    if not found:
+        raise VolumeError(f"{name} holds no dataset of three or more dimensions; give its path as dataset.")
+    if len(found) > 1:
+        raise DatasetChoice(name, found)
+    return read_n5(location, found[0])
+
+
+class _Store:
+    """The attributes and names in an N5."""
+
+    def __init__(self, location: str, name: str) -> None:
+        try:
+            import tensorstore
+        except ModuleNotFoundError as error:
+            raise missing_extra(name, "n5", "N5") from error
+        self.location, self.name = location, name
+        self.remote = is_url(location)
+        self.url = location if self.remote else Path(location).resolve().as_uri()
+        self._open = tensorstore.KvStore.open
+
+    def attributes(self, path: str) -> dict[str, Any]:
+        """Attributes of a group or dataset, none where there is none."""
+        key = posixpath.join(path, "attributes.json")
+        try:
+            found = self._open(self.url + "/").result().read(key).result()
+            said = json.loads(found.value) if found.state == "value" else {}
+        except Exception as error:  # tensorstore's kinds of errors
+            if self.remote and not isinstance(error, json.JSONDecodeError):
+                raise unreachable(self.location, error) from error
+            raise VolumeError(
+                f"{self.name} is not a readable N5 ({key}: {short(error)}); get it anew."
+            ) from error
+        return said if isinstance(said, dict) else {}
+
+    def datasets(self) -> list[str]:
+        """Paths of datasets of three or more dimensions; levels s0, s1, … count as one."""
+        try:
+            keys = self._open(self.url + "/").result().list().result()
+        except Exception as error:
+            raise VolumeError(
+                f"{self.name} does not tell which datasets it holds; give one with dataset= or --dataset."
+            ) from error
+        names = {key.decode() for key in keys}
+        paths = sorted(posixpath.dirname(n) for n in names if posixpath.basename(n) == "attributes.json")
+        found = [p for p in paths if p and _ndim(self.attributes(p)) >= 3]
+        groups = {posixpath.dirname(p) for p in found if posixpath.basename(p) == "s0"}
+        levels = {p for p in found if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
+        return sorted({*found, *groups} - levels - {""})
+
+
+def _ndim(attributes: Mapping[str, Any]) -> int:
+    """Axes of a dataset; 0 for a group."""
+    dimensions = attributes.get("dimensions")
+    return len(dimensions) if isinstance(dimensions, list) else 0
+
+
+def _pyramid(store: _Store, group: str) -> Opened:
+    """The levels of a group; the voxel size may be said at the finest, or in the group."""
+    finest = _dataset(store, posixpath.join(group, "s0"))
+    array = finest.array
+    levels: list[tuple[FileArray, dict[str, Any]]] = []
+    while _ndim(said := store.attributes(path := posixpath.join(group, f"s{len(levels) + 1}"))):
+        levels.append((_array(store, path, said), said))
+    coarser = tuple(
+        level
+        for level, said in levels
+        if level.ndim == array.ndim
+        and level.shape[3:] == array.shape[3:]
+        and covers_whole(array.shape[2::-1], level.shape[2::-1], _factors(said))
+    )
+    return Opened(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin)
+
+
+def _factors(said: Mapping[str, Any]) -> list[float] | None:
+    factors = said.get("downsamplingFactors")
+    return [float(v) for v in factors[2::-1]] if isinstance(factors, list) and len(factors) >= 3 else None
+
+
+def _dataset(store: _Store, path: str) -> Opened:
+    own = store.attributes(path)
+    array = _array(store, path, own)
+    # the voxel size of a level may be said by its group, and is then that of the finest
+    above = store.attributes(posixpath.dirname(path)) if path else {}
+    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(
+        array.ndim, "?"
+    )
+    spacing, origin = spacing_of(own, axes)
+    if spacing.problem:
+        spacing, origin = spacing_of(above, axes)
+    return Opened(array, axes, spacing, {}, (), origin)
+
+
+def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray:
+    try:
+        shape, chunks = attributes["dimensions"], attributes["blockSize"]
+        array = FileArray(_reopened, (store.url, path), shape, attributes["dataType"], chunks)
+        _reopened(store.url, path)  # reads no voxels; refuses metadata that are damaged
+    except Exception as error:
+        raise VolumeError(
+            f"{store.name} is not a readable N5 ({path}: {short(error)}); get it anew."
+        ) from error
+    return array
+
+
+class _Blocking:
+    """A tensorstore array whose reads wait for their result."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._store[key].read().result()
+
+
+def _reopened(url: str, path: str) -> _Blocking:
+    import tensorstore
+
+    where = f"{url}/{path}/" if path else f"{url}/"
+    specification = {"driver": "n5", "kvstore": where}
+    return _Blocking(tensorstore.open(specification, open=True, read=True).result())

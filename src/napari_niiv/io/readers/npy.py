@@ -1,0 +1,25 @@
+"""NumPy's .npy files, memory-mapped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_niiv.io.mapped_arrays import mapped
+from napari_niiv.io.stored_volume import Opened, unreadable, usual_axes
+
+
+def read_npy(path: Path) -> Opened:
+    """Map a .npy file, which names neither axes nor voxel size.
+
+    Raises
+    ------
+    VolumeError
+        If the file is unreadable or truncated.
+    """
+    try:
+        array = mapped(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise unreadable(path.name, ".npy array", error) from error
+    return Opened(array, usual_axes(array.ndim))

@@ -1,0 +1,77 @@
+"""Zarr arrays and groups, versions 2 and 3, on disk and behind URLs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.io.formats import Place, is_url
+from napari_niiv.io.remote import storage_options, unreachable
+from napari_niiv.io.stored_volume import short
+
+if TYPE_CHECKING:
+    import zarr
+
+_METADATA = {".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
+
+
+def _no_stray_tasks(record: logging.LogRecord) -> bool:
+    """When one chunk is damaged, zarr raises the first error and drops the others, which asyncio would print."""
+    return "concurrent_map" not in record.getMessage()
+
+
+logging.getLogger("asyncio").addFilter(_no_stray_tasks)
+
+
+def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.Group:
+    """The array or group at a path or URL, or inside of it.
+
+    Raises
+    ------
+    VolumeError
+        If nothing is there, it cannot be reached, or its metadata are damaged.
+    """
+    import zarr
+
+    from napari_niiv.io.readers.blosc_chunks import guarded
+
+    remote = is_url(location)
+    name = location if remote else Place(location, False).name
+    inside = (path or "").strip("/")
+    store: Any = location
+    try:
+        if remote:
+            options = storage_options(location)  # before zarr asks for fsspec in its own words
+            store = zarr.storage.FsspecStore.from_url(location, storage_options=options, read_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing
+            node = zarr.open(store, path=inside, mode="r")
+        return guarded(node) if isinstance(node, zarr.Array) else node
+    except VolumeError:
+        raise
+    except FileNotFoundError as error:  # zarr's own for nodes are of this type
+        where = f"{name} holds no zarr array or group" + (f" {inside!r}" if inside else "")
+        raise VolumeError(f"{where}; check its name.") from error
+    except Exception as error:  # of JSON, codecs, networks
+        if remote:
+            raise unreachable(location, error) from error
+        raise VolumeError(
+            f"{name} is not a readable zarr ({short(error)}); get it anew, or choose another dataset."
+        ) from error
+
+
+def is_hollow(location: str, path: str | None = None) -> bool:
+    """Whether no chunk of a local array is there at all; it reads as its fill value, by the format's rules."""
+    if is_url(location):
+        return False  # asking a server for its list may take long, or be refused
+    return next(_chunks(Path(location) / (path or "")), None) is None
+
+
+def _chunks(folder: Path) -> Iterator[str]:
+    for _, _, files in os.walk(folder):
+        yield from (name for name in files if name not in _METADATA)

@@ -1,0 +1,39 @@
+"""What a network is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+if TYPE_CHECKING:
+    pass
+
+
+class Architecture(BaseModel):
+    """What a network is made of; stored in the checkpoint's card."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decoder: Literal["subvoxel", "implicit", "reference"] = Field(
+        "subvoxel", description="reference: encoder and decoder as in the code of the niiv paper"
+    )
+    context: int = Field(3, ge=0, le=16, description="neighbouring slices on each side (k); 0 is the paper's")
+    features: int = Field(32, ge=1, le=1024)
+    blocks: int = Field(8, ge=1, le=256)
+    samples: int = Field(16, ge=1, le=256, description="samples per voxel of the subvoxel decoder (K)")
+    latent: int = Field(64, ge=1, le=1024, description="length of a latent code of the implicit decoder")
+    mlp_width: int = Field(256, ge=1, le=4096)
+    mlp_layers: int = Field(5, ge=2, le=32)
+    bands: int = Field(2, ge=0, le=16, description="octaves of the implicit decoder's frequency encoding")
+    anisotropy_range: tuple[float, float] = (1.5, 10.0)
+    degree: int = Field(
+        3, ge=0, le=8, description="of the weights as a polynomial of log anisotropy; 0: not told"
+    )
+
+    @field_validator("anisotropy_range")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("the range must rise from a positive factor")
+        return value

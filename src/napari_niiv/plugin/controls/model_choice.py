@@ -1,0 +1,111 @@
+"""The choice of a checkpoint and a device, and of the model that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import ComboBox, PushButton
+from qtpy.QtWidgets import QFileDialog
+
+from napari_niiv.models.catalog import SUFFIX, bundled_models
+from napari_niiv.plugin.common.forms import row, short_names
+from napari_niiv.plugin.controls.model_loader import ModelLoader, Wanted
+
+
+class ModelChoice:
+    """Rows for checkpoint and device; what is chosen is loaded, and what cannot be is not left standing.
+
+    Parameters
+    ----------
+    run : callable
+        `Background.run`.
+    adopt : callable
+        Gets the model of what is chosen.
+    tell, fail : callable
+        Get a sentence for the user.
+
+    Attributes
+    ----------
+    loaded : tuple of str or None
+        Checkpoint and device of the model in use.
+    rows : list of Widget
+        To be put into a form.
+    """
+
+    def __init__(
+        self,
+        run: Callable[..., None],
+        adopt: Callable[[Any], None],
+        tell: Callable[[str], Any],
+        fail: Callable[[str], None],
+    ) -> None:
+        self._adopt, self._tell, self._fail = adopt, tell, fail
+        self._own: list[str] = []  # checkpoints
+        self._devices = ["auto"]
+        self.loaded: Wanted | None = None
+        self._loader = ModelLoader(run, self._take, self._refuse)
+        # choices are functions, as napari asks for them anew whenever a layer comes or goes
+        self.checkpoint = ComboBox(
+            choices=lambda widget: short_names([*bundled_models(), *self._own]),
+            tooltip="or drop a file here",
+        )
+        self.browse = PushButton(text="Browse…", tooltip="choose a checkpoint file")
+        self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
+        self.rows: list[Any] = [row("Checkpoint", self.checkpoint, self.browse), self.device]
+        self.checkpoint.changed.connect(self.load)
+        self.device.changed.connect(self.load)
+        self.browse.changed.connect(self._browse)
+
+    def load(self, value: Any = None) -> None:
+        """Load what is chosen."""
+        if self.checkpoint.value is None:
+            self._tell("No checkpoint is there; browse for one.")
+            return
+        self._loader.load(self._wanted)
+
+    def select(self, path: Path | str) -> None:
+        """Add a checkpoint to the choices and use it; if it is in use, its file is read anew."""
+        name = str(path)
+        if name not in self.checkpoint.choices:
+            self._own.append(name)
+            self.checkpoint.reset_choices()
+        if name == self.checkpoint.value:
+            self.load()
+        self.checkpoint.value = name
+
+    @property
+    def _wanted(self) -> Wanted:
+        return self.checkpoint.value, self.device.value
+
+    def _take(self, wanted: Wanted, model: Any, devices: list[str]) -> None:
+        self._devices = ["auto", *devices]
+        self.device.reset_choices()
+        if wanted == self._wanted:
+            self.loaded = wanted
+            self._adopt(model)
+
+    def _refuse(self, wanted: Wanted, sentence: str) -> None:
+        self._fail(sentence)
+        if wanted == self._wanted:
+            self._choose_again(wanted)
+
+    def _choose_again(self, failed: Wanted) -> None:
+        """Go back to the checkpoint and device that work: the widget tells what is in use."""
+        unusable = self.checkpoint.value
+        checkpoint, device = self.loaded or (bundled_models()[0], "auto")
+        with self.checkpoint.changed.blocked(), self.device.changed.blocked():
+            self.checkpoint.value, self.device.value = checkpoint, device
+            if unusable in self._own and unusable != checkpoint:
+                self._own.remove(unusable)
+                self.checkpoint.reset_choices()
+        if self.loaded is None and (checkpoint, device) != failed:
+            self.load()
+
+    def _browse(self, value: Any = None) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self.browse.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})"
+        )
+        if path:
+            self.select(path)

@@ -1,0 +1,99 @@
+"""The status: one sentence for the user, and the mark of the pass that is on the screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, Label
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
+
+if TYPE_CHECKING:
+    from napari_niiv.plugin.live.live_reconstruction import Shown
+    from napari_niiv.plugin.volume3d.volume_view import Progress
+
+QUALITY = {
+    "placeholder": "interpolated, restoring…",
+    "fast": "restored in one plane, refining…",
+    "refined": "refined from both planes",
+}
+
+
+class Status:
+    """Tells what is on the screen, or why nothing is; it speaks of the chosen layer alone.
+
+    Parameters
+    ----------
+    layer : ComboBox
+        Where the layer is chosen.
+
+    Attributes
+    ----------
+    label : Label
+        The sentence.
+    indicator : PassIndicator
+    rows : list of Widget
+        To be put into a form.
+    """
+
+    def __init__(self, layer: ComboBox) -> None:
+        self._layer = layer
+        self.indicator = PassIndicator()
+        shown = row("Shown")
+        shown.native.layout().addWidget(self.indicator)
+        self.label = Label(value="Choose a layer, or drop a volume here.")
+        self.label.native.setWordWrap(True)
+        self.label.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.rows: list[Any] = [shown, self.label]
+
+    def tell(self, sentence: str, state: str | None = None) -> None:
+        """Say a sentence; without a state the mark stays as it is."""
+        self.label.value = sentence
+        if state is not None:
+            self.indicator.show_state(state)
+
+    def inform(self, sentence: str) -> None:
+        """Say what is worth knowing beside what is on the screen."""
+        show_info(sentence)
+
+    def fail(self, sentence: str) -> None:
+        """Say what went wrong."""
+        if sentence != self.label.value:  # once is enough
+            self.tell(sentence, "failed")
+            show_error(sentence)
+
+    def fail_for(self, source: Image, sentence: str) -> None:
+        """Say what went wrong with a layer, which need not be the chosen one."""
+        if source is self._layer.value:
+            self.fail(sentence)
+        else:
+            show_error(sentence)
+
+    def report(self, shown: Shown) -> None:
+        """Tell of a picture of the chosen layer that has just appeared."""
+        self.describe(shown)
+        if shown.response.notice:
+            show_warning(shown.response.notice)
+
+    def describe(self, shown: Shown) -> None:
+        """Say which picture of the chosen layer is on the screen."""
+        response = shown.response
+        quality = QUALITY[response.quality]
+        if not response.inferred and response.quality != "placeholder":
+            quality = "interpolated (nothing to infer in this view)"
+        self.tell(
+            f"{response.request.plane} · pixel {shown.pixel_size:.3g} {shown.unit} · {quality} · "
+            f"{1e3 * response.seconds:.0f} ms · {response.device}",
+            pass_of(response),
+        )
+
+    def report_volume(self, source: Image, progress: Progress) -> None:
+        """Tell how far the 3-D view of a layer is."""
+        if source is self._layer.value:
+            self.tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
+        if progress.notice:
+            show_warning(progress.notice)

@@ -1,0 +1,190 @@
+"""The form of an export: part, place and, under Advanced, how."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, PushButton
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtWidgets import QFileDialog
+
+from napari_niiv.errors import OutputError
+from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.common.output_names import default_output, named_output
+from napari_niiv.plugin.export.settings import SUFFIXES, TIFF, ZARR, ExportSettings
+
+WHOLE, BOX = "whole", "box"
+PARTS = [("whole volume", WHOLE), ("current view, or rectangle", BOX)]
+FORMATS = [("OME-Zarr (any size)", ZARR), ("TIFF", TIFF)]
+PLANES = [("xz and yz (best)", "both"), ("xz only (faster)", "xz"), ("yz only (faster)", "yz")]
+_FILTERS = {ZARR: "OME-Zarr (*.zarr)", TIFF: "TIFF (*.tif *.tiff)"}
+
+
+class ExportForm(Container):  # type: ignore[type-arg]
+    """What an export can be told; what is not touched has sensible values.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Its view, or a rectangle drawn in it, can be chosen as the part to write.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.layer: Image | None = None
+        self.named: Path | None = None  # the output as the user wants it; None leaves that to the layer
+        self._base: Path | None = None  # instead of the layer's, what a finished export was called
+        self._dtype = "source"
+        self._shown = ""
+        self.part = ComboBox(
+            label="Part",
+            choices=lambda widget: PARTS,
+            tooltip="the second is what the window shows, as deep as wide; or the rectangle of a selected Shapes "
+            "layer, drawn in a side view",
+        )
+        self.format = ComboBox(
+            label="Format",
+            choices=lambda widget: FORMATS,
+            tooltip="OME-Zarr is compressed and opens at once however large it is; TIFF is a single file for Fiji "
+            "and others",
+        )
+        self.output = LineEdit(tooltip="where to write; its ending, .zarr or .tif, is the format")
+        self.browse = PushButton(text="Browse…", tooltip="choose where to write")
+        self.output_row = row("Save to", self.output, self.browse)
+        self.advanced = CheckBox(text="Advanced settings", value=False)
+        self.output_scale = FloatSpinBox(
+            label="Output scale",
+            min=0.05,
+            max=16,
+            step=0.05,
+            value=1,
+            tooltip="samples per isotropic voxel: 1 keeps the pixel size of the slices, 0.5 doubles it",
+        )
+        self.planes = ComboBox(
+            label="Planes", choices=lambda widget: PLANES, tooltip="along which slices the network runs"
+        )
+        self.dtype = ComboBox(
+            label="Data type",
+            choices=lambda widget: [
+                (f"as the source ({self._dtype})", ""),
+                *((name, name) for name in ("float32", "uint16", "uint8")),
+            ],
+            tooltip="type of the voxels",
+        )
+        self.project = CheckBox(
+            text="keep measured averages",
+            tooltip="corrects the volume so that, made coarse again, it is what was measured",
+        )
+        self._fine = (self.output_scale, self.planes, self.dtype, self.project)
+        super().__init__(widgets=[self.part, self.format, self.output_row, self.advanced, *self._fine])
+        self.margins = (0, 0, 0, 0)
+        self.output_scale.native.setKeyboardTracking(False)  # half a number is not meant
+        self.advanced.changed.connect(self._show_what_applies)
+        self.format.changed.connect(self._change_format)
+        self.output.native.editingFinished.connect(self._typed)
+        self.browse.changed.connect(self._browse)
+        self._show_what_applies()
+
+    def choose_layer(self, layer: Image | None) -> None:
+        """Export this one, to a place of its own."""
+        self.layer, self.named, self._base = layer, None, None
+        with self.changed.blocked():
+            self.output.value = self._shown = ""
+        dtype = "" if layer is None else str(layer.dtype)
+        if dtype != self._dtype:
+            self._dtype = dtype
+            self.dtype.reset_choices()
+
+    def next_output(self) -> None:
+        """What was named is written; the next one gets a number."""
+        self._base, self.named = self.named or self._base, None
+
+    def settings(self) -> ExportSettings:
+        """What is filled in.
+
+        Raises
+        ------
+        NiivError
+            If there is no layer, no volume in it, or no part of it on display.
+        """
+        if self.layer is None:
+            raise OutputError("Choose a layer in Isotropic reconstruct; open a volume if there is none.")
+        volume = layer_volume(self.layer)
+        return ExportSettings(
+            volume=volume,
+            named=self.named,
+            default=self._default(self.layer),
+            output_scale=self.output_scale.value,
+            planes=self.planes.value,
+            project=self.project.value,
+            dtype=self.dtype.value or None,
+            box=self._box(self.layer) if self.part.value == BOX else None,
+        )
+
+    def show_output(self, target: Path) -> None:
+        """Tell where it will be written, unless the user is about to say that."""
+        if not self.output.native.hasFocus() or not self.output.native.isModified():
+            with self.output.changed.blocked():
+                self.output.value = self._shown = str(target)
+            self.output.native.setCursorPosition(len(self.output.value))
+
+    def _default(self, layer: Image) -> Callable[[], Path]:
+        if (base := self._base) is not None:
+            return lambda: base
+        return functools.partial(default_output, layer, f"-isotropic{self.format.value}")
+
+    def _box(self, layer: Image) -> Any:
+        from napari_niiv.plugin.volume3d.chosen_box import chosen_box
+
+        box = chosen_box(self.viewer, layer, budget=0)  # even if the whole would fit
+        if box is None:
+            raise OutputError(
+                f"The window shows nothing of {layer.name}; bring it into view, or choose the whole volume."
+            )
+        return tuple((part.start, part.stop) for part in box)
+
+    def _show_what_applies(self, value: Any = None) -> None:
+        for widget in self._fine:
+            widget.visible = self.advanced.value
+
+    def _change_format(self, suffix: str) -> None:
+        if self.named is not None and _format(self.named) != suffix:
+            self.named = self.named.with_suffix(suffix)
+        if self._base is not None and _format(self._base) != suffix:
+            self._base = self._base.with_suffix(suffix)
+        self.changed.emit(self)  # which came before this
+
+    def _name(self, text: str) -> None:
+        first = self.format.value
+        self.named = named_output(text, (first, *(s for s in SUFFIXES if s != first)))
+        self.format.value = _format(self.named)
+        self.changed.emit(self)
+
+    def _typed(self) -> None:
+        self.output.native.setModified(False)
+        text = self.output.value.strip()
+        if not text:
+            self.named = None
+            self.changed.emit(self)
+        elif text != self._shown:
+            self._name(text)
+
+    def _browse(self, value: Any = None) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self.native,
+            "Save the isotropic volume",
+            self.output.value,
+            _FILTERS[self.format.value],
+            options=QFileDialog.Option.DontConfirmOverwrite,  # that is asked for below the form
+        )
+        if path:
+            self._name(path)
+
+
+def _format(path: Path) -> str:
+    return ZARR if path.suffix.lower() == ZARR else TIFF

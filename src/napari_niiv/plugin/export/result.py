@@ -1,0 +1,50 @@
+"""A volume that was exported, opened over its source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_niiv.io.open import open_volume
+from napari_niiv.plugin.common.layers import SHARED, finest_data, layer_data
+from napari_niiv.plugin.export.settings import ExportJob
+from napari_niiv.plugin.volume3d.volume_layer import placement
+
+
+def open_result(job: ExportJob) -> tuple[Any, dict[str, Any]]:
+    """Data and keywords of the layer, in the place that the source had; TIFF files do not say theirs.
+
+    Raises
+    ------
+    NiivError
+        If the file is gone.
+    """
+    plan = job.plan()
+    data, keywords = layer_data(open_volume(job.target))
+    leading = len(keywords["scale"]) - 3
+    keywords["scale"] = (*keywords["scale"][:leading], *plan.voxel_size)
+    keywords["translate"] = (*keywords["translate"][:leading], *plan.origin)
+    keywords["units"] = (*keywords["units"][:leading], *[plan.unit] * 3)
+    return data, keywords
+
+
+def over_source(job: ExportJob, source: Image, ndim: int) -> dict[str, Any]:
+    """Keywords that put the layer over its source, however that is turned, and let it look the same."""
+    looks = {name: getattr(source, name) for name in SHARED}
+    unlike = tuple(finest_data(source).shape) != job.volume.shape or ndim != source.ndim
+    if unlike:  # axes of length 1 are not kept in the file
+        return looks
+    plan = job.plan()
+    z, y, x = (plan.grid.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(plan.samples))
+    return looks | placement(source, (z, y, x))
+
+
+def add_result(
+    viewer: ViewerModel, job: ExportJob, source: Image | None, data: Any, keywords: dict[str, Any]
+) -> Image:
+    """Add the layer on top, over its source if that is still there."""
+    if source is not None and source in viewer.layers:
+        keywords = keywords | over_source(job, source, len(keywords["scale"]))
+    return viewer.add_image(data, **keywords)

@@ -1,0 +1,229 @@
+"""What an export from the viewer is to be, and what can be said of it before it starts; no Qt.
+
+Nothing of the core is imported before it is asked for, as that brings torch; and it is asked for off the GUI thread.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import shutil
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.plugin.common.layers import ISOTROPIC
+from napari_niiv.plugin.common.output_names import free_output, interrupted_output
+from napari_niiv.plugin.common.words import bytes_of, output_words
+from napari_niiv.volume import Volume
+
+if TYPE_CHECKING:
+    from napari_niiv.export.config import Bounds, ExportConfig
+    from napari_niiv.export.events import ExportEvent
+    from napari_niiv.export.plan import Plan
+    from napari_niiv.models.niiv import Niiv
+
+TIFF = ".tif"
+ZARR = ".zarr"
+SUFFIXES = (ZARR, TIFF, ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class ExportSettings:
+    """What the form says.
+
+    Attributes
+    ----------
+    volume : Volume
+    named : Path or None
+        Where to write, if the user said so; a relative one is meant beside the default.
+    default : callable
+        Gives where to write else, before any number.
+    output_scale : float
+    planes : {"both", "xz", "yz"}
+    project : bool
+    dtype : str or None
+    box : tuple or None
+        As in `ExportConfig`.
+    """
+
+    volume: Volume
+    named: Path | None
+    default: Callable[[], Path]
+    output_scale: float = 1.0
+    planes: str = "both"
+    project: bool = False
+    dtype: str | None = None
+    box: Bounds | None = None
+
+    def config(self) -> ExportConfig:
+        """The same as the core takes it."""
+        from napari_niiv.export.config import ExportConfig
+
+        given = {"output_scale", "planes", "project", "dtype", "box"}
+        return ExportConfig.model_validate({name: getattr(self, name) for name in given})
+
+    def target(self) -> Path:
+        """Where it will be written: an interrupted export of the default name, or a name that is free."""
+        from napari_niiv.export.store import unfinished_path
+
+        wanted = self.default()
+        if self.named is not None:
+            return wanted.parent / self.named
+        return interrupted_output(wanted, unfinished_path) or free_output(wanted, unfinished_path)
+
+
+@dataclass(frozen=True, eq=False)
+class ExportJob:
+    """An export that can be started.
+
+    Attributes
+    ----------
+    volume : Volume
+    target : Path
+    config : ExportConfig
+    """
+
+    volume: Volume
+    target: Path
+    config: ExportConfig
+
+    def start(self, model: Niiv) -> Generator[ExportEvent, None, None]:
+        """Begin, with a copy of the model: the live view's keeps its folded weights, and its device.
+
+        Raises
+        ------
+        NiivError
+            If it is not possible.
+        """
+        from napari_niiv.export.run import export
+
+        return export(self.volume, copy.deepcopy(model), self.target, self.config)
+
+    def plan(self) -> Plan:
+        """What is written where."""
+        from napari_niiv.export.plan import Plan
+
+        return Plan.of(self.volume, self.config, "cpu", flat=self.flat)
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a TIFF file."""
+        return self.target.suffix.lower() != ZARR
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What is known of an export before it starts.
+
+    Attributes
+    ----------
+    job : ExportJob
+        Begins anew, and replaces nothing.
+    resumable : ExportJob or None
+        Goes on with what is there.
+    exists : bool
+        Whether there is an output of that name already.
+    begun : bool
+        Whether an interrupted export of that name is there.
+    words : str
+        Shape, voxel size, bytes, free space.
+    warning : str
+        That the disk may become full.
+    """
+
+    job: ExportJob
+    resumable: ExportJob | None
+    exists: bool
+    begun: bool
+    words: str
+    warning: str
+
+    @property
+    def replacing(self) -> ExportJob:
+        """As `job`, but what is there is replaced."""
+        config = self.job.config.model_copy(update={"overwrite": True})
+        return dataclasses.replace(self.job, config=config)
+
+    @property
+    def question(self) -> str:
+        """What is to be decided; empty if nothing is in the way."""
+        name = self.job.target.name
+        if self.resumable is not None:
+            also = f" When it is complete it replaces the {name} that is there." if self.exists else ""
+            return (
+                f"An export to {name} was interrupted. Resume goes on with it, with the settings that it had; "
+                f"Start anew begins again with those above; Discard deletes what there is of it.{also}"
+            )
+        if self.begun:
+            return f"An interrupted export to {name} is there, but damaged: start anew, or discard it."
+        if self.exists:
+            return (
+                f"{name} exists already. Replace it puts the new one in its place once that is complete; "
+                "or choose another name."
+            )
+        return ""
+
+
+def look_ahead(settings: ExportSettings) -> Outlook:
+    """Find out what an export would be; nothing is read of the volume.
+
+    Raises
+    ------
+    NiivError
+        If it is not possible.
+    """
+    from napari_niiv.export.checks import check_space, check_target
+    from napari_niiv.export.store import Unfinished
+    from napari_niiv.volume import check_anisotropy
+
+    volume = _without_lost_file(settings.volume)
+    check_anisotropy(volume.anisotropy, volume.name)
+    if volume.anisotropy <= ISOTROPIC:
+        raise VolumeError(
+            f"{volume.name} says that its voxels are isotropic already; if the z step is coarser, type the anisotropy."
+        )
+    config = settings.config()
+    asked = config.model_copy(update={"overwrite": True, "resume": True})
+    target = check_target(settings.target(), volume, asked).absolute()
+    job = ExportJob(volume, target, config)
+    plan = job.plan()
+    free = shutil.disk_usage(target.parent).free
+    described = (
+        f"{output_words(plan.shape(), plan.axes, plan.voxel_size, plan.unit)} · "
+        f"{bytes_of(plan.bytes)} before compression · {bytes_of(free)} free in {target.parent}"
+    )
+    if job.flat:
+        described = described.replace(" before compression", "")
+    if config.box is not None:
+        part = ", ".join(f"{axis} {lo} to {hi - 1}" for axis, (lo, hi) in zip("zyx", config.box, strict=True))
+        described = f"Of the source {part}: {described}"
+    begun, exists = Unfinished(target).begun, target.exists()
+    # what is resumed has its space already, for the larger part
+    warning = "" if begun else check_space(target, plan, 0.0)
+    return Outlook(job, _resumed(job, exists) if begun else None, exists, begun, described, warning)
+
+
+def _resumed(job: ExportJob, exists: bool) -> ExportJob | None:
+    """The job as it was begun; None if the record of that is damaged. What exists was to be replaced then too."""
+    from napari_niiv.export.config import ExportConfig
+    from napari_niiv.export.store import Unfinished
+
+    try:
+        said: dict[str, Any] = Unfinished(job.target).settings()
+        config = ExportConfig.model_validate({**said, "resume": True, "overwrite": exists})
+    except (OutputError, ValueError):
+        return None
+    return dataclasses.replace(job, config=config)
+
+
+def _without_lost_file(volume: Volume) -> Volume:
+    """Voxels in memory do not need the file that they came from."""
+    from napari_niiv.export.fingerprint import in_memory, source_path
+
+    path = source_path(volume)
+    if path is None or path.exists() or not in_memory(volume.array):
+        return volume
+    return dataclasses.replace(volume, metadata={k: v for k, v in volume.metadata.items() if k != "path"})

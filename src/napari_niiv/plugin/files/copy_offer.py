@@ -1,0 +1,215 @@
+"""The offer to copy a file that reads slowly to a zarr, which then takes its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import Label, PushButton
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QFileDialog, QProgressBar
+
+from napari_niiv.errors import NiivError
+from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
+from napari_niiv.io.open import open_volume
+from napari_niiv.plugin.common.event_worker import EventWorker
+from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.layers import KEPT, finest_data, layer_data, layer_volume
+from napari_niiv.plugin.common.words import time_left
+from napari_niiv.plugin.files.layer_file import layer_file
+from napari_niiv.volume import Volume
+
+if TYPE_CHECKING:
+    from napari_niiv.io.copy import CopyEvent
+
+_WHOLE = 1000  # steps of the bar
+_PERIOD = 0.2  # seconds between two drawings
+
+
+class CopyOffer:
+    """A sentence and a button for layers whose file reads slowly; then a bar.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    run : callable
+        `Background.run`.
+    tell, fail : callable
+        Get a sentence for the user.
+    replaced : callable
+        Gets a layer and the one that takes its place, while both are there.
+
+    Attributes
+    ----------
+    rows : list of Widget
+        To be put into a form.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        run: Callable[..., None],
+        tell: Callable[[str], Any],
+        fail: Callable[[str], None],
+        replaced: Callable[[Image, Image], None],
+    ) -> None:
+        self._viewer, self._run = viewer, run
+        self._tell, self._fail, self._replaced = tell, fail, replaced
+        self._layer: Image | None = None
+        self._source: Image | None = None  # what is being copied
+        self._worker: EventWorker | None = None
+        self._finished: CopyFinished | None = None
+        self._stopped, self._preparing, self._drawn = False, False, 0.0
+        self.sentence = Label(value="")
+        self.sentence.native.setWordWrap(True)
+        self.make = PushButton(text="Make a zarr copy…", tooltip="beside the file, compressed as well")
+        self.cancel = PushButton(text="Cancel", tooltip="nothing stays of the copy")
+        self.bar = QProgressBar()
+        self.bar.setRange(0, _WHOLE)
+        self.running = row("", self.cancel)
+        self.running.native.layout().insertWidget(0, self.bar)
+        # not in a container of their own: a sentence in it would not get the height that it takes
+        self.rows: list[Any] = [self.sentence, self.make, self.running]
+        for part in self.rows:
+            part.visible = False
+        self.make.changed.connect(lambda _=None: self.start())
+        self.cancel.changed.connect(lambda _=None: self.stop())
+
+    def choose(self, layer: Image | None) -> None:
+        """Offer it for a layer that was chosen, if it reads slowly."""
+        self._layer = layer
+        self._show()
+
+    def start(self, folder: Path | None = None) -> None:
+        """Copy the chosen layer: beside its file, or to a folder that is asked for where that cannot be."""
+        layer, file = self._layer, layer_file(self._layer)
+        if layer is None or file is None or self._worker is not None or self._preparing:
+            return
+        self._preparing = True
+        self._show()
+
+        def found(target: Path | None) -> None:
+            self._preparing = False
+            if target is not None:
+                self._begin(layer, target)
+            elif chosen := self._ask_folder(file.path, folder):
+                self.start(Path(chosen))
+            else:
+                self._show()
+
+        def failed(sentence: str) -> None:
+            self._preparing = False
+            self._show()
+            self._fail(sentence)
+
+        self._run(lambda: free_target(file.path, folder), found, failed)
+
+    def stop(self) -> None:
+        """Give the copy up."""
+        if self._worker is not None:
+            self._stopped = True
+            self._worker.stop()
+            self.cancel.enabled = False
+
+    def _ask_folder(self, path: str, tried: Path | None) -> str:
+        where = (tried or Path(path).parent).name or path
+        title = f"{where} cannot be written to: choose a folder for the zarr copy"
+        chosen: str = QFileDialog.getExistingDirectory(self.sentence.native, title)
+        return chosen
+
+    def _begin(self, layer: Image, target: Path) -> None:
+        try:
+            volume = layer_volume(layer)
+        except NiivError as error:
+            self._show()
+            self._fail(str(error))
+            return
+        self._source, self._finished, self._stopped, self._drawn = layer, None, False, 0.0
+        self.bar.setValue(0)
+        self.bar.setFormat("%p %")
+        self.cancel.enabled = True
+        parent: QObject = self.sentence.native
+        self._worker = EventWorker(parent, lambda: copy_to_zarr(volume, target), "copy")
+        self._worker.told.connect(self._hear)
+        self._worker.ended.connect(self._ended)
+        self._target = target
+        self._show()
+        self._worker.begin()
+
+    def _hear(self, event: CopyEvent) -> None:
+        if isinstance(event, CopyFinished):
+            self._finished = event
+        elif time.monotonic() - self._drawn > _PERIOD:
+            self._drawn = time.monotonic()
+            self.bar.setValue(round(_WHOLE * event.fraction))
+            self.bar.setFormat(f"%p % · {time_left(event.seconds_left)}")
+
+    def _ended(self, problem: str) -> None:
+        assert self._worker is not None
+        self._worker.deleteLater()
+        self._worker = None
+        source, self._source = self._source, None
+        assert source is not None
+        self._show()
+        if self._finished is not None:
+            path = self._finished.path
+            self._run(lambda: open_volume(path), lambda copy: self._replace(source, copy, path))
+        elif problem:
+            self._fail(problem)
+        elif self._stopped:
+            self._tell("The copy was given up; nothing was kept of it.")
+
+    def _replace(self, source: Image, copy: Volume, path: Path) -> None:
+        """Put the copy in the layer's place."""
+        if source not in self._viewer.layers:
+            self._tell(f"The zarr copy is complete: {path}.")
+            return
+        if tuple(finest_data(source).shape) != copy.shape:  # its axes were corrected meanwhile
+            data, keywords = layer_data(copy)
+            self._viewer.add_image(data, **keywords)
+            self._tell(
+                f"{source.name} was turned while it was copied, so the copy is a layer of its own: {path}."
+            )
+            return
+        replaced = replace_layer(self._viewer, source, copy, self._replaced)
+        self._tell(f"{replaced.name} is read from its zarr copy now: {path}.")
+
+    def _show(self) -> None:
+        """Make the panel agree with what is chosen and what runs."""
+        running = self._worker is not None
+        layer = self._layer
+        why = "" if layer is None or layer_file(layer) is None else layer.metadata.get("slow", "")
+        if running and self._source is not None:
+            self.sentence.value = f"Copying {self._source.name} to {self._target.name}…"
+        elif layer is not None:
+            self.sentence.value = f"{layer.name} reads slowly: {why}. A zarr copy beside it would be fast."
+        self.sentence.visible = running or bool(why)
+        self.running.visible = running
+        self.make.visible = bool(why) and not running
+        self.make.enabled = not self._preparing
+
+
+def replace_layer(
+    viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]
+) -> Image:
+    """Put a layer of a volume in the place of another, with its name, looks and scale; the selection follows."""
+    data, keywords = layer_data(volume)
+    _, state, _ = old.as_layer_data_tuple()
+    kept = {key: value for key, value in old.metadata.items() if key not in KEPT}
+    names = {"channel_names": old.metadata["channel_names"]} if "channel_names" in old.metadata else {}
+    metadata = {**kept, **keywords["metadata"], **names}
+    state |= {"metadata": metadata, "multiscale": keywords.get("multiscale", False)}
+    old.name = f"{old.name} (file)"  # lest napari number the new one
+    new = Image(data, **state)
+    selection = [new if layer is old else layer for layer in viewer.layers.selection]
+    step = viewer.dims.current_step
+    viewer.layers.insert(viewer.layers.index(old), new)
+    between(old, new)
+    viewer.layers.remove(old)
+    viewer.layers.selection = selection
+    viewer.dims.current_step = step
+    return new

@@ -1,0 +1,67 @@
+"""Which datasets of a file to open, where it holds several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import ComboBox, Label, PushButton
+
+from napari_niiv.errors import DatasetChoice
+from napari_niiv.plugin.common.forms import row
+
+
+class DatasetOffer:
+    """A question, hidden while there is none: the datasets of a file, of which one or more can be opened.
+
+    Parameters
+    ----------
+    open_dataset : callable
+        Gets the file's path and the name of the dataset that the user chose.
+
+    Attributes
+    ----------
+    rows : list of Widget
+        To be put into a form.
+    """
+
+    def __init__(self, open_dataset: Callable[[Path, str], None]) -> None:
+        self._open_dataset = open_dataset
+        self._waiting: list[tuple[Path, tuple[str, ...]]] = []
+        self.question = Label(value="")
+        self.question.native.setWordWrap(True)
+        self.dataset = ComboBox(label="Dataset", choices=lambda widget: self._names)
+        self.open = PushButton(text="Open", tooltip="as a layer; several can be opened, one after the other")
+        self.done = PushButton(text="Done")
+        # not in a container of their own: a sentence in it would not get the height that it takes
+        self.rows: list[Any] = [self.question, self.dataset, row("", self.open, self.done)]
+        self.open.changed.connect(self._chosen)
+        self.done.changed.connect(self._answered)
+        self._ask()
+
+    def offer(self, path: Path, choice: DatasetChoice) -> None:
+        """Ask for a file; questions wait for each other."""
+        if path not in (waiting for waiting, _ in self._waiting):
+            self._waiting.append((path, choice.datasets))
+        self._ask()
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self._waiting[0][1] if self._waiting else ()
+
+    def _ask(self) -> None:
+        if self._waiting:
+            path, names = self._waiting[0]
+            self.question.value = f"{path.name} holds {len(names)} datasets. Which one?"
+        self.dataset.reset_choices()
+        for part in self.rows:
+            part.visible = bool(self._waiting)
+
+    def _chosen(self, value: Any = None) -> None:
+        if self._waiting and self.dataset.value is not None:
+            self._open_dataset(self._waiting[0][0], self.dataset.value)
+
+    def _answered(self, value: Any = None) -> None:
+        del self._waiting[:1]
+        self._ask()

@@ -1,0 +1,61 @@
+"""What napari opens with this plugin: checkpoints, and the volumes that it does not read itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari_niiv.errors import DatasetChoice
+from napari_niiv.models.catalog import SUFFIX
+
+PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
+HOW_TO_CHANGE = "“Voxel size and axes…” in “Isotropic reconstruct” changes it"
+# as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them
+_NO_LAYER: list[tuple[Any, ...]] = [(None,)]  # napari's sign for "read, but no layer"
+VOLUMES = (".h5", ".hdf5", ".ims", ".mrc", ".rec", ".st", ".map", ".nii", ".nii.gz", ".n5")
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[Any, ...]]] | None:
+    """The reader of checkpoints, or of volumes, or None for anything else."""
+    paths = [str(p).rstrip("/\\").lower() for p in ([path] if isinstance(path, str) else path)]
+    if all(p.endswith(SUFFIX) for p in paths):
+        return _select
+    return _open if all(p.endswith(VOLUMES) for p in paths) else None
+
+
+def _select(path: str | list[str]) -> list[tuple[Any, ...]]:
+    if (widget := _widget()) is not None:
+        for one in [path] if isinstance(path, str) else path:
+            widget.select_checkpoint(one)
+    return _NO_LAYER
+
+
+def _widget() -> Any:
+    """The dock widget of the viewer, opened if it is not; None without a viewer."""
+    from napari import current_viewer
+
+    if (viewer := current_viewer()) is None:
+        return None
+    return viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+
+
+def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
+    """Layers of volumes, lazy; napari shows the sentence of an error as its notification."""
+    from napari.utils.notifications import show_info
+
+    from napari_niiv.io.remembered import open_remembered
+    from napari_niiv.plugin.common.layers import layer_data
+
+    volumes = []
+    for one in [path] if isinstance(path, str) else path:
+        try:
+            volumes.append(open_remembered(one))
+        except DatasetChoice as choice:
+            if (widget := _widget()) is None:
+                raise
+            widget.datasets.offer(Path(one), choice)
+    for volume in volumes:
+        if "remembered" in volume.metadata:
+            show_info(f"{volume.name}: {volume.metadata['remembered']}; {HOW_TO_CHANGE}.")
+    return [(*layer_data(volume), "image") for volume in volumes] or _NO_LAYER

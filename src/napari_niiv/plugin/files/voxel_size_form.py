@@ -1,0 +1,181 @@
+"""The form in which the user says what a file does not: voxel size and axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from magicgui.widgets import ComboBox, Container, Label, LineEdit, PushButton
+from qtpy.QtWidgets import QSizePolicy
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.plugin.common.forms import row
+
+_UNITS = {"pixel": "pixel", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "angstrom": "Å"}
+_MOST_AXES = 6
+_SPATIAL = "zyx"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the user says.
+
+    Attributes
+    ----------
+    voxel_size : tuple of float
+        Along z, y, x.
+    unit : str
+    axes : str
+        A letter for each axis that the layer has now, in order.
+    """
+
+    voxel_size: tuple[float, float, float]
+    unit: str
+    axes: str
+
+
+class SpacingForm(Container):  # type: ignore[type-arg]
+    """Voxel size and axes of a layer; hidden until `ask`.
+
+    Parameters
+    ----------
+    apply, later, never : callable
+        What the buttons do.
+
+    Attributes
+    ----------
+    rows : list of Widget
+        To be put into another form: the question, and this.
+    """
+
+    def __init__(
+        self, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]
+    ) -> None:
+        self._lengths: tuple[int, ...] = ()
+        self._names: list[str] = []
+        self._unit_choices = [(short, name) for name, short in _UNITS.items()]
+        self.question = Label(value="")
+        self.question.native.setWordWrap(True)
+        self.sizes = {a: LineEdit(tooltip=f"size of a voxel along {a}") for a in _SPATIAL}
+        self.unit = ComboBox(choices=lambda widget: self._unit_choices)
+        tip = "what this axis is, and how long"
+        self.axes = [
+            ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)
+        ]
+        for part in (*self.sizes.values(), *self.axes):  # lest they widen the dock
+            part.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            part.native.setMinimumWidth(44)
+        self.apply = PushButton(text="Apply")
+        self.later = PushButton(text="Not now")
+        self.never = PushButton(text="Never ask", tooltip="do not ask for this file again")
+        super().__init__(
+            widgets=[
+                row("z, y, x", *self.sizes.values(), self.unit),
+                row("Axes", *self.axes),
+                row("", self.apply, self.later, self.never),
+            ],
+            labels=True,
+            label="",
+        )
+        self.margins = (0, 0, 0, 0)
+        self.rows: list[Any] = [
+            self.question,
+            self,
+        ]  # in it, a sentence would not get the height that it takes
+        self.hide()
+        for number, box in enumerate(self.axes):
+            box.changed.connect(partial(self._rename, number))
+        for button, act in ((self.apply, apply), (self.later, later), (self.never, never)):
+            button.changed.connect(lambda _=None, act=act: act())
+        for edit in self.sizes.values():
+            edit.native.returnPressed.connect(apply)
+
+    def ask(self, sentence: str, names: str, lengths: Sequence[int], by_hand: bool) -> None:
+        """Show the form for a layer, after `fill`.
+
+        Parameters
+        ----------
+        sentence : str
+        names : str
+            The letters of its axes now.
+        lengths : sequence of int
+            Of the axes.
+        by_hand : bool
+            Whether the user opened it, and was not asked.
+        """
+        self.question.value = sentence
+        self._names, self._lengths = list(names), tuple(lengths)
+        self._show_names()
+        self.later.text = "Cancel" if by_hand else "Not now"
+        self.visible = self.question.visible = True
+        for number, box in enumerate(self.axes):  # what is shown with its parent would be shown again
+            box.visible = number < len(names)
+        self.never.visible = not by_hand
+
+    def hide(self) -> None:
+        """Hide it."""
+        self.visible = self.question.visible = False
+
+    def fill(self, sizes: Sequence[float | None], unit: str) -> None:
+        """Write what is known; what is not stays empty."""
+        for edit, size in zip(self.sizes.values(), sizes, strict=True):
+            known = size is not None and math.isfinite(size) and size > 0
+            edit.value = f"{size:.6g}" if known else ""
+        if unit not in [name for _, name in self._unit_choices]:
+            self._unit_choices.append((unit, unit))
+            self.unit.reset_choices()
+        self.unit.value = unit
+
+    def answer(self) -> Answer:
+        """What is written there.
+
+        Raises
+        ------
+        VolumeError
+            If it is no voxel size.
+        """
+        z, y, x = (_number(letter, edit.value) for letter, edit in self.sizes.items())
+        return Answer((z, y, x), self.unit.value, "".join(self._names))
+
+    def _choices(self, number: int, widget: Any) -> list[tuple[str, str]]:
+        count = len(self._names)
+        letters = {3: _SPATIAL, 4: "tczyx", 5: "tczyx"}.get(count, "tcqzyx")
+        length = self._lengths[number] if number < count else 0
+        return [(f"{letter.upper()} ({length})", letter) for letter in letters]
+
+    def _show_names(self) -> None:
+        for box, letter in zip(self.axes, self._names, strict=False):
+            with box.changed.blocked():
+                box.reset_choices()
+                box.value = letter
+
+    def _rename(self, number: int, letter: str) -> None:
+        """An axis gets another name; the axis that had it gets the former one, and their sizes go with them."""
+        if number >= len(self._names) or letter == (former := self._names[number]):
+            return
+        if letter in self._names:
+            self._names[self._names.index(letter)] = former
+            if letter in _SPATIAL and former in _SPATIAL:
+                one, other = self.sizes[letter], self.sizes[former]
+                one.value, other.value = other.value, one.value
+        self._names[number] = letter
+        self._show_names()
+
+    def reset_choices(self, *args: Any, **kwargs: Any) -> None:
+        """Napari calls it when layers change; what is being typed stays."""
+        if self.visible:
+            return
+        super().reset_choices(*args, **kwargs)
+
+
+def _number(letter: str, text: str) -> float:
+    try:
+        value = float(text.strip().replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise VolumeError(f"The size along {letter} must be a positive number, such as 0.25; write it there.")
+    return value

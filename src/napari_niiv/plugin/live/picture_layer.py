@@ -1,0 +1,64 @@
+"""The layer that a live picture is put on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari.layers
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_niiv.plugin.common.layers import voxel_size
+from napari_niiv.plugin.live.view import View, spread
+
+
+class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it
+    """An image that reports its source's extent, so that a fine tile changes neither range nor step of the sliders."""
+
+    source_layer: napari.layers.Image | None = None
+    steps_between = False  # whether the z slider stops between the source's slices
+    _changing = False
+    _picture: NDArray[Any] | None = None
+    _axes: tuple[int, ...] = ()
+
+    @property
+    def extent(self) -> Any:
+        """Extent of the source; its step along z is the voxel's width or so, if the slider stops between slices."""
+        if self.source_layer is None:
+            return napari.layers.Image.extent.func(self)
+        extent = self.source_layer.extent
+        if not self.steps_between:
+            return extent
+        z, y, x = voxel_size(self.source_layer)
+        step = np.array(extent.step)
+        # a whole number to a slice, so that each slice is met; a trifle less, or rounding could lose the last one
+        step[-3] *= (1 - 1e-9) / max(1, round(z / (y * x) ** 0.5))
+        return extent._replace(step=step)
+
+    def refresh(self, event: Any = None, **parts: Any) -> None:
+        """Redraw; put off while a picture and its place are exchanged together."""
+        if not self._changing:
+            super().refresh(event, **parts)
+
+    def show(self, view: View, picture: NDArray[Any], shape: tuple[int, ...], thumbnail: bool) -> None:
+        """Exchange picture and place with one redraw; the extent, which is the source's, stays as it is.
+
+        Assigning `data` makes the viewer look at all layers anew, so a picture of the size of the last one is written
+        over it; so would the event of a new place, which drawing a picture takes in anyway.
+        """
+        fresh = spread(view, picture, shape)
+        fits = self._axes == view.axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
+        self._axes = view.axes
+        self._changing = True
+        try:
+            with self.events.extent.blocker(), self.events.affine.blocker():
+                if not np.array_equal(self.affine.affine_matrix, view.affine):
+                    self.affine: Any = view.affine
+                if fits and self._picture is not None:
+                    np.copyto(self._picture, picture)
+                else:
+                    self._picture = picture.copy()
+                    self.data: Any = spread(view, self._picture, shape)
+        finally:
+            self._changing = False
+        self.refresh(extent=False, highlight=False, thumbnail=thumbnail)

@@ -1,0 +1,104 @@
+"""Maps of trust over a live picture: coloured where they have something to say, clear elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import napari.layers
+import numpy as np
+from napari.components import ViewerModel
+from napari.utils import Colormap
+from numpy.typing import NDArray
+
+from napari_niiv.plugin.common.layers import LIVE, insert_above
+from napari_niiv.plugin.live.picture_layer import Image
+from napari_niiv.plugin.live.view import View
+from napari_niiv.reconstruction.views.request import Trust
+
+
+class Look(NamedTuple):
+    """How a map looks: its name, what the legend says, colours from least to most, limits in parts of the contrast."""
+
+    name: str
+    meaning: str
+    colours: tuple[tuple[float, float, float, float], ...]
+    limits: tuple[float, float]
+    corner: str
+
+
+LOOKS: dict[Trust, Look] = {
+    "disagreement": Look(
+        "xz and yz disagree",
+        "yellow to red: how far the reconstructions along xz and along yz differ, in the source's intensities",
+        ((1, 0.9, 0.2, 0), (1, 0.8, 0.1, 0.6), (1, 0.1, 0, 0.9)),
+        (0.0, 0.2),
+        "top_right",
+    ),
+    "misfit": Look(
+        "unlike the measurement",
+        "red: the reconstruction, made coarse again, is brighter than what was measured; blue: darker",
+        ((0.1, 0.4, 1, 0.9), (0.1, 0.4, 1, 0), (1, 0.2, 0.1, 0), (1, 0.2, 0.1, 0.9)),
+        (-0.1, 0.1),
+        "bottom_right",
+    ),
+}
+
+
+class TrustOverlay:
+    """One map, as a layer with a colour bar over the live layer.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    source, live : Image
+        The layer that is reconstructed, and that which shows it.
+    kind : {"disagreement", "misfit"}
+
+    Attributes
+    ----------
+    layer : Image
+    """
+
+    def __init__(self, viewer: ViewerModel, source: napari.layers.Image, live: Image, kind: Trust) -> None:
+        look, contrast = LOOKS[kind], float(np.diff(source.contrast_limits)[0]) or 1.0
+        self._viewer = viewer
+        self._place: object = None
+        self.layer = Image(
+            np.zeros((1,) * source.ndim, np.float32),
+            name=f"{source.name}: {look.name}",
+            units=source.units,
+            axis_labels=source.axis_labels,
+            contrast_limits=(look.limits[0] * contrast, look.limits[1] * contrast),
+            colormap=Colormap(look.colours, name=look.name),
+            blending="translucent_no_depth",
+            metadata={LIVE: True},
+            visible=False,
+        )
+        self.layer.source_layer = source
+        self.layer.colorbar.position = look.corner
+        self.layer.colorbar.visible = True
+        self._muted = True  # hidden by us, not by the user
+        insert_above(viewer.layers, live, self.layer)
+
+    def show(self, view: View, values: NDArray[Any], shape: tuple[int, ...]) -> None:
+        """Put the map of a picture in its place."""
+        self._place = view.request.place
+        self.layer.show(view, values, shape, thumbnail=False)
+        if self._muted:
+            self._muted, self.layer.visible = False, True
+
+    def keep(self, place: object) -> None:
+        """Stay, if the map is of the slice at `place`; else hide."""
+        if place != self._place:
+            self.hide()
+
+    def hide(self) -> None:
+        """Hide until there is a map again."""
+        self._place = None
+        if self.layer.visible:
+            self._muted, self.layer.visible = True, False
+
+    def close(self, remove: bool = True) -> None:
+        """Remove the layer."""
+        if remove and self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)

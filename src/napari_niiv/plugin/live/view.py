@@ -1,0 +1,178 @@
+"""What the viewer shows of a layer, as a request and a place for its answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
+from numpy.typing import NDArray
+
+from napari_niiv.geometry import Sampling
+from napari_niiv.plugin.common.layers import finest_data, linear_part, unit_factors
+from napari_niiv.reconstruction.views.request import AXES, Plane, SliceRequest
+
+MARGIN = 0.15  # of the window, on each side together: small pans stay covered
+MAX_PIXELS = 4096  # along an axis of a picture
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The visible part of a layer.
+
+    Attributes
+    ----------
+    request : SliceRequest
+    axes : tuple of int
+        The layer's axes along the picture's rows and columns.
+    affine : array, shape (n + 1, n + 1)
+        From the picture's pixels to the layer's world.
+    pixel_size : float
+        Along the columns, in the layer's own unit.
+    """
+
+    request: SliceRequest
+    axes: tuple[int, int]
+    affine: NDArray[np.float64]
+    pixel_size: float
+
+    def same(self, other: View) -> bool:
+        """Whether another view has the same picture in the same place."""
+        mine, its = (self.request, self.axes), (other.request, other.axes)
+        return mine == its and np.array_equal(self.affine, other.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Where a 2-D view, or the one that a 3-D view came from, looks at a layer; all in its voxels.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        The layer's axes along the rows and columns of the 2-D view.
+    shape : array of int
+        Of the layer's data.
+    lo, hi : array
+        The rectangle on display along these axes, clipped to the layer; the sliders' position along the others.
+    position : array
+        Of the sliders.
+    units : array
+        What a unit of the viewer's world is in those of the layer.
+    """
+
+    axes: tuple[int, int]
+    shape: NDArray[np.int64]
+    lo: NDArray[np.float64]
+    hi: NDArray[np.float64]
+    position: NDArray[np.float64]
+    units: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, viewer: ViewerModel, layer: Image) -> Seen:
+        """Of a layer aligned with the viewer's last dimensions, as napari does."""
+        offset = viewer.dims.ndim - layer.ndim
+        data = finest_data(layer)
+        shape = np.array(data.shape)
+        units = layer_units(viewer, layer)
+        zoom = viewer.scene.camera.zoom
+        half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / zoom / 2 * (1 + MARGIN)
+        displayed = [d - offset for d in viewer.dims.order[-2:]]
+        point = np.array(viewer.dims.point[offset:], dtype=float)
+        corners = np.tile(point, (4, 1))
+        centre = np.array(viewer.scene.camera.center[-2:])
+        corners[:, displayed] = centre + half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
+        seen = np.array([layer.world_to_data(c * units) for c in corners])
+        lo = np.maximum(seen.min(0), -0.5)
+        hi = np.minimum(seen.max(0), shape - 0.5)
+        position = np.asarray(layer.world_to_data(point * units))
+        return cls((displayed[0], displayed[1]), shape, lo, hi, position, units)
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Index along each leading (T, C) axis."""
+        n = len(self.shape)
+        return tuple(int(np.clip(round(self.position[d]), 0, self.shape[d] - 1)) for d in range(n - 3))
+
+
+def visible(
+    viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0
+) -> View | None:
+    """What a 2-D viewer shows of a layer, or None where there is nothing to reconstruct.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layer : Image
+        Aligned with the viewer's last dimensions, as napari does.
+    pixel_ratio : float
+        Screen pixels per logical pixel.
+    finest : float
+        No pixel smaller than this, in lateral voxels.
+    """
+    offset, n = viewer.dims.ndim - layer.ndim, layer.ndim
+    axes = sorted(d - offset for d in viewer.dims.displayed)
+    if viewer.dims.ndisplay != 2 or len(axes) != 2 or axes[0] < n - 3:
+        return None
+    seen = Seen.of(viewer, layer)
+    shape, lo, hi, position, units = seen.shape, seen.lo, seen.hi, seen.position, seen.units
+    others = [d for d in range(n) if d not in axes]
+    if np.any(hi[axes] <= lo[axes]) or any(not -0.5 <= position[d] <= shape[d] - 0.5 for d in others):
+        return None
+    linear = linear_part(layer)
+    voxel = np.linalg.norm(linear, axis=0)
+    samplings = []
+    for axis in axes:
+        pitch = max(units[axis] / (viewer.scene.camera.zoom * pixel_ratio), finest * voxel[-1]) / voxel[axis]
+        samplings.append(_part(int(shape[axis]), pitch, lo[axis], hi[axis]))
+    plane = _plane(axes, n)
+    across = AXES[plane][0] + n - 3
+    # an xy plane may lie between slices, but not by a rounding error off one
+    index = float(round(position[across], 6)) if plane == "xy" else float(round(position[across]))
+    index = float(np.clip(index, 0, shape[across] - 1))
+    affine = np.eye(n + 1)
+    affine[:n, :n], affine[:n, -1] = linear, np.asarray(layer.data_to_world(np.zeros(n)))
+    pixels = np.eye(n + 1)
+    for axis, sampling in zip(axes, samplings, strict=True):
+        pixels[axis, axis], pixels[axis, -1] = sampling.step, sampling.start
+    return View(
+        SliceRequest(plane, index, samplings[0], samplings[1], seen.leading),
+        (axes[0], axes[1]),
+        affine @ pixels,
+        float(samplings[1].step * voxel[axes[1]]),
+    )
+
+
+def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
+    """How many of a layer's units each unit of the viewer's world is, along the layer's axes.
+
+    The viewer's world has one unit per axis, `world_to_data` takes the layer's own.
+    """
+    world = viewer.layers.units
+    if world is None:
+        return np.ones(layer.ndim)
+    pairs = zip(world[viewer.dims.ndim - layer.ndim :], layer.units, strict=True)
+    return np.array([unit_factors([w], u)[0] for w, u in pairs])
+
+
+def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """A picture as an array with the layer's axes, repeated without copies along the sliders."""
+    size = list(shape)
+    for axis, count in zip(view.axes, image.shape, strict=True):
+        size[axis] = count
+    others = tuple(d for d in range(len(shape)) if d not in view.axes)
+    return np.broadcast_to(np.expand_dims(image, others), size)
+
+
+def _part(size: int, pitch: float, lo: float, hi: float) -> Sampling:
+    """The visible part of the grid that divides the whole axis: a pan moves over the same samples, none shimmers."""
+    whole = Sampling.covering(size, max(1, math.ceil(size / pitch - 1e-6)))
+    first = max(0, math.floor((lo + 0.5) / whole.step + 1e-6))
+    last = min(whole.count, math.ceil((hi + 0.5) / whole.step - 1e-6))
+    return whole.part(first, min(max(last - first, 1), MAX_PIXELS))
+
+
+def _plane(axes: list[int], n: int) -> Plane:
+    shown = {a - (n - 3) for a in axes}
+    return "xy" if shown == {1, 2} else "xz" if shown == {0, 2} else "yz"

@@ -1,0 +1,81 @@
+"""The button of the ortho views, and the views while they are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from magicgui.widgets import PushButton
+from napari import Viewer
+
+from napari_niiv.errors import NiivError
+from napari_niiv.plugin.live.live_layers import LiveLayers
+
+if TYPE_CHECKING:
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.plugin.ortho.ortho_views import OrthoViews
+
+
+class OrthoControl:
+    """Opens and closes the ortho views; the button is down while they are wanted.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    lives : LiveLayers
+    fail : callable
+        Gets a sentence for the user.
+
+    Attributes
+    ----------
+    button : PushButton
+    views : OrthoViews or None
+        While they are open.
+    """
+
+    def __init__(self, viewer: Viewer, lives: LiveLayers, fail: Callable[[str], None]) -> None:
+        self._viewer, self._lives, self._fail = viewer, lives, fail
+        self.views: OrthoViews | None = None
+        self.button = PushButton(
+            text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
+        )
+        self.button.native.setCheckable(True)
+
+    def open(self, live: LiveReconstruction | None) -> None:
+        """Open the ortho views of what is live, if they are wanted."""
+        if self.views is not None or live is None or not self.button.value:
+            return
+        from napari_niiv.plugin.ortho.ortho_views import OrthoViews  # with torch, by now imported elsewhere
+
+        try:
+            self.views = OrthoViews(
+                self._viewer, live.source, live.model, finest=live.finest, memory=self._lives.memory
+            )
+        except NiivError as error:
+            self.button.value = False
+            self._fail(str(error))
+            return
+        self.views.failed.connect(self._fail)
+        self.views.closed.connect(self._closed)
+
+    def close(self) -> None:
+        """Close them; they open again for the next layer that is live, unless the button is up."""
+        if self.views is not None:
+            views, self.views = self.views, None
+            views.close()
+
+    def follow(self) -> None:
+        """Reconstruct anew if the model of the live layers is another one now."""
+        model = self._lives.model
+        if self.views is not None and model is not None and self.views.model is not model:
+            self.views.model = model
+
+    def set_finest(self, finest: float) -> None:
+        """Set the finest pixel, as in `LiveReconstruction`."""
+        if self.views is not None:
+            self.views.finest = finest
+
+    def _closed(self) -> None:
+        """Their dock was closed, or their source went."""
+        if self.views is not None:
+            self.views, self.button.value = None, False

@@ -1,0 +1,264 @@
+"""Ortho views: beside the main view the two other planes, live, linked by a cross-hair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.experimental import link_layers, unlink_layers
+from napari.layers import Image, Layer
+from napari.qt import QtViewer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import QDockWidget, QPushButton, QSplitter, QWidget
+
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.common.layers import SHARED, VIEWS, layer_volume
+from napari_niiv.plugin.live.live_reconstruction import COALESCE_MS, LiveReconstruction
+from napari_niiv.plugin.ortho.crosshair import CrossHair
+from napari_niiv.plugin.ortho.linked_views import LayerView, LinkedViews
+from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.volume import check_anisotropy
+
+NAME = "Ortho views"
+LINKED = (*SHARED, "visible")
+COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "name")
+
+
+class Panel:
+    """One further view: a canvas with a copy of the source and its live layer.
+
+    Parameters
+    ----------
+    source : Image
+    model : Niiv
+    finest : float
+        No pixel smaller than this, in lateral voxels.
+    memory : Memory, optional
+        Where voxels and latent grids are kept.
+    """
+
+    def __init__(self, source: Image, model: Niiv, finest: float, memory: Memory | None) -> None:
+        self.source = source
+        self.viewer = ViewerModel()
+        # napari's own take the last two axes for those on display: a double click would jump elsewhere
+        self.viewer.mouse_drag_callbacks.clear()
+        self.viewer.mouse_double_click_callbacks.clear()
+        data, state, kind = source.as_layer_data_tuple()
+        self.copy = Layer.create(data, {**state, "opacity": 1.0}, kind)
+        self.viewer.add_layer(self.copy)
+        self.viewer.layers.selection.clear()
+        link_layers([source, self.copy], LINKED)
+        for name in COPIED:
+            getattr(source.events, name).connect(self._imitate)
+        source.events.data.connect(self._replace)
+        self.live = LiveReconstruction(self.viewer, self.copy, model, finest=finest, memory=memory)
+        self.cross = CrossHair(self.viewer)
+        self.canvas = QtViewer(self.viewer)
+        self.canvas.dims.hide()  # the main window's sliders serve all
+        self.canvas.setAcceptDrops(False)
+        self.canvas.canvas.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys are the main viewer's
+        self._plane = ""
+
+    @property
+    def plane(self) -> str:
+        """The plane on display: xy, xz or yz."""
+        return self._plane
+
+    @plane.setter
+    def plane(self, plane: str) -> None:
+        self._plane = plane
+        title, ndim = self.viewer.canvas.overlays.text, self.viewer.dims.ndim
+        title.text, title.position, title.visible = plane, "top_left", True
+        self.viewer.dims.order = (*range(ndim - 3), *(axis % ndim for axis in VIEWS[plane]))
+
+    def close(self, delete: bool) -> None:
+        """Stop, let go of the source, and delete the canvas unless its window is doing so."""
+        for name in COPIED:
+            getattr(self.source.events, name).disconnect(self._imitate)
+        self.source.events.data.disconnect(self._replace)
+        self.live.close(remove=False)
+        unlink_layers([self.source, self.copy], LINKED)
+        self.cross.close(erase=False)
+        if delete:
+            self.canvas.close()
+            self.canvas.deleteLater()
+
+    def _imitate(self, event: Any) -> None:
+        setattr(self.copy, event.type, getattr(self.source, event.type))
+
+    def _replace(self, event: Any) -> None:
+        if self.source.ndim == self.copy.ndim:  # otherwise all is closed
+            self.copy.data = self.source.as_layer_data_tuple()[0]
+
+
+class OrthoViews(QObject):
+    """Two panels in a dock, which show the planes that the main viewer does not; all on the GUI thread but the work.
+
+    The live layer of the main viewer itself belongs to the dock widget.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    source : Image
+    model : Niiv
+    finest : float
+        No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+    memory : Memory, optional
+        Where voxels and latent grids are kept.
+
+    Raises
+    ------
+    VolumeError
+        If the source cannot be reconstructed.
+    """
+
+    failed = Signal(str)
+    closed = Signal()
+
+    def __init__(
+        self,
+        viewer: Any,
+        source: Image,
+        model: Niiv,
+        *,
+        finest: float = 0.0,
+        memory: Memory | None = None,
+    ) -> None:
+        super().__init__()
+        volume = layer_volume(source)
+        check_anisotropy(volume.anisotropy, volume.name)
+        self.viewer, self.source = viewer, source
+        self._model, self._finest = model, finest
+        self._open = True
+        memory = memory or Memory()
+        self.panels: tuple[Panel, ...] = tuple(Panel(source, model, finest, memory) for _ in range(2))
+        self.widget = QSplitter()
+        self.widget.setMinimumSize(200, 200)
+        for panel, plane in zip(self.panels, self._planes(), strict=True):
+            self.widget.addWidget(panel.canvas)
+            panel.plane = plane
+            panel.live.failed.connect(self.failed)
+            panel.live.closed.connect(self.close)
+        self.dock = viewer.window.add_dock_widget(self.widget, name=NAME, area="bottom")
+        _fix(self.dock)
+        self._window: QWidget | None = self.widget.window()
+        for panel in self.panels:
+            panel.live.pixel_ratio = self.widget.devicePixelRatioF()
+        self.widget.installEventFilter(self)
+        self.widget.destroyed.connect(self.close)
+        self.cross = CrossHair(viewer)
+        copies = (LayerView(panel.viewer, panel.copy) for panel in self.panels)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(COALESCE_MS)
+        self.links = LinkedViews([LayerView(viewer, source), *copies], self._soon)
+        self._timer.timeout.connect(self.links.settle)
+        # after napari has fitted the main view to its new order
+        viewer.dims.events.order.connect(self._turn, position="last")
+        viewer.layers.events.removed.connect(self._removed)
+        source.events.data.connect(self._check_axes)
+
+    @property
+    def model(self) -> Niiv:
+        """The model in use; setting it redraws."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Niiv) -> None:
+        self._model = model
+        for panel in self.panels:
+            panel.live.model = model
+
+    @property
+    def finest(self) -> float:
+        """No pixel is smaller than this, in lateral voxels; 0 follows the zoom."""
+        return self._finest
+
+    @finest.setter
+    def finest(self, finest: float) -> None:
+        self._finest = finest
+        for panel in self.panels:
+            panel.live.finest = finest
+
+    def close(self) -> None:
+        """End: stop the work, let go of the viewer and the source, and remove the dock."""
+        if not self._open:
+            return
+        alive = _exists(self._window)  # otherwise it is taking its canvases along, which must not be touched
+        self._let_go(alive)
+        if alive:
+            self.widget.destroyed.disconnect(self.close)
+            if self.widget.parent() is not None:  # the dock's own button has taken it out already
+                self.viewer.window.remove_dock_widget(self.dock)
+            self.widget.deleteLater()
+        self.closed.emit()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Watch the panels' splitter: its dock lets go of it, or it becomes wide or tall."""
+        if event is None or watched is not self.widget:
+            return False
+        if event.type() == QEvent.Type.ParentChange and self.widget.parent() is None:
+            self.close()
+        elif event.type() == QEvent.Type.Resize:
+            wide = self.widget.width() > self.widget.height()
+            self.widget.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
+        return False
+
+    def _let_go(self, alive: bool) -> None:
+        self._open, self._window = False, None
+        self.viewer.dims.events.order.disconnect(self._turn)
+        self.viewer.layers.events.removed.disconnect(self._removed)
+        self.source.events.data.disconnect(self._check_axes)
+        self._timer.stop()
+        self.links.close()
+        self.cross.close(erase=alive)
+        panels, self.panels = self.panels, ()
+        for panel in panels:
+            panel.close(delete=alive)
+
+    def _planes(self) -> tuple[str, ...]:
+        """The planes that the main viewer does not show; those of before if it shows none of the three."""
+        dims = self.viewer.dims
+        shown = {axis - dims.ndim for axis in dims.order[-2:]}
+        main = [plane for plane, order in VIEWS.items() if set(order[1:]) == shown]
+        before = tuple(panel.plane for panel in self.panels)
+        return tuple(p for p in VIEWS if p != main[0]) if main else before if all(before) else ("xz", "yz")
+
+    def _soon(self) -> None:
+        if not self._timer.isActive():  # a throttle, not a debounce: the panels keep up with a drag
+            self._timer.start()
+
+    def _turn(self, event: Any = None) -> None:
+        """Show what the main viewer does not; nothing changes where it goes to 3-D."""
+        with self.links.quiet():
+            for panel, plane in zip(self.panels, self._planes(), strict=True):
+                if panel.plane != plane:
+                    panel.plane = plane
+        self.links.follow()
+
+    def _removed(self, event: Any) -> None:
+        if event.value == self.source:
+            self.close()
+
+    def _check_axes(self, event: Any = None) -> None:
+        if self._open and self.source.ndim != self.panels[0].copy.ndim:
+            self.close()
+
+
+def _fix(dock: Any) -> None:
+    """Keep a dock where it is: in another window its canvases would lose their OpenGL resources (vispy #1759)."""
+    feature = QDockWidget.DockWidgetFeature
+    dock.setFeatures(
+        feature.DockWidgetClosable | feature.DockWidgetVerticalTitleBar
+    )  # napari's is at the side
+    for name in ("QTitleBarFloatButton", "QTitleBarHideButton"):  # what is hidden could not be shown again
+        if (button := dock.findChild(QPushButton, name)) is not None:
+            button.hide()
+
+
+def _exists(widget: QWidget | None) -> bool:
+    """Whether Qt has not deleted a widget yet."""
+    try:
+        return widget is not None and widget.objectName() is not None
+    except RuntimeError:
+        return False

@@ -1,0 +1,109 @@
+"""What a training has told so far, and how that is put into words; no Qt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_niiv.plugin.common.words import time_left
+from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
+
+STAGES = {1: "learning slice by slice", 2: "learning with neighbouring slices"}
+_EQUAL = 0.005  # dB that two decimals do not show
+
+
+@dataclass
+class TrainingLog:
+    """The events of one training.
+
+    Parameters
+    ----------
+    goes_on : bool
+        Whether it began with a model, so that a validation before the first step is of that model.
+    """
+
+    goes_on: bool = False
+    words: str = "Starting…"
+    fraction: float = 0.0
+    remaining: float = math.inf
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    validations: list[Validation] = field(default_factory=list)
+    best: Validation | None = None
+    checkpoint: Path | None = None
+    finished: Finished | None = None
+
+    def add(self, event: Event) -> None:
+        """Take note of an event."""
+        match event:
+            case Preparing():
+                self.words = f"{event.message}…"
+                self.fraction, self.remaining = event.fraction, event.remaining
+            case TrainingStep():
+                speed = f"{event.samples:.0f}" if event.samples >= 10 else f"{event.samples:.1f}"
+                self.words = (
+                    f"Stage {event.stage}, {STAGES.get(event.stage, 'learning')} · step {event.step:,} · "
+                    f"{speed} patches/s"
+                )
+                self.fraction, self.remaining = event.fraction, event.remaining
+                if math.isfinite(event.loss):
+                    self.losses.append((event.step, event.loss))
+            case Validation():
+                self.fraction = event.fraction
+                self.validations.append(event)
+                if event.checkpoint is not None:
+                    self.best, self.checkpoint = event, event.checkpoint
+            case Notice():
+                self.words = event.message
+            case Finished():
+                self.finished, self.checkpoint = event, event.checkpoint
+                self.fraction, self.remaining = 1.0, 0.0
+
+    @property
+    def left(self) -> str:
+        """Time left, as a clock shows it; empty if it cannot be said."""
+        return time_left(self.remaining)
+
+    @property
+    def gain(self) -> float | None:
+        """PSNR of the model that is kept above bicubic interpolation, in dB."""
+        if self.finished is not None:
+            return self.finished.gain
+        shown = self.best or (self.validations[-1] if self.validations else None)
+        return None if shown is None else shown.gain
+
+    @property
+    def gain_words(self) -> str:
+        """What the model is worth, without a full stop; empty before the first validation."""
+        gain = self.gain
+        if gain is None:
+            return ""
+        words = gain_words(gain)
+        if self.goes_on and len(self.validations) > 1 and self.validations[0].step == 0:
+            since = gain - self.validations[0].gain
+            better = abs(since) >= _EQUAL
+            words += (
+                f" ({since:+.2f} dB by this training)" if better else " (no better than before this training)"
+            )
+        return words
+
+
+def gain_words(gain: float) -> str:
+    """What a gain in dB means."""
+    if abs(gain) < _EQUAL:
+        return "as good as bicubic interpolation on slices it never saw"
+    if gain < 0:
+        return f"{-gain:.2f} dB worse than bicubic interpolation on slices it never saw"
+    return f"{gain:.2f} dB better than bicubic interpolation on slices it never saw"
+
+
+def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str) -> str:
+    """How a training ended, in words."""
+    if log.finished is not None:
+        return f"The model is saved in {kept}: {log.gain_words}."
+    worth = f": {log.gain_words}" if log.best is not None else ""
+    saved = f"the best model so far is saved in {kept}{worth}."
+    if problem:
+        return f"{problem} {saved[:1].upper()}{saved[1:]}" if kept is not None else problem
+    why = f"The training stopped as its layer {deleted!r} was deleted" if deleted else "Stopped"
+    return f"{why}; {saved}" if kept is not None else f"{why}; nothing was learnt yet, so nothing is saved."

@@ -1,0 +1,320 @@
+"""The dock widget "Train on this volume"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari import Viewer
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_info
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QLabel,
+    QMainWindow,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_niiv.errors import NiivError
+from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.event_worker import EventWorker
+from napari_niiv.plugin.common.forms import Leaving
+from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.training.curves import Curves
+from napari_niiv.plugin.training.form import NOTHING, TrainingForm
+from napari_niiv.plugin.training.log import TrainingLog, outcome
+from napari_niiv.plugin.training.settings import TrainingSettings
+from napari_niiv.plugin.training.warm_up import warm_up, what_torch_knows
+from napari_niiv.training.events import Event, Notice, Validation
+
+DRAW_MS = 500  # between two drawings of the curves
+SETTLE_MS = 20  # from a drawing until it is painted
+_LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume training"
+_STOP, _STOPPING = "Stop", "Stopping…"
+_WHOLE = 1000  # of the progress bar
+_SCROLL_BAR = 12  # pixels across
+
+
+class TrainOnVolume(QScrollArea):
+    """One button fits a model to a layer; the live view follows.
+
+    Parameters
+    ----------
+    napari_viewer : Viewer
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.form = TrainingForm(napari_viewer)
+        self.worker: EventWorker | None = None
+        self.log = TrainingLog()
+        self._layer: Image | None = None  # that is being trained on
+        self._settings: TrainingSettings | None = None
+        self._orphaned = False
+        self._previewing = False  # whether the other widget was opened in this training
+        self._content = QWidget()
+        self.button = QPushButton(_TRAIN)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, _WHOLE)
+        self.summary, self.status, self.gain = QLabel(), QLabel(), QLabel()
+        self.curves = Curves(*self._colours())
+        self._lay_out()
+        self._background = Background(self, self._fail)
+        self._drawing = QTimer(self)
+        self._drawing.setSingleShot(True)
+        self._drawing.setInterval(DRAW_MS)
+        self._drawing.timeout.connect(self._draw_news)
+        self._undrawn = False
+        self._reveal = QTimer(self)
+        self._reveal.setSingleShot(True)
+        self._reveal.setInterval(SETTLE_MS)
+        self._reveal.timeout.connect(lambda: self._content.setUpdatesEnabled(True))
+        self._room = QTimer(self)  # to be asked for once the layout knows of what has just been shown
+        self._room.setSingleShot(True)
+        self._room.timeout.connect(self._make_room)
+        self._leaving = Leaving(self)
+        self._connect()
+        self.button.setText(_LOADING)
+        self.button.setEnabled(False)
+        self._background.run(what_torch_knows, self._know)
+        self._background.run(
+            warm_up, lambda _: None, lambda sentence: None
+        )  # what fails there will fail again
+
+    # what the user does
+
+    def toggle(self) -> None:
+        """Train, or stop training."""
+        if self.worker is not None:
+            self.stop()
+        else:
+            self.train()
+
+    def train(self) -> None:
+        """Start what the form says."""
+        self.form.update_output()
+        try:
+            settings = self.form.settings()
+        except NiivError as error:
+            self._fail(str(error))
+            return
+        self._settings, self._layer = settings, self.form.layer.value
+        self._orphaned = self._previewing = False
+        self.log = TrainingLog(goes_on=settings.init is not None and not settings.resume)
+        self.worker = EventWorker(self, settings.start, "training")
+        self.worker.told.connect(self._hear)
+        self.worker.ended.connect(self._ended)
+        self.summary.setText(
+            f"{settings.volume.name}, from {Path(settings.init or NOTHING).name}, to {settings.output.name}"
+        )
+        self._show_state()
+        self._draw()
+        self.worker.begin()
+
+    def stop(self) -> None:
+        """End the training after what it is doing; the best model so far stays."""
+        if self.worker is not None:
+            self.worker.stop()
+            self.button.setText(_STOPPING)
+            self.button.setEnabled(False)
+
+    def choose_layer(self, layer: Image | None) -> None:
+        """Offer to train on this layer."""
+        if self.worker is None:
+            self.form.choose_layer(layer)
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers anew; napari calls it when one comes, goes or is renamed."""
+        self.form.reset_choices()
+
+    # reactions
+
+    def _lay_out(self) -> None:
+        inner = self._content
+        layout = QVBoxLayout(inner)
+        layout.setContentsMargins(9, 6, 9, 6)
+        layout.addWidget(self.form.native)
+        told: tuple[QWidget, ...] = (self.progress, self.status, self.gain, self.curves)
+        for widget in (self.summary, self.button, *told):
+            layout.addWidget(widget, 1 if widget is self.curves else 0)
+        for label in (self.summary, self.status, self.gain):
+            label.setWordWrap(True)
+            label.setSizePolicy(
+                QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+            )  # a long path must not widen it
+        self.gain.setStyleSheet("font-weight: bold")
+        self.gain.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.gain.setMinimumHeight(
+            3 * self.gain.fontMetrics().lineSpacing()
+        )  # lest the plots move when it is known
+        for widget in (self.summary, *told):
+            widget.hide()
+        layout.addStretch(0)
+        self.setWidget(inner)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(inner.minimumSizeHint().width() + _SCROLL_BAR)
+
+    def sizeHint(self) -> QSize:
+        """Of the whole content, so that nothing need be scrolled where there is room."""
+        layout, hint = self._content.layout(), self._content.sizeHint()
+        assert layout is not None
+        return QSize(
+            hint.width() + _SCROLL_BAR,
+            max(hint.height(), layout.totalHeightForWidth(self.width() - _SCROLL_BAR)),
+        )
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take the room that the form needs."""
+        super().showEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Qt shares the docks' heights out once; ask for what the content needs now, of what the others can spare."""
+        window, dock = self.window(), self.parent()
+        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget) or dock.isFloating():
+            return
+        area = window.dockWidgetArea(dock)
+        column = [
+            d
+            for d in window.findChildren(QDockWidget)
+            if d is not dock and window.dockWidgetArea(d) == area and d.isVisible() and not d.isFloating()
+        ]
+        title = dock.titleBarWidget()
+        wanted = self.sizeHint().height() + (title.height() if title is not None else 0)
+        if wanted > dock.height():
+            spare = dock.height() + sum(d.height() for d in column) - wanted
+            shares = [max(d.minimumSizeHint().height(), spare // len(column)) for d in column]
+            window.resizeDocks([*column, dock], [*shares, wanted], Qt.Orientation.Vertical)
+
+    def _connect(self) -> None:
+        self.button.clicked.connect(self.toggle)
+        self.form.resume.changed.connect(self._show_state)
+        self.form.layer.changed.connect(self._show_state)
+        layers, theme = self.viewer.layers.events, self.viewer.events.theme
+        for event in (layers.inserted, layers.removed):
+            event.connect(self._layers_changed)
+        theme.connect(self._recolour)
+
+        def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
+            for event in (layers.inserted, layers.removed):
+                event.disconnect(self._layers_changed)
+            theme.disconnect(self._recolour)
+
+        self.destroyed.connect(gone)
+
+    def _layers_changed(self, event: Any) -> None:
+        self.form.reset_choices()
+        if self.worker is not None and not self._orphaned and self._layer not in self.viewer.layers:
+            self._orphaned = True
+            self.stop()
+
+    def _know(self, known: tuple[list[str], Any]) -> None:
+        self.form.know(*known)
+        self._show_state()
+
+    def _colours(self) -> tuple[str, str]:
+        theme = get_theme(self.viewer.theme)
+        return theme.text.as_hex(), theme.background.as_hex()
+
+    def _recolour(self, event: Any = None) -> None:
+        self.curves.recolour(*self._colours())
+
+    def _hear(self, event: Event) -> None:
+        self.log.add(event)
+        if not self._previewing or (isinstance(event, Validation) and event.checkpoint is not None):
+            self._preview(event.checkpoint if isinstance(event, Validation) else None)
+        if isinstance(event, Notice):
+            show_info(event.message)
+        self._undrawn = True
+        if not self._drawing.isActive():
+            self._draw_news()
+
+    def _draw_news(self) -> None:
+        """Show what was told, at most twice a second."""
+        if self._undrawn and self.worker is not None:
+            self._undrawn = False
+            # painted once, when layouts and scenes are through with it: every time costs the whole window
+            self._content.setUpdatesEnabled(False)
+            self._draw()
+            self._reveal.start()
+            self._drawing.start()
+
+    def _draw(self) -> None:
+        log = self.log
+        self.progress.setUpdatesEnabled(False)  # Qt would paint the window at once for each of these
+        self.progress.setValue(round(_WHOLE * log.fraction))
+        self.progress.setFormat(f"%p % · {log.left}" if log.left else "%p %")
+        self.progress.setUpdatesEnabled(True)
+        self.status.setText(log.words)
+        words = log.gain_words or "not tried yet on the slices kept aside"
+        self.gain.setText(f"{words[:1].upper()}{words[1:]}.")
+        self.curves.show_progress(log.losses, log.validations)
+
+    def _preview(self, checkpoint: Path | None) -> None:
+        """Let the live view follow: it opens with the training; if it is closed meanwhile it stays closed."""
+        from napari_niiv.plugin.widget import IsotropicReconstruct
+
+        opened = any(isinstance(w, IsotropicReconstruct) for w in self.viewer.window.dock_widgets.values())
+        if self._previewing and not opened:
+            return
+        _, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+        if not self._previewing and self._layer in self.viewer.layers:
+            widget.layer.value = self._layer
+        self._previewing = True
+        if checkpoint is not None:
+            widget.select_checkpoint(checkpoint)
+
+    def _ended(self, problem: str) -> None:
+        worker, self.worker = self.worker, None
+        settings, log = self._settings, self.log
+        assert worker is not None
+        assert settings is not None
+        worker.deleteLater()
+        self._drawing.stop()
+        kept = log.checkpoint or (settings.output if settings.resume and settings.output.is_file() else None)
+        log.words = outcome(log, problem, kept, self._layer.name if self._orphaned and self._layer else "")
+        if log.checkpoint is not None and self._previewing:
+            self._previewing = False  # opened again if it was closed
+            self._preview(log.checkpoint)
+        self._layer = None
+        with self.form.resume.changed.blocked():
+            self.form.resume.value = log.finished is None and not problem and not self._orphaned
+        self.form.update_output()
+        self._show_state()
+        self._draw()
+        if problem:
+            show_error(log.words)
+        else:
+            show_info(log.words)
+
+    def _show_state(self, value: Any = None) -> None:
+        """Make the widget agree with whether a training runs."""
+        running = self.worker is not None
+        self.form.visible = not running
+        self.summary.setVisible(running)
+        self.button.setEnabled(True)
+        self.button.setText(_STOP if running else _RESUME if self.form.resuming else _TRAIN)
+        self.progress.setVisible(running)
+        self.gain.setVisible(running)
+        if running:
+            self.status.show()
+            self.curves.show()
+        self._room.start()
+
+    def _fail(self, sentence: str) -> None:
+        self.status.setText(sentence)
+        self.status.show()
+        self._show_state()
+        show_error(sentence)

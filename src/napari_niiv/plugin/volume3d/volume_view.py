@@ -1,0 +1,345 @@
+"""The 3-D view: a box of a layer, isotropic, appearing block by block."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import napari.layers
+import numpy as np
+from napari.components import ViewerModel
+from napari.experimental import link_layers, unlink_layers
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_niiv.errors import NiivError
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.common.layers import SHARED, finest_data, insert_above, layer_volume, volume_events
+from napari_niiv.plugin.live.view import Seen
+from napari_niiv.plugin.volume3d.chosen_box import Box
+from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
+from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
+from napari_niiv.reconstruction.threads.region_worker import Stale, Step, VolumeWorker
+
+_LOG = logging.getLogger(__name__)
+REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
+_hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = (
+    weakref.WeakKeyDictionary()
+)  # by which view
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the 3-D reconstruction is.
+
+    Attributes
+    ----------
+    done, blocks : int
+        Of `blocks` there are none where interpolation is the right answer.
+    seconds : float
+        Since the interpolation appeared.
+    seconds_left : float or None
+        None until a block is done.
+    shape : tuple of int
+        Voxels along z, y, x.
+    pixel_size : float
+        Of a voxel, in `unit`.
+    unit : str
+    notice : str
+        What the user should know, such as a retreat to the CPU.
+    """
+
+    done: int
+    blocks: int
+    seconds: float
+    seconds_left: float | None
+    shape: tuple[int, int, int]
+    pixel_size: float
+    unit: str
+    notice: str = ""
+
+    @property
+    def text(self) -> str:
+        """One line for the user."""
+        head = f"3-D · pixel {self.pixel_size:.3g} {self.unit}"
+        if not self.blocks:
+            return f"{head} · interpolated (nothing to infer at this size)"
+        if self.done == self.blocks:
+            return f"{head} · refined from both planes · {self.seconds:.1f} s"
+        left = "" if self.seconds_left is None else f" · {max(1, round(self.seconds_left))} s left"
+        return f"{head} · {self.done} of {self.blocks} blocks{left}"
+
+
+class VolumeView(QObject):
+    """Shows a box of a layer as an isotropic volume while the viewer is in 3-D; all on the GUI thread but the work.
+
+    The source is hidden meanwhile. To keep napari from reading all of it first, create the view in a callback made by
+    `before_napari` and connected first to the event of the viewer's `ndisplay`. The view ends by itself when the viewer
+    goes back to 2-D, or when either layer is removed.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    source : Image
+    model : Niiv
+    box : tuple of slice, optional
+        In voxels along z, y, x, such as `chosen_box` gives; the whole volume by default.
+    budget : int, optional
+        No more voxels than this are shown; by default 16 million when the model is on a CPU, 64 million else.
+    output_scale : float
+        Samples per isotropic voxel, fewer where the budget demands it.
+
+    Raises
+    ------
+    VolumeError
+        If the source is no volume.
+    """
+
+    progress = Signal(object)
+    failed = Signal(str)
+    closed = Signal()
+    _stepped = Signal(object)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        source: napari.layers.Image,
+        model: Niiv,
+        *,
+        box: Box | None = None,
+        budget: int | None = None,
+        output_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self._shape = layer_volume(source).shape
+        self.viewer, self.source, self.box = viewer, source, box
+        self.layer: Image | None = None
+        self._model, self._scale = model, output_scale
+        self.budget = budget or default_budget(model)
+        self._open = True
+        self._failure = ""
+        self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
+        self._stepped.connect(self._receive)
+        self._worker = VolumeWorker(self._deliver)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REFRESH_MS)
+        self._timer.timeout.connect(self._redraw)
+        dims = viewer.dims.events
+        self._looks = (dims.point, dims.order, dims.ndisplay)
+        self._changes = volume_events(source)
+        for event in self._looks:
+            event.connect(self._look, position="last")  # when napari is done with it
+        for event in self._changes:
+            event.connect(self._changed)
+        viewer.layers.events.removed.connect(self._removed)
+        self._look()
+
+    @property
+    def model(self) -> Niiv:
+        """The model in use; setting it begins anew."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Niiv) -> None:
+        self._model = model
+        self._restart()
+
+    @property
+    def output_scale(self) -> float:
+        """Samples per isotropic voxel, where the budget allows it; setting it begins anew."""
+        return self._scale
+
+    @output_scale.setter
+    def output_scale(self, scale: float) -> None:
+        self._scale = scale
+        self._restart()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._worker.alive
+
+    def close(self, remove: bool = True) -> None:
+        """End: stop the work, let go of the viewer, remove the layer, and show the source again.
+
+        Of a viewer that is gone no layer is to be removed.
+        """
+        if not self._open:
+            return
+        self._open = False
+        self._timer.stop()
+        self._worker.close()
+        for event in self._looks:
+            event.disconnect(self._look)
+        for event in self._changes:
+            event.disconnect(self._changed)
+        self.viewer.layers.events.removed.disconnect(self._removed)
+        self._drop(remove)
+        if not remove:
+            _hidden.pop(self.source, None)
+        elif self.viewer.dims.ndisplay == 3 and self.source in _hidden:
+            # later, as napari then reads all of it: a viewer that is being closed has no more layers then
+            QTimer.singleShot(0, self._reveal)
+        else:
+            self._reveal()
+        self.closed.emit()
+
+    def _look(self, event: Any = None) -> None:
+        """Follow the viewer: another T or C index is another volume, 2-D is the end."""
+        if not self._open:
+            return
+        dims = self.viewer.dims
+        if dims.ndisplay != 3:
+            self.close()
+            return
+        offset, n = dims.ndim - self.source.ndim, self.source.ndim
+        if {d - offset for d in dims.displayed} != {n - 3, n - 2, n - 1}:
+            self._worker.cancel()  # time or channels are on display: napari shows that itself
+            self._leading = None
+            self._drop()
+            self._reveal()
+            return
+        leading = Seen.of(self.viewer, self.source).leading
+        if leading != self._leading:
+            self._leading = leading
+            self._restart()
+
+    def _restart(self) -> None:
+        """Begin anew; what is shown stays until the new interpolation is there."""
+        leading = self._leading
+        if leading is None:
+            return
+        self._hide()
+        self._failure = ""
+        try:
+            volume = layer_volume(self.source)
+        except NiivError as error:
+            self._fail(str(error))
+            return
+        model, box, budget, scale = self._model, self.box, self.budget, self._scale
+
+        def start(stale: Stale) -> Iterator[RegionEvent]:
+            return reconstruct_region(
+                volume.at(*leading), model, box, budget=budget, output_scale=scale, stale=stale
+            )
+
+        self._worker.submit(start)
+
+    def _changed(self, event: Any = None) -> None:
+        data = finest_data(self.source)
+        if len(data.shape) != len(self._shape):
+            self.close()
+            return
+        if tuple(data.shape) != self._shape:
+            self._shape, self.box = tuple(data.shape), None
+        self._restart()
+
+    def _removed(self, event: Any) -> None:
+        if event.value is self.source or (self.layer is not None and event.value is self.layer):
+            self.close()
+
+    def _deliver(self, step: Step) -> None:
+        with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
+            self._stepped.emit(step)
+
+    def _receive(self, step: Step) -> None:
+        if not self._open or step.generation != self._worker.generation:
+            return
+        if step.error is not None:
+            self._fail(str(step.error))
+            return
+        assert step.plan is not None
+        assert step.array is not None
+        if step.done == 0:
+            self._show(step.plan, step.array)
+        elif not self._timer.isActive():
+            self._timer.start()
+        self.progress.emit(self._progress(step.plan, step))
+
+    def _progress(self, plan: RegionPlan, step: Step) -> Progress:
+        left = step.seconds / step.done * (plan.blocks - step.done) if step.done else None
+        unit = self.source.units[-1]
+        return Progress(
+            done=step.done,
+            blocks=plan.blocks,
+            seconds=step.seconds,
+            seconds_left=left,
+            shape=plan.shape,
+            pixel_size=plan.voxel_size[-1],
+            unit="voxel units" if str(unit) == "pixel" else f"{unit:~P}",
+            notice=step.notice,
+        )
+
+    def _show(self, plan: RegionPlan, array: NDArray[Any]) -> None:
+        """Put a new volume in the place of the old one."""
+        self._timer.stop()
+        # repeated without copies along T and C, so that the sliders stay as they are
+        data = np.broadcast_to(array, (*self._shape[:-3], *array.shape))
+        place = placement(self.source, plan.samplings)
+        if self.layer is not None and self.layer.dtype != data.dtype:
+            self._drop()
+        if self.layer is None:
+            self._add(data, place)
+        else:
+            self.layer.put(data, place)
+
+    def _redraw(self) -> None:
+        if self.layer is None:
+            return
+        began = time.perf_counter()
+        self.layer.refresh(extent=False, highlight=False)
+        # where an upload takes long, it is made less often
+        self._timer.setInterval(max(REFRESH_MS, round(4e3 * (time.perf_counter() - began))))
+
+    def _add(self, data: NDArray[Any], place: dict[str, Any]) -> None:
+        self.layer = overlay(self.source, data, place)
+        insert_above(self.viewer.layers, self.source, self.layer)
+        link_layers([self.source, self.layer], SHARED)
+
+    def _drop(self, remove: bool = True) -> None:
+        """Let go of the volume, if there is one."""
+        layer, self.layer = self.layer, None
+        if layer is None:
+            return
+        self._timer.stop()
+        unlink_layers([self.source, layer], SHARED)
+        if remove and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
+
+    def _fail(self, sentence: str) -> None:
+        self._drop()
+        self._reveal()
+        if sentence != self._failure:
+            self._failure = sentence
+            self.failed.emit(sentence)
+
+    def _hide(self) -> None:
+        """Hide the source: napari would read all of it, and it would shine through."""
+        if self.source.visible or self.source in _hidden:
+            _hidden[self.source] = self
+            self.source.visible = False
+
+    def _reveal(self) -> None:
+        """Show the source again, if it is this view that hides it."""
+        if _hidden.get(self.source) is not self:
+            return
+        if not self.source.visible and self.source in self.viewer.layers:
+            try:
+                self.source.visible = True
+            except Exception:  # it cannot be read, which was said already
+                _LOG.debug("The source cannot be shown", exc_info=True)
+                if self._open:  # it may come back
+                    self.source.visible = False
+                    return
+        del _hidden[self.source]
+
+
+def default_budget(model: Niiv) -> int:
+    """Voxels that a view shows by default, by the device that makes them."""
+    return BUDGET[model.device.type]

@@ -1,0 +1,85 @@
+"""The 3-D views of a viewer's live layers: there while it is in 3-D, gone when it is not."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+
+from napari_niiv.plugin.common.layers import before_napari
+from napari_niiv.plugin.live.live_layers import LiveLayers
+
+if TYPE_CHECKING:
+    from napari_niiv.models.niiv import Niiv
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.plugin.volume3d.volume_view import VolumeView
+
+
+class VolumeViews(QObject):
+    """Opens a 3-D view of each live layer when the viewer goes to 3-D; it ends with the live layer, or in 2-D.
+
+    `progress` brings the source and a `Progress`, `failed` the source and one sentence.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    lives : LiveLayers
+    """
+
+    progress = Signal(object, object)
+    failed = Signal(object, str)
+
+    def __init__(self, viewer: ViewerModel, lives: LiveLayers) -> None:
+        super().__init__()
+        self._viewer, self._lives = viewer, lives
+        self._views: weakref.WeakKeyDictionary[Image, VolumeView] = weakref.WeakKeyDictionary()
+        self._entering = before_napari(self._enter)
+        viewer.dims.events.ndisplay.connect(self._entering, position="first")
+        lives.opened.connect(self._open)
+
+    def get(self, source: Image | None) -> VolumeView | None:
+        """The 3-D view of a source, if it has one."""
+        return None if source is None else self._views.get(source)
+
+    def set_model(self, model: Niiv) -> None:
+        """Reconstruct anew with another model."""
+        for view in list(self._views.values()):
+            if view.model is not model:
+                view.model = model
+
+    def set_finest(self, source: Image) -> None:
+        """Reconstruct anew at the scale that the finest pixel of a source now says."""
+        if (view := self.get(source)) is not None:
+            view.output_scale = self._scale(source)
+
+    def let_go(self, remove: bool = True) -> None:
+        """End them all and let go of the viewer, whose layers stay if it is gone."""
+        self._viewer.dims.events.ndisplay.disconnect(self._entering)
+        for view in list(self._views.values()):
+            view.close(remove)
+
+    def _scale(self, source: Image) -> float:
+        finest = self._lives.finest(source)
+        return 1 / finest if finest else 1.0
+
+    def _enter(self, event: Any = None) -> None:
+        for live in self._lives:
+            self._open(live)
+
+    def _open(self, live: LiveReconstruction) -> None:
+        if self._viewer.dims.ndisplay != 3 or live.source in self._views:
+            return
+        from napari_niiv.plugin.volume3d.chosen_box import chosen_box  # with torch, by now imported elsewhere
+        from napari_niiv.plugin.volume3d.volume_view import VolumeView, default_budget
+
+        source, scale, budget = live.source, self._scale(live.source), default_budget(live.model)
+        box = chosen_box(self._viewer, source, budget, scale)
+        view = VolumeView(self._viewer, source, live.model, box=box, budget=budget, output_scale=scale)
+        self._views[source] = view
+        view.progress.connect(lambda progress: self.progress.emit(source, progress))
+        view.failed.connect(lambda sentence: self.failed.emit(source, sentence))
+        view.closed.connect(lambda: self._views.pop(source, None))
+        live.closed.connect(view.close)

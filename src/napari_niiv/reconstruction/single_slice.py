@@ -1,0 +1,102 @@
+"""One slice of a volume from a script, in world units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from napari_niiv.errors import ReconstructionError
+from napari_niiv.geometry import Sampling, output_size
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
+from napari_niiv.reconstruction.views.request import AXES, Plane, Quality, SliceRequest
+from napari_niiv.volume import Volume
+
+Window = tuple[float, float, float, float]
+
+
+def slice_request(
+    volume: Volume,
+    plane: Plane,
+    index: float,
+    window: Window | None = None,
+    pixel_size: float | None = None,
+) -> SliceRequest:
+    """The request for a window of a plane at a pixel size.
+
+    Parameters
+    ----------
+    volume : Volume
+    plane : {"xz", "yz", "xy"}
+    index : float
+        Slice across the plane, in voxels.
+    window : (top, left, bottom, right), optional
+        Edges in the volume's unit, counted from the centre of the first voxel of the rows' and columns' axes; the whole
+        plane by default.
+    pixel_size : float, optional
+        In the volume's unit; the lateral voxel size by default.
+
+    Raises
+    ------
+    ReconstructionError
+        If the plane is unknown, the window is empty or outside the volume, or the pixel size is not positive.
+    """
+    if plane not in AXES:
+        raise ReconstructionError(f"There is no plane {plane!r}; use xz, yz or xy.")
+    _, row_axis, column_axis = AXES[plane]
+    shape = volume.shape[-3:]
+    if pixel_size is not None and not pixel_size > 0:
+        raise ReconstructionError(f"The pixel size {pixel_size:g} is not positive.")
+    samplings = []
+    for number, axis in enumerate((row_axis, column_axis)):
+        voxel = volume.voxel_size[axis]
+        pixel = pixel_size or volume.voxel_size[column_axis]
+        if window is None:
+            samplings.append(Sampling.covering(shape[axis], output_size(shape[axis], voxel / pixel)))
+            continue
+        lo, hi = max(window[number] / voxel, -0.5), min(window[number + 2] / voxel, shape[axis] - 0.5)
+        if not lo < hi:
+            raise ReconstructionError(
+                f"The window {window} (top, left, bottom, right) does not touch the volume."
+            )
+        count = max(1, round((hi - lo) * voxel / pixel))
+        step = (hi - lo) / count
+        samplings.append(Sampling(lo + step / 2, step, count))
+    return SliceRequest(plane, index, samplings[0], samplings[1])
+
+
+def reconstruct_slice(
+    volume: Volume,
+    model: Niiv,
+    plane: Plane,
+    index: float,
+    *,
+    window: Window | None = None,
+    pixel_size: float | None = None,
+    quality: Quality = "refined",
+) -> NDArray[Any]:
+    """Reconstruct one slice, whole or a window of it.
+
+    Parameters
+    ----------
+    volume : Volume
+        A 3-D volume.
+    model : Niiv
+    plane, index, window, pixel_size
+        As in `slice_request`.
+    quality : {"refined", "fast", "placeholder"}
+        Both planes fused, the plane itself alone, or linear interpolation.
+
+    Returns
+    -------
+    array, shape (rows, columns)
+        Rows along z (xz, yz) or y (xy), in the dtype of the source.
+
+    Raises
+    ------
+    NiivError
+        As `slice_request` and `Reconstructor.slice`.
+    """
+    request = slice_request(volume, plane, index, window, pixel_size)
+    return Reconstructor(volume, model).slice(request, quality).image

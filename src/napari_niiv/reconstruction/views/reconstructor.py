@@ -1,0 +1,311 @@
+"""One volume and one model: any plane, any window, at any pitch."""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_niiv.geometry import Sampling, Span
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.normalization import Normalization
+from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.reconstruction.trust import degradation_of, margin, misfit, project
+from napari_niiv.reconstruction.views.axial import decode_side, encode_side
+from napari_niiv.reconstruction.views.deadline import Patience
+from napari_niiv.reconstruction.views.latents import Latents, Read, Side
+from napari_niiv.reconstruction.views.request import AXES, Quality, SliceRequest, SliceResponse, Trust
+from napari_niiv.reconstruction.views.resolve import Resolved, resolve
+from napari_niiv.reconstruction.views.source import Source
+from napari_niiv.reconstruction.views.xy import flat_held, restore_flat
+from napari_niiv.resampling import resample
+from napari_niiv.volume import Volume, check_anisotropy
+
+_KEPT_SOURCES = 16  # T/C indices and levels, ready to be read
+
+Maps = dict[Trust, Tensor]
+T = TypeVar("T")
+
+
+class Superseded(Exception):
+    """A newer request makes this one pointless."""
+
+
+class Reconstructor:
+    """Answers slice requests for one volume with one model.
+
+    Only what a request shows is read and encoded. Latent grids are kept, so a change of zoom runs the decoder alone and
+    a pan encodes only what is new.
+
+    Parameters
+    ----------
+    volume : Volume
+    model : Niiv
+        Placed on a device (`load_model` does it).
+    memory : Memory, optional
+        Where voxels and latent grids are kept; one may serve several reconstructors.
+
+    Raises
+    ------
+    VolumeError
+        If the anisotropy is outside 1 … 16.
+    """
+
+    def __init__(self, volume: Volume, model: Niiv, *, memory: Memory | None = None) -> None:
+        check_anisotropy(volume.anisotropy, volume.name)
+        self.volume, self.model = volume, model
+        self.memory = memory or Memory()
+        self.workspace = Workspace(model)
+        self._latents = Latents(self.workspace, self.memory, self)
+        self._levels = volume.levels()
+        self._degradation = degradation_of(model)
+        self._normalizations: dict[tuple[int, ...], Normalization] = {}
+        self._measuring = threading.Lock()
+        self._source = functools.lru_cache(_KEPT_SOURCES)(self._open)
+
+    def normalization(self, leading: tuple[int, ...] = ()) -> Normalization:
+        """The normalisation of one T/C index, measured at its first use."""
+        with self._measuring:
+            if leading not in self._normalizations:
+                self._normalizations[leading] = Normalization.of(self.volume.at(*leading))
+            return self._normalizations[leading]
+
+    def slice(
+        self,
+        request: SliceRequest,
+        quality: Quality = "refined",
+        stale: Callable[[], bool] = lambda: False,
+        patience: float = math.inf,
+    ) -> SliceResponse:
+        """Reconstruct one picture.
+
+        Parameters
+        ----------
+        request : SliceRequest
+        quality : {"placeholder", "fast", "refined"}
+        stale : callable
+            Asked between batches; when it says True the work stops.
+        patience : float
+            Seconds after which a picture made of many pieces is answered as far as it is, unless the rest is near; ask
+            again for the rest.
+
+        Raises
+        ------
+        Superseded
+            If `stale` said so.
+        VolumeError, DeviceError, ReconstructionError
+            If the volume cannot be read, memory runs out, or the request makes no sense.
+        """
+        began = time.perf_counter()
+        view = self._resolve(request)
+        normalization = self.normalization(request.leading)
+        infer = quality != "placeholder" and view.inferable
+        complete, maps = True, dict[Trust, Tensor]()
+        if not infer:
+            values = self._interpolate(view)
+        else:
+            work = self._infer_flat if request.plane == "xy" else self._infer_side
+            values, maps, complete = self._attempt(
+                lambda: work(view, request, quality == "refined", stale, patience)
+            )
+        dtype = self.volume.dtype
+        image = normalization.invert(values, np.float32 if dtype == np.float64 else dtype)
+        notice = ""
+        if infer:  # interpolations come from another thread
+            notice, self.workspace.notice = self.workspace.notice, ""
+        contrast = np.float32(normalization.high - normalization.low)
+        return SliceResponse(
+            request=request,
+            quality=quality,
+            image=image,
+            seconds=time.perf_counter() - began,
+            device=self.model.device.type if infer else "cpu",
+            downsample=view.coarsening[1],
+            inferred=infer,
+            notice=notice,
+            complete=complete,
+            trust={name: _host(values) * contrast for name, values in maps.items()},
+        )
+
+    def holds(self, request: SliceRequest, quality: Quality) -> bool:
+        """Whether the latent grids of a picture are all kept, so that only the decoder would run."""
+        view = self._resolve(request)
+        if not view.inferable:
+            return False
+        if view.plane == "xy":
+            return all(flat_held(self._latents, view, side) for side in _sides(view, quality == "refined"))
+        columns = self._latents.window(view)[1]
+        return all(self._latents.holds(view, side, columns) for side in _sides(view, quality == "refined"))
+
+    def prepare(self, request: SliceRequest, stale: Callable[[], bool] = lambda: False) -> None:
+        """Read and encode what the fast picture of a side view will need, ahead of the request; errors as `slice`."""
+        view = self._resolve(request)
+        if view.inferable and view.plane != "xy":
+            self._attempt(
+                lambda: encode_side(
+                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), Patience(math.inf)
+                )
+            )
+
+    def forget(self) -> None:
+        """Free what is kept: latent grids and voxels."""
+        self.memory.forget(self)
+        self._source.cache_clear()
+
+    def _attempt(self, work: Callable[[], T]) -> T:
+        return self.workspace.attempt(work, self.memory.forget_latents)
+
+    def _resolve(self, request: SliceRequest) -> Resolved:
+        request.checked(self.volume.shape)
+        beyond = margin(self._degradation) if request.project or "misfit" in request.trust else 0
+        return resolve(request, self.volume.shape[-3:], self.volume.anisotropy, self._levels, beyond)
+
+    def _open(self, leading: tuple[int, ...], level: int) -> Source:
+        volume = self.volume.at(*leading)
+        return Source(volume, volume.levels()[level], leading, self.memory, self)
+
+    def _reader(self, view: Resolved, device: torch.device | None = None) -> Read:
+        source, normalization = self._source(view.leading, view.level), self.normalization(view.leading)
+        return lambda box: normalization.on(device or self.model.device, source.read(box, view.downsample))
+
+    # interpolation
+
+    def _interpolate(self, view: Resolved) -> Tensor:
+        _, row_axis, column_axis = AXES[view.plane]
+        rows, columns = view.rows.support(view.shape[row_axis]), view.columns.support(view.shape[column_axis])
+        plane = _plane(view, self._reader(view, torch.device("cpu")), rows, columns)
+        return _resampled(plane, view.rows.relative_to(rows.lo), view.columns.relative_to(columns.lo))
+
+    # side views
+
+    @torch.inference_mode()
+    def _infer_side(
+        self,
+        view: Resolved,
+        request: SliceRequest,
+        fuse: bool,
+        stale: Callable[[], bool],
+        patience: float,
+    ) -> tuple[Tensor, Maps, bool]:
+        rows, columns = self._latents.window(view)
+        read, waits = self._reader(view), Patience(patience)
+        measured = _plane(view, read, rows, columns).T
+        sides = [
+            encode_side(self._latents, view, side, read, _interrupt(stale), waits)
+            for side in _sides(view, fuse)
+        ]
+
+        def decode(positions: Sampling) -> list[Tensor]:
+            restored = [resample(measured, positions)]
+            for side, strips in zip(_sides(view, fuse), sides, strict=True):
+                # where there was no time yet the other orientation stands, or the interpolation
+                restored.append(
+                    decode_side(self.model, view, side, rows, columns, strips, positions, restored[-1])
+                )
+            return restored[1:]
+
+        def picture(values: Tensor) -> Tensor:
+            return resample(values.T, view.columns.relative_to(columns.lo))
+
+        axial, maps = view.rows.relative_to(rows.lo), Maps()
+        both = decode(axial)
+        values = torch.stack(both).mean(0)
+        if request.project or "misfit" in request.trust:
+            factor = math.ceil(view.anisotropy)
+            fine = torch.stack(decode(Sampling.covering(len(rows), len(rows) * factor))).mean(0)
+            if request.project:
+                fine = project(fine, measured, self._degradation)
+                values = resample(fine, axial.refined(factor))
+            if "misfit" in request.trust:
+                excess = misfit(fine, measured, self._degradation)
+                maps["misfit"] = picture(excess[:, _voxels(axial, len(rows)).to(excess.device)])
+        if fuse and "disagreement" in request.trust:
+            maps["disagreement"] = picture((both[0] - both[1]).abs())
+        complete = all(latent is not None for strips in sides for latent in strips.values())
+        return picture(values), maps, complete
+
+    # xy views between slices
+
+    @torch.inference_mode()
+    def _infer_flat(
+        self,
+        view: Resolved,
+        request: SliceRequest,
+        fuse: bool,
+        stale: Callable[[], bool],
+        patience: float,
+    ) -> tuple[Tensor, Maps, bool]:
+        read, waits = self._reader(view), Patience(patience)
+        y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
+        linear = _plane(view, read, y, x)
+        projection = self._degradation if request.project else None
+        complete, restored = True, list[Tensor]()
+        for side in _sides(view, fuse):
+            # where there was no time yet the other orientation stands, or the interpolation
+            values = (restored[0] if restored else linear).clone()
+            for tile, picture in restore_flat(
+                self.model, self._latents, view, side, read, _interrupt(stale), waits, projection
+            ):
+                if picture is None:
+                    complete = False
+                    continue
+                inside = (tile.y.common(y), tile.x.common(x))
+                values[inside[0].slice_in(y), inside[1].slice_in(x)] = picture[
+                    inside[0].slice_in(tile.y), inside[1].slice_in(tile.x)
+                ]
+            restored.append(values)
+        rows, columns = view.rows.relative_to(y.lo), view.columns.relative_to(x.lo)
+        values = torch.stack(restored).mean(0)
+        maps = Maps()
+        if fuse and "disagreement" in request.trust:
+            maps["disagreement"] = _resampled((restored[0] - restored[1]).abs(), rows, columns)
+        return _resampled(values, rows, columns), maps, complete
+
+
+def _sides(view: Resolved, fuse: bool) -> tuple[Side, ...]:
+    """Orientations of the slices that make up a picture, the first of them alone if it is to be fast."""
+    first: Side = "yz" if view.plane == "yz" else "xz"
+    second: Side = "xz" if first == "yz" else "yz"
+    return (first, second) if fuse else (first,)
+
+
+def _plane(view: Resolved, read: Read, rows: Span, columns: Span) -> Tensor:
+    """A part of the plane of a view as it was measured; between two slices, interpolated linearly."""
+    across, row_axis, column_axis = AXES[view.plane]
+    below = math.floor(view.position)
+    share = view.position - below
+    spans = {row_axis: rows, column_axis: columns, across: Span(below, below + (2 if share else 1))}
+    box = read((spans[0], spans[1], spans[2]))
+    first = box.select(across, 0)
+    return (1 - share) * first + share * box.select(across, 1) if share else first
+
+
+def _interrupt(stale: Callable[[], bool]) -> Callable[[], None]:
+    def interrupt() -> None:
+        if stale():
+            raise Superseded
+
+    return interrupt
+
+
+def _voxels(axial: Sampling, depth: int) -> Tensor:
+    """The voxel that holds each of some positions."""
+    positions = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
+    return positions.round().long().clamp(0, depth - 1)
+
+
+def _resampled(plane: Tensor, rows: Sampling, columns: Sampling) -> Tensor:
+    return resample(resample(plane.T, rows).T, columns)
+
+
+def _host(values: Tensor) -> NDArray[np.float32]:
+    return np.asarray(values.cpu().numpy(), dtype=np.float32)

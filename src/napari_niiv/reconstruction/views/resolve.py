@@ -1,0 +1,108 @@
+"""From a request, in voxels of the full resolution, to what is read for it, in voxels of a coarser level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from napari_niiv.geometry import Sampling
+from napari_niiv.reconstruction.views.request import AXES, Plane, SliceRequest
+from napari_niiv.volume import Level, downsampled
+
+INTERPOLATE_BELOW = 1.25  # anisotropy under which there is nothing to infer
+_FINER = (
+    4  # how much finer than needed a level may be laterally, not to lose z slices that the screen can show
+)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request in voxels of what is read for it.
+
+    Attributes
+    ----------
+    plane : {"xz", "yz", "xy"}
+    leading : tuple of int
+    level : int
+        Number of the level that is read.
+    downsample : int
+        Pixels of the level, along y and x, that are averaged to one.
+    coarsening : (int, int)
+        Voxels of the full resolution that one voxel stands for, along z, and along y and x.
+    position : float
+        Across the plane.
+    rows, columns : Sampling
+    anisotropy : float
+    shape : tuple of int
+        z, y, x.
+    margin : int
+        Slices above and below those shown that are looked at too, to degrade the reconstruction again.
+    """
+
+    plane: Plane
+    leading: tuple[int, ...]
+    level: int
+    downsample: int
+    coarsening: tuple[int, int]
+    position: float
+    rows: Sampling
+    columns: Sampling
+    anisotropy: float
+    shape: tuple[int, int, int]
+    margin: int = 0
+
+    @property
+    def index(self) -> int:
+        """The voxel across the plane that holds the position."""
+        return round(self.position)
+
+    @property
+    def inferable(self) -> bool:
+        """Whether there is something to infer: not where the screen shows no more than was measured."""
+        return self.anisotropy >= INTERPOLATE_BELOW and (self.plane != "xy" or self.position != self.index)
+
+
+def resolve(
+    request: SliceRequest,
+    shape: tuple[int, ...],
+    anisotropy: float,
+    levels: Sequence[Level],
+    margin: int = 0,
+) -> Resolved:
+    """Choose the level, and the pixels to average, that a pixel of the request asks for."""
+    across, row_axis, column_axis = AXES[request.plane]
+    pitch = request.columns.step if request.plane != "xy" else min(request.rows.step, request.columns.step)
+    _, height, width = shape
+    d = 1 << max(0, math.floor(math.log2(pitch)))
+    d = min(d, 1 << (max(height, width) - 1).bit_length())
+    number = _level(levels, d, 1.0 if request.plane == "xy" else request.rows.step)
+    level = levels[number]
+    downsample = d // level.lateral
+    read = tuple(int(n) for n in level.array.shape[-3:])
+    coarse = (read[0], downsampled(read[1], downsample), downsampled(read[2], downsample))
+    factors = (level.axial, d, d)
+    position = (request.index + 0.5) / factors[across] - 0.5
+    if across:  # a picture of a whole voxel
+        position = float(math.floor(position + 0.5))
+    return Resolved(
+        plane=request.plane,
+        leading=request.leading,
+        level=number,
+        downsample=downsample,
+        coarsening=(level.axial, d),
+        position=min(max(position, 0.0), coarse[across] - 1.0),
+        rows=request.rows.coarsened(factors[row_axis]),
+        columns=request.columns.coarsened(factors[column_axis]),
+        anisotropy=anisotropy * level.axial / d,
+        shape=coarse,
+        margin=margin,
+    )
+
+
+def _level(levels: Sequence[Level], lateral: int, axial_pitch: float) -> int:
+    """The coarsest level that is fine enough; a finer one where that keeps z slices and costs little."""
+    usable = [i for i, level in enumerate(levels) if lateral % level.lateral == 0]
+    sharp = [i for i in usable if levels[i].axial <= max(1.0, axial_pitch)]
+    best = sharp[-1]
+    return best if levels[best].lateral * _FINER >= lateral else usable[-1]

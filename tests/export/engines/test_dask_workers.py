@@ -1,0 +1,339 @@
+"""Other processes do the work: the same values, whoever dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+from napari_niiv.errors import OutputError
+from napari_niiv.export import ExportConfig, ExportProgress, export
+from napari_niiv.export.engines import dask_workers as cluster
+from napari_niiv.export.engines import gpu, worker
+from napari_niiv.export.engines.dask_messages import quiet
+from napari_niiv.export.engines.gpu import claim
+from napari_niiv.reconstruction.whole import reconstruct
+
+distributed = pytest.importorskip("distributed")
+
+OPTIONS = {
+    "processes": True,
+    "threads_per_worker": 1,
+    "memory_limit": 0,
+    "dashboard_address": ":0",
+    # the fixture `float32`, in workers
+    "preload": ["import torch; torch.cpu._is_avx512_bf16_supported = lambda: False"],
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[distributed.LocalCluster]:
+    """Two workers that know nothing of the export yet."""
+    with distributed.LocalCluster(n_workers=2, **OPTIONS) as local:
+        yield local
+
+
+def written(path: Path) -> np.ndarray:
+    return zarr.open_array(path / "0", mode="r")[...]
+
+
+def test_the_same_values(small_model, volume, config, tmp_path, running) -> None:
+    model = small_model()
+    settings = config(scheduler=running.scheduler_address, threads=1)
+    events = list(export(volume, model, tmp_path / "out.zarr", settings))
+    expected = reconstruct(volume, model, block=(8, 16)).array.compute()
+    np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
+    assert [e for e in events if isinstance(e, ExportProgress)][-1].fraction == 1
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+def test_a_worker_is_killed(small_model, volume, config, tmp_path, running) -> None:
+    model, killed = small_model(), 0
+    settings = config(scheduler=running.scheduler_address, shard=1 << 13, threads=1)
+    with distributed.Client(running, set_as_default=False) as client:
+        for event in export(volume, model, tmp_path / "out.zarr", settings):
+            if isinstance(event, ExportProgress) and not killed:
+                killed = next(iter(client.run(os.getpid).values()))
+                os.kill(killed, signal.SIGKILL)
+    assert killed
+    expected = reconstruct(volume, model, block=(8, 16)).array.compute()
+    np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
+
+
+def test_workers_of_another_version(small_model, volume, config, tmp_path, running, monkeypatch) -> None:
+    real = cluster.installed()
+    monkeypatch.setattr(cluster, "installed", lambda: {**real, "zarr": "2.0"})
+    with pytest.raises(OutputError, match=rf"has zarr {real['zarr']}, not 2\.0; install the same"):
+        list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_workers_that_do_not_see_the_folder(
+    small_model, volume, config, tmp_path, running, monkeypatch
+) -> None:
+    real = cluster.Shipment.of
+
+    def elsewhere(*arguments: object, **options: object) -> cluster.Shipment:
+        shipment = real(*arguments, **options)
+        Path(shipment.path).unlink()
+        return shipment
+
+    monkeypatch.setattr(cluster.Shipment, "of", elsewhere)
+    with pytest.raises(OutputError, match=r"cannot see .*; write to a folder that all computers share"):
+        list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 8)
+    model = small_model()
+    with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
+        events = export(
+            volume, model, tmp_path / "out.zarr", config(scheduler=local.scheduler_address, shard=1 << 13)
+        )
+        while not isinstance(next(events), ExportProgress):
+            pass
+        local.close()
+        with pytest.raises(
+            OutputError, match=r"scheduler at .* was lost; start it again and go on with --resume"
+        ):
+            list(events)
+    first, *_ = export(volume, model, tmp_path / "out.zarr", config(resume=True, shard=1 << 13))
+    assert first.resumed > 0
+    expected = reconstruct(volume, model, block=(8, 16)).array.compute()
+    np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
+
+
+def test_no_scheduler(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    with pytest.raises(OutputError, match=r"There is no dask scheduler at 'tcp://127\.0\.0\.1:9"):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(scheduler="tcp://127.0.0.1:9")))
+
+
+@pytest.mark.parametrize(
+    ("missing", "settings"),
+    [("distributed", {"workers": 2}), ("dask_jobqueue", {"workers": 2, "jobqueue": "slurm"})],
+)
+def test_a_missing_extra(small_model, volume, config, tmp_path, monkeypatch, missing: str, settings) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    name = missing.removeprefix("dask_")
+    with pytest.raises(OutputError, match=rf'the extra "{name}"; install it with: pip install'):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(**settings)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"jobqueue": "slurm"},
+        {"scheduler": "tcp://here:1", "workers": 2},
+        {"workers": 0},
+        {"chunk": 50},
+        {"nonsense": 1},
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        ExportConfig(**settings)
+
+
+def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    """Such as jobs whose time is over: the export does not wait for ever."""
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    model, target = small_model(), tmp_path / "out.zarr"
+    settings = {"shard": 1 << 13, "threads": 1}
+    with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
+        events = export(volume, model, target, config(scheduler=local.scheduler_address, **settings))
+        while not isinstance(next(events), ExportProgress):
+            pass
+        local.scale(0)
+        with pytest.raises(OutputError, match="All workers are gone; start new ones and go on with --resume"):
+            list(events)
+    first, *_ = export(volume, model, target, config(resume=True, **settings))
+    assert first.resumed > 0
+
+
+def test_no_workers(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
+        local.scale(0)
+        with distributed.Client(local, set_as_default=False) as client:
+            while client.nthreads():
+                pass
+        with pytest.raises(OutputError, match="scheduler has no workers; start some"):
+            list(
+                export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=local.scheduler_address))
+            )
+    assert not os.listdir(tmp_path)
+
+
+def test_a_source_that_does_not_travel(small_model, volume, config, tmp_path, running) -> None:
+    class Connected:
+        shape, dtype = volume.shape, volume.dtype
+
+        def __init__(self) -> None:
+            self.own = threading.Lock()
+
+        def __getitem__(self, key):
+            return volume.array[key]
+
+    source = replace(volume, array=Connected())
+    with pytest.raises(
+        OutputError, match=r"'volume' cannot be sent to other processes \(.*\); open it from its file"
+    ):
+        list(export(source, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_a_worker_gives_up_when_the_export_is_over(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(worker, "_LOOKS", 0)
+    (tmp_path / "work.pickle").touch()
+    look = worker._until_given_up(tmp_path / "work.pickle")
+    look()
+    (tmp_path / "work.pickle").unlink()
+    with pytest.raises(OutputError, match="was stopped"):
+        look()
+
+
+@pytest.mark.parametrize("wanted", ["closed", "finished"])
+def test_the_shipment_goes_with_the_export(
+    small_model, volume, config, tmp_path, running, wanted: str
+) -> None:
+    """So that no task of an export that is over writes into the next one."""
+    settings = config(scheduler=running.scheduler_address, shard=1 << 13, threads=1)
+    events = export(volume, small_model(), tmp_path / "out.zarr", settings)
+    while not isinstance(next(events), ExportProgress):
+        pass
+    shipped = list((tmp_path / "out.zarr.unfinished" / "shared").glob("*.pickle"))
+    assert len(shipped) == 1
+    if wanted == "closed":
+        events.close()
+    else:
+        list(events)
+    assert not shipped[0].exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_each_process_has_a_gpu_of_its_own(tmp_path) -> None:
+    """In whatever order it sees them, and until it ends."""
+    program = "import sys; from pathlib import Path; from napari_niiv.export.engines.gpu import claim; "
+    program += "print(claim(Path(sys.argv[1])), flush=True); input()"
+    arguments = [sys.executable, "-c", program, str(tmp_path / "card")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, **pipes) as other:
+        assert other.stdout.readline() == "True\n"
+        assert not claim(tmp_path / "card")
+        assert claim(tmp_path / "another card")
+        other.kill()
+        other.wait()
+    assert claim(tmp_path / "card")
+    assert not claim(tmp_path / "card")
+
+
+def test_gpus_that_are_all_claimed_are_shared(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: f"card {index}")
+    taken: list[Path] = []
+    monkeypatch.setattr(gpu, "claim", lambda path: path not in taken and not taken.append(path))
+    assert [gpu.own_gpu.__wrapped__(7) for _ in range(3)] == [torch.device("cuda", n) for n in (0, 1, 1)]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_as_many_workers_as_asked_for(
+    small_model, volume, config, tmp_path, monkeypatch, number: int
+) -> None:
+    asked = []
+
+    class Local(distributed.LocalCluster):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            asked.append((arguments, options["n_workers"]))
+            raise OSError("not here")
+
+    monkeypatch.setattr(distributed, "LocalCluster", Local)
+    with pytest.raises(OutputError, match="workers could not be started"):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(workers=number)))
+    assert asked == [((), number)]
+
+
+@pytest.fixture
+def dask_cuda(monkeypatch) -> ModuleType:
+    """A stand-in, and one for two GPUs; clusters are not started."""
+
+    class Theirs:
+        def __init__(self, **options: object) -> None:
+            self.options = options
+
+    class Ours(Theirs):
+        pass
+
+    module = ModuleType("dask_cuda")
+    module.LocalCUDACluster = Theirs
+    module.__spec__ = ModuleSpec("dask_cuda", None)
+    monkeypatch.setitem(sys.modules, "dask_cuda", module)
+    monkeypatch.setattr(distributed, "LocalCluster", Ours)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("device", "number", "theirs"), [("cuda", 2, True), ("cuda", 3, False), ("cpu", 2, False)]
+)
+def test_dask_cuda_is_used_where_it_has_a_gpu_for_each_worker(dask_cuda, device, number, theirs) -> None:
+    made = cluster._local_cluster(torch.device(device), n_workers=number)
+    assert (type(made) is dask_cuda.LocalCUDACluster) == theirs
+    assert made.options["n_workers"] == number
+
+
+def test_a_dask_cuda_that_does_not_work(dask_cuda, monkeypatch) -> None:
+    """Made for another dask, without NVIDIA's library, or not there."""
+    ours, cuda = distributed.LocalCluster, torch.device("cuda")
+    monkeypatch.setattr(dask_cuda, "LocalCUDACluster", lambda **options: 1 / 0)
+    assert type(cluster._local_cluster(cuda, n_workers=2)) is ours
+    monkeypatch.delattr(dask_cuda, "LocalCUDACluster")
+    assert type(cluster._local_cluster(cuda, n_workers=2)) is ours
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    assert type(cluster._local_cluster(cuda, n_workers=2)) is ours
+
+
+def test_only_complaints_of_dask_jobqueue_are_collected() -> None:
+    theirs = compile("def submit():\n    raise RuntimeError('no such partition')", "core.py", "exec")
+    names: dict[str, object] = {"__name__": "dask_jobqueue.core"}
+    exec(theirs, names)
+    log = logging.getLogger("asyncio")
+    with quiet() as complaints:
+        for work in (lambda: 1 / 0, names["submit"]):
+            try:
+                work()
+            except Exception:
+                log.exception("never retrieved")
+    assert complaints == ["no such partition"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_workers_keep_freed_memory() -> None:
+    """dask starts them such that each array is given back, and faulted in again."""
+    code = (
+        "import resource, numpy as np\n"
+        "from napari_niiv.reconstruction.allocator import keep_freed\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20): np.ones(3 << 20, np.uint8)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "given_back = faults(); keep_freed(); faults(); print(given_back, faults())"
+    )
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}  # as dask's
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    given_back, kept = map(int, told.stdout.split())
+    assert given_back > 20
+    assert kept < given_back / 10

@@ -1,0 +1,197 @@
+"""Checkpoints and volumes dropped on the canvas."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+import napari
+import npe2
+import tifffile
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.io.open import open_volume
+from napari_niiv.models.card import Card
+from napari_niiv.models.checkpoint import save_model
+from napari_niiv.plugin.common.layers import along_world, layer_data, layer_volume
+from napari_niiv.plugin.files.reader import PLUGIN, WIDGET, get_reader
+from napari_niiv.volume import Volume
+
+
+def values(*shape, dtype="u2"):
+    return np.random.default_rng(0).integers(1, 200, shape).astype(dtype)
+
+
+def test_what_is_read():
+    for path in ("a.tif", "a.npy", "a.zarr", ["a.safetensors", "b.tif"], ["a.safetensors", "b.h5"]):
+        assert get_reader(path) is None
+    for path in ("A.SAFETENSORS", "a.H5", ["a.mrc", "b.nii.gz"], "a.n5/", "a.ims"):
+        assert get_reader(path) is not None
+
+
+def test_a_checkpoint_is_selected_in_the_widget(make_napari_viewer, tmp_path, interpolating_model):
+    path = tmp_path / "mine.safetensors"
+    save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
+    viewer = make_napari_viewer()
+    assert viewer.open(path, plugin="napari-niiv") == []
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    assert widget.checkpoint.value == str(path)
+
+
+def write_hdf5(path, array):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["raw"] = array
+        file["raw"].attrs["element_size_um"] = [4.0, 0.5, 0.6]
+
+
+def write_mrc(path, array):
+    mrcfile = pytest.importorskip("mrcfile")
+    with mrcfile.new(path, array) as file:
+        file.voxel_size = (0.6, 0.5, 4.0)
+
+
+def write_nifti(path, array):
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(array.T, np.diag([0.6, 0.5, 4.0, 1]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+
+
+def write_n5(path, array):
+    tensorstore = pytest.importorskip("tensorstore")
+    said = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
+    tensorstore.open(said, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
+    attributes = path / "raw/attributes.json"
+    more = {"pixelResolution": {"unit": "nm", "dimensions": [0.6, 0.5, 4.0]}}
+    attributes.write_text(json.dumps(json.loads(attributes.read_text()) | more))
+    (path / "attributes.json").write_text('{"n5": "2.0.0"}')
+
+
+KINDS = {
+    "a.h5": (write_hdf5, "micrometer"),
+    "a.hdf5": (write_hdf5, "micrometer"),
+    "a.mrc": (write_mrc, "angstrom"),
+    "a.nii": (write_nifti, "millimeter"),
+    "a.nii.gz": (write_nifti, "millimeter"),
+    "a.n5": (write_n5, "nanometer"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_volumes_through_npe2(tmp_path, name):
+    """As napari finds the reader: by the manifest."""
+    write, unit = KINDS[name]
+    array = values(3, 16, 20)
+    write(tmp_path / name, array)
+    ((data, keywords, kind),) = npe2.read([str(tmp_path / name)], stack=False, plugin_name="napari-niiv")
+    assert kind == "image"
+    np.testing.assert_allclose(keywords["scale"], (4, 0.5, 0.6), rtol=1e-6)
+    assert keywords["units"] == (unit,) * 3
+    np.testing.assert_array_equal(data, array)
+    layer = napari.layers.Image(data, **keywords)
+    assert layer_volume(layer).anisotropy == pytest.approx(4 / np.sqrt(0.3))
+
+
+def test_volumes_on_the_canvas(make_napari_viewer, tmp_path):
+    write_hdf5(tmp_path / "a.h5", values(3, 16, 20))
+    viewer = make_napari_viewer()
+    (layer,) = viewer.open(tmp_path / "a.h5", plugin="napari-niiv")  # napari lists .h5 too, and fails
+    np.testing.assert_allclose(layer.scale, (4, 0.5, 0.6))
+    assert str(layer.units[-1]) == "micrometer"
+    assert layer.axis_labels == ("z", "y", "x")
+    np.testing.assert_array_equal(layer.data, values(3, 16, 20))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, name):
+    if name == "a.n5":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "attributes.json").write_bytes(b"{")
+    else:
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+    with pytest.raises(VolumeError) as caught:
+        get_reader(str(tmp_path / name))(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("axes", ["zyx", "czyx", "tczyx"])
+def test_a_volume_as_a_layer_and_back(axes):
+    array = values(*(2, 3, 4, 16, 20)[-len(axes) :])
+    coarse = array[..., ::2, ::2]
+    volume = Volume(
+        array,
+        axes,
+        (4.0, 0.5, 0.5),
+        "nanometer",
+        "stack",
+        (10.0, 20.0, 30.0),
+        {"channel_names": ["a", "b", "c"], "path": "/x"},
+        (coarse,),
+    )
+    data, keywords = layer_data(volume)
+    layer = napari.layers.Image(data, **keywords)
+    assert layer.multiscale
+    assert layer.axis_labels == tuple(axes)
+    np.testing.assert_allclose(layer.translate[-3:], volume.origin)
+    again = layer_volume(layer)
+    assert (again.axes, dict(again.metadata)) == (axes, dict(volume.metadata))
+    assert again.origin == pytest.approx(volume.origin)
+    assert (again.voxel_size, again.unit, again.name) == (volume.voxel_size, "nanometer", "stack")
+    np.testing.assert_array_equal(again.pyramid[0], coarse)
+
+
+def test_the_file_of_a_layer_is_known(make_napari_viewer, tmp_path):
+    viewer = make_napari_viewer()
+    tifffile.imwrite(tmp_path / "cells.tif", values(5, 16, 20), photometric="minisblack")
+    viewer.open(tmp_path / "cells.tif", plugin="napari")
+    data, keywords = layer_data(open_volume(tmp_path / "cells.tif"))
+    dropped = viewer.add_image(data, **keywords)
+    for layer in (viewer.layers[0], dropped):
+        assert layer_volume(layer).metadata["path"] == str(tmp_path / "cells.tif")
+
+
+def test_the_origin_is_in_the_unit_of_x():
+    layer = napari.layers.Image(
+        values(4, 16, 20), scale=(2000, 0.5, 0.5), translate=(3000, 1, 2), units=("nm", "um", "um")
+    )
+    volume = layer_volume(layer)
+    assert (volume.voxel_size, volume.unit) == ((2, 0.5, 0.5), "micrometer")
+    assert volume.origin == pytest.approx((3, 1, 2))
+    assert not volume.metadata
+
+
+@pytest.mark.parametrize(
+    ("labels", "axes"),
+    [
+        (("c", "z", "y", "x"), "czyx"),
+        (("channel", "-3", "-2", "-1"), "czyx"),
+        (("-4", "-3", "-2", "-1"), "tzyx"),
+        (("c", "t", "z", "y", "x"), "tczyx"),  # not in the order that files need
+    ],
+)
+def test_axes_are_what_the_layer_calls_them(labels, axes):
+    layer = napari.layers.Image(values(*(2, 3, 4, 16, 20)[-len(labels) :]), axis_labels=labels)
+    assert layer_volume(layer).axes == axes
+
+
+@pytest.mark.parametrize(
+    ("transform", "along"),
+    [
+        ({"scale": (1, 4, 1, 1), "translate": (9, 8, 7, 6)}, True),
+        ({"rotate": 20}, False),
+        ({"shear": (0, 0, 0, 0, 0, 0.1)}, False),
+        ({"affine": np.diag([1, 4, 2, 1, 1])}, True),
+        ({"scale": (1, 4, -1, 1)}, False),
+    ],
+)
+def test_whether_a_layer_lies_along_the_world(transform, along):
+    assert along_world(napari.layers.Image(values(2, 4, 16, 20), **transform)) == along
+
+
+def test_narrow_volumes_are_no_colours():
+    data, keywords = layer_data(Volume(values(4, 16, 3, dtype="u1")))
+    assert not napari.layers.Image(data, **keywords).rgb

@@ -1,0 +1,166 @@
+"""Several sources live at once."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from tests.plugin.conftest import ramp
+
+pytest.importorskip("napari")
+
+from napari_niiv.plugin.controls import status as module
+from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.live.live_layers import LiveLayers
+
+SHAPE = (6, 20, 24)
+DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1000, 700)
+    for name, z in [("first", 4), ("second", 6)]:
+        viewer.add_image(DATA, scale=(z, 1, 1), name=name)
+    viewer.dims.order = (1, 0, 2)
+    return viewer
+
+
+@pytest.fixture
+def lives(viewer, interpolating_model):
+    lives = LiveLayers(viewer)
+    lives.model = interpolating_model
+    yield lives
+    lives.close_all()
+
+
+@pytest.fixture
+def widget(viewer, monkeypatch, qtbot):
+    """The dock widget with both layers live, the first one chosen."""
+    told: list[str] = []
+    for name in ("show_error", "show_info", "show_warning"):
+        monkeypatch.setattr(module, name, told.append)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    for name in ("second", "first"):
+        widget.layer.value = viewer.layers[name]
+        qtbot.waitUntil(lambda: "pixel" in widget.status.value, timeout=30_000)
+    assert not told
+    return widget
+
+
+def test_each_source_has_one_of_its_own(viewer, lives, qtbot):
+    first, second = (lives.open(viewer.layers[name]) for name in ("first", "second"))
+    assert lives.open(viewer.layers["first"]) is first
+    assert len(lives) == 2
+    qtbot.waitUntil(lambda: first.last is not None and second.last is not None, timeout=20_000)
+    lives.close(first.source)
+    assert lives.get(first.source) is None
+    assert lives.get(second.source) is second
+    with qtbot.waitSignal(second.shown, timeout=20_000):
+        viewer.dims.set_current_step(1, 3)
+    assert {layer.name for layer in viewer.layers} == {"first", "second", "second (isotropic)"}
+
+
+def test_a_model_is_for_all_and_a_resolution_for_one(viewer, lives, qtbot, interpolating_model):
+    import copy
+
+    lives.set_finest(viewer.layers["second"], 2.0)  # kept though it is not live yet
+    first, second = (lives.open(viewer.layers[name]) for name in ("first", "second"))
+    assert (first.finest, second.finest) == (0, 2)
+    other = copy.deepcopy(interpolating_model)
+    lives.model = other
+    assert first.model is other
+    assert second.model is other
+    lives.set_finest(first.source, 4.0)
+    assert (first.finest, second.finest) == (4, 2)
+
+
+def test_one_that_went_by_itself_is_told_and_forgotten(viewer, interpolating_model, qtbot):
+    opened, ended = [], []
+    threads = threading.active_count()
+    lives = LiveLayers(viewer)
+    lives.opened.connect(opened.append)
+    lives.ended.connect(ended.append)
+    lives.model = interpolating_model
+    first, second = (lives.open(viewer.layers[name]) for name in ("first", "second"))
+    assert opened == [first, second]
+    viewer.layers.remove(first.source)
+    assert ended == [first]
+    assert len(lives) == 1
+    lives.close_all()
+    assert ended == [first]
+    assert [layer.name for layer in viewer.layers] == ["second"]
+    qtbot.waitUntil(lambda: threading.active_count() <= threads, timeout=5000)
+
+
+def test_choosing_another_layer_leaves_the_first_live(viewer, widget, qtbot):
+    first, second = viewer.layers["first"], viewer.layers["second"]
+    assert len(widget.lives) == 2
+    assert widget.live.source is first
+    assert widget.on.value
+    widget.on.value = False
+    assert widget.live is None
+    widget.layer.value = second
+    assert widget.on.value
+    assert widget.live is widget.lives.get(second)
+    widget.layer.value = first
+    assert not widget.on.value
+    assert widget.status.value == "Off."
+    assert [live.source for live in widget.lives] == [second]
+
+
+def test_another_file_leaves_both_live(viewer, widget, qtbot):
+    third = viewer.add_image(DATA, scale=(3, 1, 1), name="third")
+    widget.layer.value = third
+    qtbot.waitUntil(lambda: len(widget.lives) == 3, timeout=20_000)
+
+
+def test_settings_are_those_of_the_chosen_layer(viewer, widget, qtbot):
+    first, second = viewer.layers["first"], viewer.layers["second"]
+    widget.match_zoom.value = False
+    widget.output_scale.value = 0.5
+    widget.anisotropy.value = 5
+    assert tuple(first.scale) == (5, 1, 1)
+    assert tuple(second.scale) == (6, 1, 1)
+    assert widget.lives.get(first).finest == 2
+    assert widget.lives.get(second).finest == 0
+    widget.layer.value = second
+    assert widget.match_zoom.value
+    assert not widget.output_scale.enabled
+    assert widget.anisotropy.value == pytest.approx(6)
+    widget.layer.value = first
+    assert not widget.match_zoom.value
+    assert widget.output_scale.value == pytest.approx(0.5)
+
+
+def test_the_status_speaks_of_the_chosen_layer(viewer, widget, qtbot):
+    second = widget.lives.get(viewer.layers["second"])
+    with qtbot.waitSignal(second.shown, timeout=20_000):
+        viewer.scene.camera.zoom *= 1.1
+    qtbot.waitUntil(lambda: widget.live.last is not None and widget.live.last.final, timeout=20_000)
+    words = widget.status.value
+    second.failed.emit("Trouble elsewhere.")
+    second.shown.emit(second.last)
+    assert widget.status.value == words
+    widget.layer.value = second.source
+    widget.layer.value = viewer.layers["first"]
+    assert widget.status.value == words
+
+
+def test_the_switch_goes_off_for_the_layer_whose_picture_was_deleted(viewer, widget, qtbot):
+    first, second = viewer.layers["first"], viewer.layers["second"]
+    viewer.layers.remove(widget.lives.get(second).layer)
+    qtbot.waitUntil(lambda: second in widget._off)
+    assert widget.on.value  # of the first
+    widget.layer.value = second
+    assert not widget.on.value
+    assert widget.live is None
+    assert widget.lives.get(first) is not None
+
+
+def test_closing_the_dock_ends_all(viewer, widget, qtbot):
+    lives = list(widget.lives)
+    viewer.window.remove_dock_widget(widget.native)
+    qtbot.waitUntil(lambda: not any(live._scheduler.alive for live in lives), timeout=5000)
+    assert [layer.name for layer in viewer.layers] == ["first", "second"]

@@ -1,0 +1,374 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage.measure import block_reduce
+
+from napari_niiv.errors import TrainingError, VolumeError
+from napari_niiv.normalization import Normalization
+from napari_niiv.training.data.pool import MOST_BOXES, Make, Pool, Shape
+from napari_niiv.training.data.volumes import Box, Subject
+from napari_niiv.volume import Volume
+
+CPU = torch.device("cpu")
+
+
+class Made:
+    """What boxes were made of, and where they lay."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[Subject, Box, Box]] = []
+        self.read: list[torch.Tensor] = []
+
+    def __call__(self, subject: Subject, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
+        self.places.append((subject, box, core))
+        self.read.append(values)
+        return values[core[0].slice, core[1].slice, core[2].slice]
+
+
+def subject(array: object) -> Subject:
+    return Subject(Volume(array), Normalization(0.0, 2.0), ())
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random(shape).astype(np.float32) * 2
+
+
+@pytest.fixture
+def pool() -> Iterator[Callable[..., Pool]]:
+    """Builds pools, and closes them."""
+    pools = []
+
+    def build(
+        arrays: list, shape: Shape, make: Make | None = None, voxels: float = 1e9, seed: int = 0
+    ) -> Pool:
+        made = Pool(
+            [subject(a) for a in arrays], shape, make or Made(), memory=4 * voxels, device=CPU, seed=seed
+        )
+        pools.append(made)
+        return made
+
+    yield build
+    for made in pools:
+        made.close()
+
+
+def numbers(drawn: torch.Tensor) -> set[int]:
+    return {int(v) for v in drawn.flatten()}
+
+
+# whole volumes
+
+
+def test_volumes_that_fit_are_kept_whole_and_normalised(pool) -> None:
+    arrays, made = [noise(5, 30, 40), noise(7, 20, 25, seed=1)], Made()
+    whole = pool(arrays, Shape(2, 8, halo=3), made, voxels=5 * 30 * 40 + 7 * 20 * 25)
+    assert list(whole.fill()) == [0.5, 1.0]
+    assert whole.whole
+    assert len(whole) == 2
+    for array, values in zip(arrays, made.read, strict=True):
+        np.testing.assert_allclose(values, array / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [Shape(2, 8), Shape(2, 8, growth=1.5), Shape(2, 8, largest=5000)],
+    ids=["memory", "growth", "largest"],
+)
+def test_volumes_that_do_not_fit_are_not(pool, shape: Shape) -> None:
+    voxels = 5 * 30 * 40
+    fits = 5 * 30 * 40 if shape != Shape(2, 8) else voxels - 1
+    assert not pool([noise(5, 30, 40)], shape, voxels=fits).whole
+    assert pool([noise(5, 30, 40)], Shape(2, 8), voxels=voxels).whole
+
+
+# boxes
+
+
+@pytest.mark.parametrize("halo", [0, 3])
+def test_boxes_are_what_lies_there(pool, halo: int) -> None:
+    array, made = noise(12, 50, 60), Made()
+    boxes = pool([array], Shape(4, 16, halo=halo), made, voxels=6 * 4 * 16 * 16)
+    list(boxes.fill())
+    assert not boxes.whole
+    assert len(boxes) == len(made.read) == 6
+    for values, (_, box, core) in zip(made.read, made.places, strict=True):
+        assert tuple(len(s) for s in core) == (4, 16, 16)
+        np.testing.assert_allclose(values, array[tuple(s.slice for s in box)] / 2, atol=1e-6)
+        for span, outer, size in zip(core, box, array.shape, strict=True):
+            # the halo is whole, but for where the volume ends
+            assert span.lo == min(halo, outer.lo + span.lo)
+            assert len(outer) - span.hi == min(halo, size - outer.lo - span.hi)
+    assert len({tuple(s.lo for s in box) for _, box, _ in made.places}) == 6
+
+
+def test_boxes_are_no_larger_than_the_volume(pool) -> None:
+    made = Made()
+    boxes = pool([noise(3, 10, 200)], Shape(8, 32), made, voxels=3 * 10 * 32 * 2)
+    list(boxes.fill())
+    assert {tuple(v.shape) for v in made.read} == {(3, 10, 32)}
+    assert boxes.work == 3 * 10 * 32
+    assert boxes.filled == 2 * boxes.work
+
+
+@pytest.mark.parametrize("growth", [1.0, 4.0])
+@pytest.mark.parametrize("limit", [1.0, 5.3, 9.99])
+def test_memory_is_respected(pool, growth: float, limit: float) -> None:
+    each = 4 * 16 * 16
+    boxes = pool([noise(12, 80, 80)], Shape(4, 16, growth=growth), voxels=limit * growth * each)
+    assert len(boxes) == int(limit)
+
+
+def test_memory_is_respected_with_several_volumes(pool) -> None:
+    arrays = [noise(8, 64, 64), noise(8, 64, 64, seed=1)]
+    assert len(pool(arrays, Shape(4, 16), voxels=3 * 4 * 16 * 16)) <= 3
+
+
+def test_there_are_never_more_boxes_than_make_sense(pool) -> None:
+    assert len(pool([noise(20, 80, 80)], Shape(2, 8), voxels=20 * 80 * 80 - 1)) == MOST_BOXES
+
+
+def test_large_volumes_have_more_boxes_and_small_ones_have_one(pool) -> None:
+    made = Made()
+    arrays = [noise(8, 100, 90), noise(8, 40, 45, seed=1), noise(8, 9, 10, seed=2)]
+    list(pool(arrays, Shape(8, 16), made, voxels=10 * 8 * 16 * 16).fill())
+    counts = [sum(s.volume.array is a for s, _, _ in made.places) for a in arrays]
+    assert counts == [8, 1, 1]
+
+
+class Endless:
+    """A volume that no computer holds, and a count of what is read of it."""
+
+    shape, dtype, ndim = (2_000, 50_000, 60_000), np.dtype(np.uint8), 3
+
+    def __init__(self) -> None:
+        self.read, self.largest = 0, 0
+
+    def __getitem__(self, key: tuple[slice, ...]) -> NDArray[np.uint8]:
+        size = [len(range(*part.indices(n))) for part, n in zip(key, self.shape, strict=True)]
+        self.read += int(np.prod(size))
+        self.largest = max(self.largest, int(np.prod(size)))
+        return np.random.default_rng(self.read).integers(0, 3, size, np.uint8)
+
+
+def test_of_a_huge_volume_only_boxes_are_read(pool) -> None:
+    array = Endless()
+    boxes = pool([array], Shape(8, 32, halo=4), voxels=10 * 8 * 32 * 32)
+    list(boxes.fill())
+    boxes.sampler(1, 0)
+    for _ in range(20):
+        boxes.exchange(0)
+    boxes.close()
+    around = 16 * 40 * 40
+    assert array.largest <= around
+    assert array.read <= (10 + 20 + 1) * around  # one is read ahead
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_empty_boxes_are_passed_over(pool, value: float) -> None:
+    array = np.full((8, 200, 200), value, np.float32)
+    array[:, :100, :100] = noise(8, 100, 100)
+    made = Made()
+    list(pool([array], Shape(4, 20), made, voxels=30 * 4 * 20 * 20).fill())
+    empty = sum(float(values.nan_to_num().std()) == 0 for values in made.read)
+    assert len(made.read) == 30
+    assert empty < 8  # by chance it would be 21
+
+
+def test_where_there_is_nothing_else_empty_boxes_will_do(pool) -> None:
+    boxes = pool([np.zeros((8, 40, 40), np.float32)], Shape(4, 20), voxels=2 * 4 * 20 * 20)
+    assert list(boxes.fill()) == [0.5, 1.0]
+
+
+# filling, drawing, exchanging
+
+
+@pytest.mark.parametrize("enough_at", [1, 3])
+def test_it_is_filled_until_it_is_enough(pool, enough_at: int) -> None:
+    made = Made()
+    boxes = pool([noise(12, 50, 60)], Shape(4, 16), made, voxels=6 * 4 * 16 * 16)
+    asked: list[float] = []
+
+    def enough() -> bool:
+        asked.append(boxes.filled)
+        return len(asked) == enough_at
+
+    assert list(boxes.fill(enough)) == [(i + 1) / 6 for i in range(enough_at)]
+    assert len(boxes) == len(made.read) == enough_at
+    assert asked == [(i + 1) * 4 * 16 * 16 for i in range(enough_at)]
+    assert boxes.sampler(1, 0).draw(8, 8, 8).shape == (8, 1, 8, 8)
+    for _ in range(4):
+        boxes.exchange(0)
+    assert len(boxes) == enough_at
+
+
+def counted() -> Make:
+    """Boxes full of their own number."""
+    count = iter(range(1000))
+    return lambda subject, values, box, core: torch.full((2, 16, 16), float(next(count)))
+
+
+def test_the_oldest_is_exchanged(pool) -> None:
+    boxes = pool([noise(12, 50, 60)], Shape(2, 16), counted(), voxels=4 * 2 * 16 * 16)
+    list(boxes.fill())
+    samplers = boxes.sampler(1, 0), boxes.sampler(2, 0)
+    boxes.settle()
+    assert boxes.sampler(2, 0) is samplers[1]
+    for newest in range(3, 12):
+        for sampler in samplers:
+            assert numbers(sampler.draw(200, 4, 4)) == set(range(newest - 3, newest + 1))
+        boxes.exchange(0)
+
+
+def test_a_lone_box_is_exchanged_too(pool) -> None:
+    boxes = pool([noise(12, 50, 60)], Shape(2, 16), counted(), voxels=1)
+    list(boxes.fill())
+    sampler = boxes.sampler(1, 0)
+    boxes.exchange(0)
+    assert numbers(sampler.draw(20, 4, 4)) == {1}
+
+
+def test_boxes_of_all_volumes_keep_their_shapes(pool) -> None:
+    """Those of small volumes are replaced by others of the same volume."""
+    made = Made()
+    arrays = [noise(8, 60, 70), noise(3, 20, 9, seed=1)]
+    boxes = pool(arrays, Shape(4, 16), made, voxels=5 * 4 * 16 * 16)
+    list(boxes.fill())
+    boxes.sampler(1, 0)
+    for _ in range(2 * len(boxes)):
+        boxes.exchange(0)
+    n = len(boxes)
+    shapes = [tuple(v.shape) for v in made.read]
+    assert set(shapes) == {(4, 16, 16), (3, 16, 9)}
+    assert shapes[:n] == shapes[n : 2 * n] == shapes[2 * n :]
+
+
+def test_a_seed_repeats(pool) -> None:
+    def boxes(seed: int) -> list[tuple[Box, Box]]:
+        made = Made()
+        held = pool([noise(12, 50, 60), noise(9, 40, 40)], Shape(4, 16), made, voxels=6 * 4 * 256, seed=seed)
+        list(held.fill())
+        held.sampler(1, 0)
+        for _ in range(9):
+            held.exchange(0)
+        return [(box, core) for _, box, core in made.places]
+
+    assert boxes(1) == boxes(1)
+    assert boxes(1) != boxes(2)
+
+
+def test_a_seed_repeats_where_the_filling_ended_early(pool) -> None:
+    array = noise(8, 64, 64)
+    found = set()
+    for _ in range(200):
+        made = Made()
+        boxes = pool([array], Shape(4, 16), made, voxels=5 * 4 * 16 * 16)
+        list(boxes.fill(lambda: True))
+        boxes.sampler(1, 0)
+        boxes.exchange(0)
+        boxes.close()
+        found.add(tuple(box for _, box, _ in made.places))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(("factor", "context"), [(1, 0), (2, 0), (4, 0), (1, 1), (2, 1)])
+def test_levels_are_averaged_laterally_or_in_cubes(pool, factor: int, context: int) -> None:
+    array = noise(7, 29, 33)
+    boxes = pool([array], Shape(8, 64))
+    list(boxes.fill())
+    sampler = boxes.sampler(factor, context)
+    depth = factor if context else 1
+    cut = array[: 7 // depth * depth, : 29 // factor * factor, : 33 // factor * factor] / 2
+    expected = {round(float(v), 4) for v in block_reduce(cut, (depth, factor, factor), np.mean).flatten()}
+    drawn = sampler.draw(400, 6, 6)
+    assert drawn.shape == (400, 2 * context + 1, 6, 6)
+    found = drawn.flatten().numpy().round(4)
+    near = np.array(sorted(expected))
+    distance = np.abs(
+        found[:, None] - near[np.searchsorted(near, found).clip(1, len(near) - 1)[:, None] - [0, 1]]
+    )
+    assert distance.min(1).max() < 2e-4
+    assert len(np.unique(found)) > 0.7 * len(expected)
+
+
+def test_a_hole_is_a_hole_at_every_level(pool) -> None:
+    array = noise(4, 32, 32) + 1
+    array[1, :, ::4] = np.nan
+    boxes = pool([array], Shape(8, 64))
+    list(boxes.fill())
+    assert boxes.sampler(4, 0).draw(400, 4, 4).min() >= 0.5  # no zeros, and no means of fewer voxels
+    assert not boxes.sampler(2, 0).draw(400, 4, 4).isnan().any()
+    array[:] = np.nan
+    boxes = pool([array], Shape(8, 64))
+    list(boxes.fill())
+    assert not boxes.sampler(4, 0).free_of_holes(1, 1)
+
+
+def test_too_small_for_a_level(pool) -> None:
+    boxes = pool([noise(3, 6, 40)], Shape(8, 64))
+    list(boxes.fill())
+    with pytest.raises(TrainingError, match="too small"):
+        boxes.sampler(8, 0)
+    with pytest.raises(TrainingError, match="too small"):
+        boxes.sampler(4, 1)
+
+
+# its thread
+
+
+def readers() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("napari-niiv reading")]
+
+
+def test_closing_ends_the_thread(pool) -> None:
+    boxes = pool([noise(12, 50, 60)], Shape(4, 16), voxels=6 * 4 * 16 * 16)
+    before = set(readers())
+    next(boxes.fill())
+    (reader,) = set(readers()) - before
+    boxes.close()
+    reader.join(10)
+    assert not reader.is_alive()
+
+
+def test_boxes_are_read_ahead(pool) -> None:
+    """While a box is made, the next one is being read."""
+    reading = threading.Event()
+
+    class Watched:
+        shape, dtype, ndim = (12, 50, 60), np.dtype(np.float32), 3
+
+        def __getitem__(self, key: object) -> NDArray[np.float32]:
+            assert threading.current_thread() in readers()
+            reading.set()
+            return noise(*self.shape)[key]
+
+    waited = []
+
+    def make(subject: Subject, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
+        began = time.monotonic()
+        waited.append((reading.wait(10), time.monotonic() - began))
+        reading.clear()
+        return values
+
+    boxes = pool([Watched()], Shape(4, 16), make, voxels=3 * 4 * 16 * 16)
+    filling = boxes.fill()
+    reading.clear()
+    next(filling)
+    assert waited[0][0]
+
+
+def test_a_volume_that_cannot_be_read_says_so(pool) -> None:
+    class Broken:
+        shape, dtype, ndim = (12, 50, 60), np.dtype(np.float32), 3
+
+        def __getitem__(self, key: object) -> object:
+            raise OSError("the disk is gone")
+
+    with pytest.raises(VolumeError, match="the disk is gone"):
+        next(pool([Broken()], Shape(4, 16)).fill())
