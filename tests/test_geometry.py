@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_niiv.geometry import Sampling, Span, output_size
+from napari_niiv.geometry import Box, Sampling, Span, output_size
 
 
 def positions(sampling: Sampling) -> np.ndarray:
@@ -73,8 +73,8 @@ def test_tiles_cover_a_span_on_one_grid(lo: int, length: int, tile: int, size: i
 
 
 def test_a_span_grows_inside_its_axis_and_cuts_its_part() -> None:
-    assert Span(3, 5).grown(4, 20) == Span(0, 9)
-    assert Span(17, 20).grown(4, 20) == Span(13, 20)
+    assert Span(3, 5).padded(4, 20) == Span(0, 9)
+    assert Span(17, 20).padded(4, 20) == Span(13, 20)
     axis = np.arange(20)
     np.testing.assert_array_equal(axis[2:12][Span(4, 7).slice_in(Span(2, 12))], [4, 5, 6])
     np.testing.assert_array_equal(axis[Span(4, 7).slice], [4, 5, 6])
@@ -85,3 +85,67 @@ def test_a_span_grows_inside_its_axis_and_cuts_its_part() -> None:
 )
 def test_output_size(size: int, scale: float, expected: int) -> None:
     assert output_size(size, scale) == expected
+
+
+boxes = st.builds(
+    lambda lows, lengths: Box.of(Span(lo, lo + n) for lo, n in zip(lows, lengths, strict=True)),
+    st.tuples(*[st.integers(0, 9)] * 3),
+    st.tuples(*[st.integers(1, 9)] * 3),
+)
+SHAPE = (20, 21, 22)
+
+
+def marked(*some: Box) -> np.ndarray:
+    """How often each voxel of an array is in one of some boxes, by NumPy alone."""
+    counts = np.zeros(SHAPE, int)
+    for box in some:
+        counts[tuple(slice(span.lo, span.hi) for span in box)] += 1
+    return counts
+
+
+@given(box=boxes, other=boxes)
+def test_intersection_and_hull_are_those_of_the_voxels(box, other):
+    hull = Box.hull([box, other])
+    assert box in hull
+    assert other in hull
+    both = marked(box) & marked(other)
+    if both.any():
+        assert (marked(box.intersection(other)) == both).all()
+        assert box.intersection(other) in box
+    low = [min(a.lo, b.lo) for a, b in zip(box, other, strict=True)]
+    assert list(hull.origin) == low
+    assert hull.size >= max(box.size, other.size)
+
+
+@given(box=boxes, edges=st.tuples(*[st.integers(1, 7)] * 3))
+def test_pieces_and_tiles_cover_a_box_once(box, edges):
+    pieces = box.pieces(edges)
+    assert (marked(*pieces) == marked(box)).all()
+    assert all(n <= edge for piece in pieces for n, edge in zip(piece.shape, edges, strict=True))
+    tiles = box.tiles(edges, SHAPE)
+    covered = marked(*tiles)
+    assert covered.max() == 1
+    assert (covered >= marked(box)).all()
+    assert all(lo % edge == 0 for tile in tiles for lo, edge in zip(tile.origin, edges, strict=True))
+    assert (marked(*(tile.intersection(box) for tile in tiles)) == marked(box)).all()
+
+
+@given(box=boxes, halo=st.tuples(*[st.integers(0, 12)] * 3))
+def test_a_padded_box_stays_inside(box, halo):
+    padded = box.padded(halo, SHAPE)
+    assert box in padded
+    assert padded in Box.whole(SHAPE)
+    values = np.arange(np.prod(SHAPE)).reshape(SHAPE)
+    assert (values[padded.slices][box.slices_in(padded)] == values[box.slices]).all()
+    assert box.relative_to(padded.origin).slices == box.slices_in(padded)
+    assert box.shifted((1, 2, 3)).relative_to((1, 2, 3)) == box
+    assert values[box.slices].shape == box.shape
+    assert values[box.slices].size == box.size
+
+
+@given(box=boxes, factors=st.tuples(*[st.integers(1, 4)] * 3))
+def test_a_box_on_coarser_and_finer_grids(box, factors):
+    coarse = box.coarsened(factors)
+    fine = coarse.scaled(factors, SHAPE)
+    assert box in fine
+    assert all(len(f) < len(b) + 2 * k for f, b, k in zip(fine, box, factors, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from napari_niiv.interrupt import until_interrupted
+from napari_niiv.interrupt import Interrupted, StopFlag, interrupt_if, never, until_interrupted
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a signal to oneself ends the process there")
 
@@ -43,3 +43,25 @@ def test_in_a_thread_of_its_own() -> None:
     thread.start()
     thread.join()
     assert seen == ["a", "b", "c"]
+
+
+def test_work_stops_at_its_next_call_once_the_flag_is_up():
+    flag = StopFlag()
+    flag()
+    assert not flag.stopping
+    thread = threading.Thread(target=flag.stop)
+    thread.start()
+    thread.join()
+    with pytest.raises(Interrupted):
+        flag()
+    assert flag.stopping
+
+
+def test_work_stops_when_it_is_no_longer_wanted():
+    wanted = [True]
+    interrupt = interrupt_if(lambda: not wanted)
+    interrupt()
+    never()
+    wanted.clear()
+    with pytest.raises(Interrupted):
+        interrupt()

@@ -9,9 +9,11 @@ import pytest
 import napari_niiv
 
 CORE = sorted(
-    ".".join(("napari_niiv", *path.relative_to(Path(napari_niiv.__file__).parent).with_suffix("").parts))
+    ".".join(
+        ("napari_niiv", *path.relative_to(Path(napari_niiv.__file__).parent).with_suffix("").parts)
+    ).removesuffix(".__init__")
     for path in Path(napari_niiv.__file__).parent.rglob("*.py")
-    if "plugin" not in path.parts and path.name not in ("__init__.py", "__main__.py")
+    if "plugin" not in path.parts and path.name != "__main__.py"
 )
 GUI = ["napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySide2", "PySide6"]
 
@@ -56,6 +58,10 @@ def test_an_unknown_name() -> None:
 def test_every_error_is_ours() -> None:
     from napari_niiv import errors
 
-    kinds = [k for k in vars(errors).values() if getattr(k, "__module__", "") == errors.__name__]
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, Exception) and kind.__module__ == errors.__name__
+    ]
     assert len(kinds) >= 6
     assert all(issubclass(kind, napari_niiv.NiivError) for kind in kinds)

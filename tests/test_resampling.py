@@ -121,7 +121,7 @@ def test_a_part_is_the_same_as_the_whole(operator, step: float) -> None:
     whole = operator(x, whole_sampling)
     for first, count in ((0, 5), (100, 77), (127, 2), (whole_sampling.count - 9, 9)):
         sampling = whole_sampling.part(first, count)
-        span = sampling.support(600).grown(2, 600)
+        span = sampling.support(600).padded(2, 600)
         part = operator(x[:, span.slice], sampling.relative_to(span.lo))
         torch.testing.assert_close(part, whole[:, first : first + count], atol=1e-5, rtol=0)
 

@@ -6,8 +6,9 @@ The names below are imported when first used, so that `import napari_niiv` costs
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from napari_niiv._version import __version__
 
 if TYPE_CHECKING:
     from napari_niiv.errors import NiivError
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from napari_niiv.training.train import train
     from napari_niiv.volume import Volume
 
-try:
-    __version__ = version("napari-niiv")
-except PackageNotFoundError:  # run from a source tree
-    __version__ = "0+unknown"
-
 _HOMES = {
     "NiivError": "errors",
     "TrainingConfig": "training.config",
@@ -33,7 +29,7 @@ _HOMES = {
     "load_model": "models.checkpoint",
     "open_volume": "io.open",
     "reconstruct": "reconstruction.whole",
-    "reconstruct_slice": "reconstruction.slices",
+    "reconstruct_slice": "reconstruction.single_slice",
     "train": "training.train",
 }
 

@@ -2,12 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 from typing import Any
 
 
+class Remedy(Enum):
+    """What the user can do about an error, as data; Python, the command line and the windows each word it."""
+
+    RESUME = auto()
+    """Go on with the interrupted work."""
+    START_ANEW = auto()
+    """Begin the work anew, in the place of the interrupted one."""
+    START_ANEW_INSTEAD = auto()
+    """Begin anew instead of going on, as that is what was asked for."""
+    RESUME_OR_START_ANEW = auto()
+    """Either of the first two."""
+    RENAME_OR_REPLACE = auto()
+    """Choose another name for the output, or replace the one that is there."""
+    KEEP_DTYPE = auto()
+    """Write float32, or the type of the source."""
+    NAME_DATASET = auto()
+    """Say which of several datasets is meant."""
+    OPEN_HERE = auto()
+    """Have this software open the file, which sorts its axes."""
+
+
+PYTHON_WORDS: Mapping[Remedy, str] = {
+    Remedy.RESUME: "go on with resume=True",
+    Remedy.START_ANEW: "start anew with overwrite=True",
+    Remedy.START_ANEW_INSTEAD: "start anew with overwrite=True and without resume=True",
+    Remedy.RESUME_OR_START_ANEW: "continue with resume=True or start anew with overwrite=True",
+    Remedy.RENAME_OR_REPLACE: "choose another name or overwrite it with overwrite=True",
+    Remedy.KEEP_DTYPE: "choose float32 or leave out dtype",
+    Remedy.NAME_DATASET: "give one with dataset=",
+    Remedy.OPEN_HERE: "open it with open_volume, which sorts them",
+}
+
+
 class NiivError(Exception):
-    """Base of all errors shown to the user as one sentence, without a traceback."""
+    """Base of all errors shown to the user as one sentence, without a traceback.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong. Without a remedy a whole sentence; with one, the beginning of it, which the remedy's words and a
+        full stop complete: "The disk is full; free space and".
+    remedy : Remedy, optional
+        What to do, where that depends on how the software is being used.
+    """
+
+    def __init__(self, problem: str, remedy: Remedy | None = None) -> None:
+        super().__init__(*((problem,) if remedy is None else (problem, remedy)))
+        self.problem, self.remedy = problem, remedy
+
+    def __str__(self) -> str:
+        return self.in_words(PYTHON_WORDS)
+
+    def in_words(self, words: Mapping[Remedy, str]) -> str:
+        """The sentence, its remedy worded as `words` has it."""
+        return self.problem if self.remedy is None else f"{self.problem} {words[self.remedy]}."
+
+
+def unexpected(what: str, error: BaseException) -> str:
+    """The sentence for a defect of ours; `what` failed, such as "The training"."""
+    return f"{what} failed unexpectedly ({error!r}); please report it."
 
 
 class VolumeError(NiivError):
@@ -22,15 +81,13 @@ class DatasetChoice(VolumeError):
     name : str
         The file's.
     datasets : sequence of str
-        What can be given as ``dataset=`` or ``--dataset``.
+        Their names.
     """
 
     def __init__(self, name: str, datasets: Sequence[str]) -> None:
         self.name, self.datasets = name, tuple(datasets)
         few = ", ".join(self.datasets[:12]) + (", …" if len(self.datasets) > 12 else "")
-        super().__init__(
-            f"{name} holds {len(self.datasets)} datasets: {few}; give one with dataset= or --dataset."
-        )
+        super().__init__(f"{name} holds {len(self.datasets)} datasets: {few};", Remedy.NAME_DATASET)
 
     def __reduce__(self) -> Any:
         return DatasetChoice, (self.name, self.datasets)
@@ -39,12 +96,12 @@ class DatasetChoice(VolumeError):
 class ConstantVolumeError(VolumeError):
     """A volume has one intensity only, its `value`."""
 
-    def __init__(self, message: str, value: float) -> None:
-        super().__init__(message, value)
+    def __init__(self, problem: str, value: float) -> None:
+        super().__init__(problem)
         self.value = value
 
-    def __str__(self) -> str:
-        return str(self.args[0])
+    def __reduce__(self) -> Any:
+        return ConstantVolumeError, (self.problem, self.value)
 
 
 class CheckpointError(NiivError):

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from napari_niiv.errors import CheckpointError, DeviceError, OutputError
 from napari_niiv.models import checkpoint as module
-from napari_niiv.models.card import Card, TrainingVolume
+from napari_niiv.models.card import Card, VolumeCredit
 from napari_niiv.models.catalog import bundled_models, checkpoint_path
 from napari_niiv.models.checkpoint import load_model, read_card, save_model
 from napari_niiv.models.niiv import Niiv
@@ -38,7 +38,7 @@ def test_round_trip(tmp_path: Path, small_model, decoder: str) -> None:
         name="tiny",
         description="µ",
         architecture=model.architecture,
-        training_volumes=(TrainingVolume(name="a", licence="CC0"),),
+        training_volumes=(VolumeCredit(name="a", licence="CC0"),),
         metrics={"psnr": 30.5},
     )
     save_model(model, card, tmp_path / "m.safetensors")

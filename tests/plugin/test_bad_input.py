@@ -178,14 +178,14 @@ def test_a_source_that_takes_its_time_is_named_and_waited_for(
 
 def test_a_slow_model_is_not_taken_for_slow_data(viewer, live, qtbot, monkeypatch):
     gate, waiting = threading.Event(), threading.Event()
-    infer = Reconstructor._infer_side
+    infer = Reconstructor._infer_axial
 
     def held(*args):
         waiting.set()
         gate.wait(30)
         return infer(*args)
 
-    monkeypatch.setattr(Reconstructor, "_infer_side", held)
+    monkeypatch.setattr(Reconstructor, "_infer_axial", held)
     live._patience.setInterval(50)
     viewer.dims.set_current_step(1, 25)
     qtbot.waitUntil(waiting.is_set, timeout=5000)

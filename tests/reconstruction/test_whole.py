@@ -12,7 +12,7 @@ from napari_niiv.errors import DeviceError, ReconstructionError, VolumeError
 from napari_niiv.geometry import Sampling, output_size
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction import whole as module
-from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
@@ -91,7 +91,7 @@ def test_batches_do_not_matter(
 ) -> None:
     volume = anisotropic(texture((5, 20, 17)), 3.0)
     expected = computed(volume, small_model())
-    monkeypatch.setattr(module, "Workspace", lambda model: Workspace(model, batch_pixels))
+    monkeypatch.setattr(module, "BatchBudget", lambda model: BatchBudget(model, batch_pixels))
     np.testing.assert_allclose(computed(volume, small_model()), expected, atol=1e-4)
 
 

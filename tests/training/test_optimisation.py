@@ -25,7 +25,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.training import optimisation as module
 from napari_niiv.training.data.patches import PatchSampler
 from napari_niiv.training.optimisation import Optimisation
-from napari_niiv.training.processes import Ranks
+from napari_niiv.training.processes import Processes
 
 RATE = 1e-3
 
@@ -355,7 +355,7 @@ def member(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
     module.training_precision = exactly
-    ranks = Ranks.launched().join(torch.device("cpu"))
+    ranks = Processes.launched().join(torch.device("cpu"))
     assert (ranks.rank, ranks.size, ranks.main) == (rank, 2, rank == 0)
     loss = Failing()
     optimisation = optimised(tiny(seed=rank), loss, ranks=ranks, clip=1e9)
@@ -396,8 +396,8 @@ def test_two_processes_learn_as_one_from_both_batches(
 
 def test_alone_there_is_nothing_to_agree_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    ranks = Ranks.launched().join(torch.device("cpu"))
-    assert ranks == Ranks()
+    ranks = Processes.launched().join(torch.device("cpu"))
+    assert ranks == Processes()
     assert ranks.main
     x = torch.ones(2)
     ranks.average(x)

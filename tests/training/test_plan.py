@@ -11,22 +11,22 @@ from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.training.config import TrainingConfig
-from napari_niiv.training.data.volumes import Subject
+from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.training.plan import Group, plan_architecture, plan_groups
 from napari_niiv.volume import Volume
 
 
-def subject(anisotropy: float, edge: int = 256, width: int | None = None) -> Subject:
+def subject(anisotropy: float, edge: int = 256, width: int | None = None) -> TrainingVolume:
     array = np.broadcast_to(np.zeros((), np.uint8), (8, edge, width or edge))
     volume = Volume(array, voxel_size=(anisotropy, 1.0, 1.0), name=f"v{anisotropy:g}")
-    return Subject(volume, Normalization(0, 1), (4,))
+    return TrainingVolume(volume, Normalization(0, 1), (4,))
 
 
 def config(**settings: Any) -> TrainingConfig:
     return TrainingConfig(output="model.safetensors", **settings)
 
 
-def planned(*subjects: Subject, **settings: Any) -> tuple[Group, ...]:
+def planned(*subjects: TrainingVolume, **settings: Any) -> tuple[Group, ...]:
     return plan_groups(subjects, config(**settings))
 
 

@@ -15,7 +15,7 @@ from napari_niiv.degradation import Average, Gaussian
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
-from napari_niiv.training.data.volumes import Subject
+from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.training.validation import HeldOut
 from napari_niiv.volume import Volume
 
@@ -23,11 +23,13 @@ CPU = torch.device("cpu")
 AVERAGE = Average()
 
 
-def subject(array: NDArray[np.float32], held_out: tuple[int, ...] = (2,), anisotropy: float = 4.0) -> Subject:
-    return Subject(Volume(array, voxel_size=(anisotropy, 1.0, 1.0)), Normalization(0.0, 2.0), held_out)
+def subject(
+    array: NDArray[np.float32], held_out: tuple[int, ...] = (2,), anisotropy: float = 4.0
+) -> TrainingVolume:
+    return TrainingVolume(Volume(array, voxel_size=(anisotropy, 1.0, 1.0)), Normalization(0.0, 2.0), held_out)
 
 
-def held(*subjects: tuple[Subject, float], context: int = 1, degradation: Any = AVERAGE) -> HeldOut:
+def held(*subjects: tuple[TrainingVolume, float], context: int = 1, degradation: Any = AVERAGE) -> HeldOut:
     return HeldOut(subjects, degradation, context, CPU)
 
 

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from napari_niiv import __version__
+from napari_niiv._version import __version__
 from napari_niiv.cli.copy import add_copy
 from napari_niiv.cli.reconstruct import add_reconstruct
 from napari_niiv.cli.train import add_train
 from napari_niiv.cli.volume_options import add_input, describe, open_input
+from napari_niiv.cli.words import COMMAND_LINE_WORDS
 from napari_niiv.errors import NiivError
 
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options) or 0)
     except NiivError as error:
-        print(f"napari-niiv: {error}", file=sys.stderr)
+        print(f"napari-niiv: {error.in_words(COMMAND_LINE_WORDS)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"napari-niiv: {str(stop) or 'stopped.'}", file=sys.stderr)

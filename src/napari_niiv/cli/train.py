@@ -101,7 +101,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from napari_niiv.training.processes import Ranks
+    from napari_niiv.training.processes import Processes
     from napari_niiv.training.train import train
 
     if options.devices < 1:
@@ -111,7 +111,7 @@ def _train(options: argparse.Namespace) -> int:
         for volume in volumes:
             check_spacing(volume, options)
     events = train(volumes, _config(options, volumes))
-    ranks = Ranks.launched()
+    ranks = Processes.launched()
     if options.devices > 1 and ranks.size == 1:
         return _on_several(options)
     try:

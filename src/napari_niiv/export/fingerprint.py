@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv import __version__
+from napari_niiv._version import __version__
 from napari_niiv.errors import VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.models.niiv import Niiv

@@ -12,11 +12,10 @@ import numpy as np
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import Bounds, ExportConfig
-from napari_niiv.geometry import Span, rounded_up, three
-from napari_niiv.reconstruction.grid import BLOCK_BYTES, Grid, Spans, block_edges
+from napari_niiv.geometry import Box, Shape, Span, rounded_up, three
+from napari_niiv.reconstruction.grid import BLOCK_BYTES, Grid, block_edges
 from napari_niiv.volume import Volume
 
-Size = tuple[int, int, int]
 COARSEST = 256  # voxels: the longest edge of the last level
 
 
@@ -32,19 +31,19 @@ class Unit:
         Of the unit in its level; with `level` it names the unit in the journal.
     leading : tuple of int
         T and C index.
-    place : tuple of Span
+    place : Box
         Its voxels in the level.
     """
 
     level: int
     number: int
     leading: tuple[int, ...]
-    place: Spans
+    place: Box
 
     @property
     def voxels(self) -> int:
         """How many it has."""
-        return math.prod(len(span) for span in self.place)
+        return self.place.size
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ class Level:
         written with that, instead of being read from it later.
     """
 
-    shape: Size
-    factors: Size
-    shard: Size
+    shape: Shape
+    factors: Shape
+    shard: Shape
     at_once: bool = True
 
-    def coarser(self, chunk: Size) -> Level:
+    def coarser(self, chunk: Shape) -> Level:
         """The next level: means over 2 voxels along each axis that has more than one."""
         steps = [1 if n == 1 else 2 for n in self.shape]
         shape = [-(-n // s) for n, s in zip(self.shape, steps, strict=True)]
@@ -81,7 +80,7 @@ class Level:
         shard = [min(s, rounded_up(n, c)) for s, n, c in zip(most, shape, chunk, strict=True)]
         return Level(three(shape), three(factors), three(shard), at_once)
 
-    def steps_from(self, finer: Level) -> Size:
+    def steps_from(self, finer: Level) -> Shape:
         """Voxels of a finer level that one of its voxels is the mean of, along each axis."""
         return three(c // f for c, f in zip(self.factors, finer.factors, strict=True))
 
@@ -94,7 +93,7 @@ class Plan:
     ----------
     grid : Grid
         Of the whole volume.
-    samples : tuple of Span
+    samples : Box
         The part of the grid that is written.
     leading : tuple of int
         Lengths of the T and C axes.
@@ -110,15 +109,15 @@ class Plan:
     """
 
     grid: Grid
-    samples: Spans
+    samples: Box
     leading: tuple[int, ...]
     axes: str
     dtype: np.dtype[Any]
     voxel_size: tuple[float, float, float]
     origin: tuple[float, float, float]
     unit: str
-    edges: Size
-    chunk: Size
+    edges: Shape
+    chunk: Shape
     levels: tuple[Level, ...]
 
     @classmethod
@@ -129,7 +128,7 @@ class Plan:
         device: str,
         *,
         flat: bool = False,
-        edges: Size | None = None,
+        edges: Shape | None = None,
     ) -> Plan:
         """Plan an export.
 
@@ -152,10 +151,9 @@ class Plan:
             If the output scale makes no sense.
         """
         grid = Grid.of(volume.at(*(0,) * (len(volume.shape) - 3)), config.output_scale)
-        voxels = _spans(config.box, grid.source, volume.name)
-        samples = three([grid.samples(axis, span) for axis, span in enumerate(voxels)])
+        samples = grid.samples_of(_voxels(config.box, grid.source, volume.name))
         dtype = np.dtype(config.dtype) if config.dtype else volume.dtype
-        shape = three([len(span) for span in samples])
+        shape = samples.shape
         chunk = (16, 128, 128) if flat else (config.chunk, config.chunk, config.chunk)
         if edges is None:
             asked = block_edges(grid, device, dtype.itemsize, config.block, shape)
@@ -163,7 +161,7 @@ class Plan:
         levels = [Level(shape, (1, 1, 1), _shard(shape, edges, chunk, dtype.itemsize, config.shard))]
         while not flat and max(levels[-1].shape) > COARSEST:
             levels.append(levels[-1].coarser(chunk))
-        places = [grid.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(samples)]
+        places = grid.parts(samples)
         size = [v * s.step for v, s in zip(volume.voxel_size, places, strict=True)]
         origin = [o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, places, strict=True)]
         return cls(
@@ -209,15 +207,12 @@ class Plan:
     def coarser(self, unit: Unit) -> Unit:
         """The unit of the next level that is the mean of one, if that level is written at once."""
         steps = self.levels[unit.level + 1].steps_from(self.levels[unit.level])
-        place = three(Span(p.lo // s, -(-p.hi // s)) for p, s in zip(unit.place, steps, strict=True))
-        return Unit(unit.level + 1, unit.number, unit.leading, place)
+        return Unit(unit.level + 1, unit.number, unit.leading, unit.place.coarsened(steps))
 
     def units(self, level: int) -> Iterator[Unit]:
         """The shards of a level, in the order of the file."""
-        shape, shard = self.levels[level].shape, self.levels[level].shard
-        axes = [cut_from_zero(n, s) for n, s in zip(shape, shard, strict=True)]
-        indices = itertools.product(*(range(n) for n in self.leading))
-        places = itertools.product(indices, itertools.product(axes[0], axes[1], axes[2]))
+        shards = Box.whole(self.levels[level].shape).pieces(self.levels[level].shard)
+        places = itertools.product(np.ndindex(self.leading), shards)
         for number, (leading, place) in enumerate(places):
             yield Unit(level, number, leading, place)
 
@@ -233,12 +228,7 @@ class Plan:
         )
 
 
-def cut_from_zero(count: int, each: int) -> list[Span]:
-    """An axis in pieces of `each`; the last may be shorter."""
-    return [Span(first, min(first + each, count)) for first in range(0, count, each)]
-
-
-def _shard(shape: Size, edges: Size, chunk: Size, itemsize: int, voxels: int) -> Size:
+def _shard(shape: Shape, edges: Shape, chunk: Shape, itemsize: int, voxels: int) -> Shape:
     """Whole blocks, as many as the limits allow, first along x, then y, then z."""
     limit = min(voxels, BLOCK_BYTES // itemsize)
     shard = [min(edge, rounded_up(n, c)) for edge, n, c in zip(edges, shape, chunk, strict=True)]
@@ -251,13 +241,13 @@ def _shard(shape: Size, edges: Size, chunk: Size, itemsize: int, voxels: int) ->
         shard[shortest] = min(2 * shard[shortest], rounded_up(shape[shortest], edges[shortest]))
 
 
-def _spans(box: Bounds | None, shape: Size, name: str) -> Spans:
-    """The box in voxels of the volume."""
-    spans = [Span(lo, hi) for lo, hi in box] if box else [Span(0, n) for n in shape]
-    for axis, span, size in zip("zyx", spans, shape, strict=True):
+def _voxels(bounds: Bounds | None, shape: Shape, name: str) -> Box:
+    """The part that is asked for, in voxels of the volume."""
+    box = Box.of(Span(lo, hi) for lo, hi in bounds) if bounds else Box.whole(shape)
+    for axis, span, size in zip("zyx", box, shape, strict=True):
         if not 0 <= span.lo < span.hi <= size:
             raise OutputError(
                 f"The box's {axis} range {span.lo}:{span.hi} is empty or beyond {name!r}, which has {size} voxels "
                 f"along {axis}; give a range within 0:{size}."
             )
-    return three(spans)
+    return box

@@ -28,10 +28,10 @@ from napari_niiv.export.metadata import attributes
 from napari_niiv.export.plan import Plan
 from napari_niiv.export.store import Unfinished
 from napari_niiv.export.tiff import write_from_store
-from napari_niiv.export.work import Work, look
+from napari_niiv.export.work import Work, measure_channels
 from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.volume import Volume, check_anisotropy
 
 _NOTHING_FREE = 16 << 20  # bytes
@@ -99,10 +99,10 @@ def export(
         return
     if path.exists() and not config.overwrite:
         raise exists_already(path)
-    channels = look(volume, plan.dtype)
-    workspace = Workspace(model)
+    channels = measure_channels(volume, plan.dtype)
+    batch_budget = BatchBudget(model)
     work = Work(
-        volume, workspace, plan, channels, made_of["source"], store.data, config.planes, config.project
+        volume, batch_budget, plan, channels, made_of["source"], store.data, config.planes, config.project
     )
     with _saying_what_failed(path), threads(config.threads), ExitStack() as stack:
         if edges is None:
@@ -133,9 +133,9 @@ def export(
                             store.note(*written)
                         if voxels or written is None:
                             yield pace.event(voxels)
-                        if workspace.notice:
-                            yield ExportNotice(workspace.notice)
-                            workspace.notice = ""
+                        if batch_budget.notice:
+                            yield ExportNotice(batch_budget.notice)
+                            batch_budget.notice = ""
         if flat:
             yield from write_from_store(volume, plan, store, made_of, Pace("tiff", plan.voxels()).event)
         else:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.plan import Level, Unit
-from napari_niiv.reconstruction.grid import Spans
+from napari_niiv.geometry import Box
 
 WRITING = "writing"  # folder beside the hierarchy, where shards are made
 _OPENING = threading.Lock()
@@ -35,7 +35,7 @@ def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> i
         shutil.copyfile(data / str(unit.level) / "zarr.json", aside / "zarr.json")
         array = _open(aside, "r+")
         try:
-            array[(*unit.leading, *(span.slice for span in unit.place))] = values
+            array[(*unit.leading, *unit.place.slices)] = values
         except RuntimeError as error:
             raise _os_error(error) from error
         made = aside / path.relative_to(data / str(unit.level))
@@ -64,7 +64,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def read_level(data: Path, level: int, leading: tuple[int, ...], place: Spans) -> NDArray[Any]:
+def read_level(data: Path, level: int, leading: tuple[int, ...], place: Box) -> NDArray[Any]:
     """Voxels of a level that is written.
 
     Raises
@@ -73,7 +73,7 @@ def read_level(data: Path, level: int, leading: tuple[int, ...], place: Spans) -
         If it is damaged.
     """
     try:
-        values: NDArray[Any] = open_level(data, level)[(*leading, *(span.slice for span in place))]
+        values: NDArray[Any] = open_level(data, level)[(*leading, *place.slices)]
     except (RuntimeError, ValueError) as error:
         raise OutputError(
             f"Level {level} of the unfinished output is damaged ({error}); start anew with --overwrite."

@@ -14,8 +14,9 @@ import zarr
 
 from napari_niiv.errors import OutputError
 from napari_niiv.export.fingerprint import Fingerprint, difference
-from napari_niiv.export.plan import Plan, Size, Unit
+from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
+from napari_niiv.geometry import Shape
 from napari_niiv.io.ome.arrays import create_level
 from napari_niiv.io.write import whole_file
 
@@ -115,7 +116,7 @@ class Unfinished:
             said = _json(self.target / "zarr.json").get("attributes", {}).get("napari_niiv")
         return isinstance(said, dict) and not difference(said, made_of)
 
-    def begin(self, made_of: Fingerprint, edges: Size) -> None:
+    def begin(self, made_of: Fingerprint, edges: Shape) -> None:
         """Make the folder; its plan is written last, so that a folder with a plan is complete."""
         discard(self.target)
         if self.folder.exists():
@@ -151,7 +152,7 @@ class Unfinished:
                     _delete(self.folder, self.target)
                 raise
 
-    def resume(self, made_of: Fingerprint) -> Size:
+    def resume(self, made_of: Fingerprint) -> Shape:
         """Find out whether it can be gone on with; the edges of its blocks.
 
         Raises
@@ -178,7 +179,7 @@ class Unfinished:
         found: dict[str, Any] = self._plan()[0]["settings"]
         return found
 
-    def _plan(self) -> tuple[Fingerprint, Size]:
+    def _plan(self) -> tuple[Fingerprint, Shape]:
         try:
             held = json.loads((self.folder / _PLAN).read_text())
             made_of, (z, y, x) = held["made_of"], held["edges"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +14,12 @@ from napari_niiv.errors import ConstantVolumeError, OutputError
 from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import read_level, write_shard
-from napari_niiv.geometry import Span, three
+from napari_niiv.geometry import Box, three
 from napari_niiv.io.ome.arrays import halved
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.allocator import trim
-from napari_niiv.reconstruction.batch_budget import Workspace
-from napari_niiv.reconstruction.grid import Block, Spans, cut
+from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.grid import Block
 from napari_niiv.reconstruction.restoration import PLANES, Restoration
 from napari_niiv.volume import Volume
 
@@ -54,7 +52,7 @@ class Channel:
             return cls(Normalization(error.value, error.value + 1), blank=True)
 
 
-def look(volume: Volume, dtype: np.dtype[Any]) -> tuple[Channel, ...]:
+def measure_channels(volume: Volume, dtype: np.dtype[Any]) -> tuple[Channel, ...]:
     """Look at the intensities of every T and C index.
 
     Raises
@@ -96,7 +94,7 @@ class Work:
     Attributes
     ----------
     volume : Volume
-    workspace : Workspace
+    batch_budget : BatchBudget
         With the model.
     plan : Plan
     channels : tuple of Channel
@@ -110,7 +108,7 @@ class Work:
     """
 
     volume: Volume
-    workspace: Workspace
+    batch_budget: BatchBudget
     plan: Plan
     channels: tuple[Channel, ...]
     source: dict[str, Any] = field(repr=False)
@@ -149,7 +147,7 @@ class Work:
             if part is not unit:
                 values = halved(values, level.steps_from(self.plan.levels[part.level - 1]))
             sizes.append(write_shard(self.data, level, part, values))
-        if self.workspace.model.device.type == "cpu":  # whose units take seconds
+        if self.batch_budget.model.device.type == "cpu":  # whose units take seconds
             del values
             trim()
         return tuple(sizes)
@@ -162,23 +160,22 @@ class Work:
         channel = self.channels[number]
         restoration = Restoration(
             plan.grid,
-            self.workspace,
+            self.batch_budget,
             channel.normalization,
             PLANES[self.planes],
             plan.dtype,
             volume.name,
             self.project,
         )
-        parts = [cut(span, edge) for span, edge in zip(unit.place, plan.edges, strict=True)]
-        places = list(itertools.product(parts[0], parts[1], parts[2]))
-        blocks = [restoration.block(_moved(place, plan.samples), infer=not channel.blank) for place in places]
+        places, first = unit.place.pieces(plan.edges), plan.samples.origin
+        blocks = [restoration.block(place.shifted(first), infer=not channel.blank) for place in places]
         read = _reader(volume, blocks)
         check_unchanged(self.volume, self.source)
-        values = np.empty([len(span) for span in unit.place], plan.dtype)
+        values = np.empty(unit.place.shape, plan.dtype)
         for place, block in zip(places, blocks, strict=True):
             interrupt()
             part = restoration.compute(read(block), block, interrupt)
-            values[tuple(p.slice_in(s) for p, s in zip(place, unit.place, strict=True))] = part
+            values[place.slices_in(unit.place)] = part
             report(part.size)
         return values
 
@@ -188,35 +185,21 @@ class Work:
         finer, level = self.plan.levels[unit.level - 1], self.plan.levels[unit.level]
         steps = level.steps_from(finer)
         # one shard of the finer level at a time
-        edges = [max(1, edge // step) for edge, step in zip(finer.shard, steps, strict=True)]
-        parts = [cut(span, edge) for span, edge in zip(unit.place, edges, strict=True)]
-        values = np.empty([len(span) for span in unit.place], self.plan.dtype)
-        for place in itertools.product(parts[0], parts[1], parts[2]):
+        edges = three(max(1, edge // step) for edge, step in zip(finer.shard, steps, strict=True))
+        values = np.empty(unit.place.shape, self.plan.dtype)
+        for place in unit.place.pieces(edges):
             interrupt()
-            fine = three(
-                [
-                    Span(span.lo * step, min(span.hi * step, n))
-                    for span, step, n in zip(place, steps, finer.shape, strict=True)
-                ]
-            )
+            fine = place.scaled(steps, finer.shape)
             part = halved(read_level(self.data, unit.level - 1, unit.leading, fine), steps)
-            values[tuple(p.slice_in(s) for p, s in zip(place, unit.place, strict=True))] = part
+            values[place.slices_in(unit.place)] = part
             report(part.size)
         return values
 
 
 def _reader(volume: Volume, blocks: list[Block]) -> Callable[[Block], Volume | NDArray[Any]]:
     """What a block is computed from: halos overlap, so all blocks of a shard are read at once where memory allows."""
-    union = three(
-        [Span(min(b.raw[axis].lo for b in blocks), max(b.raw[axis].hi for b in blocks)) for axis in range(3)]
-    )
-    if math.prod(len(span) for span in union) * volume.dtype.itemsize > _READ_BYTES:
+    union = Box.hull(block.raw for block in blocks)
+    if union.size * volume.dtype.itemsize > _READ_BYTES:
         return lambda block: volume
-    z, y, x = (span.slice for span in union)
-    voxels = volume.read_raw(z, y, x)
-    return lambda block: voxels[tuple(r.slice_in(u) for r, u in zip(block.raw, union, strict=True))]
-
-
-def _moved(place: Spans, by: Spans) -> Spans:
-    """A place in the output as samples of the grid."""
-    return three([Span(p.lo + b.lo, p.hi + b.lo) for p, b in zip(place, by, strict=True)])
+    voxels = volume.read_raw(*union.slices)
+    return lambda block: voxels[block.raw.slices_in(union)]

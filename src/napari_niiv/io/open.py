@@ -10,7 +10,7 @@ from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.io.formats import Place, find_reader, place_of
 from napari_niiv.io.lazy_arrays import rearranged
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import Opened
+from napari_niiv.io.stored_volume import StoredVolume
 from napari_niiv.volume import Volume
 
 IN_MEMORY_BYTES = 2 << 30
@@ -118,15 +118,15 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
     return opened.spacing
 
 
-def _read(place: Place, dataset: str | None) -> Opened:
+def _read(place: Place, dataset: str | None) -> StoredVolume:
     read, takes_dataset = find_reader(place)
     if not takes_dataset and dataset is not None:
         raise VolumeError(f"{place.name} holds one volume, not datasets; leave the dataset {dataset!r} out.")
-    opened: Opened = read(place.location, dataset) if takes_dataset else read(Path(place.location))
+    opened: StoredVolume = read(place.location, dataset) if takes_dataset else read(Path(place.location))
     return opened
 
 
-def _renamed(opened: Opened, axes: str) -> tuple[Spacing, tuple[float, float, float]]:
+def _renamed(opened: StoredVolume, axes: str) -> tuple[Spacing, tuple[float, float, float]]:
     """Voxel size and origin where the caller exchanged the names of z, y and x: they belong to the stored axes."""
     if not set("zyx") <= set(opened.axes) or not set("zyx") <= set(axes):
         return opened.spacing, opened.origin

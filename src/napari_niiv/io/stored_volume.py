@@ -11,7 +11,7 @@ from napari_niiv.io.spacing import Spacing
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class StoredVolume:
     """An opened file, as it is stored; nothing is read of what can be left.
 
     Attributes

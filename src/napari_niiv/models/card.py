@@ -10,7 +10,7 @@ from napari_niiv.models.architecture import Architecture
 FORMAT_VERSION = 1
 
 
-class TrainingVolume(BaseModel):
+class VolumeCredit(BaseModel):
     """A volume that a model was trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,7 +33,7 @@ class Card(BaseModel):
     degradation: Degradation = Average()
     loss: str = "mae"
     normalization: str = "percentiles 0.1 and 99.9 of the volume to 0 and 1"
-    training_volumes: tuple[TrainingVolume, ...] = ()
+    training_volumes: tuple[VolumeCredit, ...] = ()
     licence: str = ""
     attribution: str = ""
     metrics: dict[str, float] = Field(default_factory=dict)

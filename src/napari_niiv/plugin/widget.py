@@ -34,7 +34,7 @@ from napari_niiv.plugin.export.button import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
 from napari_niiv.plugin.files.reader import PLUGIN, TRAINING
-from napari_niiv.plugin.files.voxel_size import Spacings
+from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.ortho.button import OrthoControl
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
@@ -55,8 +55,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
-        self.lives = LiveLayers(napari_viewer)
-        self.volumes = VolumeViews(napari_viewer, self.lives)
+        self.live_layers = LiveLayers(napari_viewer)
+        self.volumes = VolumeViews(napari_viewer, self.live_layers)
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
         self._status = Status(self.layer)
@@ -76,16 +76,18 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self._scale = OutputScale(self._apply_finest)
         self.match_zoom, self.output_scale = self._scale.match_zoom, self._scale.samples
-        self._ortho = OrthoControl(napari_viewer, self.lives, fail)
+        self._ortho = OrthoControl(napari_viewer, self.live_layers, fail)
         self.three = self._ortho.button
         self._planes = PlaneButtons(napari_viewer, self.three)
         self.on = CheckBox(text="Reconstruct", value=True)
-        self.compare = Compare(napari_viewer, self.lives)
-        self.trust = TrustControls(self.lives)
-        self.spacings = Spacings(napari_viewer, run, tell, fail, self._close_live_of, self._layer_ready)
+        self.compare = Compare(napari_viewer, self.live_layers)
+        self.trust = TrustControls(self.live_layers)
+        self.spacings = VoxelSizeControl(
+            napari_viewer, run, tell, fail, self._close_live_of, self._layer_ready
+        )
         self.copying = CopyOffer(napari_viewer, run, tell, fail, self._adopt_copy)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
-        self.export = ExportControls(napari_viewer, self.lives, self.layer)
+        self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
@@ -152,7 +154,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             return
         self.on.value = True
         self._refresh()
-        if self.live is None and self.lives.model is not None:
+        if self.live is None and self.live_layers.model is not None:
             self.three.value = False  # the status says why
 
     @property
@@ -163,18 +165,18 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     @property
     def live(self) -> LiveReconstruction | None:
         """The live reconstruction of the chosen layer, if it is live; others may be live beside it."""
-        return self.lives.get(self.layer.value)
+        return self.live_layers.get(self.layer.value)
 
     def close_live(self) -> None:
         """Stop the live reconstruction of the chosen layer."""
         self._ortho.close()
-        self.lives.close(self.layer.value)
+        self.live_layers.close(self.layer.value)
 
     # reactions
 
     def _connect(self) -> None:
-        self.lives.opened.connect(self._follow)
-        self.lives.ended.connect(self._ended)
+        self.live_layers.opened.connect(self._follow)
+        self.live_layers.ended.connect(self._ended)
         self.volumes.progress.connect(self._status.report_volume)
         self.volumes.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
@@ -196,7 +198,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             # in 3-D, napari cannot remove layers when its canvas is gone already
             remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
             self.volumes.let_go(remove)
-            self.lives.close_all(remove)
+            self.live_layers.close_all(remove)
 
         self.native.destroyed.connect(gone)
 
@@ -250,7 +252,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Show the layer's own settings; those of the layer chosen before stay as they are."""
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
-        self._scale.show(self.lives.finest(layer))
+        self._scale.show(self.live_layers.finest(layer))
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""
@@ -275,7 +277,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Before the data of a layer are turned, or it goes."""
         if layer is self.layer.value:
             self._ortho.close()
-        self.lives.close(layer)
+        self.live_layers.close(layer)
 
     def _layer_ready(self, layer: Image) -> None:
         if layer is self.layer.value:
@@ -303,12 +305,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
-            self.lives.set_finest(self.layer.value, finest)
+            self.live_layers.set_finest(self.layer.value, finest)
             self.volumes.set_finest(self.layer.value)
             self._ortho.set_finest(finest)
 
     def _adopt_model(self, model: Any) -> None:
-        self.lives.model = model
+        self.live_layers.model = model
         self.volumes.set_model(model)
         self._refresh()
 
@@ -335,18 +337,18 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         elif not self.on.value:
             self.close_live()
             self._status.tell("Off.", "off")
-        elif self.lives.model is None:
+        elif self.live_layers.model is None:
             self._status.tell("Loading the model…", "waiting")
         else:
             self._go_live(layer)
 
     def _go_live(self, layer: Image) -> None:
-        if self.lives.get(layer) is not None:
+        if self.live_layers.get(layer) is not None:
             self._ortho.follow()
             self._ortho.open(self.live)
             return
         try:
-            self.lives.open(layer)
+            self.live_layers.open(layer)
         except NiivError as error:
             self._status.fail(str(error))
             return
@@ -379,7 +381,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _judge(self) -> None:
         bereft, self._bereft = self._bereft, []
         for source in bereft:
-            if source not in self.viewer.layers or self.lives.get(source) is not None:
+            if source not in self.viewer.layers or self.live_layers.get(source) is not None:
                 continue
             self._off.add(source)  # only the live layer was deleted
             if source is self.layer.value:

@@ -19,7 +19,7 @@ SMALLEST_BATCH = 10_000
 
 
 @dataclass
-class Workspace:
+class BatchBudget:
     """How many pixels a model may be given at once on its device; shrinks when memory runs out.
 
     Attributes

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Sampling, Span, output_size, rounded_up, three
+from napari_niiv.geometry import Box, Sampling, Shape, Span, output_size, rounded_up, three
 from napari_niiv.reconstruction.views.resolve import INTERPOLATE_BELOW
 from napari_niiv.volume import Volume, downsampled
 
-Spans = tuple[Span, Span, Span]
 _BLOCK = {"cuda": (128, 256), "mps": (96, 192), "cpu": (128, 128)}  # voxels read: axial, lateral
 _BLOCK_VOXELS = {"cuda": 1 << 26, "mps": 1 << 25, "cpu": 3 << 23}  # of the output: bounds the memory of one
 _ALIGNED = 128  # samples: edges of blocks are multiples, so that those of files can be whole blocks
@@ -26,18 +25,18 @@ class Block:
     ----------
     samplings : tuple of Sampling
         Positions of its samples, in voxels of the level that is read.
-    cores, box : tuple of Span
+    core, padded : Box
         Voxels of the level that the samples lie between, and these with their halo.
-    raw : tuple of Span
-        The box in voxels of the source.
+    raw : Box
+        The padded box in voxels of the source.
     inferred : bool
         Whether the network has a part in it.
     """
 
     samplings: tuple[Sampling, Sampling, Sampling]
-    cores: Spans
-    box: Spans
-    raw: Spans
+    core: Box
+    padded: Box
+    raw: Box
     inferred: bool
 
 
@@ -55,8 +54,8 @@ class Grid:
         Of that level.
     """
 
-    source: tuple[int, int, int]
-    shape: tuple[int, int, int]
+    source: Shape
+    shape: Shape
     downsample: int
     anisotropy: float
 
@@ -85,7 +84,7 @@ class Grid:
         return cls((depth, height, width), shape, d, volume.anisotropy / d)
 
     @property
-    def level(self) -> tuple[int, int, int]:
+    def level(self) -> Shape:
         """Shape of the level that is read."""
         z, y, x = self.source
         return z, downsampled(y, self.downsample), downsampled(x, self.downsample)
@@ -110,20 +109,21 @@ class Grid:
         last = min(math.ceil(voxels.hi / step - 1e-6), self.shape[axis])
         return Span(first, max(last, first + 1))
 
-    def block(self, place: Spans, halo: tuple[int, int, int], inferred: bool) -> Block:
+    def samples_of(self, voxels: Box) -> Box:
+        """The samples that a box of the source's voxels touches."""
+        return Box.of(self.samples(axis, span) for axis, span in enumerate(voxels))
+
+    def parts(self, place: Box) -> tuple[Sampling, Sampling, Sampling]:
+        """Positions of the samples at `place`, in voxels of the source."""
+        return three(self.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
+
+    def block(self, place: Box, halo: Shape, inferred: bool) -> Block:
         """What it takes to compute the samples at `place`."""
-        z, y, x = (self.on_level(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
-        samplings = (z, y, x)
-        cores = [s.support(size) for s, size in zip(samplings, self.level, strict=True)]
-        box = [core.grown(h, size) for core, h, size in zip(cores, halo, self.level, strict=True)]
+        samplings = three(self.on_level(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
+        core = Box.of(s.support(size) for s, size in zip(samplings, self.level, strict=True))
+        padded = core.padded(halo, self.level)
         factors = (1, self.downsample, self.downsample)
-        raw = [Span(s.lo * f, min(s.hi * f, n)) for s, f, n in zip(box, factors, self.source, strict=True)]
-        return Block(samplings, three(cores), three(box), three(raw), inferred)
-
-
-def cut(span: Span, each: int) -> list[Span]:
-    """A span of samples in pieces of `each`; the last may be shorter."""
-    return [Span(first, min(first + each, span.hi)) for first in range(span.lo, span.hi, each)]
+        return Block(samplings, core, padded, padded.scaled(factors, self.source), inferred)
 
 
 def block_edges(
@@ -131,8 +131,8 @@ def block_edges(
     device: str,
     itemsize: int,
     block: tuple[int, int] | None = None,
-    shape: tuple[int, int, int] | None = None,
-) -> tuple[int, int, int]:
+    shape: Shape | None = None,
+) -> Shape:
     """Samples of a block along z, y, x, with which a whole volume is cut.
 
     Parameters

@@ -13,7 +13,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BATCH_PIXELS
 
 
-def encode_stack(
+def encode_slices(
     model: Niiv,
     stack: Tensor,
     wanted: slice,
@@ -60,7 +60,7 @@ def encode_stack(
 
 
 @torch.inference_mode()
-def restore_stack(
+def restore_slices(
     model: Niiv,
     stack: Tensor,
     anisotropy: float,
@@ -71,7 +71,7 @@ def restore_stack(
     frame: Frame | None = None,
     interrupt: Callable[[], None] | None = None,
 ) -> Tensor:
-    """Encode and decode consecutive slices; arguments as in `encode_stack`.
+    """Encode and decode consecutive slices; arguments as in `encode_slices`.
 
     `axial` counts from the first pixel kept, and `frame` is that of what is kept.
 
@@ -80,7 +80,7 @@ def restore_stack(
     Tensor, shape (wanted, kept, axial.count), float32
     """
     out = None
-    for part, latent in encode_stack(model, stack, wanted, kept, anisotropy, batch_pixels, interrupt):
+    for part, latent in encode_slices(model, stack, wanted, kept, anisotropy, batch_pixels, interrupt):
         values = model.decode(latent, stack[part, kept[0], kept[1]], axial, anisotropy, frame)
         if out is None:
             out = values.new_empty(wanted.stop - wanted.start, *values.shape[1:])
@@ -141,7 +141,7 @@ def restore_box(
         lateral = core["yz" if plane == "xz" else "xz"]
         offset = start[order[1]]
         centres = cell_centres(offset + lateral.start, offset + lateral.stop, whole[order[1]])
-        restored = restore_stack(
+        restored = restore_slices(
             model,
             box.permute(order),
             anisotropy,

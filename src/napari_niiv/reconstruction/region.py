@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Sampling, Span
+from napari_niiv.geometry import Box, Sampling, Span, three
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.batch_budget import Workspace
-from napari_niiv.reconstruction.grid import Grid, Spans, cut
+from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.grid import Grid
 from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
 from napari_niiv.reconstruction.views.reconstructor import Superseded
 from napari_niiv.volume import Volume, check_anisotropy
 
-Box = tuple[slice, slice, slice]
+Slices = tuple[slice, slice, slice]
 BUDGET = {"cuda": 64_000_000, "mps": 64_000_000, "cpu": 16_000_000}  # voxels of the output
 LONGEST = 2048  # what every GPU takes along an axis of a 3-D texture
 _BLOCK = {
@@ -85,7 +84,7 @@ class RegionBlock:
         What the user should know, such as a retreat to the CPU.
     """
 
-    place: Box
+    place: Slices
     array: NDArray[Any]
     done: int
     notice: str = ""
@@ -97,7 +96,7 @@ RegionEvent = RegionPlan | RegionPlaceholder | RegionBlock
 def reconstruct_region(
     volume: Volume,
     model: Niiv,
-    box: Box | None = None,
+    box: Slices | None = None,
     *,
     budget: int,
     output_scale: float = 1.0,
@@ -150,32 +149,33 @@ def reconstruct_region(
     check_anisotropy(volume.anisotropy, volume.name)
     if len(volume.shape) != 3:
         raise ReconstructionError(f"{volume.name!r} has the axes {volume.axes!r}; choose one T/C index.")
-    grid, scale = _fitting(volume, _spans(volume, box), min(budget, longest**3), longest, output_scale)
-    spans = _samples(grid, _spans(volume, box))
-    places = _cut_evenly(grid, spans, block or _BLOCK[model.device.type]) if grid.inferable else []
-    yield _plan(volume, grid, spans, scale, len(places))
+    voxels = _voxels(volume, box)
+    grid, scale = _fitting(volume, voxels, min(budget, longest**3), longest, output_scale)
+    samples = grid.samples_of(voxels)
+    places = _cut_evenly(grid, samples, block or _BLOCK[model.device.type]) if grid.inferable else []
+    yield _plan(volume, grid, samples, scale, len(places))
 
     def interrupt() -> None:
         if stale():
             raise Superseded
 
     interrupt()
-    workspace = Workspace(model)
-    restoration = Restoration.of(volume, grid, workspace, planes)
-    whole: NDArray[Any] = np.empty([len(span) for span in spans], restoration.dtype)
+    batch_budget = BatchBudget(model)
+    restoration = Restoration.of(volume, grid, batch_budget, planes)
+    whole: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
     edges = (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))
-    for place in _cut_evenly(grid, spans, edges):
+    for place in _cut_evenly(grid, samples, edges):
         interrupt()
-        whole[_within(place, spans)] = restoration.compute(volume, restoration.block(place, infer=False))
+        whole[place.slices_in(samples)] = restoration.compute(volume, restoration.block(place, infer=False))
     yield RegionPlaceholder(whole)
     for number, place in enumerate(places):
         interrupt()
         values = restoration.compute(volume, restoration.block(place), interrupt)
-        notice, workspace.notice = workspace.notice, ""
-        yield RegionBlock(_within(place, spans), values, number + 1, notice)
+        notice, batch_budget.notice = batch_budget.notice, ""
+        yield RegionBlock(place.slices_in(samples), values, number + 1, notice)
 
 
-def _spans(volume: Volume, box: Box | None) -> Spans:
+def _voxels(volume: Volume, box: Slices | None) -> Box:
     """The box in voxels of the volume."""
     spans = []
     for part, size in zip(box or (slice(None),) * 3, volume.shape, strict=True):
@@ -184,23 +184,17 @@ def _spans(volume: Volume, box: Box | None) -> Spans:
         if not lo < hi:
             raise ReconstructionError(f"The box {box} (z, y, x) does not touch the volume of {volume.shape}.")
         spans.append(Span(lo, hi))
-    z, y, x = spans
-    return z, y, x
+    return Box.of(spans)
 
 
-def _samples(grid: Grid, spans: Spans) -> Spans:
-    z, y, x = (grid.samples(axis, span) for axis, span in enumerate(spans))
-    return z, y, x
-
-
-def _fitting(volume: Volume, spans: Spans, budget: int, longest: int, wanted: float) -> tuple[Grid, float]:
+def _fitting(volume: Volume, voxels: Box, budget: int, longest: int, wanted: float) -> tuple[Grid, float]:
     """The largest scale up to the wanted one at which the samples of a box are no more than the budget."""
     if budget < 1:
         raise ReconstructionError(f"A budget of {budget} voxels holds nothing; give it some millions.")
 
     def fits(grid: Grid) -> bool:
-        counts = [len(span) for span in _samples(grid, spans)]
-        return math.prod(counts) <= budget and max(counts) <= longest
+        samples = grid.samples_of(voxels)
+        return samples.size <= budget and max(samples.shape) <= longest
 
     best = Grid.of(volume, wanted)
     if fits(best):
@@ -216,34 +210,29 @@ def _fitting(volume: Volume, spans: Spans, budget: int, longest: int, wanted: fl
     return best, low
 
 
-def _cut_evenly(grid: Grid, spans: Spans, edges: tuple[int, int]) -> list[Spans]:
+def _cut_evenly(grid: Grid, samples: Box, edges: tuple[int, int]) -> list[Box]:
     """Blocks of about the edges (axial, lateral; voxels of the level), beginning at the centre."""
-    parts = []
-    for axis, (span, edge) in enumerate(zip(spans, (edges[0], edges[1], edges[1]), strict=True)):
+    lengths = []
+    for axis, (span, edge) in enumerate(zip(samples, (edges[0], edges[1], edges[1]), strict=True)):
         number = max(1, math.ceil(len(span) * grid.on_level(axis).step / edge - 0.25))
-        parts.append(cut(span, -(-len(span) // number)))
+        lengths.append(-(-len(span) // number))
 
-    def distance(place: Spans) -> float:
-        return sum((p.lo + p.hi - s.lo - s.hi) ** 2 for p, s in zip(place, spans, strict=True))
+    def distance(place: Box) -> float:
+        return sum((p.lo + p.hi - s.lo - s.hi) ** 2 for p, s in zip(place, samples, strict=True))
 
-    return sorted(itertools.product(parts[0], parts[1], parts[2]), key=distance)
-
-
-def _within(place: Spans, spans: Spans) -> Box:
-    z, y, x = (p.slice_in(s) for p, s in zip(place, spans, strict=True))
-    return z, y, x
+    return sorted(samples.pieces(three(lengths)), key=distance)
 
 
-def _plan(volume: Volume, grid: Grid, spans: Spans, scale: float, blocks: int) -> RegionPlan:
-    z, y, x = (grid.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(spans))
-    sizes = [v * s.step for v, s in zip(volume.voxel_size, (z, y, x), strict=True)]
-    origin = [o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, (z, y, x), strict=True)]
+def _plan(volume: Volume, grid: Grid, samples: Box, scale: float, blocks: int) -> RegionPlan:
+    samplings = grid.parts(samples)
     return RegionPlan(
-        shape=(z.count, y.count, x.count),
-        voxel_size=(sizes[0], sizes[1], sizes[2]),
-        origin=(origin[0], origin[1], origin[2]),
-        samplings=(z, y, x),
+        shape=samples.shape,
+        voxel_size=three(v * s.step for v, s in zip(volume.voxel_size, samplings, strict=True)),
+        origin=three(
+            o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, samplings, strict=True)
+        ),
+        samplings=samplings,
         output_scale=scale,
-        first=(spans[0].lo, spans[1].lo, spans[2].lo),
+        first=samples.origin,
         blocks=blocks,
     )

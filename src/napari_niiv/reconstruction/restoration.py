@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Sampling, Span
+from napari_niiv.geometry import Box, Sampling, Span
 from napari_niiv.normalization import Normalization
-from napari_niiv.reconstruction.batch_budget import Workspace
-from napari_niiv.reconstruction.grid import Block, Grid, Spans, cut
+from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.grid import Block, Grid
 from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.trust import degradation_of, margin, project
 from napari_niiv.resampling import resample
@@ -32,7 +32,7 @@ class Restoration:
     """What all blocks of a volume share."""
 
     grid: Grid
-    workspace: Workspace
+    batch_budget: BatchBudget
     normalization: Normalization
     planes: tuple[str, ...]
     dtype: np.dtype[Any]
@@ -41,7 +41,7 @@ class Restoration:
 
     @classmethod
     def of(
-        cls, volume: Volume, grid: Grid, workspace: Workspace, planes: str, project: bool = False
+        cls, volume: Volume, grid: Grid, batch_budget: BatchBudget, planes: str, project: bool = False
     ) -> Restoration:
         """Of a 3-D volume, whose intensities are looked at.
 
@@ -51,17 +51,17 @@ class Restoration:
             If the volume is constant or cannot be read.
         """
         normalization = Normalization.of(volume)
-        return cls(grid, workspace, normalization, PLANES[planes], volume.dtype, volume.name, project)
+        return cls(grid, batch_budget, normalization, PLANES[planes], volume.dtype, volume.name, project)
 
-    def block(self, place: Spans, infer: bool = True) -> Block:
+    def block(self, place: Box, infer: bool = True) -> Block:
         """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
-        model, inferred = self.workspace.model, infer and self.grid.inferable
+        model, inferred = self.batch_budget.model, infer and self.grid.inferable
         lateral, axial = max(model.halo, model.context), model.halo + self._margin
         return self.grid.block(place, (axial, lateral, lateral) if inferred else (0, 0, 0), inferred)
 
     @property
     def _margin(self) -> int:
-        return margin(degradation_of(self.workspace.model)) if self.project else 0
+        return margin(degradation_of(self.batch_budget.model)) if self.project else 0
 
     def compute(
         self,
@@ -80,47 +80,47 @@ class Restoration:
             Called often; may raise to give up.
         """
         held = source if isinstance(source, Volume) else Volume(source, name=self.name)
-        start = (0, 0, 0) if isinstance(source, Volume) else tuple(s.lo for s in block.raw)
-        d, box = self.grid.downsample, block.box
+        start = (0, 0, 0) if isinstance(source, Volume) else block.raw.origin
+        d, padded = self.grid.downsample, block.padded
         first = (start[0], start[1] // d, start[2] // d)
-        local = [slice(s.lo - f, s.hi - f) for s, f in zip(box, first, strict=True)]
+        local = padded.relative_to(first)
         raw = held.read_raw if d == 1 else functools.partial(held.read, downsample=d)
-        device = self.workspace.model.device if block.inferred else torch.device("cpu")
-        values = self.normalization.on(device, raw(local[0], local[1], local[2]))
-        z, y, x = (s.relative_to(b.lo) for s, b in zip(block.samplings, box, strict=True))
-        y_core, x_core = block.cores[1].slice_in(box[1]), block.cores[2].slice_in(box[2])
-        workspace = self.workspace
+        device = self.batch_budget.model.device if block.inferred else torch.device("cpu")
+        values = self.normalization.on(device, raw(*local.slices))
+        z, y, x = (s.relative_to(lo) for s, lo in zip(block.samplings, padded.origin, strict=True))
+        _, y_core, x_core = block.core.slices_in(padded)
+        batch_budget = self.batch_budget
 
         def restore(positions: Sampling, depth: Span) -> torch.Tensor:
             return restore_box(
-                workspace.model,
-                values.to(workspace.model.device),
+                batch_budget.model,
+                values.to(batch_budget.model.device),
                 self.grid.anisotropy,
                 positions,
                 self.planes,
                 y_core,
                 x_core,
-                depth.slice_in(box[0]),
-                workspace.batch_pixels,
-                (box[0].lo, box[1].lo, box[2].lo),
+                depth.slice_in(padded.z),
+                batch_budget.batch_pixels,
+                padded.origin,
                 self.grid.level,
                 interrupt,
             )
 
         def projected() -> torch.Tensor:
             """By way of whole voxels, as the live view does it."""
-            depth = block.cores[0].grown(self._margin, self.grid.level[0])
+            depth = block.core.z.padded(self._margin, self.grid.level[0])
             factor = math.ceil(self.grid.anisotropy)
-            offset = depth.lo - box[0].lo
+            offset = depth.lo - padded.z.lo
             fine = restore(Sampling.covering(len(depth), len(depth) * factor).relative_to(-offset), depth)
-            measured = values[depth.slice_in(box[0]), y_core, x_core].to(fine.device)
+            measured = values[depth.slice_in(padded.z), y_core, x_core].to(fine.device)
             columns = project(
-                fine.permute(1, 2, 0), measured.permute(1, 2, 0), degradation_of(workspace.model)
+                fine.permute(1, 2, 0), measured.permute(1, 2, 0), degradation_of(batch_budget.model)
             )
             return resample(columns, z.relative_to(offset).refined(factor)).permute(2, 0, 1)
 
         if block.inferred:
-            restored = workspace.attempt(projected if self.project else lambda: restore(z, block.cores[0]))
+            restored = batch_budget.attempt(projected if self.project else lambda: restore(z, block.core.z))
         else:
             restored = resample(values[:, y_core, x_core].permute(1, 2, 0), z).permute(2, 0, 1)
         with torch.inference_mode():
@@ -132,7 +132,7 @@ class Restoration:
         if restored.device.type != "cpu":
             return self.normalization.invert(restored.contiguous(), self.dtype)
         values = np.empty(restored.shape, self.dtype)
-        for slab in cut(Span(0, len(values)), _SLAB):
+        for slab in Span(0, len(values)).pieces(_SLAB):
             part = restored[slab.slice].contiguous()
             values[slab.slice] = self.normalization.invert(part, self.dtype)
         return values

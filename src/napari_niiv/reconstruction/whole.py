@@ -9,10 +9,10 @@ import dask
 import dask.array as da
 import numpy as np
 
-from napari_niiv.geometry import Span
+from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.batch_budget import Workspace
-from napari_niiv.reconstruction.grid import Grid, block_edges, cut
+from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.grid import Grid, block_edges
 from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
 from napari_niiv.volume import Volume, check_anisotropy
 
@@ -60,10 +60,10 @@ def reconstruct(
     """
     checked_planes(planes)
     check_anisotropy(volume.anisotropy, volume.name)
-    workspace = Workspace(model)
+    batch_budget = BatchBudget(model)
     leading = [np.ndindex(volume.shape[:-3])] if len(volume.shape) > 3 else [[()]]
     parts = [
-        _reconstruct_3d(volume.at(*index), workspace, output_scale, planes, project, block)
+        _reconstruct_3d(volume.at(*index), batch_budget, output_scale, planes, project, block)
         for index in leading[0]
     ]
     array = (
@@ -77,28 +77,28 @@ def reconstruct(
 
 def _reconstruct_3d(
     volume: Volume,
-    workspace: Workspace,
+    batch_budget: BatchBudget,
     scale: float,
     planes: str,
     project: bool,
     block: tuple[int, int] | None,
 ) -> da.Array:
     grid = Grid.of(volume, scale)
-    restoration = Restoration.of(volume, grid, workspace, planes, project)
-    edges = block_edges(grid, workspace.model.device.type, volume.dtype.itemsize, block)
-    places = [cut(Span(0, count), edge) for count, edge in zip(grid.shape, edges, strict=True)]
+    restoration = Restoration.of(volume, grid, batch_budget, planes, project)
+    edges = block_edges(grid, batch_budget.model.device.type, volume.dtype.itemsize, block)
     array = volume.array if isinstance(volume.array, da.Array) else None
 
-    def one(z: Span, y: Span, x: Span) -> da.Array:
-        piece = restoration.block((z, y, x))
+    def one(place: Box) -> da.Array:
+        piece = restoration.block(place)
         # dask looks for its own collections in arguments, so only the source is one
         if array is None:
             values = dask.delayed(functools.partial(restoration.compute, volume, piece), pure=False)()
         else:
             work = functools.partial(restoration.compute, block=piece)
-            values = dask.delayed(work, pure=False)(array[tuple(s.slice for s in piece.raw)])
-        part: da.Array = da.from_delayed(values, (len(z), len(y), len(x)), dtype=volume.dtype)
+            values = dask.delayed(work, pure=False)(array[piece.raw.slices])
+        part: da.Array = da.from_delayed(values, place.shape, dtype=volume.dtype)
         return part
 
-    joined: da.Array = da.block([[[one(z, y, x) for x in places[2]] for y in places[1]] for z in places[0]])
+    z, y, x = (span.pieces(edge) for span, edge in zip(Box.whole(grid.shape), edges, strict=True))
+    joined: da.Array = da.block([[[one(Box(i, j, k)) for k in x] for j in y] for i in z])
     return joined

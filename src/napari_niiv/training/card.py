@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from napari_niiv import __version__
+from napari_niiv._version import __version__
 from napari_niiv.models.architecture import Architecture
-from napari_niiv.models.card import Card, TrainingVolume
+from napari_niiv.models.card import Card, VolumeCredit
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.plan import Group
 
@@ -39,7 +39,7 @@ def training_card(
         loss=config.loss,
         training_volumes=(
             *(before.training_volumes if before else ()),
-            *(TrainingVolume(name=name) for name in names),
+            *(VolumeCredit(name=name) for name in names),
         ),
         licence=before.licence if before else "",
         attribution=before.attribution if before else "",

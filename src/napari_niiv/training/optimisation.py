@@ -14,7 +14,7 @@ from napari_niiv.device import out_of_memory, training_precision
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.training.cuda_graphs import Replayed
-from napari_niiv.training.processes import Ranks
+from napari_niiv.training.processes import Processes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From (restored, target), both (B, lateral, n), to a number."""
@@ -37,7 +37,7 @@ class Optimisation:
         Largest norm of the gradient.
     averaging : float
         Decay of the average of the weights, which is the model that counts.
-    ranks : Ranks
+    ranks : Processes
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Optimisation:
         learning_rate: float,
         clip: float = 1.0,
         averaging: float = 0.999,
-        ranks: Ranks = Ranks(),
+        ranks: Processes = Processes(),
     ) -> None:
         self.model, self._degradation, self._loss = model.train().requires_grad_(True), degradation, loss
         self._rate, self._clip, self._averaging, self._ranks = learning_rate, clip, averaging, ranks

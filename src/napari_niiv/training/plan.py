@@ -10,7 +10,7 @@ from napari_niiv.errors import CheckpointError, TrainingError
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.training.config import TrainingConfig
-from napari_niiv.training.data.volumes import Subject
+from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.volume import check_anisotropy
 
 LEAST_ANISOTROPY = 1.5  # factors below leave nothing to infer
@@ -34,7 +34,7 @@ class Group:
 
     Attributes
     ----------
-    subjects : tuple of Subject
+    subjects : tuple of TrainingVolume
     anisotropy : float
         Of the volumes.
     tasks : tuple of Task
@@ -42,13 +42,13 @@ class Group:
         The factor to validate by.
     """
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[TrainingVolume, ...]
     anisotropy: float
     tasks: tuple[Task, ...]
     judged: float
 
 
-def plan_groups(subjects: Sequence[Subject], config: TrainingConfig) -> tuple[Group, ...]:
+def plan_groups(subjects: Sequence[TrainingVolume], config: TrainingConfig) -> tuple[Group, ...]:
     """Who teaches what.
 
     Without factors in the config, each volume teaches its own, and those of the lateral levels that are read when one

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Processes:
     """This process among those of the training; alone by default.
 
     Attributes
@@ -26,11 +26,11 @@ class Ranks:
     size: int = 1
 
     @classmethod
-    def launched(cls) -> Ranks:
+    def launched(cls) -> Processes:
         """This process as torchrun or `--devices` started it, not yet joined to the others."""
         return cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
-    def join(self, device: torch.device) -> Ranks:
+    def join(self, device: torch.device) -> Processes:
         """Meet the other processes, if there are several; returns itself."""
         if self.size > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

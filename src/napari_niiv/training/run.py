@@ -19,11 +19,11 @@ from napari_niiv.training.card import training_card
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.data.boxes import measured_slices, restored_block
 from napari_niiv.training.data.pool import Pool, Shape
-from napari_niiv.training.data.volumes import Box, Subject
+from napari_niiv.training.data.volumes import Box, TrainingVolume
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 from napari_niiv.training.optimisation import Loss, Optimisation
 from napari_niiv.training.plan import Group, Task, volume_names
-from napari_niiv.training.processes import Ranks
+from napari_niiv.training.processes import Processes
 from napari_niiv.training.state import State, forget_state, save_state
 from napari_niiv.training.validation import HeldOut
 
@@ -58,7 +58,7 @@ class Run:
     config : TrainingConfig
     loss : callable
     device : torch.device
-    ranks : Ranks
+    ranks : Processes
     state : State or None
         Of an interrupted training.
     """
@@ -71,7 +71,7 @@ class Run:
         config: TrainingConfig,
         loss: Loss,
         device: torch.device,
-        ranks: Ranks,
+        ranks: Processes,
         state: State | None,
     ) -> None:
         self._groups, self._architecture, self._init, self._config = groups, architecture, init, config
@@ -303,7 +303,7 @@ class Run:
                 )
         return choices
 
-    def _restored(self, subject: Subject, values: Tensor, box: Box, core: Box) -> Tensor:
+    def _restored(self, subject: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
         assert self._restorer is not None
         return restored_block(self._restorer, self._config.degradation, subject, values, box, core)
 

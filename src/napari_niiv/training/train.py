@@ -11,11 +11,11 @@ from napari_niiv.io.write import check_output
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.training.config import TrainingConfig
-from napari_niiv.training.data.volumes import find_subjects
+from napari_niiv.training.data.volumes import training_volumes
 from napari_niiv.training.events import Event, Notice
 from napari_niiv.training.losses.loss import make_loss
 from napari_niiv.training.plan import plan_architecture, plan_groups, volume_names
-from napari_niiv.training.processes import Ranks
+from napari_niiv.training.processes import Processes
 from napari_niiv.training.run import Run
 from napari_niiv.training.state import forget_state, load_state
 from napari_niiv.volume import Volume
@@ -49,10 +49,10 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     """
     output = check_output(config.output, config.overwrite or config.resume, (SUFFIX,))
     config = config.model_copy(update={"output": output})
-    device = choose_device(Ranks.local_device(config.device))
+    device = choose_device(Processes.local_device(config.device))
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    subjects, notices = find_subjects(volumes)
+    subjects, notices = training_volumes(volumes)
     groups = plan_groups(subjects, config)
     init = load_model(config.init, "cpu") if config.init is not None else None
     architecture = plan_architecture(groups, config, init)
@@ -60,7 +60,7 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     state = load_state(config, volume_names(groups)) if config.resume else None
 
     def events() -> Generator[Event, None, None]:
-        ranks = Ranks.launched().join(device)
+        ranks = Processes.launched().join(device)
         if ranks.main and state is None:
             forget_state(output)
         run = Run(groups, architecture, init, config, loss, device, ranks, state)

@@ -17,7 +17,7 @@ from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.training.data.pool import FLAT
-from napari_niiv.training.data.volumes import Box, Subject
+from napari_niiv.training.data.volumes import Box, TrainingVolume
 
 _MOST_CROPS, _EDGE = 8, 256
 
@@ -26,7 +26,7 @@ _MOST_CROPS, _EDGE = 8, 256
 class _Crop:
     """A piece of a slice held out: where it is, and its sharp pixels with neighbours, (2k+1, y, x)."""
 
-    subject: Subject
+    subject: TrainingVolume
     anisotropy: float
     box: Box
     sharp: Tensor
@@ -37,7 +37,7 @@ class HeldOut:
 
     Parameters
     ----------
-    subjects : sequence of (Subject, float)
+    subjects : sequence of (TrainingVolume, float)
         Each with the factor to judge by.
     degradation : Degradation
     context : int
@@ -52,7 +52,7 @@ class HeldOut:
 
     def __init__(
         self,
-        subjects: Sequence[tuple[Subject, float]],
+        subjects: Sequence[tuple[TrainingVolume, float]],
         degradation: Degradation,
         context: int,
         device: torch.device,
@@ -104,9 +104,9 @@ class HeldOut:
         beyond = k + math.ceil(self._degradation.reach * factor) + 1
         axial = Sampling(-beyond / factor, 1 / factor, 2 * beyond + 1)
         around = (
-            Span(crop.box[0].lo, crop.box[0].hi).grown(math.ceil(beyond / factor) + 8, volume.shape[0]),
-            crop.box[1].grown(8, volume.shape[1]),
-            crop.box[2].grown(8, volume.shape[2]),
+            Span(crop.box[0].lo, crop.box[0].hi).padded(math.ceil(beyond / factor) + 8, volume.shape[0]),
+            crop.box[1].padded(8, volume.shape[1]),
+            crop.box[2].padded(8, volume.shape[2]),
         )
         measured = volume.read(around).nan_to_num().to(self._device)
         axial = axial.relative_to(around[0].lo - crop.box[0].lo)
@@ -127,14 +127,14 @@ class HeldOut:
         )  # the same correction for all: they agree with what was measured
         return _Crop(crop.subject, crop.anisotropy, crop.box, sharp)
 
-    def _crops(self, subject: Subject, factor: float, each: int) -> list[_Crop]:
+    def _crops(self, subject: TrainingVolume, factor: float, each: int) -> list[_Crop]:
         """The crops with the most structure of each held-out slice."""
         for edge in (_EDGE, _EDGE // 2, _EDGE // 4, _EDGE // 8):  # smaller ones between holes
             if found := self._crops_of(subject, factor, each, edge):
                 break
         return found
 
-    def _crops_of(self, subject: Subject, factor: float, each: int, edge: int) -> list[_Crop]:
+    def _crops_of(self, subject: TrainingVolume, factor: float, each: int, edge: int) -> list[_Crop]:
         _, height, width = subject.shape
         found: list[_Crop] = []
         for z in subject.held_out:

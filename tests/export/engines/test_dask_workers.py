@@ -83,14 +83,14 @@ def test_workers_of_another_version(small_model, volume, config, tmp_path, runni
 def test_workers_that_do_not_see_the_folder(
     small_model, volume, config, tmp_path, running, monkeypatch
 ) -> None:
-    real = cluster.Shipment.of
+    real = cluster.Payload.of
 
-    def elsewhere(*arguments: object, **options: object) -> cluster.Shipment:
-        shipment = real(*arguments, **options)
-        Path(shipment.path).unlink()
-        return shipment
+    def elsewhere(*arguments: object, **options: object) -> cluster.Payload:
+        payload = real(*arguments, **options)
+        Path(payload.path).unlink()
+        return payload
 
-    monkeypatch.setattr(cluster.Shipment, "of", elsewhere)
+    monkeypatch.setattr(cluster.Payload, "of", elsewhere)
     with pytest.raises(OutputError, match=r"cannot see .*; write to a folder that all computers share"):
         list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
 

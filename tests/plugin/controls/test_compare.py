@@ -193,18 +193,18 @@ def test_holding_shows_the_source_and_goes_on(viewer, live, qtbot):
 
 @pytest.fixture
 def controls(viewer, interpolating_model, qtbot):
-    lives = LiveLayers(viewer)
-    lives.model = interpolating_model
-    controls = Compare(viewer, lives)
-    with qtbot.waitSignal(lives.open(viewer.layers["ramp"]).shown, timeout=20_000):
+    live_layers = LiveLayers(viewer)
+    live_layers.model = interpolating_model
+    controls = Compare(viewer, live_layers)
+    with qtbot.waitSignal(live_layers.open(viewer.layers["ramp"]).shown, timeout=20_000):
         pass
     yield controls
     controls.let_go()
-    lives.close_all()
+    live_layers.close_all()
 
 
 def test_button_and_key_hold(viewer, controls):
-    (live,) = controls._lives
+    (live,) = controls._live_layers
     controls.hold.native.pressed.emit()
     assert not live.layer.visible
     controls.hold.native.released.emit()
@@ -244,19 +244,19 @@ def test_a_users_key_is_left_alone(viewer, controls):
 
 
 def test_the_slider_moves_the_line_of_all_also_of_later_ones(viewer, controls, qtbot):
-    (live,) = controls._lives
+    (live,) = controls._live_layers
     assert not controls.position.enabled
     controls.split.value = True
     controls.position.value = 30
     assert live.split == pytest.approx(0.3)
     other = Image(ramp(SHAPE, SLOPES), scale=(4, 1, 1), name="other")
     viewer.layers.append(other)
-    assert controls._lives.open(other).split == pytest.approx(0.3)
+    assert controls._live_layers.open(other).split == pytest.approx(0.3)
     live.split_moved.emit(0.62)  # by the mouse
     assert controls.position.value == 62
-    assert [one.split for one in controls._lives] == [0.62, 0.62]
+    assert [one.split for one in controls._live_layers] == [0.62, 0.62]
     controls.split.value = False
-    assert [one.split for one in controls._lives] == [None, None]
+    assert [one.split for one in controls._live_layers] == [None, None]
 
 
 # the mouse

@@ -113,10 +113,10 @@ def parent(qtbot):
 @pytest.fixture
 def make_panel(viewer, parent, small_model, qtbot, messages):
     def make():
-        lives = LiveLayers(viewer)
-        lives.model = small_model()
+        live_layers = LiveLayers(viewer)
+        live_layers.model = small_model()
         images = lambda: [layer for layer in viewer.layers if isinstance(layer, Image)]  # noqa: E731
-        panel = ExportPanel(parent, viewer, lives, lambda: images()[0] if images() else None)
+        panel = ExportPanel(parent, viewer, live_layers, lambda: images()[0] if images() else None)
         panel.show()
         wait_found(qtbot, panel)
         return panel
@@ -224,7 +224,7 @@ def test_the_form_says_the_rest(panel, qtbot, tmp_path, monkeypatch):
 def test_keep_measured_is_as_the_widgets_switch(source, make_panel, qtbot):
     panel = make_panel()
     panel.hide()
-    panel.lives.project = True
+    panel.live_layers.project = True
     panel.show()
     qtbot.waitUntil(lambda: panel.found is not None and panel.found.job.config.project)
 
@@ -304,7 +304,7 @@ def test_it_is_the_reconstruction(viewer, source, make_panel, kind, qtbot, tmp_p
     panel = make_panel()
     run(qtbot, panel)
     target = tmp_path / "my-stack-isotropic.zarr"
-    expected = reconstruct(layer_volume(viewer.layers[0]), panel.lives.model)
+    expected = reconstruct(layer_volume(viewer.layers[0]), panel.live_layers.model)
     np.testing.assert_array_equal(written(target), expected.array.compute())
     assert messages == [f"Saved in {target}: 52 × 37 × 45 voxels (z × y × x) of 0.3 × 0.3 × 0.3 µm."]
     assert panel.status.text() == messages[0]
@@ -326,7 +326,7 @@ def test_a_drawn_rectangle(panel, viewer, source, qtbot, tmp_path):
     box = panel.found.job.config.box
     assert (box[0], box[2]) == ((3, 9), (10, 30))
     run(qtbot, panel)
-    whole = reconstruct(layer_volume(source), panel.lives.model).array.compute().astype(int)
+    whole = reconstruct(layer_volume(source), panel.live_layers.model).array.compute().astype(int)
     (y0, y1) = box[1]
     result = written(tmp_path / "my-stack-isotropic.zarr")
     assert np.abs(result - whole[12:36, y0:y1, 10:30]).max() <= 1  # blocks begin elsewhere: a rounding apart
@@ -354,7 +354,7 @@ def test_time_and_channels_with_their_names(viewer, make_panel, texture, qtbot, 
     target = tmp_path / "cells-isotropic.zarr"
     volume = layer_volume(layer)
     for t, c in np.ndindex(2, 3):
-        expected = reconstruct(volume.at(t, c), panel.lives.model).array.compute()
+        expected = reconstruct(volume.at(t, c), panel.live_layers.model).array.compute()
         np.testing.assert_array_equal(written(target)[t, c], expected)
     ome = zarr.open_group(target, mode="r").attrs["ome"]
     assert [axis["name"] for axis in ome["multiscales"][0]["axes"]] == list("tczyx")
@@ -389,7 +389,7 @@ def test_the_result_lies_over_its_source(panel, viewer, source, qtbot, tmp_path,
         ours = opened.data_to_world(ends * np.array([52, 37, 45]) - 0.5)
         np.testing.assert_allclose(ours, source.data_to_world(ends * np.array(SHAPE) - 0.5), atol=1e-5)
     data = opened.data[0] if opened.multiscale else opened.data
-    expected = reconstruct(layer_volume(source), panel.lives.model).array.compute()
+    expected = reconstruct(layer_volume(source), panel.live_layers.model).array.compute()
     np.testing.assert_array_equal(np.asarray(data), expected)
 
 
@@ -436,7 +436,7 @@ def test_cancel_and_resume(panel, gate, qtbot, tmp_path, messages):
     gate.allow()
     run(qtbot, panel)
     assert panel._log.started.resumed > 0
-    expected = reconstruct(panel.job.volume, panel.lives.model, block=SMALL["block"])
+    expected = reconstruct(panel.job.volume, panel.live_layers.model, block=SMALL["block"])
     np.testing.assert_array_equal(written(target), expected.array.compute())
     assert os.listdir(tmp_path) == [target.name]
 
@@ -466,7 +466,7 @@ def test_an_interrupted_export_is_found_again(viewer, make_panel, texture, gate,
     gate.allow()
     run(qtbot, again)
     assert again._log.started.resumed > 0
-    expected = reconstruct(again.job.volume, again.lives.model, planes="xz", block=SMALL["block"])
+    expected = reconstruct(again.job.volume, again.live_layers.model, planes="xz", block=SMALL["block"])
     np.testing.assert_array_equal(written(tmp_path / "cells-isotropic.zarr"), expected.array.compute())
 
 
@@ -482,7 +482,7 @@ def test_start_anew_forgets_what_was_done(panel, gate, qtbot, tmp_path):
     qtbot.waitUntil(lambda: panel.worker is not None)
     wait_ended(qtbot, panel)
     assert panel._log.started.resumed == 0
-    expected = reconstruct(panel.job.volume, panel.lives.model, planes="yz", block=SMALL["block"])
+    expected = reconstruct(panel.job.volume, panel.live_layers.model, planes="yz", block=SMALL["block"])
     np.testing.assert_array_equal(written(panel.job.target), expected.array.compute())
 
 
@@ -546,7 +546,7 @@ def test_the_source_may_be_deleted_meanwhile(panel, viewer, source, gate, qtbot,
     viewer.layers.clear()
     gate.allow()
     wait_ended(qtbot, panel)
-    expected = reconstruct(volume, panel.lives.model, block=SMALL["block"])
+    expected = reconstruct(volume, panel.live_layers.model, block=SMALL["block"])
     np.testing.assert_array_equal(written(panel.job.target), expected.array.compute())
     assert len(messages) == 1
     panel.open_in_napari()
@@ -623,7 +623,7 @@ def test_the_live_view_goes_on_meanwhile(window, gate, qtbot, tmp_path):
     gate.allow()
     wait_ended(qtbot, panel)
     assert widget.export.button.text == "Export isotropic volume…"
-    expected = reconstruct(panel.job.volume, widget.lives.model, block=SMALL["block"])
+    expected = reconstruct(panel.job.volume, widget.live_layers.model, block=SMALL["block"])
     np.testing.assert_array_equal(written(panel.job.target), expected.array.compute())
     panel.open_in_napari()
     qtbot.waitUntil(lambda: viewer.layers[-1].name == "my-stack-isotropic")
@@ -639,7 +639,7 @@ def live_at(widget, index):
 @pytest.mark.parametrize("what", ["dock", "viewer"])
 def test_what_goes_in_the_middle_keeps_what_is_finished(window, gate, qtbot, tmp_path, what):
     viewer, widget = window
-    qtbot.waitUntil(lambda: widget.lives.model is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget.live_layers.model is not None, timeout=30_000)
     panel = widget.export.open()
     wait_found(qtbot, panel)
     begin(qtbot, panel, gate, 8)

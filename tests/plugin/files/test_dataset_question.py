@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_niiv.errors import DatasetChoice
-from napari_niiv.plugin.files.dataset_question import DatasetOffer
+from napari_niiv.plugin.files.dataset_question import DatasetQuestion
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET, get_reader
 
 
@@ -27,7 +27,7 @@ def shown(offer):
 
 def test_questions_wait_for_each_other(qtbot, tmp_path):
     opened = []
-    offer = DatasetOffer(lambda *chosen: opened.append(chosen))
+    offer = DatasetQuestion(lambda *chosen: opened.append(chosen))
     offer.done.changed.emit(True)  # nothing was asked
     assert not offer.dataset.choices
     offer.offer(tmp_path / "a.h5", DatasetChoice("a.h5", ["x", "y"]))

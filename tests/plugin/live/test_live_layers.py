@@ -28,11 +28,11 @@ def viewer(make_napari_viewer):
 
 
 @pytest.fixture
-def lives(viewer, interpolating_model):
-    lives = LiveLayers(viewer)
-    lives.model = interpolating_model
-    yield lives
-    lives.close_all()
+def live_layers(viewer, interpolating_model):
+    live_layers = LiveLayers(viewer)
+    live_layers.model = interpolating_model
+    yield live_layers
+    live_layers.close_all()
 
 
 @pytest.fixture
@@ -49,46 +49,46 @@ def widget(viewer, monkeypatch, qtbot):
     return widget
 
 
-def test_each_source_has_one_of_its_own(viewer, lives, qtbot):
-    first, second = (lives.open(viewer.layers[name]) for name in ("first", "second"))
-    assert lives.open(viewer.layers["first"]) is first
-    assert len(lives) == 2
+def test_each_source_has_one_of_its_own(viewer, live_layers, qtbot):
+    first, second = (live_layers.open(viewer.layers[name]) for name in ("first", "second"))
+    assert live_layers.open(viewer.layers["first"]) is first
+    assert len(live_layers) == 2
     qtbot.waitUntil(lambda: first.last is not None and second.last is not None, timeout=20_000)
-    lives.close(first.source)
-    assert lives.get(first.source) is None
-    assert lives.get(second.source) is second
+    live_layers.close(first.source)
+    assert live_layers.get(first.source) is None
+    assert live_layers.get(second.source) is second
     with qtbot.waitSignal(second.shown, timeout=20_000):
         viewer.dims.set_current_step(1, 3)
     assert {layer.name for layer in viewer.layers} == {"first", "second", "second (isotropic)"}
 
 
-def test_a_model_is_for_all_and_a_resolution_for_one(viewer, lives, qtbot, interpolating_model):
+def test_a_model_is_for_all_and_a_resolution_for_one(viewer, live_layers, qtbot, interpolating_model):
     import copy
 
-    lives.set_finest(viewer.layers["second"], 2.0)  # kept though it is not live yet
-    first, second = (lives.open(viewer.layers[name]) for name in ("first", "second"))
+    live_layers.set_finest(viewer.layers["second"], 2.0)  # kept though it is not live yet
+    first, second = (live_layers.open(viewer.layers[name]) for name in ("first", "second"))
     assert (first.finest, second.finest) == (0, 2)
     other = copy.deepcopy(interpolating_model)
-    lives.model = other
+    live_layers.model = other
     assert first.model is other
     assert second.model is other
-    lives.set_finest(first.source, 4.0)
+    live_layers.set_finest(first.source, 4.0)
     assert (first.finest, second.finest) == (4, 2)
 
 
 def test_one_that_went_by_itself_is_told_and_forgotten(viewer, interpolating_model, qtbot):
     opened, ended = [], []
     threads = threading.active_count()
-    lives = LiveLayers(viewer)
-    lives.opened.connect(opened.append)
-    lives.ended.connect(ended.append)
-    lives.model = interpolating_model
-    first, second = (lives.open(viewer.layers[name]) for name in ("first", "second"))
+    live_layers = LiveLayers(viewer)
+    live_layers.opened.connect(opened.append)
+    live_layers.ended.connect(ended.append)
+    live_layers.model = interpolating_model
+    first, second = (live_layers.open(viewer.layers[name]) for name in ("first", "second"))
     assert opened == [first, second]
     viewer.layers.remove(first.source)
     assert ended == [first]
-    assert len(lives) == 1
-    lives.close_all()
+    assert len(live_layers) == 1
+    live_layers.close_all()
     assert ended == [first]
     assert [layer.name for layer in viewer.layers] == ["second"]
     qtbot.waitUntil(lambda: threading.active_count() <= threads, timeout=5000)
@@ -96,24 +96,24 @@ def test_one_that_went_by_itself_is_told_and_forgotten(viewer, interpolating_mod
 
 def test_choosing_another_layer_leaves_the_first_live(viewer, widget, qtbot):
     first, second = viewer.layers["first"], viewer.layers["second"]
-    assert len(widget.lives) == 2
+    assert len(widget.live_layers) == 2
     assert widget.live.source is first
     assert widget.on.value
     widget.on.value = False
     assert widget.live is None
     widget.layer.value = second
     assert widget.on.value
-    assert widget.live is widget.lives.get(second)
+    assert widget.live is widget.live_layers.get(second)
     widget.layer.value = first
     assert not widget.on.value
     assert widget.status.value == "Off."
-    assert [live.source for live in widget.lives] == [second]
+    assert [live.source for live in widget.live_layers] == [second]
 
 
 def test_another_file_leaves_both_live(viewer, widget, qtbot):
     third = viewer.add_image(DATA, scale=(3, 1, 1), name="third")
     widget.layer.value = third
-    qtbot.waitUntil(lambda: len(widget.lives) == 3, timeout=20_000)
+    qtbot.waitUntil(lambda: len(widget.live_layers) == 3, timeout=20_000)
 
 
 def test_settings_are_those_of_the_chosen_layer(viewer, widget, qtbot):
@@ -123,8 +123,8 @@ def test_settings_are_those_of_the_chosen_layer(viewer, widget, qtbot):
     widget.anisotropy.value = 5
     assert tuple(first.scale) == (5, 1, 1)
     assert tuple(second.scale) == (6, 1, 1)
-    assert widget.lives.get(first).finest == 2
-    assert widget.lives.get(second).finest == 0
+    assert widget.live_layers.get(first).finest == 2
+    assert widget.live_layers.get(second).finest == 0
     widget.layer.value = second
     assert widget.match_zoom.value
     assert not widget.output_scale.enabled
@@ -135,7 +135,7 @@ def test_settings_are_those_of_the_chosen_layer(viewer, widget, qtbot):
 
 
 def test_the_status_speaks_of_the_chosen_layer(viewer, widget, qtbot):
-    second = widget.lives.get(viewer.layers["second"])
+    second = widget.live_layers.get(viewer.layers["second"])
     with qtbot.waitSignal(second.shown, timeout=20_000):
         viewer.scene.camera.zoom *= 1.1
     qtbot.waitUntil(lambda: widget.live.last is not None and widget.live.last.final, timeout=20_000)
@@ -150,17 +150,17 @@ def test_the_status_speaks_of_the_chosen_layer(viewer, widget, qtbot):
 
 def test_the_switch_goes_off_for_the_layer_whose_picture_was_deleted(viewer, widget, qtbot):
     first, second = viewer.layers["first"], viewer.layers["second"]
-    viewer.layers.remove(widget.lives.get(second).layer)
+    viewer.layers.remove(widget.live_layers.get(second).layer)
     qtbot.waitUntil(lambda: second in widget._off)
     assert widget.on.value  # of the first
     widget.layer.value = second
     assert not widget.on.value
     assert widget.live is None
-    assert widget.lives.get(first) is not None
+    assert widget.live_layers.get(first) is not None
 
 
 def test_closing_the_dock_ends_all(viewer, widget, qtbot):
-    lives = list(widget.lives)
+    live_layers = list(widget.live_layers)
     viewer.window.remove_dock_widget(widget.native)
-    qtbot.waitUntil(lambda: not any(live._scheduler.alive for live in lives), timeout=5000)
+    qtbot.waitUntil(lambda: not any(live._scheduler.alive for live in live_layers), timeout=5000)
     assert [layer.name for layer in viewer.layers] == ["first", "second"]

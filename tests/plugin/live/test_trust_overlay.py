@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
-from napari_niiv.plugin.live.trust_overlay import LOOKS
+from napari_niiv.plugin.live.trust_overlay import APPEARANCES
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 
 
@@ -35,7 +35,7 @@ def live(viewer, small_model, qtbot):
 
 
 def overlay(viewer, kind: str):
-    return viewer.layers[f"tissue: {LOOKS[kind].name}"]
+    return viewer.layers[f"tissue: {APPEARANCES[kind].name}"]
 
 
 def shown_of(viewer, layer) -> np.ndarray:
@@ -60,7 +60,7 @@ def test_a_map_lies_over_its_picture_and_follows_it(viewer, live, qtbot) -> None
 
 def test_small_values_are_clear_and_large_ones_are_not(viewer, live, qtbot) -> None:
     wait_final(qtbot, live, lambda: setattr(live, "trust", ("disagreement", "misfit")))
-    alpha = {kind: overlay(viewer, kind).colormap.map(np.linspace(0, 1, 5))[:, 3] for kind in LOOKS}
+    alpha = {kind: overlay(viewer, kind).colormap.map(np.linspace(0, 1, 5))[:, 3] for kind in APPEARANCES}
     assert alpha["disagreement"][0] == 0
     assert alpha["disagreement"][-1] > 0.8
     assert alpha["misfit"][2] == 0
@@ -102,23 +102,23 @@ def test_projected_pictures_average_to_what_was_measured(viewer, live, qtbot) ->
 
 
 def test_the_controls(viewer, small_model, qtbot) -> None:
-    lives = LiveLayers(viewer)
-    lives.model = small_model()
-    controls = TrustControls(lives)
-    live = lives.open(viewer.layers["tissue"])
+    live_layers = LiveLayers(viewer)
+    live_layers.model = small_model()
+    controls = TrustControls(live_layers)
+    live = live_layers.open(viewer.layers["tissue"])
     controls.disagreement.value = controls.project.value = True
     assert (live.trust, live.project) == (("disagreement",), True)
-    assert controls.legend.value == LOOKS["disagreement"].meaning
+    assert controls.legend.value == APPEARANCES["disagreement"].meaning
     viewer.layers.remove(overlay(viewer, "disagreement"))
     assert not controls.disagreement.value
-    assert lives.trust == ()
-    lives.close_all()
+    assert live_layers.trust == ()
+    live_layers.close_all()
 
 
 def test_several_share_one_memory(viewer, small_model, texture) -> None:
     viewer.add_image(texture((8, 20, 20)), scale=(4, 1, 1), name="other")
-    lives = LiveLayers(viewer)
-    lives.model = small_model()
-    views = [lives.open(viewer.layers[name]) for name in ("tissue", "other")]
+    live_layers = LiveLayers(viewer)
+    live_layers.model = small_model()
+    views = [live_layers.open(viewer.layers[name]) for name in ("tissue", "other")]
     assert views[0]._memory is views[1]._memory
-    lives.close_all()
+    live_layers.close_all()

@@ -408,7 +408,7 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     viewer.layers.remove(other)
     assert widget.volumes.get(other) is None
     viewer.dims.ndisplay = 2
-    assert list(viewer.layers) == [source, widget.lives.get(source).layer]
+    assert list(viewer.layers) == [source, widget.live_layers.get(source).layer]
 
 
 def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_niiv.geometry import Sampling
-from napari_niiv.reconstruction import memory
+from napari_niiv.reconstruction import batch_budget
 from napari_niiv.reconstruction.views import latents
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import SliceRequest
@@ -26,7 +26,7 @@ def test_without_patience_it_comes_strip_by_strip(
     expected = {q: Reconstructor(volume, model).slice(request, q).image for q in ("fast", "refined")}
     linear = Reconstructor(volume, model).slice(request, "placeholder").image
     monkeypatch.setitem(latents._EDGE, "cpu", 8)
-    monkeypatch.setitem(memory.BATCH_PIXELS, "cpu", 1)  # strips of one cell
+    monkeypatch.setitem(batch_budget.BATCH_PIXELS, "cpu", 1)  # strips of one cell
     clock = itertools.count()
     monkeypatch.setattr("napari_niiv.reconstruction.views.deadline.time.perf_counter", lambda: next(clock))
     reconstructor = Reconstructor(volume, model)

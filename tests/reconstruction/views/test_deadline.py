@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_niiv.reconstruction.views.deadline import Patience
+from napari_niiv.reconstruction.views.deadline import Deadline
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ def test_it_ends_when_the_rest_is_far(
 ) -> None:
     now = iter((10.0, 10.0 + passed))
     monkeypatch.setattr("napari_niiv.reconstruction.views.deadline.time.perf_counter", lambda: next(now))
-    assert Patience(0.1).ends(done, total) == ends
+    assert Deadline(0.1).ends(done, total) == ends

@@ -136,7 +136,7 @@ def test_batches_and_cells_do_not_matter(
     expected = image(Reconstructor(volume, model), request)
     monkeypatch.setitem(latents._EDGE, "cpu", cell)
     other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
-    other.workspace.batch_pixels = batch_pixels
+    other.batch_budget.batch_pixels = batch_pixels
     np.testing.assert_allclose(image(other, request), expected, atol=1e-4)
 
 
@@ -295,11 +295,11 @@ def test_out_of_memory_halves_forgets_and_says_so(
         return encode(*arguments)
 
     monkeypatch.setattr(model, "encode", hungry)
-    before = reconstructor.workspace.batch_pixels
+    before = reconstructor.batch_budget.batch_pixels
     response = reconstructor.slice(request)
     np.testing.assert_allclose(response.image, expected, atol=1e-4)
     assert "ran out of memory" in response.notice
-    assert reconstructor.workspace.batch_pixels == before // 2
+    assert reconstructor.batch_budget.batch_pixels == before // 2
     assert reconstructor.slice(request).notice == ""
 
 

@@ -140,5 +140,5 @@ def test_batches_and_cells_do_not_matter(
     expected = Reconstructor(volume, model).slice(request).image
     monkeypatch.setitem(latents._EDGE, "cpu", cell)
     other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
-    other.workspace.batch_pixels = batch_pixels
+    other.batch_budget.batch_pixels = batch_pixels
     np.testing.assert_allclose(other.slice(request).image, expected, atol=1e-4)

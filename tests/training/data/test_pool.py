@@ -13,7 +13,7 @@ from skimage.measure import block_reduce
 from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.normalization import Normalization
 from napari_niiv.training.data.pool import MOST_BOXES, Make, Pool, Shape
-from napari_niiv.training.data.volumes import Box, Subject
+from napari_niiv.training.data.volumes import Box, TrainingVolume
 from napari_niiv.volume import Volume
 
 CPU = torch.device("cpu")
@@ -23,17 +23,17 @@ class Made:
     """What boxes were made of, and where they lay."""
 
     def __init__(self) -> None:
-        self.places: list[tuple[Subject, Box, Box]] = []
+        self.places: list[tuple[TrainingVolume, Box, Box]] = []
         self.read: list[torch.Tensor] = []
 
-    def __call__(self, subject: Subject, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
+    def __call__(self, subject: TrainingVolume, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
         self.places.append((subject, box, core))
         self.read.append(values)
         return values[core[0].slice, core[1].slice, core[2].slice]
 
 
-def subject(array: object) -> Subject:
-    return Subject(Volume(array), Normalization(0.0, 2.0), ())
+def subject(array: object) -> TrainingVolume:
+    return TrainingVolume(Volume(array), Normalization(0.0, 2.0), ())
 
 
 def noise(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -350,7 +350,7 @@ def test_boxes_are_read_ahead(pool) -> None:
 
     waited = []
 
-    def make(subject: Subject, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
+    def make(subject: TrainingVolume, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
         began = time.monotonic()
         waited.append((reading.wait(10), time.monotonic() - began))
         reading.clear()

@@ -34,7 +34,7 @@ def test_a_core_is_what_it_is_in_the_whole(small_model, texture) -> None:
     volume = torch.from_numpy(texture((30, 40, 44)))
     whole = pseudo_isotropic(model, volume, 3.0)
     core = Span(10, 18), Span(9, 30), Span(12, 31)
-    box = tuple(s.grown(model.halo + 3, n) for s, n in zip(core, volume.shape, strict=True))
+    box = tuple(s.padded(model.halo + 3, n) for s, n in zip(core, volume.shape, strict=True))
     inner = tuple(Span(s.lo - b.lo, s.hi - b.lo) for s, b in zip(core, box, strict=True))
     part = pseudo_isotropic(model, volume[tuple(b.slice for b in box)], 3.0, inner)
     assert part.shape == (24, 21, 19)

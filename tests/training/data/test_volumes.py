@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.geometry import Span
-from napari_niiv.training.data.volumes import MOST_INDICES, find_subjects
+from napari_niiv.training.data.volumes import MOST_INDICES, training_volumes
 from napari_niiv.volume import Volume
 
 
@@ -23,7 +23,7 @@ WHOLE = Span(0, 8), Span(0, 20), Span(0, 24)
 
 def test_every_time_and_channel_is_a_volume_of_its_own() -> None:
     array = noise(2, 3, 8, 20, 24) * np.arange(1, 7).reshape(2, 3, 1, 1, 1)
-    subjects, notices = find_subjects([Volume(array, "tczyx", (4.0, 1.0, 1.0))])
+    subjects, notices = training_volumes([Volume(array, "tczyx", (4.0, 1.0, 1.0))])
     assert notices == []
     assert [s.shape for s in subjects] == [(8, 20, 24)] * 6
     assert {s.anisotropy for s in subjects} == {4.0}
@@ -33,7 +33,7 @@ def test_every_time_and_channel_is_a_volume_of_its_own() -> None:
 
 
 def test_volumes_follow_each_other() -> None:
-    subjects, _ = find_subjects(
+    subjects, _ = training_volumes(
         [Volume(noise(8, 20, 24), name="a"), Volume(noise(2, 8, 9, 9), "czyx", name="b")]
     )
     assert [s.volume.name for s in subjects] == ["a", "b", "b"]
@@ -41,7 +41,7 @@ def test_volumes_follow_each_other() -> None:
 
 def test_of_many_times_sixteen_are_taken_evenly() -> None:
     array = noise(61, 3, 9, 9) + 10_000 * np.arange(61, dtype=np.float32).reshape(61, 1, 1, 1)
-    subjects, _ = find_subjects([Volume(array, "tzyx")])
+    subjects, _ = training_volumes([Volume(array, "tzyx")])
     times = [round(s.normalization.low / 10_000) for s in subjects]
     assert len(times) == MOST_INDICES
     assert times == list(range(0, 61, 4))
@@ -49,7 +49,7 @@ def test_of_many_times_sixteen_are_taken_evenly() -> None:
 
 def test_a_box_is_what_lies_there() -> None:
     array = noise(8, 20, 24)
-    (subject,), _ = find_subjects([Volume(da.from_array(array, chunks=5))])
+    (subject,), _ = training_volumes([Volume(da.from_array(array, chunks=5))])
     box = Span(2, 7), Span(3, 4), Span(10, 24)
     low, high = np.percentile(array, (0.1, 99.9))
     values = subject.read(box)
@@ -60,7 +60,7 @@ def test_a_box_is_what_lies_there() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.int32, np.float64, bool])
 def test_all_types_are_normalised(dtype) -> None:
     array = np.random.default_rng(0).integers(0, 2, (8, 20, 24)).astype(dtype)
-    (subject,), _ = find_subjects([Volume(array)])
+    (subject,), _ = training_volumes([Volume(array)])
     values = subject.read(WHOLE)
     assert values.dtype == torch.float32
     assert values.isfinite().all()
@@ -69,7 +69,7 @@ def test_all_types_are_normalised(dtype) -> None:
 
 
 def test_less_than_isotropic_is_isotropic() -> None:
-    (subject,), _ = find_subjects([Volume(noise(8, 9, 9), voxel_size=(0.995, 1.0, 1.0))])
+    (subject,), _ = training_volumes([Volume(noise(8, 9, 9), voxel_size=(0.995, 1.0, 1.0))])
     assert subject.anisotropy == 1
 
 
@@ -79,7 +79,7 @@ def test_less_than_isotropic_is_isotropic() -> None:
 def test_constant_channels_are_left_out_and_named() -> None:
     array = noise(3, 8, 20, 24)
     array[1] = 7
-    subjects, (notice,) = find_subjects([Volume(array, "czyx", name="cells")])
+    subjects, (notice,) = training_volumes([Volume(array, "czyx", name="cells")])
     assert len(subjects) == 2
     assert "(1,)" in notice
     assert "'cells'" in notice
@@ -89,7 +89,7 @@ def test_constant_channels_are_left_out_and_named() -> None:
 
 def test_a_constant_volume_beside_others_is_left_out_and_named() -> None:
     blank = Volume(np.zeros((8, 9, 9), np.uint8), name="blank")
-    subjects, (notice,) = find_subjects([blank, Volume(noise(8, 9, 9), name="cells")])
+    subjects, (notice,) = training_volumes([blank, Volume(noise(8, 9, 9), name="cells")])
     assert [s.volume.name for s in subjects] == ["cells"]
     assert "'blank' is constant" in notice
 
@@ -104,7 +104,7 @@ def test_a_constant_volume_beside_others_is_left_out_and_named() -> None:
 )
 def test_nothing_to_learn_from(array, message: str) -> None:
     with pytest.raises(VolumeError, match=message):
-        find_subjects([Volume(array, "czyx"[4 - array.ndim :])])
+        training_volumes([Volume(array, "czyx"[4 - array.ndim :])])
 
 
 @pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
@@ -114,7 +114,7 @@ def test_holes_are_nan_and_do_not_count(hole: float, dtype) -> None:
     holes = np.zeros(array.shape, bool)
     holes[3, 5:9] = holes[:, 2, 2] = holes[0] = True
     array[holes] = hole
-    (subject,), notices = find_subjects([Volume(array)])
+    (subject,), notices = training_volumes([Volume(array)])
     assert notices == []
     low, high = np.percentile(array[~holes].astype(float), (0.1, 99.9))
     assert (subject.normalization.low, subject.normalization.high) == (
@@ -133,7 +133,7 @@ def test_holes_are_nan_and_do_not_count(hole: float, dtype) -> None:
 def test_slices_held_out_are_some_of_the_volumes(depth: int) -> None:
     array = np.zeros((depth, 1, 2), np.uint8)
     array[..., 1] = 1
-    (subject,), _ = find_subjects([Volume(array)])
+    (subject,), _ = training_volumes([Volume(array)])
     held = subject.held_out
     assert len(set(held)) == len(held) == min(max(depth // 16, 1), 8)
     assert min(held) > 0
@@ -145,10 +145,10 @@ def test_slices_held_out_are_some_of_the_volumes(depth: int) -> None:
 @pytest.mark.parametrize("depth", [1, 2])
 def test_too_few_slices(depth: int) -> None:
     with pytest.raises(TrainingError, match=rf"'thin' has {depth} slice.*at least three") as caught:
-        find_subjects([Volume(noise(8, 9, 9)), Volume(noise(depth, 9, 9), name="thin")])
+        training_volumes([Volume(noise(8, 9, 9)), Volume(noise(depth, 9, 9), name="thin")])
     assert "\n" not in str(caught.value)
 
 
 def test_no_volumes() -> None:
     with pytest.raises(TrainingError, match="at least one volume"):
-        find_subjects([])
+        training_volumes([])

@@ -21,7 +21,7 @@ from napari_niiv.errors import NiivError, OutputError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.engines.dask_messages import children_without_ctrl_c, quiet
 from napari_niiv.export.engines.local import MOST_AT_ONCE, Engine, Step, at_once
-from napari_niiv.export.engines.payload import Shipment
+from napari_niiv.export.engines.payload import Payload
 from napari_niiv.export.engines.worker import compute, installed, prepare
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Work
@@ -69,7 +69,7 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         if config.scheduler is not None:
             _check_address(config.scheduler)
         where = config.scheduler or stack.enter_context(
-            _started(config.workers or 1, work.workspace.model.device)
+            _started(config.workers or 1, work.batch_budget.model.device)
             if config.jobqueue is None
             else _queued(config)
         )
@@ -78,11 +78,11 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
             _wait(client, None if config.scheduler else where, complaints)
             threads = config.threads or _share_of_cores(config)
             own = config.scheduler is None and config.jobqueue is None
-            shipment = Shipment.of(work, folder, threads, installed(), quiet=own)
-            stack.callback(Path(shipment.path).unlink, missing_ok=True)  # tells the workers to give up
-            client.run(prepare, shipment)
+            payload = Payload.of(work, folder, threads, installed(), quiet=own)
+            stack.callback(Path(payload.path).unlink, missing_ok=True)  # tells the workers to give up
+            client.run(prepare, payload)
         patience = _PATIENCE if config.jobqueue is None else _REQUEUEING
-        yield functools.partial(_on_workers, client, shipment, str(where), patience)
+        yield functools.partial(_on_workers, client, payload, str(where), patience)
 
 
 def _check_address(address: str) -> None:
@@ -219,7 +219,7 @@ def _share_of_cores(config: ExportConfig) -> int | None:
 
 
 def _on_workers(
-    client: Any, shipment: Shipment, where: str, patience: float, work: Work, units: Iterable[Unit]
+    client: Any, payload: Payload, where: str, patience: float, work: Work, units: Iterable[Unit]
 ) -> Generator[Step, None, None]:
     """As `in_this_process`. A unit whose worker died is given to another."""
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -238,7 +238,7 @@ def _on_workers(
             unit = next(waiting, None)
             if unit is None:
                 return
-            future = client.submit(compute, shipment, unit, pure=False)
+            future = client.submit(compute, payload, unit, pure=False)
             running.add(future)
             future.add_done_callback(done.put)
 
@@ -260,12 +260,12 @@ def _on_workers(
                     fill()
                     continue
                 running.discard(future)
-                work.workspace.notice = notice or work.workspace.notice
+                work.batch_budget.notice = notice or work.batch_budget.notice
                 yield unit.voxels, (unit, sizes)
                 fill()
     finally:
         if running:
-            Path(shipment.path).unlink(missing_ok=True)
+            Path(payload.path).unlink(missing_ok=True)
         if running and client.status == "running":
             client.cancel(list(running), force=True)
 

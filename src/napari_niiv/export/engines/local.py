@@ -56,7 +56,7 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
         steps.put((0, (unit, sizes)))
 
     waiting, running = iter(units), 0
-    number = at_once(work.workspace.model.device)
+    number = at_once(work.batch_budget.model.device)
     pool = ThreadPoolExecutor(number, "napari-niiv-export")
 
     def start() -> int:

@@ -20,12 +20,12 @@ from napari_niiv.export.work import Work
 from napari_niiv.io.mapped_arrays import mapped
 from napari_niiv.io.stored_volume import short
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.volume import Volume
 
 
 @dataclass(frozen=True)
-class Shipment:
+class Payload:
     """Where the work lies, and how it is to be done. When the file goes, workers give up.
 
     Attributes
@@ -53,16 +53,16 @@ class Shipment:
     @classmethod
     def of(
         cls, work: Work, folder: Path, threads: int | None, versions: dict[str, str], *, quiet: bool
-    ) -> Shipment:
+    ) -> Payload:
         """Write the work into a folder that the workers see."""
         folder.mkdir(exist_ok=True)
-        model = work.workspace.model
+        model = work.batch_budget.model
         # the client may be a computer without a GPU: then each worker takes what it has
         device = "cpu" if model.device.type == "cpu" != choose_device("auto").type else "auto"
         plain = copy.deepcopy(model).place("cpu")
         volume = _portable(work.volume, folder)
         try:
-            payload = cloudpickle.dumps(replace(work, volume=volume, workspace=Workspace(plain)))
+            payload = cloudpickle.dumps(replace(work, volume=volume, batch_budget=BatchBudget(plain)))
         except Exception as error:  # of whatever the volume's array is made of
             raise OutputError(
                 f"{volume.name!r} cannot be sent to other processes ({short(error)}); open it from its file, or "
@@ -74,12 +74,12 @@ class Shipment:
         return cls(str(path), token, device, threads, tuple(versions.items()), quiet)
 
 
-def unpack(shipment: Shipment, number: int) -> Work:
+def unpack(payload: Payload, number: int) -> Work:
     """The work, on a worker.
 
     Parameters
     ----------
-    shipment : Shipment
+    payload : Payload
     number : int
         Of the worker.
 
@@ -88,19 +88,19 @@ def unpack(shipment: Shipment, number: int) -> Work:
     OutputError
         If the folder cannot be seen from here.
     """
-    path = Path(shipment.path)
+    path = Path(payload.path)
     try:
         work: Work = cloudpickle.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise OutputError(
             f"The workers cannot see {path.parent.parent.parent}; write to a folder that all computers share."
         ) from error
-    chosen = choose_device(shipment.device)
+    chosen = choose_device(payload.device)
     if chosen.type == "cuda":
         chosen = own_gpu(number)
         torch.cuda.set_device(chosen)
-    model: Niiv = work.workspace.model.place(chosen)
-    return replace(work, workspace=Workspace(model))
+    model: Niiv = work.batch_budget.model.place(chosen)
+    return replace(work, batch_budget=BatchBudget(model))
 
 
 def _portable(volume: Volume, folder: Path) -> Volume:

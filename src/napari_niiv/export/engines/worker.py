@@ -16,7 +16,7 @@ import torch
 from napari_niiv.errors import OutputError
 from napari_niiv.export.engines.dask_messages import silence
 from napari_niiv.export.engines.local import at_once
-from napari_niiv.export.engines.payload import Shipment, unpack
+from napari_niiv.export.engines.payload import Payload, unpack
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Sizes, Work
 from napari_niiv.reconstruction.allocator import keep_freed
@@ -40,48 +40,48 @@ def installed() -> dict[str, str]:
     return found
 
 
-def prepare(shipment: Shipment, dask_worker: Any = None) -> None:
+def prepare(payload: Payload, dask_worker: Any = None) -> None:
     """On a worker, which dask names: find out whether it is fit, and load the model."""
-    _loaded(shipment, str(dask_worker.name))
+    _loaded(payload, str(dask_worker.name))
 
 
-def compute(shipment: Shipment, unit: Unit) -> Done:
+def compute(payload: Payload, unit: Unit) -> Done:
     """On a worker: compute a unit."""
     from distributed import get_worker
 
-    work, places = _loaded(shipment, str(get_worker().name))
+    work, places = _loaded(payload, str(get_worker().name))
     with places:
-        sizes = work(unit, interrupt=_until_given_up(Path(shipment.path)))
-    notice, work.workspace.notice = work.workspace.notice, ""
+        sizes = work(unit, interrupt=_until_given_up(Path(payload.path)))
+    notice, work.batch_budget.notice = work.batch_budget.notice, ""
     return unit, sizes, notice
 
 
-def _loaded(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
+def _loaded(payload: Payload, worker: str) -> tuple[Work, threading.Semaphore]:
     """The work, and what bounds how many of the worker's threads do it; loaded once."""
     with _LOADING:
-        return _load(shipment, worker)
+        return _load(payload, worker)
 
 
 @functools.lru_cache(maxsize=1)
-def _load(shipment: Shipment, worker: str) -> tuple[Work, threading.Semaphore]:
-    if shipment.quiet:
+def _load(payload: Payload, worker: str) -> tuple[Work, threading.Semaphore]:
+    if payload.quiet:
         silence()
     ours = installed()
-    if different := [f"{name} {ours[name]}, not {v}" for name, v in shipment.versions if ours[name] != v]:
+    if different := [f"{name} {ours[name]}, not {v}" for name, v in payload.versions if ours[name] != v]:
         raise OutputError(
             f"A worker on {os.uname().nodename if hasattr(os, 'uname') else 'another computer'} has "
             f"{' and '.join(different)}; install the same versions."
         )
     keep_freed()
-    if shipment.threads is not None:
-        torch.set_num_threads(shipment.threads)
+    if payload.threads is not None:
+        torch.set_num_threads(payload.threads)
     digits = worker[len(worker.rstrip("0123456789")) :]
-    work = unpack(shipment, int(digits or 0))
-    return work, threading.Semaphore(at_once(work.workspace.model.device))
+    work = unpack(payload, int(digits or 0))
+    return work, threading.Semaphore(at_once(work.batch_budget.model.device))
 
 
 def _until_given_up(path: Path) -> Callable[[], None]:
-    """What raises once the shipment is gone.
+    """What raises once the payload is gone.
 
     A task cannot be stopped from outside, and one that went on would write into what is perhaps begun anew.
     """

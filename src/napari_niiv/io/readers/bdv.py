@@ -13,7 +13,7 @@ import numpy as np
 from napari_niiv.errors import DatasetChoice
 from napari_niiv.io.readers.hdf5 import lazy_dataset
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import Opened, covers_whole
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole
 
 
 def is_bdv(file: Any) -> bool:
@@ -26,7 +26,7 @@ def setups(file: Any) -> list[str]:
     return [name for name in file if re.fullmatch(r"s\d\d+", name)]
 
 
-def read_bdv(path: Path, file: Any, setup: str | None = None) -> Opened:
+def read_bdv(path: Path, file: Any, setup: str | None = None) -> StoredVolume:
     """All times of one setup.
 
     Raises
@@ -50,7 +50,7 @@ def read_bdv(path: Path, file: Any, setup: str | None = None) -> Opened:
         for level, factor in zip(levels[1:], factors[1:], strict=True)
         if covers_whole(fine, level.shape[-3:], factor)
     )
-    return Opened(levels[0], "tzyx", _spacing(path, int(setup[1:])), {}, pyramid)
+    return StoredVolume(levels[0], "tzyx", _spacing(path, int(setup[1:])), {}, pyramid)
 
 
 def _view(path: Path, cells: Any) -> da.Array:

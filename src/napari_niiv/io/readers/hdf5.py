@@ -12,10 +12,10 @@ import numpy as np
 from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
-from napari_niiv.io.stored_volume import Opened, missing_extra, unreadable, usual_axes
+from napari_niiv.io.stored_volume import StoredVolume, missing_extra, unreadable, usual_axes
 
 
-def read_hdf5(location: str, dataset: str | None = None) -> Opened:
+def read_hdf5(location: str, dataset: str | None = None) -> StoredVolume:
     """Open a dataset of an HDF5 file, lazily; Imaris' and BigDataViewer's with channels, times and pyramid.
 
     Raises
@@ -75,7 +75,7 @@ def _reopened(path: str, name: str) -> Any:
     return h5py.File(path, "r")[name]
 
 
-def _plain(path: Path, file: Any, dataset: str | None) -> Opened:
+def _plain(path: Path, file: Any, dataset: str | None) -> StoredVolume:
     import h5py
 
     if dataset is None:
@@ -98,7 +98,7 @@ def _plain(path: Path, file: Any, dataset: str | None) -> Opened:
         attributes.setdefault("DIMENSION_LABELS", labels)
     axes = named_axes(attributes, found.ndim) or usual_axes(found.ndim)
     spacing, origin = spacing_of(attributes, axes)
-    return Opened(lazy_dataset(path, found), axes, spacing, origin=origin)
+    return StoredVolume(lazy_dataset(path, found), axes, spacing, origin=origin)
 
 
 def _candidates(file: Any) -> list[str]:

@@ -11,7 +11,7 @@ import dask.array as da
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.readers.hdf5 import attributes_of, lazy_dataset
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import Opened, covers_whole
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole
 
 _INFO = "DataSetInfo/Image"
 
@@ -21,7 +21,7 @@ def is_imaris(file: Any) -> bool:
     return "DataSet/ResolutionLevel 0" in file and _INFO in file
 
 
-def read_imaris(path: Path, file: Any) -> Opened:
+def read_imaris(path: Path, file: Any) -> StoredVolume:
     """All channels and times of an Imaris file, with its pyramid; the padding of its blocks is cut off.
 
     Raises
@@ -41,7 +41,9 @@ def read_imaris(path: Path, file: Any) -> Opened:
     )
     channels = _numbered(file["DataSetInfo"], "Channel ")
     names = [_text(attributes_of(channel).get("Name", "")) for channel in channels]
-    return Opened(fine, "tczyx", spacing, {"channel_names": names} if any(names) else {}, pyramid, origin)
+    return StoredVolume(
+        fine, "tczyx", spacing, {"channel_names": names} if any(names) else {}, pyramid, origin
+    )
 
 
 def _level(path: Path, level: Any) -> da.Array:

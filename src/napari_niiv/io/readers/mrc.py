@@ -8,10 +8,10 @@ from pathlib import Path
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.mapped_arrays import mapped
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import Opened, missing_extra, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, missing_extra, unreadable
 
 
-def read_mrc(path: Path) -> Opened:
+def read_mrc(path: Path) -> StoredVolume:
     """Map an MRC file; voxel size and origin are in ångström, as the format says.
 
     Raises
@@ -40,4 +40,4 @@ def read_mrc(path: Path) -> Opened:
     if array.ndim == 4 and array.shape[-1] in (3, 4) and int(header.mode) == 16:
         axes = "zyxs"
     sizes = [float(v) or None for v in (size.z, size.y, size.x)]  # a cell of no size says nothing
-    return Opened(array, axes, Spacing.of(sizes, ["angstrom"] * 3), {}, (), origin)
+    return StoredVolume(array, axes, Spacing.of(sizes, ["angstrom"] * 3), {}, (), origin)

@@ -14,12 +14,12 @@ from napari_niiv.io.formats import Place, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.stored_volume import Opened, covers_whole, missing_extra, short
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, missing_extra, short
 
 _AXES = {3: "xyz", 4: "xyzc", 5: "xyzct"}  # N5 stores x first
 
 
-def read_n5(location: str, dataset: str | None = None) -> Opened:
+def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
     """Open a dataset of an N5, or a group of levels s0, s1, … as a pyramid.
 
     Parameters
@@ -102,7 +102,7 @@ def _ndim(attributes: Mapping[str, Any]) -> int:
     return len(dimensions) if isinstance(dimensions, list) else 0
 
 
-def _pyramid(store: _Store, group: str) -> Opened:
+def _pyramid(store: _Store, group: str) -> StoredVolume:
     """The levels of a group; the voxel size may be said at the finest, or in the group."""
     finest = _dataset(store, posixpath.join(group, "s0"))
     array = finest.array
@@ -116,7 +116,7 @@ def _pyramid(store: _Store, group: str) -> Opened:
         and level.shape[3:] == array.shape[3:]
         and covers_whole(array.shape[2::-1], level.shape[2::-1], _factors(said))
     )
-    return Opened(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin)
+    return StoredVolume(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin)
 
 
 def _factors(said: Mapping[str, Any]) -> list[float] | None:
@@ -124,7 +124,7 @@ def _factors(said: Mapping[str, Any]) -> list[float] | None:
     return [float(v) for v in factors[2::-1]] if isinstance(factors, list) and len(factors) >= 3 else None
 
 
-def _dataset(store: _Store, path: str) -> Opened:
+def _dataset(store: _Store, path: str) -> StoredVolume:
     own = store.attributes(path)
     array = _array(store, path, own)
     # the voxel size of a level may be said by its group, and is then that of the finest
@@ -135,7 +135,7 @@ def _dataset(store: _Store, path: str) -> Opened:
     spacing, origin = spacing_of(own, axes)
     if spacing.problem:
         spacing, origin = spacing_of(above, axes)
-    return Opened(array, axes, spacing, {}, (), origin)
+    return StoredVolume(array, axes, spacing, {}, (), origin)
 
 
 def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray:

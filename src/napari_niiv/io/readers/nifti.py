@@ -13,12 +13,12 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import mapped
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import Opened, missing_extra, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, missing_extra, unreadable
 
 _AXES = "xyztc"  # NIfTI stores x first; its fifth axis holds the components of a value
 
 
-def read_nifti(path: Path) -> Opened:
+def read_nifti(path: Path) -> StoredVolume:
     """Open a NIfTI file: mapped where it is plain, read piece by piece, or decompressed at once, otherwise.
 
     Values with a slope and intercept are scaled when they are read. The origin is that of the affine if this turns and
@@ -46,7 +46,7 @@ def read_nifti(path: Path) -> Opened:
     spacing = Spacing.of([sizes.get(a) for a in "zyx"], [unit] * 3)
     decode = functools.partial(_decoded, path, array.dtype) if _gzipped(path) else None
     axes = _AXES[: array.ndim] if array.ndim <= len(_AXES) else "?" * array.ndim
-    return Opened(array, axes, spacing, {}, (), _origin(image.affine, zooms), decode)
+    return StoredVolume(array, axes, spacing, {}, (), _origin(image.affine, zooms), decode)
 
 
 def _array(path: Path, image: Any) -> Any:

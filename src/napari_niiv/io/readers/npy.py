@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from napari_niiv.io.mapped_arrays import mapped
-from napari_niiv.io.stored_volume import Opened, unreadable, usual_axes
+from napari_niiv.io.stored_volume import StoredVolume, unreadable, usual_axes
 
 
-def read_npy(path: Path) -> Opened:
+def read_npy(path: Path) -> StoredVolume:
     """Map a .npy file, which names neither axes nor voxel size.
 
     Raises
@@ -22,4 +22,4 @@ def read_npy(path: Path) -> Opened:
         array = mapped(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise unreadable(path.name, ".npy array", error) from error
-    return Opened(array, usual_axes(array.ndim))
+    return StoredVolume(array, usual_axes(array.ndim))

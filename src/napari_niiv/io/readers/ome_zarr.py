@@ -13,13 +13,13 @@ from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.zarr_node import is_hollow, open_node
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.spacing import Spacing, convert
-from napari_niiv.io.stored_volume import Opened, covers_whole, unreadable, usual_axes
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, usual_axes
 
 if TYPE_CHECKING:
     import zarr
 
 
-def read_zarr(location: str, dataset: str | None = None) -> Opened:
+def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
     """Open a zarr array, or an image of an OME-Zarr with its pyramid.
 
     Parameters
@@ -111,7 +111,7 @@ def _images(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
     return images
 
 
-def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> Opened:
+def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume:
     import zarr
 
     from napari_niiv.io.readers.blosc_chunks import guarded
@@ -135,7 +135,7 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> Opened:
     )
     channels = (ome.get("omero") or {}).get("channels") or []
     names = [str(channel.get("label") or "") for channel in channels]
-    return Opened(array, axes, spacing, {"channel_names": names} if any(names) else {}, coarser, origin)
+    return StoredVolume(array, axes, spacing, {"channel_names": names} if any(names) else {}, coarser, origin)
 
 
 def _axes(image: Mapping[str, Any], ndim: int) -> tuple[str, list[Any]]:
@@ -204,7 +204,7 @@ def _fits(fine: Any, coarse: Any, axes: str, first: Any, this: Any) -> bool:
     return covers_whole([fine.shape[i] for i in at], [coarse.shape[i] for i in at], factors, shifts)
 
 
-def _level(location: str, dataset: str | None, array: zarr.Array[Any]) -> Opened | None:
+def _level(location: str, dataset: str | None, array: zarr.Array[Any]) -> StoredVolume | None:
     """An array that is a level of an OME image, which knows its voxel size; None if it is not."""
     import zarr
 
@@ -224,23 +224,23 @@ def _level(location: str, dataset: str | None, array: zarr.Array[Any]) -> Opened
         spacing, origin = _place(image, level, axes, units)
     except (VolumeError, KeyError, TypeError, IndexError, StopIteration, ValueError):
         return None
-    return Opened(array, axes, spacing, origin=origin) if len(axes) == array.ndim else None
+    return StoredVolume(array, axes, spacing, origin=origin) if len(axes) == array.ndim else None
 
 
-def _plain(array: zarr.Array[Any]) -> Opened:
+def _plain(array: zarr.Array[Any]) -> StoredVolume:
     attributes = dict(array.attrs.asdict())
     if names := getattr(array.metadata, "dimension_names", None):
         attributes["dimension_names"] = [str(name) for name in names]
     axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)
     spacing, origin = spacing_of(attributes, axes)
-    return Opened(array, axes, spacing, origin=origin)
+    return StoredVolume(array, axes, spacing, origin=origin)
 
 
-def _noted(opened: Opened, location: str, path: str | None) -> Opened:
+def _noted(opened: StoredVolume, location: str, path: str | None) -> StoredVolume:
     if not is_hollow(location, path):
         return opened
     note = f"none of its chunks is there, so it is {opened.array.fill_value} everywhere"
-    return Opened(
+    return StoredVolume(
         opened.array,
         opened.axes,
         opened.spacing,

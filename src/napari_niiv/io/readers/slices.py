@@ -16,7 +16,7 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import Key, LazyArray
 from napari_niiv.io.readers.tiff import read_tiff
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import Opened, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, unreadable
 
 _TIFF = (".tif", ".tiff")
 SUFFIXES = (*_TIFF, ".png", ".jpg", ".jpeg", ".bmp")
@@ -56,7 +56,7 @@ class Slices(LazyArray):
         return picture.astype(self.dtype, copy=False)
 
 
-def read_slices(path: Path) -> Opened:
+def read_slices(path: Path) -> StoredVolume:
     """Open the pictures of a folder as a stack, in the order of the numbers in their names.
 
     Only the first is looked at; the voxel size is what it says. A number that is missing is told in
@@ -82,7 +82,7 @@ def read_slices(path: Path) -> Opened:
     shape, dtype, spacing = _first(files[0])
     missing = _missing([p.stem for p in files])
     metadata = {"note": f"the folder lacks the slices {missing}"} if missing else {}
-    return Opened(Slices(files, shape, dtype), "zyx", spacing, metadata)
+    return StoredVolume(Slices(files, shape, dtype), "zyx", spacing, metadata)
 
 
 def _first(path: Path) -> tuple[tuple[int, int], np.dtype[Any], Spacing]:

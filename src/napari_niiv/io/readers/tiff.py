@@ -19,7 +19,7 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
 from napari_niiv.io.spacing import Spacing, convert, unit_name
-from napari_niiv.io.stored_volume import Opened, covers_whole, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable
 from napari_niiv.io.write import SOFTWARE
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
@@ -30,7 +30,7 @@ _LOGGER.addHandler(logging.NullHandler())
 _LOGGER.propagate = False
 
 
-def read_tiff(path: Path) -> Opened:
+def read_tiff(path: Path) -> StoredVolume:
     """Open the first series of a TIFF file.
 
     It is memory-mapped where the file's layout allows, else read tile by tile or page by page, or decoded at once. Its
@@ -58,7 +58,7 @@ def read_tiff(path: Path) -> Opened:
         raise unreadable(path.name, "TIFF file", error) from error
     _check_shape(array, shape, path)
     decode = functools.partial(_decoded, path, shape) if isinstance(array, FileArray) else None
-    return Opened(array, axes, spacing, metadata, pyramid, origin, decode)
+    return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode)
 
 
 def _decoded(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_niiv.errors import NiivError
+from napari_niiv.errors import NiivError, unexpected
+from napari_niiv.plugin.common.words import WINDOW_WORDS
 
 
 class Background(QObject):
@@ -50,12 +51,12 @@ class Background(QObject):
         except NiivError as error:
             outcome = error
         except Exception as error:
-            outcome = NiivError(f"That failed unexpectedly ({error!r}); please report it.")
+            outcome = NiivError(unexpected("That", error))
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self._finished.emit(then, failed, outcome)
 
     def _answer(self, then: Callable[[Any], None], failed: Callable[[str], None], outcome: Any) -> None:
         if isinstance(outcome, NiivError):
-            failed(str(outcome))
+            failed(outcome.in_words(WINDOW_WORDS))
         else:
             then(outcome)

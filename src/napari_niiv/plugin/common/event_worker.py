@@ -13,7 +13,8 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_niiv.errors import NiivError
+from napari_niiv.errors import NiivError, unexpected
+from napari_niiv.plugin.common.words import WINDOW_WORDS
 
 _LOG = logging.getLogger(__name__)
 _NICENESS = 10
@@ -69,10 +70,10 @@ class EventWorker(QObject):
         try:
             self._work()
         except NiivError as error:
-            problem = str(error)
+            problem = error.in_words(WINDOW_WORDS)
         except Exception as error:  # never a widget that works for ever
             _LOG.exception("The %s failed", self._what)
-            problem = f"The {self._what} failed unexpectedly ({error!r}); please report it."
+            problem = unexpected(f"The {self._what}", error)
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self.ended.emit(problem)
         atexit.unregister(self._finish)

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pint
+
+from napari_niiv.errors import Remedy
+
+WINDOW_WORDS: Mapping[Remedy, str] = {
+    Remedy.RESUME: "go on with Resume",
+    Remedy.START_ANEW: "choose Start anew",
+    Remedy.START_ANEW_INSTEAD: "choose Start anew",
+    Remedy.RESUME_OR_START_ANEW: "choose Resume or Start anew",
+    Remedy.RENAME_OR_REPLACE: "choose another name or replace it",
+    Remedy.KEEP_DTYPE: "choose float32 or keep the type of the source",
+    Remedy.NAME_DATASET: "choose one",
+    Remedy.OPEN_HERE: "drop the file on this widget, which sorts them",
+}
+"""How the windows word what the user can do about an error."""
 
 _BYTES = ("kB", "MB", "GB", "TB", "PB")
 _BUTTONS = {

@@ -53,7 +53,7 @@ class Compare:
     Parameters
     ----------
     viewer : ViewerModel
-    lives : LiveLayers
+    live_layers : LiveLayers
 
     Attributes
     ----------
@@ -61,9 +61,9 @@ class Compare:
         To be put into a form.
     """
 
-    def __init__(self, viewer: ViewerModel, lives: LiveLayers) -> None:
-        self._lives = lives
-        self._key = HeldKey(viewer, KEY, lives.compare)
+    def __init__(self, viewer: ViewerModel, live_layers: LiveLayers) -> None:
+        self._live_layers = live_layers
+        self._key = HeldKey(viewer, KEY, live_layers.compare)
         hint = f", or hold the key {KEY} over the picture" if self._key.bound else ""
         self.hold = PushButton(
             text="Hold to compare", tooltip=f"shows the source as long as it is pressed{hint}"
@@ -85,12 +85,12 @@ class Compare:
             row("Split", self.split, self.position),
             self.steps,
         ]
-        self.hold.native.pressed.connect(lambda: lives.compare(True))
-        self.hold.native.released.connect(lambda: lives.compare(False))
+        self.hold.native.pressed.connect(lambda: live_layers.compare(True))
+        self.hold.native.released.connect(lambda: live_layers.compare(False))
         self.split.changed.connect(self._apply)
         self.position.changed.connect(self._apply)
-        self.steps.changed.connect(lambda value: setattr(lives, "steps", value))
-        lives.split_moved.connect(self._follow)
+        self.steps.changed.connect(lambda value: setattr(live_layers, "steps", value))
+        live_layers.split_moved.connect(self._follow)
 
     def let_go(self) -> None:
         """Unbind the key."""
@@ -98,7 +98,7 @@ class Compare:
 
     def _apply(self, value: Any = None) -> None:
         self.position.enabled = self.split.value
-        self._lives.split = self.position.value / 100 if self.split.value else None
+        self._live_layers.split = self.position.value / 100 if self.split.value else None
 
     def _follow(self, fraction: float) -> None:
         """Show where the line was dragged to."""

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 from napari_niiv.reconstruction.views.request import SliceResponse
 
 
-class Look(NamedTuple):
+class Appearance(NamedTuple):
     """How a state looks: its colour, how much of the disc is full (None: a cross), and what it means."""
 
     colour: str
@@ -20,13 +20,13 @@ class Look(NamedTuple):
 
 
 STATES = {
-    "off": Look("#8a8d91", 0.0, "nothing is reconstructed here"),
-    "waiting": Look("#8a8d91", 0.0, "the first picture is on its way"),
-    "hidden": Look("#8a8d91", 0.0, "the reconstruction is hidden"),
-    "interpolated": Look("#8a8d91", 0.0, "linear interpolation between the slices"),
-    "fast": Look("#e0a030", 0.5, "restored by the model in one plane; refined when the view rests"),
-    "refined": Look("#3fa66a", 1.0, "restored by the model, the mean of both planes"),
-    "failed": Look("#d9534f", None, "there is no picture; the status says why"),
+    "off": Appearance("#8a8d91", 0.0, "nothing is reconstructed here"),
+    "waiting": Appearance("#8a8d91", 0.0, "the first picture is on its way"),
+    "hidden": Appearance("#8a8d91", 0.0, "the reconstruction is hidden"),
+    "interpolated": Appearance("#8a8d91", 0.0, "linear interpolation between the slices"),
+    "fast": Appearance("#e0a030", 0.5, "restored by the model in one plane; refined when the view rests"),
+    "refined": Appearance("#3fa66a", 1.0, "restored by the model, the mean of both planes"),
+    "failed": Appearance("#d9534f", None, "there is no picture; the status says why"),
 }
 _SIZE = 12
 
@@ -68,19 +68,19 @@ class _Mark(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._look = STATES["off"]
+        self._appearance = STATES["off"]
         self.setFixedSize(QSize(_SIZE, _SIZE))
 
-    def take(self, look: Look) -> None:
-        self._look = look
+    def take(self, appearance: Appearance) -> None:
+        self._appearance = appearance
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        colour, lo, hi = QColor(self._look.colour), 2.0, _SIZE - 2.0
+        colour, lo, hi = QColor(self._appearance.colour), 2.0, _SIZE - 2.0
         painter.setPen(QPen(colour, 2))
-        if self._look.filled is None:
+        if self._appearance.filled is None:
             painter.drawLine(QPointF(lo, lo), QPointF(hi, hi))
             painter.drawLine(QPointF(lo, hi), QPointF(hi, lo))
         else:
@@ -88,5 +88,5 @@ class _Mark(QWidget):
             painter.drawEllipse(disc)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(colour)
-            painter.drawPie(disc, 90 * 16, round(360 * 16 * self._look.filled))
+            painter.drawPie(disc, 90 * 16, round(360 * 16 * self._appearance.filled))
         painter.end()

@@ -18,7 +18,7 @@ class TrustControls:
 
     Parameters
     ----------
-    lives : LiveLayers
+    live_layers : LiveLayers
 
     Attributes
     ----------
@@ -26,8 +26,8 @@ class TrustControls:
         To be put into a form.
     """
 
-    def __init__(self, lives: LiveLayers) -> None:
-        self._lives = lives
+    def __init__(self, live_layers: LiveLayers) -> None:
+        self._live_layers = live_layers
         self.disagreement = CheckBox(text="xz ≠ yz", tooltip="where the two reconstructions differ")
         self.misfit = CheckBox(
             text="≠ measured", tooltip="where the reconstruction, made coarse again, is not what was measured"
@@ -42,12 +42,12 @@ class TrustControls:
         self.rows = [row("Trust", self.disagreement, self.misfit), self.project, self.legend]
         self.disagreement.changed.connect(self._apply)
         self.misfit.changed.connect(self._apply)
-        self.project.changed.connect(lambda value: setattr(lives, "project", value))
-        lives.trust_changed.connect(self._follow)
+        self.project.changed.connect(lambda value: setattr(live_layers, "project", value))
+        live_layers.trust_changed.connect(self._follow)
 
     def _apply(self, value: Any = None) -> None:
         kinds: dict[Trust, bool] = {"disagreement": self.disagreement.value, "misfit": self.misfit.value}
-        self._lives.trust = tuple(kind for kind, on in kinds.items() if on)
+        self._live_layers.trust = tuple(kind for kind, on in kinds.items() if on)
         self._explain()
 
     def _follow(self, kinds: tuple[str, ...]) -> None:
@@ -57,8 +57,8 @@ class TrustControls:
         self._explain()
 
     def _explain(self) -> None:
-        if self._lives.trust:
-            from napari_niiv.plugin.live.trust_overlay import LOOKS  # with torch
+        if self._live_layers.trust:
+            from napari_niiv.plugin.live.trust_overlay import APPEARANCES  # with torch
 
-            self.legend.value = "\n".join(LOOKS[kind].meaning for kind in self._lives.trust)
-        self.legend.visible = bool(self._lives.trust)
+            self.legend.value = "\n".join(APPEARANCES[kind].meaning for kind in self._live_layers.trust)
+        self.legend.visible = bool(self._live_layers.trust)

@@ -19,7 +19,7 @@ class ExportControls:
     Parameters
     ----------
     viewer : ViewerModel
-    lives : LiveLayers
+    live_layers : LiveLayers
     layer : ComboBox
         Where the layer to export is chosen.
 
@@ -29,8 +29,8 @@ class ExportControls:
         To be put into a form.
     """
 
-    def __init__(self, viewer: ViewerModel, lives: LiveLayers, layer: ComboBox) -> None:
-        self._viewer, self._lives, self._layer = viewer, lives, layer
+    def __init__(self, viewer: ViewerModel, live_layers: LiveLayers, layer: ComboBox) -> None:
+        self._viewer, self._live_layers, self._layer = viewer, live_layers, layer
         self.panel: ExportPanel | None = None
         self.button = PushButton(
             text=EXPORT, tooltip="write the whole isotropic volume, or a part, to a file"
@@ -41,7 +41,9 @@ class ExportControls:
     def open(self, value: Any = None) -> ExportPanel:
         """Show the window."""
         if self.panel is None:
-            self.panel = ExportPanel(self.button.native, self._viewer, self._lives, lambda: self._layer.value)
+            self.panel = ExportPanel(
+                self.button.native, self._viewer, self._live_layers, lambda: self._layer.value
+            )
             self.panel.told.connect(lambda words: setattr(self.button, "text", words or EXPORT))
         self.panel.show()
         self.panel.raise_()

@@ -19,7 +19,7 @@ from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.layers import along_world
 from napari_niiv.plugin.common.words import for_buttons
 from napari_niiv.plugin.export.form import ExportForm
-from napari_niiv.plugin.export.settings import ExportJob, Outlook, look_ahead
+from napari_niiv.plugin.export.settings import ExportJob, ExportPreview, preview_export
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
 WATCH_MS = 500  # between two looks at what the viewer shows
@@ -40,7 +40,7 @@ class ExportPanel(QDialog):
     ----------
     parent : QWidget
     viewer : ViewerModel
-    lives : LiveLayers
+    live_layers : LiveLayers
         Its model is used.
     chosen : callable
         Gives the layer to export.
@@ -52,15 +52,15 @@ class ExportPanel(QDialog):
         self,
         parent: QWidget,
         viewer: ViewerModel,
-        lives: LiveLayers,
+        live_layers: LiveLayers,
         chosen: Callable[[], Image | None],
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Export isotropic volume")
-        self.viewer, self.lives, self._chosen = viewer, lives, chosen
+        self.viewer, self.live_layers, self._chosen = viewer, live_layers, chosen
         self.form = ExportForm(viewer)
         self.worker: EventWorker | None = None
-        self.found: Outlook | None = None  # what the last look ahead said
+        self.found: ExportPreview | None = None  # what the last look ahead said
         self.job: ExportJob | None = None  # that runs, or ran last
         self._source: Image | None = None  # its layer
         self._log: Any = None  # ExportLog
@@ -180,7 +180,7 @@ class ExportPanel(QDialog):
         super().showEvent(event)
         if self.worker is None:
             with self.form.changed.blocked():
-                self.form.project.value = self.lives.project
+                self.form.project.value = self.live_layers.project
             self._seen = None
             self._follow()
         self._watch.start()
@@ -202,7 +202,7 @@ class ExportPanel(QDialog):
             self.look()
 
     def _signature(self, layer: Image | None) -> Any:
-        if layer is None or self.lives.model is None:
+        if layer is None or self.live_layers.model is None:
             return layer
         place = np.asarray(layer.affine.affine_matrix).tobytes()
         try:
@@ -210,7 +210,7 @@ class ExportPanel(QDialog):
         except NiivError as error:
             box = str(error)
         own = (layer.name, *layer.scale, *layer.translate, *np.ravel(layer.rotate), *layer.shear)
-        return id(layer), id(layer.data), place, own, box, self.lives.model is None
+        return id(layer), id(layer.data), place, own, box, self.live_layers.model is None
 
     def _changed(self, value: Any = None) -> None:
         """Something in the form is another."""
@@ -218,10 +218,10 @@ class ExportPanel(QDialog):
         self._say("")
         self.look()
 
-    def _look(self, then: Callable[[Outlook], None], failed: Callable[[str], None]) -> None:
+    def _look(self, then: Callable[[ExportPreview], None], failed: Callable[[str], None]) -> None:
         self._looking += 1
         number = self._looking
-        if self.lives.model is None:
+        if self.live_layers.model is None:
             failed(_LOADING if self.form.layer is not None else "Choose a layer in Isotropic reconstruct.")
             return
         try:
@@ -233,7 +233,7 @@ class ExportPanel(QDialog):
         def newest(answer: Callable[[Any], None]) -> Callable[[Any], None]:
             return lambda outcome: answer(outcome) if number == self._looking else None
 
-        self._background.run(lambda: look_ahead(settings), newest(then), newest(failed))
+        self._background.run(lambda: preview_export(settings), newest(then), newest(failed))
 
     @property
     def _exists(self) -> bool:
@@ -247,7 +247,7 @@ class ExportPanel(QDialog):
     def _resumable(self) -> bool:
         return self.found is not None and self.found.resumable is not None
 
-    def _show_found(self, found: Outlook | None, problem: str = "") -> None:
+    def _show_found(self, found: ExportPreview | None, problem: str = "") -> None:
         self.found = found
         if self.worker is not None:
             return
@@ -272,7 +272,7 @@ class ExportPanel(QDialog):
     def _begin(self, how: str) -> None:
         """Start if what was asked for is still what is there."""
 
-        def start(found: Outlook) -> None:
+        def start(found: ExportPreview) -> None:
             self._beginning = False
             agreed = how == "new" and not (found.exists or found.begun)
             agreed = agreed or (how == "replace" and (self._exists or not found.exists))
@@ -295,7 +295,7 @@ class ExportPanel(QDialog):
     def _run(self, job: ExportJob | None) -> None:
         from napari_niiv.plugin.export.log import ExportLog
 
-        model = self.lives.model
+        model = self.live_layers.model
         if job is None or model is None or self.worker is not None:
             return
         self.job, self._source, self._log = job, self.form.layer, ExportLog(job.flat)

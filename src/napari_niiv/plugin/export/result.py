@@ -37,8 +37,7 @@ def over_source(job: ExportJob, source: Image, ndim: int) -> dict[str, Any]:
     if unlike:  # axes of length 1 are not kept in the file
         return looks
     plan = job.plan()
-    z, y, x = (plan.grid.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(plan.samples))
-    return looks | placement(source, (z, y, x))
+    return looks | placement(source, plan.grid.parts(plan.samples))
 
 
 def add_result(

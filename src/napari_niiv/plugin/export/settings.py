@@ -115,7 +115,7 @@ class ExportJob:
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class ExportPreview:
     """What is known of an export before it starts.
 
     Attributes
@@ -167,7 +167,7 @@ class Outlook:
         return ""
 
 
-def look_ahead(settings: ExportSettings) -> Outlook:
+def preview_export(settings: ExportSettings) -> ExportPreview:
     """Find out what an export would be; nothing is read of the volume.
 
     Raises
@@ -203,7 +203,7 @@ def look_ahead(settings: ExportSettings) -> Outlook:
     begun, exists = Unfinished(target).begun, target.exists()
     # what is resumed has its space already, for the larger part
     warning = "" if begun else check_space(target, plan, 0.0)
-    return Outlook(job, _resumed(job, exists) if begun else None, exists, begun, described, warning)
+    return ExportPreview(job, _resumed(job, exists) if begun else None, exists, begun, described, warning)
 
 
 def _resumed(job: ExportJob, exists: bool) -> ExportJob | None:

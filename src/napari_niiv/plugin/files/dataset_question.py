@@ -12,7 +12,7 @@ from napari_niiv.errors import DatasetChoice
 from napari_niiv.plugin.common.forms import row
 
 
-class DatasetOffer:
+class DatasetQuestion:
     """A question, hidden while there is none: the datasets of a file, of which one or more can be opened.
 
     Parameters

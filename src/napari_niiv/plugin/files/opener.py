@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_niiv.errors import DatasetChoice
 from napari_niiv.io.remembered import open_remembered
-from napari_niiv.plugin.files.dataset_question import DatasetOffer
+from napari_niiv.plugin.files.dataset_question import DatasetQuestion
 from napari_niiv.volume import Volume
 
 
@@ -26,14 +26,14 @@ class Opener:
 
     Attributes
     ----------
-    datasets : DatasetOffer
+    datasets : DatasetQuestion
     """
 
     def __init__(
         self, run: Callable[..., None], tell: Callable[[str], Any], opened: Callable[[Volume], None]
     ) -> None:
         self._run, self._tell, self._opened = run, tell, opened
-        self.datasets = DatasetOffer(self.open)
+        self.datasets = DatasetQuestion(self.open)
 
     def open(self, path: Path, dataset: str | None = None) -> None:
         """Open a file; ask which dataset, if it holds several."""

@@ -29,7 +29,7 @@ class _Known:
     spacing: Spacing | None
 
 
-class Spacings:
+class VoxelSizeControl:
     """Sees to it that the chosen layer has its voxel size.
 
     Parameters

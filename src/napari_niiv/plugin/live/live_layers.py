@@ -38,7 +38,7 @@ class LiveLayers(QObject):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = viewer
-        self._lives: dict[Image, LiveReconstruction] = {}
+        self._live_layers: dict[Image, LiveReconstruction] = {}
         self._finest: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
         self._model: Niiv | None = None
         self._split: float | None = None
@@ -47,14 +47,14 @@ class LiveLayers(QObject):
         self._memory: Memory | None = None
 
     def __len__(self) -> int:
-        return len(self._lives)
+        return len(self._live_layers)
 
     def __iter__(self) -> Iterator[LiveReconstruction]:
-        return iter(list(self._lives.values()))
+        return iter(list(self._live_layers.values()))
 
     def get(self, source: Image | None) -> LiveReconstruction | None:
         """The live reconstruction of a source, if it has one."""
-        return None if source is None else self._lives.get(source)
+        return None if source is None else self._live_layers.get(source)
 
     @property
     def model(self) -> Niiv | None:
@@ -153,7 +153,7 @@ class LiveLayers(QObject):
         live = LiveReconstruction(
             self._viewer, source, self._model, finest=self.finest(source), memory=self.memory
         )
-        self._lives[source] = live
+        self._live_layers[source] = live
         live.split, live.steps = self._split, self._steps
         live.project, live.trust = self._project, self._trust
         live.compare(self._comparing)
@@ -166,7 +166,7 @@ class LiveLayers(QObject):
     def close(self, source: Image | None, remove: bool = True) -> None:
         """End the live reconstruction of a source, if it has one."""
         if (live := self.get(source)) is not None:
-            del self._lives[live.source]
+            del self._live_layers[live.source]
             live.close(remove)
 
     def close_all(self, remove: bool = True) -> None:
@@ -175,8 +175,8 @@ class LiveLayers(QObject):
             self.close(live.source, remove)
 
     def _went(self, live: LiveReconstruction) -> None:
-        if self._lives.get(live.source) is live:
-            del self._lives[live.source]
+        if self._live_layers.get(live.source) is live:
+            del self._live_layers[live.source]
             self.ended.emit(live)
 
     def _change_trust(self, kinds: tuple[Trust, ...]) -> None:

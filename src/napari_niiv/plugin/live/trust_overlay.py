@@ -16,7 +16,7 @@ from napari_niiv.plugin.live.view import View
 from napari_niiv.reconstruction.views.request import Trust
 
 
-class Look(NamedTuple):
+class Appearance(NamedTuple):
     """How a map looks: its name, what the legend says, colours from least to most, limits in parts of the contrast."""
 
     name: str
@@ -26,15 +26,15 @@ class Look(NamedTuple):
     corner: str
 
 
-LOOKS: dict[Trust, Look] = {
-    "disagreement": Look(
+APPEARANCES: dict[Trust, Appearance] = {
+    "disagreement": Appearance(
         "xz and yz disagree",
         "yellow to red: how far the reconstructions along xz and along yz differ, in the source's intensities",
         ((1, 0.9, 0.2, 0), (1, 0.8, 0.1, 0.6), (1, 0.1, 0, 0.9)),
         (0.0, 0.2),
         "top_right",
     ),
-    "misfit": Look(
+    "misfit": Appearance(
         "unlike the measurement",
         "red: the reconstruction, made coarse again, is brighter than what was measured; blue: darker",
         ((0.1, 0.4, 1, 0.9), (0.1, 0.4, 1, 0), (1, 0.2, 0.1, 0), (1, 0.2, 0.1, 0.9)),
@@ -60,22 +60,22 @@ class TrustOverlay:
     """
 
     def __init__(self, viewer: ViewerModel, source: napari.layers.Image, live: Image, kind: Trust) -> None:
-        look, contrast = LOOKS[kind], float(np.diff(source.contrast_limits)[0]) or 1.0
+        appearance, contrast = APPEARANCES[kind], float(np.diff(source.contrast_limits)[0]) or 1.0
         self._viewer = viewer
         self._place: object = None
         self.layer = Image(
             np.zeros((1,) * source.ndim, np.float32),
-            name=f"{source.name}: {look.name}",
+            name=f"{source.name}: {appearance.name}",
             units=source.units,
             axis_labels=source.axis_labels,
-            contrast_limits=(look.limits[0] * contrast, look.limits[1] * contrast),
-            colormap=Colormap(look.colours, name=look.name),
+            contrast_limits=(appearance.limits[0] * contrast, appearance.limits[1] * contrast),
+            colormap=Colormap(appearance.colours, name=appearance.name),
             blending="translucent_no_depth",
             metadata={LIVE: True},
             visible=False,
         )
         self.layer.source_layer = source
-        self.layer.colorbar.position = look.corner
+        self.layer.colorbar.position = appearance.corner
         self.layer.colorbar.visible = True
         self._muted = True  # hidden by us, not by the user
         insert_above(viewer.layers, live, self.layer)

@@ -22,7 +22,7 @@ class OrthoControl:
     Parameters
     ----------
     viewer : Viewer
-    lives : LiveLayers
+    live_layers : LiveLayers
     fail : callable
         Gets a sentence for the user.
 
@@ -33,8 +33,8 @@ class OrthoControl:
         While they are open.
     """
 
-    def __init__(self, viewer: Viewer, lives: LiveLayers, fail: Callable[[str], None]) -> None:
-        self._viewer, self._lives, self._fail = viewer, lives, fail
+    def __init__(self, viewer: Viewer, live_layers: LiveLayers, fail: Callable[[str], None]) -> None:
+        self._viewer, self._live_layers, self._fail = viewer, live_layers, fail
         self.views: OrthoViews | None = None
         self.button = PushButton(
             text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
@@ -49,7 +49,7 @@ class OrthoControl:
 
         try:
             self.views = OrthoViews(
-                self._viewer, live.source, live.model, finest=live.finest, memory=self._lives.memory
+                self._viewer, live.source, live.model, finest=live.finest, memory=self._live_layers.memory
             )
         except NiivError as error:
             self.button.value = False
@@ -66,7 +66,7 @@ class OrthoControl:
 
     def follow(self) -> None:
         """Reconstruct anew if the model of the live layers is another one now."""
-        model = self._lives.model
+        model = self._live_layers.model
         if self.views is not None and model is not None and self.views.model is not model:
             self.views.model = model
 

@@ -24,7 +24,7 @@ from napari_niiv.plugin.live.view import Seen
 from napari_niiv.plugin.volume3d.chosen_box import Box
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
-from napari_niiv.reconstruction.threads.region_worker import Stale, Step, VolumeWorker
+from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Stale, Step
 
 _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
@@ -125,7 +125,7 @@ class VolumeView(QObject):
         self._failure = ""
         self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
         self._stepped.connect(self._receive)
-        self._worker = VolumeWorker(self._deliver)
+        self._worker = RegionWorker(self._deliver)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(REFRESH_MS)

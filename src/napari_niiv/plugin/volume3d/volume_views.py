@@ -26,19 +26,19 @@ class VolumeViews(QObject):
     Parameters
     ----------
     viewer : ViewerModel
-    lives : LiveLayers
+    live_layers : LiveLayers
     """
 
     progress = Signal(object, object)
     failed = Signal(object, str)
 
-    def __init__(self, viewer: ViewerModel, lives: LiveLayers) -> None:
+    def __init__(self, viewer: ViewerModel, live_layers: LiveLayers) -> None:
         super().__init__()
-        self._viewer, self._lives = viewer, lives
+        self._viewer, self._live_layers = viewer, live_layers
         self._views: weakref.WeakKeyDictionary[Image, VolumeView] = weakref.WeakKeyDictionary()
         self._entering = before_napari(self._enter)
         viewer.dims.events.ndisplay.connect(self._entering, position="first")
-        lives.opened.connect(self._open)
+        live_layers.opened.connect(self._open)
 
     def get(self, source: Image | None) -> VolumeView | None:
         """The 3-D view of a source, if it has one."""
@@ -62,11 +62,11 @@ class VolumeViews(QObject):
             view.close(remove)
 
     def _scale(self, source: Image) -> float:
-        finest = self._lives.finest(source)
+        finest = self._live_layers.finest(source)
         return 1 / finest if finest else 1.0
 
     def _enter(self, event: Any = None) -> None:
-        for live in self._lives:
+        for live in self._live_layers:
             self._open(live)
 
     def _open(self, live: LiveReconstruction) -> None:

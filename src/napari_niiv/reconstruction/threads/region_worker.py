@@ -32,7 +32,7 @@ class Step:
     Attributes
     ----------
     generation : int
-        Of the reconstruction, as `VolumeWorker.submit` returned it.
+        Of the reconstruction, as `RegionWorker.submit` returned it.
     plan : RegionPlan or None
     array : array or None
         The same one at every step of a generation: the worker goes on to write blocks on it.
@@ -54,7 +54,7 @@ class Step:
     error: NiivError | None = None
 
 
-class VolumeWorker:
+class RegionWorker:
     """Runs reconstructions of regions on one thread and tells every step to a callback on that thread.
 
     Parameters

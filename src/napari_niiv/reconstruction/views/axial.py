@@ -10,8 +10,8 @@ from torch import Tensor
 from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.views.deadline import Patience
-from napari_niiv.reconstruction.views.latents import Latents, Read, Side
+from napari_niiv.reconstruction.views.deadline import Deadline
+from napari_niiv.reconstruction.views.latents import Latents, Orientation, Read
 from napari_niiv.reconstruction.views.request import AXES
 from napari_niiv.reconstruction.views.resolve import Resolved
 
@@ -19,13 +19,13 @@ Strips = Mapping[Span, Tensor | None]
 """Latent grids of columns of a view, (1, C + 1, lateral, axial); None where there was no time for them."""
 
 
-def encode_side(
+def encode_axial(
     latents: Latents,
     view: Resolved,
-    side: Side,
+    side: Orientation,
     read: Read,
     interrupt: Callable[[], None],
-    patience: Patience,
+    patience: Deadline,
 ) -> Strips:
     """Latent grids of one orientation of a side view.
 
@@ -37,7 +37,7 @@ def encode_side(
     read : callable
     interrupt : callable
         Called often; may raise to give up.
-    patience : Patience
+    patience : Deadline
         When it ends nothing more is encoded.
     """
     found: dict[Span, Tensor | None] = {}
@@ -54,10 +54,10 @@ def encode_side(
     return found
 
 
-def decode_side(
+def decode_axial(
     model: Niiv,
     view: Resolved,
-    side: Side,
+    side: Orientation,
     rows: Span,
     columns: Span,
     strips: Strips,
@@ -74,7 +74,7 @@ def decode_side(
     rows, columns : Span
         The window.
     strips : mapping of Span to Tensor or None
-        From `encode_side`.
+        From `encode_axial`.
     positions : Sampling
         Along z, from the first row on.
     otherwise : Tensor, shape (columns, positions)
@@ -96,7 +96,7 @@ def decode_side(
 def _decode(
     model: Niiv,
     view: Resolved,
-    side: Side,
+    side: Orientation,
     rows: Span,
     run: list[tuple[Span, Tensor]],
     positions: Sampling,

@@ -7,7 +7,7 @@ import time
 _WORTH = 2.0  # a rest that takes less than this many times the patience is waited for: showing it costs a frame too
 
 
-class Patience:
+class Deadline:
     """How long to wait for all pieces of a picture; it begins when it is made.
 
     Parameters

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from napari_niiv.geometry import Span
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.cache import Memory
-from napari_niiv.reconstruction.inference import ORIENTATION, encode_stack
+from napari_niiv.reconstruction.inference import ORIENTATION, encode_slices
 from napari_niiv.reconstruction.views.request import AXES, Plane
 from napari_niiv.reconstruction.views.resolve import Resolved
 from napari_niiv.reconstruction.views.source import Box
 
-Side = Plane
+Orientation = Plane
 """Orientation of the slices that the network restores: "xz" or "yz"."""
 Read = Callable[[Box], Tensor]
 """Normalised voxels of a box of the level of a view, on the device of the model."""
@@ -79,18 +79,18 @@ class Latents:
 
     Parameters
     ----------
-    workspace : Workspace
+    batch_budget : BatchBudget
     memory : Memory
     owner : object
         Under which they are kept.
     """
 
-    def __init__(self, workspace: Workspace, memory: Memory, owner: object) -> None:
-        self._workspace, self._memory, self._owner = workspace, memory, owner
+    def __init__(self, batch_budget: BatchBudget, memory: Memory, owner: object) -> None:
+        self._batch_budget, self._memory, self._owner = batch_budget, memory, owner
 
     @property
     def _model(self) -> Niiv:
-        return self._workspace.model
+        return self._batch_budget.model
 
     # side views
 
@@ -98,25 +98,25 @@ class Latents:
         """Rows and columns that a side view needs."""
         sizes = (view.shape[0], view.shape[AXES[view.plane][2]])
         rows, columns = view.rows.support(sizes[0]), view.columns.support(sizes[1])
-        rows = rows.grown(view.margin, sizes[0])
+        rows = rows.padded(view.margin, sizes[0])
         return _outward(rows, _ROWS, sizes[0]), _outward(columns, _COLUMNS, sizes[1])
 
     def strips(self, view: Resolved) -> list[Span]:
         """The window's columns in pieces that can be encoded at once, those in the middle first."""
         rows, columns = self.window(view)
         edge, size = self._edge, view.shape[AXES[view.plane][2]]
-        depth = len(rows.grown(self._model.halo, view.shape[0]))
-        width = max(edge, (self._workspace.batch_pixels // depth - 2 * self._model.halo) // edge * edge)
-        pieces = [piece.common(columns) for piece in columns.tiles(width, size)]
+        depth = len(rows.padded(self._model.halo, view.shape[0]))
+        width = max(edge, (self._batch_budget.batch_pixels // depth - 2 * self._model.halo) // edge * edge)
+        pieces = [piece.intersection(columns) for piece in columns.tiles(width, size)]
         return sorted(pieces, key=lambda piece: abs(piece.lo + piece.hi - columns.lo - columns.hi))
 
-    def holds(self, view: Resolved, side: Side, columns: Span) -> bool:
+    def holds(self, view: Resolved, side: Orientation, columns: Span) -> bool:
         """Whether all that one orientation of some columns of a side view needs is kept."""
         places = self._places(view, side, self.window(view)[0], columns)
         return all(self._part(place) is not None for line in places for place in line)
 
     def of_side(
-        self, view: Resolved, side: Side, columns: Span, read: Read, interrupt: Callable[[], None]
+        self, view: Resolved, side: Orientation, columns: Span, read: Read, interrupt: Callable[[], None]
     ) -> Tensor:
         """Latent grid of some columns of a side view: (1, C + 1, lateral, axial), kept or encoded."""
         rows, _ = self.window(view)
@@ -144,7 +144,7 @@ class Latents:
     def _encode_side(
         self,
         view: Resolved,
-        side: Side,
+        side: Orientation,
         rows: Span,
         columns: Span,
         read: Read,
@@ -157,13 +157,13 @@ class Latents:
         both = self._encode(view, side, (spans[0], spans[1], spans[2]), read, interrupt)
         return both if side == view.plane else both.permute(2, 1, 0, 3)
 
-    def _places(self, view: Resolved, side: Side, rows: Span, columns: Span) -> list[list[_Place]]:
+    def _places(self, view: Resolved, side: Orientation, rows: Span, columns: Span) -> list[list[_Place]]:
         """The cells of a window: a line for each step along the lateral axis."""
         about, edge = self._about(view, side), self._edge
         size = view.shape[AXES[view.plane][2]]
         return [
             [
-                ((*about, row.lo, column.lo), row.common(rows), column.common(columns))
+                ((*about, row.lo, column.lo), row.intersection(rows), column.intersection(columns))
                 for row in rows.tiles(edge, view.shape[0])
             ]
             for column in columns.tiles(edge, size)
@@ -174,7 +174,7 @@ class Latents:
         cell = self._get(key)
         return cell.part(rows, columns) if isinstance(cell, _Cell) else None
 
-    def _about(self, view: Resolved, side: Side) -> _Key:
+    def _about(self, view: Resolved, side: Orientation) -> _Key:
         return (view.plane, side, view.leading, view.index, view.coarsening, str(self._model.device))
 
     @property
@@ -205,7 +205,7 @@ class Latents:
     def of_tile(
         self,
         view: Resolved,
-        side: Side,
+        side: Orientation,
         tile: Tile,
         z: Span,
         read: Read,
@@ -221,40 +221,40 @@ class Latents:
             parts.append(part[..., max(z.lo - slab.lo, 0) : z.hi - slab.lo])
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
-    def kept(self, view: Resolved, side: Side, tile: Tile, about: object) -> Tensor | None:
+    def kept(self, view: Resolved, side: Orientation, tile: Tile, about: object) -> Tensor | None:
         """What is kept about a tile, such as the latent grids of a slab of it, or None."""
         value = self._get(self._tile_key(view, side, tile, about))
         return value if isinstance(value, Tensor) else None
 
-    def keep(self, view: Resolved, side: Side, tile: Tile, about: object, value: Tensor) -> None:
+    def keep(self, view: Resolved, side: Orientation, tile: Tile, about: object, value: Tensor) -> None:
         """Keep something about a tile."""
         self._put(self._tile_key(view, side, tile, about), value)
 
-    def _tile_key(self, view: Resolved, side: Side, tile: Tile, about: object) -> _Key:
+    def _tile_key(self, view: Resolved, side: Orientation, tile: Tile, about: object) -> _Key:
         where = ("xy", side, view.leading, view.coarsening, str(self._model.device))
         return (*where, tile.y.lo, tile.x.lo, about)
 
     # both
 
     def _encode(
-        self, view: Resolved, side: Side, box: Box, read: Read, interrupt: Callable[[], None]
+        self, view: Resolved, side: Orientation, box: Box, read: Read, interrupt: Callable[[], None]
     ) -> Tensor:
         """Encode the slices of one orientation through a box: (slices, C + 1, lateral, axial)."""
         model = self._model
         across, _, lateral = AXES[side]
         reach = {0: model.halo, across: model.context, lateral: model.halo}
-        wide = [span.grown(reach[axis], view.shape[axis]) for axis, span in enumerate(box)]
+        wide = [span.padded(reach[axis], view.shape[axis]) for axis, span in enumerate(box)]
         stack = read((wide[0], wide[1], wide[2])).permute(ORIENTATION[side])
         wanted, kept, depth = (box[axis].slice_in(wide[axis]) for axis in (across, lateral, 0))
         parts = [
             torch.cat([latent.float(), stack[part, kept, depth][:, None]], dim=1)
-            for part, latent in encode_stack(
+            for part, latent in encode_slices(
                 model,
                 stack,
                 wanted,
                 (kept, depth),
                 view.anisotropy,
-                self._workspace.batch_pixels,
+                self._batch_budget.batch_pixels,
                 interrupt,
             )
         ]

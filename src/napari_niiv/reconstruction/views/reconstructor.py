@@ -17,16 +17,16 @@ from torch import Tensor
 from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
-from napari_niiv.reconstruction.batch_budget import Workspace
+from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.trust import degradation_of, margin, misfit, project
-from napari_niiv.reconstruction.views.axial import decode_side, encode_side
-from napari_niiv.reconstruction.views.deadline import Patience
-from napari_niiv.reconstruction.views.latents import Latents, Read, Side
+from napari_niiv.reconstruction.views.axial import decode_axial, encode_axial
+from napari_niiv.reconstruction.views.deadline import Deadline
+from napari_niiv.reconstruction.views.latents import Latents, Orientation, Read
 from napari_niiv.reconstruction.views.request import AXES, Quality, SliceRequest, SliceResponse, Trust
 from napari_niiv.reconstruction.views.resolve import Resolved, resolve
 from napari_niiv.reconstruction.views.source import Source
-from napari_niiv.reconstruction.views.xy import flat_held, restore_flat
+from napari_niiv.reconstruction.views.xy import restore_xy, xy_is_cached
 from napari_niiv.resampling import resample
 from napari_niiv.volume import Volume, check_anisotropy
 
@@ -64,8 +64,8 @@ class Reconstructor:
         check_anisotropy(volume.anisotropy, volume.name)
         self.volume, self.model = volume, model
         self.memory = memory or Memory()
-        self.workspace = Workspace(model)
-        self._latents = Latents(self.workspace, self.memory, self)
+        self.batch_budget = BatchBudget(model)
+        self._latents = Latents(self.batch_budget, self.memory, self)
         self._levels = volume.levels()
         self._degradation = degradation_of(model)
         self._normalizations: dict[tuple[int, ...], Normalization] = {}
@@ -113,7 +113,7 @@ class Reconstructor:
         if not infer:
             values = self._interpolate(view)
         else:
-            work = self._infer_flat if request.plane == "xy" else self._infer_side
+            work = self._infer_xy if request.plane == "xy" else self._infer_axial
             values, maps, complete = self._attempt(
                 lambda: work(view, request, quality == "refined", stale, patience)
             )
@@ -121,7 +121,7 @@ class Reconstructor:
         image = normalization.invert(values, np.float32 if dtype == np.float64 else dtype)
         notice = ""
         if infer:  # interpolations come from another thread
-            notice, self.workspace.notice = self.workspace.notice, ""
+            notice, self.batch_budget.notice = self.batch_budget.notice, ""
         contrast = np.float32(normalization.high - normalization.low)
         return SliceResponse(
             request=request,
@@ -142,17 +142,21 @@ class Reconstructor:
         if not view.inferable:
             return False
         if view.plane == "xy":
-            return all(flat_held(self._latents, view, side) for side in _sides(view, quality == "refined"))
+            return all(
+                xy_is_cached(self._latents, view, side) for side in _orientations(view, quality == "refined")
+            )
         columns = self._latents.window(view)[1]
-        return all(self._latents.holds(view, side, columns) for side in _sides(view, quality == "refined"))
+        return all(
+            self._latents.holds(view, side, columns) for side in _orientations(view, quality == "refined")
+        )
 
     def prepare(self, request: SliceRequest, stale: Callable[[], bool] = lambda: False) -> None:
         """Read and encode what the fast picture of a side view will need, ahead of the request; errors as `slice`."""
         view = self._resolve(request)
         if view.inferable and view.plane != "xy":
             self._attempt(
-                lambda: encode_side(
-                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), Patience(math.inf)
+                lambda: encode_axial(
+                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), Deadline(math.inf)
                 )
             )
 
@@ -162,7 +166,7 @@ class Reconstructor:
         self._source.cache_clear()
 
     def _attempt(self, work: Callable[[], T]) -> T:
-        return self.workspace.attempt(work, self.memory.forget_latents)
+        return self.batch_budget.attempt(work, self.memory.forget_latents)
 
     def _resolve(self, request: SliceRequest) -> Resolved:
         request.checked(self.volume.shape)
@@ -188,7 +192,7 @@ class Reconstructor:
     # side views
 
     @torch.inference_mode()
-    def _infer_side(
+    def _infer_axial(
         self,
         view: Resolved,
         request: SliceRequest,
@@ -197,19 +201,19 @@ class Reconstructor:
         patience: float,
     ) -> tuple[Tensor, Maps, bool]:
         rows, columns = self._latents.window(view)
-        read, waits = self._reader(view), Patience(patience)
+        read, waits = self._reader(view), Deadline(patience)
         measured = _plane(view, read, rows, columns).T
         sides = [
-            encode_side(self._latents, view, side, read, _interrupt(stale), waits)
-            for side in _sides(view, fuse)
+            encode_axial(self._latents, view, side, read, _interrupt(stale), waits)
+            for side in _orientations(view, fuse)
         ]
 
         def decode(positions: Sampling) -> list[Tensor]:
             restored = [resample(measured, positions)]
-            for side, strips in zip(_sides(view, fuse), sides, strict=True):
+            for side, strips in zip(_orientations(view, fuse), sides, strict=True):
                 # where there was no time yet the other orientation stands, or the interpolation
                 restored.append(
-                    decode_side(self.model, view, side, rows, columns, strips, positions, restored[-1])
+                    decode_axial(self.model, view, side, rows, columns, strips, positions, restored[-1])
                 )
             return restored[1:]
 
@@ -236,7 +240,7 @@ class Reconstructor:
     # xy views between slices
 
     @torch.inference_mode()
-    def _infer_flat(
+    def _infer_xy(
         self,
         view: Resolved,
         request: SliceRequest,
@@ -244,21 +248,21 @@ class Reconstructor:
         stale: Callable[[], bool],
         patience: float,
     ) -> tuple[Tensor, Maps, bool]:
-        read, waits = self._reader(view), Patience(patience)
+        read, waits = self._reader(view), Deadline(patience)
         y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
         linear = _plane(view, read, y, x)
         projection = self._degradation if request.project else None
         complete, restored = True, list[Tensor]()
-        for side in _sides(view, fuse):
+        for side in _orientations(view, fuse):
             # where there was no time yet the other orientation stands, or the interpolation
             values = (restored[0] if restored else linear).clone()
-            for tile, picture in restore_flat(
+            for tile, picture in restore_xy(
                 self.model, self._latents, view, side, read, _interrupt(stale), waits, projection
             ):
                 if picture is None:
                     complete = False
                     continue
-                inside = (tile.y.common(y), tile.x.common(x))
+                inside = (tile.y.intersection(y), tile.x.intersection(x))
                 values[inside[0].slice_in(y), inside[1].slice_in(x)] = picture[
                     inside[0].slice_in(tile.y), inside[1].slice_in(tile.x)
                 ]
@@ -271,10 +275,10 @@ class Reconstructor:
         return _resampled(values, rows, columns), maps, complete
 
 
-def _sides(view: Resolved, fuse: bool) -> tuple[Side, ...]:
+def _orientations(view: Resolved, fuse: bool) -> tuple[Orientation, ...]:
     """Orientations of the slices that make up a picture, the first of them alone if it is to be fast."""
-    first: Side = "yz" if view.plane == "yz" else "xz"
-    second: Side = "xz" if first == "yz" else "yz"
+    first: Orientation = "yz" if view.plane == "yz" else "xz"
+    second: Orientation = "xz" if first == "yz" else "yz"
     return (first, second) if fuse else (first,)
 
 

@@ -87,7 +87,7 @@ class Source:
                 self._memory.voxels.put(self._owner, (*self._about, place), tile)
         out = np.empty([len(span) for span in box], self._volume.dtype)
         for place, kept in held.items():
-            common = [a.common(b) for a, b in zip(place, box, strict=True)]
+            common = [a.intersection(b) for a, b in zip(place, box, strict=True)]
             here = tuple(c.slice_in(b) for c, b in zip(common, box, strict=True))
             assert kept is not None
             out[here] = kept[tuple(c.slice_in(p) for c, p in zip(common, place, strict=True))]

@@ -12,20 +12,20 @@ from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.trust import project
-from napari_niiv.reconstruction.views.deadline import Patience
-from napari_niiv.reconstruction.views.latents import Latents, Read, Side, Tile
+from napari_niiv.reconstruction.views.deadline import Deadline
+from napari_niiv.reconstruction.views.latents import Latents, Orientation, Read, Tile
 from napari_niiv.reconstruction.views.request import AXES
 from napari_niiv.reconstruction.views.resolve import Resolved
 
 
-def restore_flat(
+def restore_xy(
     model: Niiv,
     latents: Latents,
     view: Resolved,
-    side: Side,
+    side: Orientation,
     read: Read,
     interrupt: Callable[[], None],
-    patience: Patience,
+    patience: Deadline,
     projection: Degradation | None,
 ) -> Iterator[tuple[Tile, Tensor | None]]:
     """What one orientation restores of an xy view.
@@ -39,7 +39,7 @@ def restore_flat(
     read : callable
     interrupt : callable
         Called often; may raise to give up.
-    patience : Patience
+    patience : Deadline
         When it ends nothing more is encoded.
     projection : Degradation, optional
         To project onto what was measured.
@@ -69,18 +69,18 @@ def restore_flat(
         yield tile, picture
 
 
-def flat_held(latents: Latents, view: Resolved, side: Side) -> bool:
+def xy_is_cached(latents: Latents, view: Resolved, side: Orientation) -> bool:
     """Whether nothing of an xy view would have to be encoded."""
     return all(_held(latents, view, side, tile) for tile in latents.tiles(view))
 
 
-def _held(latents: Latents, view: Resolved, side: Side, tile: Tile) -> bool:
+def _held(latents: Latents, view: Resolved, side: Orientation, tile: Tile) -> bool:
     slabs = latents.slabs(view, _support(view))
     return all(latents.kept(view, side, tile, slab) is not None for slab in slabs)
 
 
 def _support(view: Resolved) -> Span:
-    return _position(view).support(view.shape[0]).grown(view.margin, view.shape[0])
+    return _position(view).support(view.shape[0]).padded(view.margin, view.shape[0])
 
 
 def _position(view: Resolved) -> Sampling:
@@ -91,7 +91,7 @@ def _decode(
     model: Niiv,
     stack: Tensor,
     view: Resolved,
-    side: Side,
+    side: Orientation,
     tile: Tile,
     z: Span,
     projection: Degradation | None,

@@ -9,15 +9,15 @@ from napari_niiv.degradation import Degradation
 from napari_niiv.geometry import Span
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.training.data.pseudo_isotropic import pseudo_isotropic
-from napari_niiv.training.data.volumes import Box, Subject
+from napari_niiv.training.data.volumes import Box, TrainingVolume
 
 
-def measured_slices(subject: Subject, values: Tensor, box: Box, core: Box) -> Tensor:
+def measured_slices(subject: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
     """The measured slices of a core.
 
     Parameters
     ----------
-    subject : Subject
+    subject : TrainingVolume
     values : Tensor, shape (z, y, x)
         What was read.
     box : Box
@@ -36,7 +36,7 @@ def measured_slices(subject: Subject, values: Tensor, box: Box, core: Box) -> Te
 
 
 def restored_block(
-    model: Niiv, degradation: Degradation, subject: Subject, values: Tensor, box: Box, core: Box
+    model: Niiv, degradation: Degradation, subject: TrainingVolume, values: Tensor, box: Box, core: Box
 ) -> Tensor:
     """A core as it would be if it were isotropic, without knowledge of the held-out slices, which are NaN.
 
@@ -53,7 +53,7 @@ def restored_block(
     return fine
 
 
-def _held_out(subject: Subject, box: Box, core: Box) -> list[int]:
+def _held_out(subject: TrainingVolume, box: Box, core: Box) -> list[int]:
     """Held-out slices of a core, counted in it."""
     span = Span(box[0].lo + core[0].lo, box[0].lo + core[0].hi)
     return [z - span.lo for z in subject.held_out if span.lo <= z < span.hi]

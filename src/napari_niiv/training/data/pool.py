@@ -15,13 +15,13 @@ from torch import Tensor
 from napari_niiv.errors import TrainingError
 from napari_niiv.geometry import Span
 from napari_niiv.training.data.patches import PatchSampler
-from napari_niiv.training.data.volumes import Box, Subject
+from napari_niiv.training.data.volumes import Box, TrainingVolume
 
 MOST_BOXES = 32
 _TRIES = 8  # boxes read in search of one with structure in it
 FLAT = 0.02  # standard deviation of normalised intensities below which a box counts as empty
 
-Make = Callable[[Subject, Tensor, Box, Box], Tensor]
+Make = Callable[[TrainingVolume, Tensor, Box, Box], Tensor]
 """From (subject, what was read, the box read, its core) to the box that patches are drawn from."""
 
 
@@ -55,7 +55,7 @@ class Pool:
 
     Parameters
     ----------
-    subjects : sequence of Subject
+    subjects : sequence of TrainingVolume
     shape : Shape
     make : callable
         Called on the thread that trains.
@@ -68,7 +68,7 @@ class Pool:
 
     def __init__(
         self,
-        subjects: Sequence[Subject],
+        subjects: Sequence[TrainingVolume],
         shape: Shape,
         make: Make,
         *,
@@ -172,7 +172,7 @@ class Pool:
                 int(self._random.integers(n - e + 1)) for n, e in zip(subject.shape, extent, strict=True)
             ]
             spans = [Span(a, a + e) for a, e in zip(starts, extent, strict=True)]
-            around = [s.grown(self._shape.halo, n) for s, n in zip(spans, subject.shape, strict=True)]
+            around = [s.padded(self._shape.halo, n) for s, n in zip(spans, subject.shape, strict=True)]
             box = (around[0], around[1], around[2])
             values = subject.read(box)
             core = tuple(Span(s.lo - b.lo, s.hi - b.lo) for s, b in zip(spans, box, strict=True))

@@ -22,7 +22,7 @@ Box = tuple[Span, Span, Span]
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainingVolume:
     """A 3-D volume to learn from.
 
     Attributes
@@ -63,7 +63,7 @@ class Subject:
         return torch.from_numpy(values)
 
 
-def find_subjects(volumes: Sequence[Volume]) -> tuple[list[Subject], list[str]]:
+def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], list[str]]:
     """What can be learnt from, and sentences on what cannot.
 
     Parameters
@@ -80,7 +80,7 @@ def find_subjects(volumes: Sequence[Volume]) -> tuple[list[Subject], list[str]]:
     """
     if not volumes:
         raise TrainingError("Give at least one volume to train on.")
-    subjects: list[Subject] = []
+    subjects: list[TrainingVolume] = []
     notices: list[str] = []
     trouble: VolumeError | None = None
     for volume in volumes:
@@ -92,7 +92,7 @@ def find_subjects(volumes: Sequence[Volume]) -> tuple[list[Subject], list[str]]:
             part = volume.at(*index)
             held_out = _held_out(part)
             try:
-                subjects.append(Subject(part, Normalization.of(part, holes=True), held_out))
+                subjects.append(TrainingVolume(part, Normalization.of(part, holes=True), held_out))
             except VolumeError as error:
                 trouble = error
                 notices.append(
