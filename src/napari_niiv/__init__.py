@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from napari_niiv._version import __version__
+from napari_niiv._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from napari_niiv.errors import NiivError

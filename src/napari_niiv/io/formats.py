@@ -111,7 +111,7 @@ def find_reader(place: Place) -> tuple[Callable[..., Any], bool]:
         If it is of no kind that can be read.
     """
     module, function, takes_dataset = _kind(place)
-    return getattr(importlib.import_module(f"napari_niiv.io.{module}"), function), takes_dataset
+    return getattr(importlib.import_module(f"napari_niiv.io.readers.{module}"), function), takes_dataset
 
 
 def _kind(place: Place) -> tuple[str, str, bool]:
