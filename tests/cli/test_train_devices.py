@@ -29,9 +29,10 @@ TWO = [*ONE, "--devices", "2"]
 # the volume is lost when the first process has looked at it, before the others do
 LOSING = """
 import os, sys
-from napari_niiv import cli, cli_train
-start = cli_train._on_several
-cli_train._on_several = lambda options: os.chdir("empty") or start(options)
+from napari_niiv import cli
+from napari_niiv.cli import train
+start = train._on_several
+train._on_several = lambda options: os.chdir("empty") or start(options)
 sys.exit(cli.main())
 """
 
