@@ -12,25 +12,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_HIGHER = (
-    0.25  # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
-)
+# scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
+_HIGHER = 0.25
+_NOISE_STD = 0.1  # of the first values of what the noise level adds
 
 
 class Encoder(nn.Module):
-    """Turn low-resolution axial slices into latent grids of the same size.
+    """Turn low-resolution axial slices, or cells of them, into latent grids of the same size.
 
     A residual network of 3x3 convolutions without normalisation layers (EDSR, Lim et al. 2017, without its upsampling
     tail). Borders are continued by replication at every layer.
 
     The network is told the anisotropy through its weights: each is a Chebyshev polynomial of the logarithm of the
     anisotropy. For one anisotropy they fold into plain convolutions, so one model serves a range of factors with the
-    capacity of several and the cost of one.
+    capacity of several and the cost of one. The noise level is told by a vector, times the level, that is added to the
+    first layer's bias: as a constant input channel would be (FFDNet, Zhang et al. 2018), at no cost.
 
     Parameters
     ----------
     channels : int
-        Input channels: 2k+1 slices of context.
+        Input channels: slices times lateral pixels of a cell.
     features, blocks : int
         Width and number of residual blocks.
     latent_channels : int
@@ -39,6 +40,8 @@ class Encoder(nn.Module):
         The factors at which the polynomial's variable is -1 and 1; factors beyond are taken as the nearest.
     degree : int
         Of the polynomial; 0 makes the weights the same for all factors.
+    noise : float
+        The largest noise level that it is told of, a share of the normalised range; 0 if it is not told.
     reference : bool
         As the paper's code has it: zeros beyond the borders instead of replication, and no convolution after the sum
         of head and body, whose `features` channels are the latent grid.
@@ -52,6 +55,7 @@ class Encoder(nn.Module):
         latent_channels: int,
         anisotropy_range: tuple[float, float] = (1.0, 16.0),
         degree: int = 0,
+        noise: float = 0.0,
         reference: bool = False,
     ) -> None:
         super().__init__()
@@ -59,7 +63,7 @@ class Encoder(nn.Module):
         if not reference:
             widths.append((features, latent_channels))
         self.anisotropy_range, self.degree = anisotropy_range, degree
-        self.blocks, self.reference = blocks, reference
+        self.blocks, self.noise, self.reference = blocks, noise, reference
         self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in widths:
             start = nn.Conv2d(fan_in, fan_out, 3)
@@ -68,8 +72,12 @@ class Encoder(nn.Module):
             kernel[0], bias[0] = start.weight.detach(), cast(Tensor, start.bias).detach()
             self.kernels.append(nn.Parameter(kernel))
             self.biases.append(nn.Parameter(bias))
+        if noise:
+            per_level = torch.zeros(degree + 1, features)
+            nn.init.normal_(per_level[0], std=_NOISE_STD)
+            self.noise_bias = nn.Parameter(per_level)
         self.precision: torch.dtype | None = None  # of the arithmetic; the weights keep all their digits
-        self._folded: tuple[float, torch.dtype, list[tuple[Tensor, Tensor]]] | None = None
+        self._folded: tuple[tuple[float, float, torch.dtype], list[tuple[Tensor, Tensor]]] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -81,27 +89,41 @@ class Encoder(nn.Module):
         """Pixels on each side that a latent code depends on: the halo a tile needs."""
         return len(self.kernels)
 
-    def weights(self, anisotropy: float) -> list[tuple[Tensor, Tensor]]:
-        """Kernel and bias of each convolution for one anisotropy; kept for the next call while not training."""
+    def weights(self, anisotropy: float, level: float = 0.0) -> list[tuple[Tensor, Tensor]]:
+        """Kernel and bias of each convolution for one anisotropy and noise level; kept while not training.
+
+        Parameters
+        ----------
+        anisotropy : float
+        level : float
+            Noise level, a share of the normalised range.
+        """
         keep = not (self.training or torch.is_grad_enabled())
-        held = self._folded  # read once: other threads fold too
-        if keep and held is not None and held[:2] == (anisotropy, self.dtype):
-            return held[2]
+        key, kept = (anisotropy, level, self.dtype), self._folded  # read once: other threads fold too
+        if keep and kept is not None and kept[0] == key:
+            return kept[1]
         first = self.kernels[0]
         powers = _powers(anisotropy, self.anisotropy_range, self.degree, str(first.device), first.dtype)
         with torch.autocast(first.device.type, enabled=False):
+            kernels = [torch.tensordot(powers, kernel, 1) for kernel in self.kernels]
+            biases = [powers @ bias for bias in self.biases]
+            if level:
+                biases[0] = biases[0] + level / self.noise * (powers @ self.noise_bias)
             folded = [
-                (
-                    torch.tensordot(powers, kernel, 1)
-                    .to(self.dtype)
-                    .contiguous(memory_format=torch.channels_last),
-                    (powers @ bias).to(self.dtype),
-                )
-                for kernel, bias in zip(self.kernels, self.biases, strict=True)
+                (kernel.to(self.dtype).contiguous(memory_format=torch.channels_last), bias.to(self.dtype))
+                for kernel, bias in zip(kernels, biases, strict=True)
             ]
         if keep:
-            self._folded = (anisotropy, self.dtype, folded)
+            self._folded = (key, folded)
         return folded
+
+    def noise_offset(self, anisotropy: float, level: Tensor) -> Tensor:
+        """What the noise level of each sample of a batch adds to its first layer; shape (B, features, 1, 1)."""
+        first = self.noise_bias
+        powers = _powers(anisotropy, self.anisotropy_range, self.degree, str(first.device), first.dtype)
+        with torch.autocast(first.device.type, enabled=False):
+            offset: Tensor = level.view(-1, 1) / self.noise * (powers @ first)
+        return offset[..., None, None]
 
     def forget(self) -> None:
         """Drop the folded weights that are kept: needed after the weights were changed in place."""
@@ -126,13 +148,14 @@ class Encoder(nn.Module):
         anisotropy: float,
         interrupt: Callable[[], None] | None = None,
         wanted: tuple[slice, slice] | None = None,
+        level: float | Tensor = 0.0,
     ) -> Tensor:
         """Encode.
 
         Parameters
         ----------
-        x : Tensor, shape (B, 2k+1, lateral, axial)
-            Normalised slices with their neighbours as channels.
+        x : Tensor, shape (B, channels, lateral, axial)
+            Normalised slices with their neighbours as channels; of cells, lateral counts cells.
         anisotropy : float
             Axial over lateral voxel size.
         interrupt : callable, optional
@@ -140,6 +163,8 @@ class Encoder(nn.Module):
         wanted : (slice, slice), optional
             The part, lateral and axial, whose codes are wanted; the rest is halo, and shed as soon as no layer to come
             sees it.
+        level : float or Tensor, shape (B,)
+            Noise level, a share of the normalised range; in training one for each sample.
 
         Returns
         -------
@@ -147,8 +172,9 @@ class Encoder(nn.Module):
             Of the part that is wanted.
         """
         x = x.to(self.dtype)
+        levels = level if isinstance(level, Tensor) else None
         convolve = _convolve_zeros if self.reference else _Convolve(x)
-        weights = iter(self.weights(anisotropy))
+        weights = iter(self.weights(anisotropy, 0.0 if isinstance(level, Tensor) else level))
         halo = _Halo(x.shape[-2:], wanted, len(self.kernels))
 
         def layer(y: Tensor) -> Tensor:
@@ -157,7 +183,10 @@ class Encoder(nn.Module):
             return convolve(y, next(weights), halo.shed())
 
         x = halo.trim(x)
-        y = head = layer(x)
+        y = layer(x)
+        if levels is not None:
+            y = y + self.noise_offset(anisotropy, levels).to(y.dtype)
+        head = y
         begun = halo.width
         for _ in range(self.blocks):
             before = halo.width

@@ -39,19 +39,30 @@ class Niiv(nn.Module):
         else:
             self.decoder = ReferenceDecoder(a.features, a.mlp_width, a.mlp_layers, a.bands)
         self.encoder = Encoder(
-            2 * a.context + 1,
+            (2 * a.context + a.slices) * a.lateral,
             a.features,
             a.blocks,
-            self.decoder.latent_channels,
+            self.decoder.latent_channels * a.slices * a.lateral,
             a.anisotropy_range,
             a.degree,
+            a.noise,
             reference=a.decoder == "reference",
         )
 
     @property
     def context(self) -> int:
-        """Neighbouring slices on each side that the encoder sees."""
+        """Neighbouring slices on each side of a cell that the encoder sees (k)."""
         return self.architecture.context
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Slices and lateral pixels (s, r) that one latent code of the encoder serves, by one axial voxel."""
+        return self.architecture.slices, self.architecture.lateral
+
+    @property
+    def knows_noise(self) -> bool:
+        """Whether it can be told a noise level."""
+        return self.architecture.noise > 0
 
     @property
     def device(self) -> torch.device:
@@ -86,15 +97,21 @@ class Niiv(nn.Module):
         state = self.state_dict()
         head = next(iter(key for key in state if key.startswith("encoder.kernels.0")))
         kernel = state[head]
-        state[head] = kernel.new_zeros(*kernel.shape[:2], 2 * context + 1, *kernel.shape[3:])
-        state[head][:, :, context] = kernel[:, :, 0]
+        before, own = context * self.architecture.lateral, kernel.shape[2]
+        state[head] = kernel.new_zeros(*kernel.shape[:2], own + 2 * before, *kernel.shape[3:])
+        state[head][:, :, before : before + own] = kernel
         wide.load_state_dict(state)
         return wide.train(self.training)
 
     @property
     def halo(self) -> int:
-        """Pixels around a tile that its latent grid depends on."""
+        """Axial voxels above and below a tile that its latent grid depends on."""
         return self.encoder.receptive_radius
+
+    @property
+    def lateral_halo(self) -> int:
+        """Lateral pixels beside a tile that its latent grid depends on: whole cells."""
+        return self.encoder.receptive_radius * self.architecture.lateral
 
     def encode(
         self,
@@ -102,26 +119,50 @@ class Niiv(nn.Module):
         anisotropy: float,
         interrupt: Callable[[], None] | None = None,
         wanted: tuple[slice, slice] | None = None,
+        level: float | Tensor = 0.0,
     ) -> Tensor:
-        """Latent grids of axial slices.
+        """Latent grids of axial slices, cell by cell.
 
         Parameters
         ----------
-        slices : Tensor, shape (B, 2k+1, lateral, axial)
-            Normalised intensities of each slice and its k neighbours on both sides.
+        slices : Tensor, shape (B, s + 2k, lateral, axial)
+            Normalised intensities of the s slices of a cell and of its k neighbours on both sides; `lateral` is whole
+            cells.
         anisotropy : float
             Axial over lateral voxel size; values outside the range of training are taken as its nearest end.
         interrupt : callable, optional
             Called often while encoding; may raise to give up.
         wanted : (slice, slice), optional
-            The part, lateral and axial, whose codes are wanted; all by default. The rest is halo.
+            The part, lateral (whole cells) and axial, whose codes are wanted; all by default. The rest is halo.
+        level : float or Tensor, shape (B,)
+            Noise level, the standard deviation as a share of the normalised range; in training one for each sample. Of
+            no effect on a model that is not told the noise.
 
         Returns
         -------
-        Tensor, shape (B, C, lateral, axial)
-            Of the part that is wanted.
+        Tensor, shape (B · s, C, lateral, axial)
+            Of the part that is wanted, slice by slice.
         """
-        return cast(Tensor, self.encoder(slices, anisotropy, interrupt, wanted))
+        s, r = self.cell
+        if s == r == 1:
+            cells = slices
+        else:
+            b, channels, lateral, axial = slices.shape
+            shuffled = slices.view(b, channels, lateral // r, r, axial).permute(0, 2, 4, 1, 3)
+            # in channels_last, which is what the permutation leaves
+            cells = shuffled.reshape(b, lateral // r, axial, channels * r).permute(0, 3, 1, 2)
+            if wanted is not None:
+                wanted = (slice(wanted[0].start // r, wanted[0].stop // r), wanted[1])
+        latent = cast(
+            Tensor, self.encoder(cells, anisotropy, interrupt, wanted, level if self.knows_noise else 0.0)
+        )
+        if s == r == 1:
+            return latent
+        b, _, lateral, axial = latent.shape
+        samples = self.decoder.latent_channels
+        # the samples of a voxel stay beside each other: the decoder reads them in this order
+        split = latent.permute(0, 2, 3, 1).reshape(b, lateral, axial, s, r, samples).permute(0, 3, 1, 4, 2, 5)
+        return split.reshape(b * s, lateral * r, axial, samples).permute(0, 3, 1, 2)
 
     def decode(
         self, latent: Tensor, centre: Tensor, axial: Sampling, anisotropy: float, frame: Frame | None = None
@@ -152,7 +193,11 @@ class Niiv(nn.Module):
                 return cast(Tensor, self.decoder(latent, linear, axial, piece))
             return linear + cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
 
-    def forward(self, slices: Tensor, anisotropy: float, axial: Sampling) -> Tensor:
-        """`encode`, then `decode`: shape (B, 2k+1, lateral, axial) to (B, lateral, n)."""
-        latent = self.encode(slices, anisotropy)
-        return self.decode(latent, slices[:, self.context], axial, anisotropy)
+    def forward(
+        self, slices: Tensor, anisotropy: float, axial: Sampling, level: float | Tensor = 0.0
+    ) -> Tensor:
+        """`encode`, then `decode`: shape (B, s + 2k, lateral, axial) to (B · s, lateral, n)."""
+        latent = self.encode(slices, anisotropy, level=level)
+        first = self.context
+        centres = slices[:, first : first + self.architecture.slices].flatten(0, 1)
+        return self.decode(latent, centres, axial, anisotropy)
