@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 
 from napari_niiv.errors import DatasetChoice
-from napari_niiv.io.readers.hdf5 import lazy_dataset
+from napari_niiv.io.readers.hdf5_file import lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
 

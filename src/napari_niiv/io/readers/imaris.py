@@ -9,7 +9,7 @@ from typing import Any
 import dask.array as da
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io.readers.hdf5 import attributes_of, lazy_dataset
+from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
 
