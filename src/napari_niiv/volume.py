@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -15,7 +15,63 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import NiivError, VolumeError
 
+if TYPE_CHECKING:
+    from napari_niiv.io.spacing import Spacing
+
 MAX_ANISOTROPY = 16.0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a volume comes from, and what is known of its file; a volume made of an array in memory has none.
+
+    Parameters
+    ----------
+    path : str, optional
+        File, folder or URL.
+    dataset : str, optional
+        Which of several datasets in it.
+    stored_axes : str, optional
+        What the axes of the file became, one letter each in the file's order, "?" for those left out: what the
+        `axes` of `open_volume` would have to be.
+    spacing : Spacing, optional
+        The voxel size as the file gives it.
+    spacing_problem : str
+        Why that cannot be trusted, as the end of a sentence; empty if it can, or if the user gave another.
+    slow : str
+        Why its voxels are slow to read; empty if they are not.
+    note : str
+        What else is remarkable, such as missing slices.
+    remembered : str
+        What of it is as the user has set it before, as a sentence; empty if nothing is.
+    axes_corrected : bool
+        Whether the user has named the axes.
+    """
+
+    path: str | None = None
+    dataset: str | None = None
+    stored_axes: str | None = None
+    spacing: Spacing | None = None
+    spacing_problem: str = ""
+    slow: str = ""
+    note: str = ""
+    remembered: str = ""
+    axes_corrected: bool = False
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What of it is known, as JSON can hold it."""
+        names = (
+            "note",
+            "slow",
+            "spacing_problem",
+            "stored_axes",
+            "dataset",
+            "path",
+            "remembered",
+            "axes_corrected",
+        )
+        return {name: value for name in names if (value := getattr(self, name))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +93,12 @@ class Volume:
     origin : tuple of float
         World position of the centre of voxel (0, 0, 0), in `unit`.
     metadata : mapping
-        What else the file said, such as channel names.
+        What else the file says of the image, such as the names of the channels.
     pyramid : tuple of array-like
         The same at coarser resolutions, finest first, without `array` itself. Their voxels cover whole numbers of its
         voxels; those that do not, or are not coarser in y and x alike, are not used.
+    provenance : Provenance
+        Where it comes from.
 
     Raises
     ------
@@ -56,6 +114,7 @@ class Volume:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     pyramid: tuple[Any, ...] = ()
+    provenance: Provenance = Provenance()
 
     def __post_init__(self) -> None:
         shape = tuple(self.array.shape)

@@ -29,7 +29,7 @@ from napari_niiv.export import (
 from napari_niiv.export import store as store_module
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.reconstruction.whole import reconstruct
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Provenance, Volume
 from tests.export.conftest import make
 
 
@@ -305,7 +305,7 @@ def test_a_source_that_does_not_stay(small_model, texture, config, tmp_path, how
     source = tmp_path / "source.npy"
     np.save(source, (200 * texture((13, 37, 45))).astype(np.uint8))
     array = np.load(source, mmap_mode="r")
-    volume = Volume(array, voxel_size=(4, 1, 1), name="source", metadata={"path": str(source)})
+    volume = Volume(array, voxel_size=(4, 1, 1), name="source", provenance=Provenance(str(source)))
     events = export(volume, small_model(), tmp_path / "out.zarr", config())
     next(events)
     if how == "gone":

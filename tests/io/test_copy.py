@@ -19,7 +19,7 @@ from napari_niiv.io import copy as module
 from napari_niiv.io.copy import CopyFinished, CopyProgress, copy_to_zarr, free_target
 from napari_niiv.io.lazy_arrays import FileArray, LazyArray
 from napari_niiv.io.open import open_volume
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Provenance, Volume
 
 
 def values(*shape: int, dtype="u2") -> np.ndarray:
@@ -78,7 +78,7 @@ def test_a_compressed_tiff(tmp_path: Path, small, axes: str, options, dtype: str
     assert copy.origin == pytest.approx((0, 0, 0))
     if "C" in axes:
         assert copy.metadata["channel_names"] == ["DAPI", "GFP"]
-    assert not {"slow", "spacing_problem"} & set(copy.metadata)
+    assert not {"slow", "spacing_problem"} & set(copy.provenance.plain)
 
 
 def test_the_metadata_are_those_of_the_standard(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, small, monkeypatch) ->
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
-    volume = Volume(values(3, 8, 8), metadata={"path": str(tmp_path / "in.zarr")})
+    volume = Volume(values(3, 8, 8), provenance=Provenance(str(tmp_path / "in.zarr")))
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "in.zarr").mkdir()
     for target, sentence in (

@@ -151,6 +151,6 @@ def test_a_volume_of_a_mapped_file_travels_by_name(tmp_path: Path, order: str) -
     assert len(packed) < 2000
     moved = pickle.loads(packed)
     np.testing.assert_array_equal(moved.read_raw(slice(10, 12)), values[10:12])
-    assert moved.metadata["path"] == str(tmp_path / "v.npy")
+    assert moved.provenance.path == str(tmp_path / "v.npy")
     with pytest.raises(TypeError):
         moved.metadata["path"] = ""

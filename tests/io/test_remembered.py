@@ -129,14 +129,14 @@ def test_the_folder_is_the_systems(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_volume_opens_as_it_was_corrected(file: Path) -> None:
-    assert "remembered" not in open_remembered(file).metadata
-    assert open_remembered(file).metadata["spacing_problem"]
+    assert not open_remembered(file).provenance.remembered
+    assert open_remembered(file).provenance.spacing_problem
     remember(file, Correction((4.0, 2.0, 1.0), "nanometer", "xyz"))
     volume = open_remembered(file)
     assert (volume.voxel_size, volume.unit, volume.shape) == ((4, 2, 1), "nanometer", (5, 4, 3))
     np.testing.assert_array_equal(volume.array, np.load(file).T)
-    assert "spacing_problem" not in volume.metadata
-    note = volume.metadata["remembered"]
+    assert not volume.provenance.spacing_problem
+    note = volume.provenance.remembered
     assert note.startswith("voxel size 4 × 2 × 1 nanometer (z × y × x) and axes XYZ")
 
 
@@ -144,10 +144,10 @@ def test_what_is_given_wins(file: Path) -> None:
     remember(file, Correction((4.0, 2.0, 1.0), "nanometer", "xyz"))
     volume = open_remembered(file, voxel_size=(7.0, 1.0, 1.0))
     assert (volume.voxel_size, volume.unit, volume.shape) == ((7, 1, 1), "pixel", (5, 4, 3))
-    assert "voxel size" not in volume.metadata["remembered"]
+    assert "voxel size" not in volume.provenance.remembered
     volume = open_remembered(file, axes="yzx")  # sizes along axes of other names say nothing
     assert (volume.voxel_size, volume.shape) == ((1, 1, 1), (4, 3, 5))
-    assert "remembered" not in volume.metadata
+    assert not volume.provenance.remembered
     volume = open_remembered(file, axes="XYZ")
     assert (volume.voxel_size, volume.shape) == ((4, 2, 1), (5, 4, 3))
 
@@ -161,7 +161,7 @@ def test_a_correction_that_no_longer_fits_is_left_out(tmp_path: Path) -> None:
     remember(path, Correction(None, "pixel", "czyx"))
     volume = open_remembered(path)
     assert volume.axes == "zyx"
-    assert "remembered" not in volume.metadata
+    assert not volume.provenance.remembered
     with pytest.raises(VolumeError, match="There is no file"):
         open_remembered(tmp_path / "none.zarr")
 
@@ -180,7 +180,7 @@ def test_a_correction_that_no_longer_fits_is_left_out(tmp_path: Path) -> None:
 def test_stored_axes_open_the_same_again(tmp_path: Path, shape, axes, stored: str) -> None:
     np.save(tmp_path / "a.npy", np.arange(np.prod(shape)).reshape(shape))
     volume = module.open_volume(tmp_path / "a.npy", axes=axes)
-    assert volume.metadata["stored_axes"] == stored
+    assert volume.provenance.stored_axes == stored
     again = module.open_volume(tmp_path / "a.npy", axes=stored)
     assert again.axes == volume.axes
     np.testing.assert_array_equal(again.array, volume.array)

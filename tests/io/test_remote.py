@@ -75,7 +75,7 @@ def write(path: Path | str, zarr_format: int = 2, **options) -> None:
 def check(url: str) -> None:
     volume = open_volume(url)
     assert (volume.voxel_size, volume.unit, volume.name) == ((4.0, 0.5, 0.5), "micrometer", "a")
-    assert volume.metadata["path"] == url
+    assert volume.provenance.path == url
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2)]
     np.testing.assert_array_equal(volume.read_raw(), ARRAY)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read_raw(slice(1, 3)), ARRAY[1:3])

@@ -31,7 +31,7 @@ def test_round_trip(tmp_path: Path, unit: str, suffix: str, dtype: str) -> None:
     assert again.dtype == volume.dtype
     assert (again.axes, again.unit) == ("zyx", unit)
     assert again.voxel_size == pytest.approx(volume.voxel_size, rel=1e-6)
-    assert "spacing_problem" not in again.metadata
+    assert not again.provenance.spacing_problem
     np.testing.assert_array_equal(again.array, volume.array)
     with tifffile.TiffFile(tmp_path / f"a{suffix}") as file:
         assert file.is_imagej == (dtype in ("u1", "u2", "f4") and suffix != ".ome.tif" and unit != "angstrom")

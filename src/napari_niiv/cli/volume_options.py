@@ -57,7 +57,7 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
     VolumeError
         With the options that help.
     """
-    problem = volume.metadata.get("spacing_problem")
+    problem = volume.provenance.spacing_problem
     if problem and options.anisotropy is None:
         raise VolumeError(
             f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X."
@@ -66,10 +66,11 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
 
 def slowness(volume: Volume) -> str:
     """What to do about a file whose voxels are slow to read; empty if they are not."""
-    if not (why := volume.metadata.get("slow")):
+    origin = volume.provenance
+    if not origin.slow:
         return ""
-    name = Path(str(volume.metadata["path"])).name
-    return f"reads slowly: {why}; make a zarr of it once: napari-niiv copy {name} OUT.zarr"
+    name = Path(str(origin.path)).name
+    return f"reads slowly: {origin.slow}; make a zarr of it once: napari-niiv copy {name} OUT.zarr"
 
 
 def describe(volume: Volume) -> list[tuple[str, str]]:
@@ -90,9 +91,9 @@ def describe(volume: Volume) -> list[tuple[str, str]]:
     if coarser := volume.levels()[1:]:
         shapes = (" × ".join(map(str, level.array.shape[-3:])) for level in coarser)
         lines.append(("levels", "; ".join(shapes)))
-    if problem := volume.metadata.get("spacing_problem"):
+    if problem := volume.provenance.spacing_problem:
         lines.append(("note", f"the file {problem}"))
     if slow := slowness(volume):
         lines.append(("note", slow))
-    lines += [("note", str(volume.metadata[key])) for key in ("remembered", "note") if key in volume.metadata]
-    return lines
+    notes = (volume.provenance.remembered, volume.provenance.note)
+    return lines + [("note", note) for note in notes if note]

@@ -52,9 +52,10 @@ def source_identity(volume: Volume) -> dict[str, Any]:
         "unit": volume.unit,
         "origin": list(volume.origin),
     }
-    for key in ("path", "url", "dataset"):
-        if (said := volume.metadata.get(key)) is not None:
-            facts[key] = str(Path(said).absolute()) if key == "path" else str(said)
+    if (path := volume.provenance.path) is not None:
+        facts["path"] = str(Path(path).absolute())
+    if (dataset := volume.provenance.dataset) is not None:
+        facts["dataset"] = dataset
     if in_memory(volume.array):
         facts["voxels"] = _sample(volume.array)
     return facts | file_state(volume)
@@ -77,10 +78,8 @@ def _sample(array: NDArray[Any]) -> str:
 
 def source_path(volume: Volume) -> Path | None:
     """The file or folder that a volume is read from, if it says so."""
-    said = volume.metadata.get("path")
-    if said is None or "://" in str(said):
-        return None
-    return Path(said)
+    path = volume.provenance.path
+    return None if path is None or "://" in path else Path(path)
 
 
 def file_state(volume: Volume) -> dict[str, Any]:

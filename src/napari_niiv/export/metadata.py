@@ -32,7 +32,7 @@ def attributes(
     how = "Means over 2 voxels along each axis."
     return {
         "ome": ome_attributes(volume.name, plan.axes, plan.unit, places, found, how),
-        "napari_niiv": {**made_of, "metadata": json_part(volume.metadata)},
+        "napari_niiv": {**made_of, "metadata": json_part({**volume.metadata, **volume.provenance.plain})},
     }
 
 

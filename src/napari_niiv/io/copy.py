@@ -19,7 +19,7 @@ import numpy as np
 
 from napari_niiv.errors import OutputError
 from napari_niiv.geometry import rounded_up, three
-from napari_niiv.io.formats import Place, is_url
+from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.ome.arrays import Size, create_level, halved
 from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attributes
 from napari_niiv.io.write import check_output, whole_folder
@@ -111,11 +111,11 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
 
 def free_target(source: str | os.PathLike[str], folder: Path | None = None) -> Path | None:
     """A name for the copy that is not taken: in the folder, or beside the source; None if that cannot be written to."""
-    place = Place(str(source), is_url(source))
+    title = Location(str(source)).title
     folder = folder or Path(source).parent
     if not os.access(folder, os.W_OK):
         return None
-    stem = re.sub(r"[^\w.\-]+", "-", place.title).strip("-.") or "volume"
+    stem = re.sub(r"[^\w.\-]+", "-", title).strip("-.") or "volume"
     names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
     return next(path for name in names if not (path := folder / f"{name}{SUFFIX}").exists())
 
@@ -225,10 +225,11 @@ def _attributes(volume: Volume, plan: _Plan, coarsest: Any) -> dict[str, Any]:
         volume.name, volume.metadata.get("channel_names"), _windows(volume, coarsest), volume.dtype
     )
     how = "Means over 2 × 2 pixels of each slice."
-    said = {key: value for key, value in volume.metadata.items() if key in ("path", "dataset", "labels")}
+    facts = {**volume.metadata, **volume.provenance.plain}
+    origin_of_copy = {key: value for key, value in facts.items() if key in ("path", "dataset", "labels")}
     return {
         "ome": ome_attributes(volume.name, volume.axes, volume.unit, places, shown, how),
-        "napari_niiv": {"copy_of": json_part(said)},
+        "napari_niiv": {"copy_of": json_part(origin_of_copy)},
     }
 
 
@@ -250,7 +251,7 @@ def _windows(volume: Volume, coarsest: Any) -> list[Window]:
 
 def _check_target(volume: Volume, target: str | os.PathLike[str]) -> Path:
     path = check_output(target, suffixes=(SUFFIX,)).absolute()
-    source = volume.metadata.get("path")
+    source = volume.provenance.path
     if source is not None and not is_url(source) and Path(source).resolve() in path.resolve().parents:
         raise OutputError(f"{path} lies inside of {source}, which is to be copied; choose another folder.")
     return path

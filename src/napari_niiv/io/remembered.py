@@ -12,7 +12,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from napari_niiv.errors import OutputError, VolumeError
@@ -115,8 +114,8 @@ def open_remembered(
     Returns
     -------
     Volume
-        ``metadata["remembered"]`` tells what of it was remembered; ``metadata["axes_corrected"]`` is set if the axes
-        were.
+        Its ``provenance.remembered`` tells what of it was remembered, and ``provenance.axes_corrected`` is set if the
+        axes were.
 
     Raises
     ------
@@ -144,11 +143,12 @@ def open_remembered(
         except VolumeError:
             # of folders and URLs, something else may be there by now; the file may say why not
             return as_asked()
-        note = f"{used.words} as you have set it for this file"
-        known: dict[str, Any] = {**volume.metadata, "remembered": note}
-        if used.axes is not None:
-            known["axes_corrected"] = True
-        return replace(volume, metadata=MappingProxyType(known))
+        provenance = replace(
+            volume.provenance,
+            remembered=f"{used.words} as you have set it for this file",
+            axes_corrected=used.axes is not None,
+        )
+        return replace(volume, provenance=provenance)
     return as_asked()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari_niiv.errors import VolumeError
+from napari_niiv.errors import Remedy, VolumeError
 from napari_niiv.io.spacing import Spacing
 
 
@@ -22,13 +22,15 @@ class StoredVolume:
     spacing : Spacing
         Voxel size (z, y, x) as the file gives it.
     metadata : mapping
-        Channel names, a note.
+        What else it says of the image: ``channel_names``, ``labels`` of the slices.
     pyramid : tuple of array-like
         Coarser levels, finest first, axes as `array`.
     origin : tuple of float
         World position (z, y, x) of the centre of the first voxel, in the unit of `spacing`.
     decode : callable, optional
         Returns all voxels of a file whose pieces are slow to read, as it is compressed; may raise `VolumeError`.
+    note : str
+        What the user should know of the file, such as missing slices, in a sentence; mostly empty.
     """
 
     array: Any
@@ -38,6 +40,7 @@ class StoredVolume:
     pyramid: tuple[Any, ...] = ()
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     decode: Callable[[], Any] | None = None
+    note: str = ""
 
 
 def usual_axes(ndim: int) -> str:
@@ -75,6 +78,11 @@ def covers_whole(
 def missing_extra(name: str, extra: str, kind: str) -> VolumeError:
     """The error of a format whose library is not installed."""
     return VolumeError(f'{name}: {kind} needs an extra; install it with: pip install "napari-niiv[{extra}]"')
+
+
+def unsorted_axes(name: str, axes: str) -> VolumeError:
+    """The error of a file whose voxel size alone is asked for, and that does not end in z, y, x."""
+    return VolumeError(f"{name} stores its axes as {axes.upper()};", Remedy.OPEN_HERE)
 
 
 def unreadable(name: str, kind: str, error: BaseException) -> VolumeError:

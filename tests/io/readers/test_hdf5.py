@@ -123,7 +123,7 @@ def test_dimension_labels(tmp_path: Path) -> None:
 def test_sizes(tmp_path: Path, said, size, unit: str, origin) -> None:
     volume = open_volume(write(tmp_path / "a.h5", values(3, 4, 5), attributes=said))
     assert (volume.voxel_size, volume.unit, volume.origin) == (size, unit, origin)
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_sizes(tmp_path: Path, said, size, unit: str, origin) -> None:
 )
 def test_sizes_that_are_missing_or_absurd(tmp_path: Path, said, problem: str) -> None:
     volume = open_volume(write(tmp_path / "a.h5", values(3, 4, 5), attributes=said))
-    assert problem in volume.metadata["spacing_problem"]
+    assert problem in volume.provenance.spacing_problem
 
 
 # Imaris
@@ -198,7 +198,7 @@ def test_imaris_files_that_lack_parts(tmp_path: Path) -> None:
     assert volume.shape == (8, 32, 24)  # as it is stored
     with h5py.File(path, "a") as file:
         del file["DataSet/ResolutionLevel 0/TimePoint 1"]
-    assert "does not say its z step" in open_volume(path).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(path).provenance.spacing_problem
 
 
 # BigDataViewer
@@ -231,7 +231,7 @@ def test_bigdataviewer(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.array, array)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).array, array)
     path.with_suffix(".xml").unlink()
-    assert "does not say its z step" in open_volume(path).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(path).provenance.spacing_problem
 
 
 def test_setups_of_bigdataviewer(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_no_size(root: Path) -> None:
     write(root, "a", values(8, 8, 8))
-    assert "does not say its z step" in open_volume(root).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(root).provenance.spacing_problem
 
 
 def test_the_message_names_the_extra(root: Path, monkeypatch) -> None:

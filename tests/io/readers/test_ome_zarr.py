@@ -87,7 +87,7 @@ def test_an_image_with_its_pyramid(group: zarr.Group, path: Path) -> None:
     volume = open_volume(path)
     assert (volume.axes, volume.unit, volume.name) == ("zyx", "micrometer", "a")
     assert volume.voxel_size == (4.0, 0.5, 0.5)
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2), (1, 4)]
     np.testing.assert_array_equal(volume.read_raw(), array)
     np.testing.assert_array_equal(volume.pyramid[1], array[:, ::4, ::4])
@@ -172,7 +172,7 @@ def test_older_versions_without_axes_or_scales(tmp_path: Path) -> None:
     group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
     volume = open_volume(tmp_path / "old.zarr")
     assert volume.axes == "zyx"
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     group.attrs["multiscales"] = [{"version": "0.3", "axes": list("tczyx"), "datasets": [{"path": "0"}]}]
     assert open_volume(tmp_path / "old.zarr").shape == (4, 8, 9)
 
@@ -229,11 +229,11 @@ def test_missing_chunks_are_the_fill_value_and_noted_if_all_are_missing(
     chunks[0].unlink()
     volume = open_volume(path)
     assert (volume.read_raw() == 0).sum() == 256
-    assert "note" not in volume.metadata
+    assert not volume.provenance.note
     for chunk in chunks[1:]:
         chunk.unlink()
     volume = open_volume(path)
-    assert "none of its chunks is there, so it is 0 everywhere" in volume.metadata["note"]
+    assert "none of its chunks is there, so it is 0 everywhere" in volume.provenance.note
     assert not volume.read_raw().any()
 
 
@@ -272,7 +272,7 @@ def test_plain_arrays(tmp_path: Path, zarr_format: int) -> None:
     plain = zarr.create_array(tmp_path / "p.zarr", data=array, chunks=(1, 8, 9), zarr_format=zarr_format)
     volume = open_volume(tmp_path / "p.zarr")
     assert isinstance(volume.array, zarr.Array)
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     plain.attrs.update({"voxel_size": [40, 4, 4], "units": ["nm"] * 3, "offset": [400, 0, 8]})
     volume = open_volume(tmp_path / "p.zarr")
     assert (volume.voxel_size, volume.unit, volume.origin) == ((40, 4, 4), "nanometer", (400, 0, 8))
@@ -370,7 +370,7 @@ def test_ome_metadata_that_make_no_sense(group: zarr.Group, path: Path, broken) 
 def test_absurd_scales(group: zarr.Group, path: Path, factors, problem: str) -> None:
     datasets = [{"path": "0", "coordinateTransformations": [scale(*factors)]}]
     image(group, values(3, 16, 16), steps=(1,), datasets=datasets)
-    assert problem in open_volume(path).metadata["spacing_problem"]
+    assert problem in open_volume(path).provenance.spacing_problem
 
 
 @pytest.mark.parametrize(

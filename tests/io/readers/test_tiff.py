@@ -43,7 +43,7 @@ def test_imagej_stacks_are_mapped(tmp_path: Path, dtype: str) -> None:
     assert isinstance(volume.array, np.memmap)
     assert (volume.axes, volume.unit, volume.name) == ("zyx", "micrometer", "a")
     assert volume.voxel_size == pytest.approx((2.0, 0.2, 0.25))
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.array, array)
 
 
@@ -71,12 +71,12 @@ def test_ome_units(tmp_path: Path, units, sizes, expected, unit: str) -> None:
     volume = open_volume(ome(tmp_path / "a.ome.tif", values(4, 5, 6), "ZYX", sizes, units))
     assert volume.voxel_size == pytest.approx(expected)
     assert (volume.unit, volume.name) == (unit, "a")
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
 
 
 def test_ome_units_that_cannot_be_compared(tmp_path: Path) -> None:
     path = ome(tmp_path / "a.ome.tif", values(4, 5, 6), "ZYX", (2, 1, 1), ("µm", "pixel", "pixel"))
-    assert "does not say its z step" in open_volume(path).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(path).provenance.spacing_problem
 
 
 @pytest.mark.parametrize("axes", ["TCZYX", "CZYX", "ZCYX", "TZYX"])
@@ -134,7 +134,7 @@ def test_large_compressed_files_are_read_piece_by_piece(
     volume = open_volume(path)
     assert isinstance(volume.array, FileArray)
     assert volume.array.chunks == (1,) * (len(axes) - 2) + chunk
-    assert volume.metadata["slow"]
+    assert volume.provenance.slow
     moved = pickle.loads(pickle.dumps(volume))
     one = volume.at(*[0] * (len(axes) - 3))
     path.unlink()  # nothing was read yet
@@ -151,9 +151,9 @@ def test_the_caller_says_what_memory_may_hold(tmp_path: Path) -> None:
     path = ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib")
     held, lazy = open_volume(path, memory=array.nbytes), open_volume(path, memory=array.nbytes - 1)
     assert isinstance(held.array, np.ndarray)
-    assert "slow" not in held.metadata
+    assert not held.provenance.slow
     assert isinstance(lazy.array, FileArray)
-    assert lazy.metadata["slow"]
+    assert lazy.provenance.slow
     np.testing.assert_array_equal(held.array, lazy.array)
 
 
@@ -215,7 +215,7 @@ def test_plain_multipage_files_are_stacks_without_a_voxel_size(tmp_path: Path) -
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", metadata=None)
     volume = open_volume(tmp_path / "a.tif")
     assert volume.axes == "zyx"
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.array, array)
     tifffile.imwrite(tmp_path / "b.tif", array, photometric="minisblack")  # tifffile's own "shaped" kind
     np.testing.assert_array_equal(open_volume(tmp_path / "b.tif").array, array)
@@ -231,13 +231,13 @@ def test_absurd_imagej_spacing(tmp_path: Path, spacing, problem: str) -> None:
     metadata = {"axes": "ZYX", "unit": "um"} | metadata
     tifffile.imwrite(path, values(4, 5, 6), imagej=True, resolution=(4.0, 4.0), metadata=metadata)
     volume = open_volume(path)
-    assert volume.metadata["spacing_problem"] == problem
+    assert volume.provenance.spacing_problem == problem
     assert volume.anisotropy == 1
 
 
 def test_imagejs_default_for_pictures_to_be_printed(tmp_path: Path) -> None:
     path = imagej(tmp_path / "a.tif", values(4, 5, 6), "ZYX", (72.0, 72.0), unit="inch", spacing=1 / 72)
-    assert "in inches (0.0139)" in open_volume(path).metadata["spacing_problem"]
+    assert "in inches (0.0139)" in open_volume(path).provenance.spacing_problem
 
 
 @pytest.mark.parametrize("missing", ["Z", "X", "all", "negative", "zero"])
@@ -250,7 +250,7 @@ def test_partial_ome_spacing(tmp_path: Path, missing: str) -> None:
         "zero": (0.0, 1.0, 1.0),
     }[missing]
     volume = open_volume(ome(tmp_path / "a.ome.tif", values(4, 5, 6), "ZYX", sizes, (None,) * 3))
-    assert volume.metadata["spacing_problem"]
+    assert volume.provenance.spacing_problem
     assert all(v > 0 for v in volume.voxel_size)
 
 

@@ -182,7 +182,7 @@ def test_untouched_it_writes_the_whole_beside_the_file(
     settings, target = panel.form.settings(), folder / "cells-isotropic.zarr"
     assert panel.found.job.config == ExportConfig()
     assert panel.found.job.target == target == Path(panel.form.output.value)
-    assert settings.volume.metadata["path"] == str(folder / "cells.tif")
+    assert settings.volume.provenance.path == str(folder / "cells.tif")
     assert "52 × 37 × 45 voxels (z × y × x) of 1 × 1 × 1 voxel units" in panel.summary.text()
     assert "86.6 kB before compression" in panel.summary.text()
     assert f"free in {folder}" in panel.summary.text()

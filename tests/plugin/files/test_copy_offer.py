@@ -13,6 +13,7 @@ from tests.plugin.test_widget import DATA, drop, open_widget, wait_status
 pytest.importorskip("napari")
 
 from napari_niiv.io import copy
+from napari_niiv.plugin.common.layers import provenance_of
 from napari_niiv.plugin.files import copy_offer as module
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 
@@ -76,8 +77,8 @@ def test_the_copy_takes_the_layers_place(viewer, qtbot, messages, slow):
     offer.make.native.click()
     qtbot.waitUntil(lambda: old not in viewer.layers, timeout=30_000)
     new = viewer.layers["slow"]
-    assert new.metadata["path"] == str(slow.with_suffix(".zarr"))
-    assert "slow" not in new.metadata
+    assert provenance_of(new).path == str(slow.with_suffix(".zarr"))
+    assert not provenance_of(new).slow
     np.testing.assert_array_equal(new.data, DATA)
     np.testing.assert_allclose(new.scale, (6, 1, 1))
     assert [str(unit) for unit in new.units] == ["micrometer"] * 3
@@ -106,7 +107,7 @@ def test_it_can_be_cancelled_and_made_again(viewer, qtbot, messages, slow, gate)
     gate.set()
     qtbot.waitUntil(lambda: any("given up" in m for m in messages), timeout=20_000)
     assert os.listdir(slow.parent) == ["slow.tif"]
-    assert "slow" in viewer.layers["slow"].metadata
+    assert provenance_of(viewer.layers["slow"]).slow
     slow.with_suffix(".zarr").mkdir()  # somebody's
     offer.make.native.click()
     qtbot.waitUntil(lambda: any("slow-2.zarr" in m for m in messages), timeout=30_000)
@@ -181,4 +182,4 @@ def test_a_layer_turned_meanwhile_keeps_its_place(viewer, qtbot, messages, slow,
     gate.set()
     qtbot.waitUntil(lambda: any("a layer of its own" in m for m in messages), timeout=20_000)
     assert viewer.layers["slow"].data.shape == (48, 12, 64)
-    assert any(str(layer.metadata.get("path")).endswith("slow.zarr") for layer in viewer.layers)
+    assert any(str(provenance_of(layer).path).endswith("slow.zarr") for layer in viewer.layers)

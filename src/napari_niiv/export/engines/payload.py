@@ -6,7 +6,6 @@ import copy
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import cloudpickle
 import numpy as np
@@ -111,7 +110,7 @@ def _portable(volume: Volume, folder: Path) -> Volume:
             np.save(folder / "source.npy", array)
             array = np.load(folder / "source.npy", mmap_mode="r")
         array = mapped(array)
-    said = dict(volume.metadata)
+    provenance = volume.provenance
     if (path := source_path(volume)) is not None:
-        said["path"] = str(path.absolute())
-    return replace(volume, array=array, pyramid=(), metadata=MappingProxyType(said))
+        provenance = replace(provenance, path=str(path.absolute()))
+    return replace(volume, array=array, pyramid=(), provenance=provenance)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.formats import Place, is_url
+from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.remote import unreachable
@@ -36,7 +36,7 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
     VolumeError
         If there is none, it cannot be read, or tensorstore is missing.
     """
-    name = Place(location, is_url(location)).name
+    name = Location(location).name
     store = _Store(location, name)
     path = (dataset or "").strip("/")
     if _ndim(store.attributes(path)):

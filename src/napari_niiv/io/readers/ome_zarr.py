@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.formats import Place, is_url
+from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.zarr_node import is_hollow, open_node
 from napari_niiv.io.remote import unreachable
@@ -40,7 +41,7 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
 
     node = open_node(location, dataset)
     remote = is_url(location)
-    name = Place(location, remote).name
+    name = Location(location).name
     if isinstance(node, zarr.Array):
         opened = _level(location, dataset, node) or _plain(node)
         return _noted(opened, location, dataset)
@@ -239,12 +240,4 @@ def _plain(array: zarr.Array[Any]) -> StoredVolume:
 def _noted(opened: StoredVolume, location: str, path: str | None) -> StoredVolume:
     if not is_hollow(location, path):
         return opened
-    note = f"none of its chunks is there, so it is {opened.array.fill_value} everywhere"
-    return StoredVolume(
-        opened.array,
-        opened.axes,
-        opened.spacing,
-        {**opened.metadata, "note": note},
-        opened.pyramid,
-        opened.origin,
-    )
+    return replace(opened, note=f"none of its chunks is there, so it is {opened.array.fill_value} everywhere")

@@ -59,8 +59,7 @@ class Slices(LazyArray):
 def read_slices(path: Path) -> StoredVolume:
     """Open the pictures of a folder as a stack, in the order of the numbers in their names.
 
-    Only the first is looked at; the voxel size is what it says. A number that is missing is told in
-    ``metadata["note"]``.
+    Only the first is opened; the voxel size is what it says. Numbers that are missing are in the result's ``note``.
 
     Raises
     ------
@@ -81,8 +80,8 @@ def read_slices(path: Path) -> StoredVolume:
         )
     shape, dtype, spacing = _first(files[0])
     missing = _missing([p.stem for p in files])
-    metadata = {"note": f"the folder lacks the slices {missing}"} if missing else {}
-    return StoredVolume(Slices(files, shape, dtype), "zyx", spacing, metadata)
+    note = f"the folder lacks the slices {missing}" if missing else ""
+    return StoredVolume(Slices(files, shape, dtype), "zyx", spacing, note=note)
 
 
 def _first(path: Path) -> tuple[tuple[int, int], np.dtype[Any], Spacing]:

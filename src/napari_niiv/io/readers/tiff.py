@@ -19,7 +19,7 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
 from napari_niiv.io.spacing import Spacing, convert, unit_name
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, unsorted_axes
 from napari_niiv.io.write import SOFTWARE
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
@@ -86,9 +86,7 @@ def tiff_spacing(path: Path) -> Spacing:
             series = file.series[0]
             order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
             if "z" in order and order[-3:] != ["z", "y", "x"]:
-                raise VolumeError(
-                    f"{path.name} stores its axes as {series.axes}; drop the file on this widget, which sorts them."
-                )
+                raise unsorted_axes(path.name, series.axes)
             return _spacing(file)
     except VolumeError:
         raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io.formats import Place, is_url
+from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.remote import storage_options, unreachable
 from napari_niiv.io.stored_volume import short
 
@@ -41,7 +41,7 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
     from napari_niiv.io.readers.blosc_chunks import guarded
 
     remote = is_url(location)
-    name = location if remote else Place(location, False).name
+    name = location if remote else Location(location).name
     inside = (path or "").strip("/")
     store: Any = location
     try:

@@ -226,4 +226,4 @@ def _without_lost_file(volume: Volume) -> Volume:
     path = source_path(volume)
     if path is None or path.exists() or not in_memory(volume.array):
         return volume
-    return dataclasses.replace(volume, metadata={k: v for k, v in volume.metadata.items() if k != "path"})
+    return dataclasses.replace(volume, provenance=dataclasses.replace(volume.provenance, path=None))

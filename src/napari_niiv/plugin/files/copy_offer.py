@@ -18,7 +18,7 @@ from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import row
-from napari_niiv.plugin.common.layers import KEPT, finest_data, layer_data, layer_volume
+from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, layer_volume, provenance_of
 from napari_niiv.plugin.common.words import time_left
 from napari_niiv.plugin.files.layer_file import layer_file
 from napari_niiv.volume import Volume
@@ -182,7 +182,7 @@ class CopyOffer:
         """Make the panel agree with what is chosen and what runs."""
         running = self._worker is not None
         layer = self._layer
-        why = "" if layer is None or layer_file(layer) is None else layer.metadata.get("slow", "")
+        why = "" if layer is None or layer_file(layer) is None else provenance_of(layer).slow
         if running and self._source is not None:
             self.sentence.value = f"Copying {self._source.name} to {self._target.name}…"
         elif layer is not None:
@@ -199,9 +199,7 @@ def replace_layer(
     """Put a layer of a volume in the place of another, with its name, looks and scale; the selection follows."""
     data, keywords = layer_data(volume)
     _, state, _ = old.as_layer_data_tuple()
-    kept = {key: value for key, value in old.metadata.items() if key not in KEPT}
-    names = {"channel_names": old.metadata["channel_names"]} if "channel_names" in old.metadata else {}
-    metadata = {**kept, **keywords["metadata"], **names}
+    metadata = {**keywords["metadata"], **old.metadata, PROVENANCE: volume.provenance}
     state |= {"metadata": metadata, "multiscale": keywords.get("multiscale", False)}
     old.name = f"{old.name} (file)"  # lest napari number the new one
     new = Image(data, **state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import rearranged
-from napari_niiv.plugin.common.layers import voxel_size
+from napari_niiv.plugin.common.layers import PROVENANCE, provenance_of, voxel_size
 
 ORDER = "tcqzyx"  # of the axes of a layer: the last three are the volume's
 Size = tuple[float, float, float]
@@ -42,10 +42,10 @@ def layer_file(layer: Image | None) -> LayerFile | None:
     """Where a layer comes from; None if from no file, or if that cannot be told."""
     if layer is None:
         return None
-    said = layer.metadata
-    stored = said.get("stored_axes")
-    if isinstance(said.get("path"), str) and isinstance(stored, str):
-        return LayerFile(said["path"], said.get("dataset"), stored, True)
+    provenance = provenance_of(layer)
+    stored = provenance.stored_axes
+    if provenance.path is not None and stored is not None:
+        return LayerFile(provenance.path, provenance.dataset, stored, True)
     if not layer.source.path:
         return None
     if stored is None and layer.source.reader_plugin == "napari":  # which leaves the axes as they are stored
@@ -102,10 +102,10 @@ def rename_axes(layer: Image, names: str) -> None:
     layer.scale, layer.translate = _picked(scale, order), _picked(translate, order)
     layer.units = _picked(units, order)
     layer.axis_labels = tuple(names[i] for i in order)
-    known = {**layer.metadata, "axes_corrected": True}
+    provenance = replace(provenance_of(layer), axes_corrected=True)
     if file is not None and file.stored_axes is not None:
-        known["stored_axes"] = renamed(file.stored_axes, before, names)
-    layer.metadata = known
+        provenance = replace(provenance, stored_axes=renamed(file.stored_axes, before, names))
+    layer.metadata = {**layer.metadata, PROVENANCE: provenance}
     layer.visible = visible
 
 

@@ -56,6 +56,6 @@ def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
                 raise
             widget.datasets.offer(Path(one), choice)
     for volume in volumes:
-        if "remembered" in volume.metadata:
-            show_info(f"{volume.name}: {volume.metadata['remembered']}; {HOW_TO_CHANGE}.")
+        if remembered := volume.provenance.remembered:
+            show_info(f"{volume.name}: {remembered}; {HOW_TO_CHANGE}.")
     return [(*layer_data(volume), "image") for volume in volumes] or _NO_LAYER

@@ -15,7 +15,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, recall, remember
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.plugin.common.layers import finest_data, voxel_size
+from napari_niiv.plugin.common.layers import finest_data, provenance_of, voxel_size
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
 from napari_niiv.plugin.files.voxel_size_form import SpacingForm
@@ -84,9 +84,10 @@ class VoxelSizeControl:
         file = layer_file(layer)
         if file is None:
             return False
-        if file.ours and "spacing_problem" not in layer.metadata:
-            if "remembered" in layer.metadata and layer.source.path is None:  # else the reader has told
-                self._tell(f"{layer.name}: {layer.metadata['remembered']}; {HOW_TO_CHANGE}.")
+        provenance = provenance_of(layer)
+        if file.ours and not provenance.spacing_problem:
+            if provenance.remembered and layer.source.path is None:  # else the reader has told
+                self._tell(f"{layer.name}: {provenance.remembered}; {HOW_TO_CHANGE}.")
             return False
         unscaled = not file.ours and all(s == 1 for s in layer.scale)
         self._run(lambda: _look(file, unscaled), lambda known: self._learn(layer, file, known))
@@ -127,7 +128,7 @@ class VoxelSizeControl:
         if layer not in self._viewer.layers:
             return
         said = known.said or Correction()
-        spacing = known.spacing or layer.metadata.get("spacing")
+        spacing = known.spacing or provenance_of(layer).spacing
         if spacing is None:
             spacing = Spacing(voxel_size(layer), str(layer.units[-1]))
         if said.words:
@@ -183,7 +184,7 @@ class VoxelSizeControl:
         self._later()
         self._viewer.reset_view()
         if (file := layer_file(layer)) is not None:
-            axes = file.stored_axes if layer.metadata.get("axes_corrected") else None
+            axes = file.stored_axes if provenance_of(layer).axes_corrected else None
             self._keep(file, Correction(answer.voxel_size, answer.unit, axes))
         self._ready(layer)
 
