@@ -41,7 +41,7 @@ def run_copy(options: argparse.Namespace) -> int:
             if isinstance(event, CopyFinished):
                 bar.close()
                 shape = " × ".join(map(str, volume.shape))
-                print(f"{options.output}: {shape}, {event.seconds:.1f} s")
+                print(f"{options.output}: {shape}, {event.elapsed:.1f} s")
             else:
                 bar.total = event.total
                 bar.update(event.done - bar.n)

@@ -71,29 +71,3 @@ def slowness(volume: Volume) -> str:
         return ""
     name = Path(str(origin.path)).name
     return f"reads slowly: {origin.slow}; make a zarr of it once: napari-niiv copy {name} OUT.zarr"
-
-
-def describe(volume: Volume) -> list[tuple[str, str]]:
-    """What `info` tells: a word and its value, line by line."""
-    size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
-    lines = [
-        ("name", volume.name),
-        ("axes", volume.axes.upper()),
-        ("shape", " × ".join(map(str, volume.shape))),
-        ("type", str(volume.dtype)),
-        ("voxel size", f"{size} {volume.unit} (z × y × x)"),
-        ("anisotropy", f"{volume.anisotropy:.4g}"),
-    ]
-    if any(volume.origin):
-        lines.append(("origin", " × ".join(f"{v:.4g}" for v in volume.origin) + f" {volume.unit}"))
-    if names := volume.metadata.get("channel_names"):
-        lines.append(("channels", ", ".join(str(name or "?") for name in names)))
-    if coarser := volume.levels()[1:]:
-        shapes = (" × ".join(map(str, level.array.shape[-3:])) for level in coarser)
-        lines.append(("levels", "; ".join(shapes)))
-    if problem := volume.provenance.spacing_problem:
-        lines.append(("note", f"the file {problem}"))
-    if slow := slowness(volume):
-        lines.append(("note", slow))
-    notes = (volume.provenance.remembered, volume.provenance.note)
-    return lines + [("note", note) for note in notes if note]
