@@ -67,10 +67,12 @@ class LazyArray:
 class FileArray(LazyArray):
     """An array in a file that is opened when it is first read, and anew in each process.
 
+    Reading raises ValueError where the file holds an array of another shape by then.
+
     Parameters
     ----------
     opener : callable
-        A function of a module; called with `arguments` it returns what is indexed.
+        A function of a module; called with `arguments` it returns what is indexed, with a `shape`.
     arguments : tuple
         Such as the file's path and the name of the dataset.
     shape, dtype, chunks
@@ -92,8 +94,12 @@ class FileArray(LazyArray):
 
     def _read(self, key: Key) -> Any:
         with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():  # a forked process must not share it
-                self._opened = (os.getpid(), self._opener(*self._arguments))
+            # a forked process must not share it
+            if self._opened is None or self._opened[0] != os.getpid():
+                array = self._opener(*self._arguments)
+                if tuple(array.shape) != self.shape:
+                    raise ValueError(f"its shape is {tuple(array.shape)} by now, no longer {self.shape}")
+                self._opened = (os.getpid(), array)
             array = self._opened[1]
         return np.asarray(array[key]).astype(self.dtype, copy=False)
 

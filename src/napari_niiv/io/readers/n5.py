@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
@@ -86,7 +86,7 @@ class _Store:
             keys = self._open(self.url + "/").result().list().result()
         except Exception as error:
             raise VolumeError(
-                f"{self.name} does not tell which datasets it holds; give one with dataset= or --dataset."
+                f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET
             ) from error
         names = {key.decode() for key in keys}
         paths = sorted(posixpath.dirname(n) for n in names if posixpath.basename(n) == "attributes.json")
@@ -155,6 +155,7 @@ class _Blocking:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.shape = store.shape
 
     def __getitem__(self, key: Any) -> Any:
         return self._store[key].read().result()
