@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -322,3 +324,23 @@ def test_damaged_pixels(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(VolumeError, match="not a readable TIFF"):
         open_volume(path)
+
+
+def test_tifffile_is_silent_only_while_a_file_is_read(tmp_path: Path, caplog) -> None:
+    path = ome(tmp_path / "a.ome.tif", values(8, 40, 40), "ZYX")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(VolumeError, match="is truncated"):
+        open_volume(path)
+    assert not caplog.records
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 8
+    assert [record.name for record in caplog.records] == ["tifffile"]
+
+
+def test_importing_changes_no_loggers() -> None:
+    code = (
+        "import logging, napari_niiv.io.readers.slices, napari_niiv.io.readers.ome_zarr\n"
+        "for logger in map(logging.getLogger, ('tifffile', 'asyncio')):\n"
+        "    assert not logger.filters and not logger.handlers and logger.propagate"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import Key, LazyArray
 from napari_niiv.io.readers.tiff import read_tiff
+from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, unreadable
 
@@ -23,15 +25,16 @@ SUFFIXES = (*_TIFF, ".png", ".jpg", ".jpeg", ".bmp")
 
 
 class Slices(LazyArray):
-    """A stack whose slices are read from their files when they are looked at.
+    """A stack of slices that are read from their files when they are indexed.
 
     Parameters
     ----------
     files : list of Path
         In order.
     shape : tuple of int
-        Of a slice.
+        Rows and columns of a slice.
     dtype : dtype
+        Of its pixels.
     """
 
     def __init__(self, files: list[Path], shape: tuple[int, int], dtype: Any) -> None:
@@ -86,9 +89,9 @@ def read_slices(path: Path) -> StoredVolume:
 
 def _first(path: Path) -> tuple[tuple[int, int], np.dtype[Any], Spacing]:
     if path.suffix.lower() in _TIFF:
-        opened = read_tiff(path)
-        array, spacing = opened.array, opened.spacing
-        rgb = "s" in opened.axes
+        stored = read_tiff(path)
+        array, spacing = stored.array, stored.spacing
+        rgb = "s" in stored.axes
     else:
         array, spacing = _picture(path), Spacing()
         rgb = array.ndim == 3
@@ -104,7 +107,8 @@ def _first(path: Path) -> tuple[tuple[int, int], np.dtype[Any], Spacing]:
 def _picture(path: Path) -> NDArray[Any]:
     try:
         if path.suffix.lower() in _TIFF:
-            return np.asarray(tifffile.imread(path, series=0))
+            with tifffile_messages():
+                return np.asarray(tifffile.imread(path, series=0))
         return np.asarray(imagecodecs.imread(path))
     except Exception as error:  # of dozens of codecs
         raise unreadable(path.name, "picture", error) from error
@@ -123,7 +127,7 @@ def _missing(stems: list[str]) -> str:
     running = [i for i in range(len(numbers[0])) if len({n[i] for n in numbers}) > 1]
     if len(running) != 1:
         return ""
-    there = {n[running[0]] for n in numbers}
-    step = min(b - a for a, b in zip(sorted(there), sorted(there)[1:], strict=False))
-    lost = sorted(set(range(min(there), max(there), step)) - there)
-    return ", ".join(map(str, lost[:10])) + (", …" if len(lost) > 10 else "")
+    present = sorted({n[running[0]] for n in numbers})
+    step = min(b - a for a, b in itertools.pairwise(present))
+    missing = sorted(set(range(present[0], present[-1], step)) - set(present))
+    return ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")

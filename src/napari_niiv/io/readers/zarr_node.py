@@ -20,16 +20,8 @@ if TYPE_CHECKING:
 _METADATA = {".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
 
 
-def _no_stray_tasks(record: logging.LogRecord) -> bool:
-    """When one chunk is damaged, zarr raises the first error and drops the others, which asyncio would print."""
-    return "concurrent_map" not in record.getMessage()
-
-
-logging.getLogger("asyncio").addFilter(_no_stray_tasks)
-
-
 def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.Group:
-    """The array or group at a path or URL, or inside of it.
+    """The zarr array or group at a path or URL, or inside of it.
 
     Raises
     ------
@@ -40,6 +32,7 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
 
     from napari_niiv.io.readers.blosc_chunks import guarded
 
+    logging.getLogger("asyncio").addFilter(_no_stray_tasks)
     remote = is_url(location)
     name = location if remote else Location(location).name
     inside = (path or "").strip("/")
@@ -63,6 +56,15 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
         raise VolumeError(
             f"{name} is not a readable zarr ({short(error)}); get it anew, or choose another dataset."
         ) from error
+
+
+def _no_stray_tasks(record: logging.LogRecord) -> bool:
+    """Whether asyncio is to print a message.
+
+    Where a chunk is damaged, zarr raises the first error and drops the reads of other chunks, of which asyncio tells
+    whenever they are cleared away.
+    """
+    return "concurrent_map" not in record.getMessage()
 
 
 def is_hollow(location: str, path: str | None = None) -> bool:
