@@ -34,18 +34,19 @@ _MOST_BYTES = 512 << 20  # where they do not: then chunks get flatter
 
 @dataclass(frozen=True)
 class CopyProgress:
-    """A part is written.
+    """A part of the copy is written.
 
     Attributes
     ----------
     done, total : int
         Voxels, those of the coarser levels included.
-    seconds_left : float
+    remaining : float
+        Seconds that the rest will take.
     """
 
     done: int
     total: int
-    seconds_left: float
+    remaining: float
 
     @property
     def fraction(self) -> float:
@@ -55,10 +56,17 @@ class CopyProgress:
 
 @dataclass(frozen=True)
 class CopyFinished:
-    """The copy is in its place; nothing comes after."""
+    """The copy is in its place; nothing comes after.
+
+    Attributes
+    ----------
+    path : Path
+    elapsed : float
+        Seconds that it took.
+    """
 
     path: Path
-    seconds: float
+    elapsed: float
 
 
 CopyEvent = CopyProgress | CopyFinished

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.zarr_node import is_hollow, open_node
@@ -61,7 +61,7 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
     except Exception as error:  # a server need not list what it holds
         raise (unreachable(location, error) if remote else unreadable(name, "zarr", error)) from error
     if not found and remote:
-        raise VolumeError(f"{name} does not tell which arrays it holds; give one with dataset= or --dataset.")
+        raise VolumeError(f"{name} does not tell which arrays it holds;", Remedy.NAME_DATASET)
     if not found:
         raise VolumeError(f"{name} holds no array of three or more dimensions; choose another zarr.")
     if len(found) > 1:

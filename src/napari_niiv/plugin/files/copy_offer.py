@@ -19,7 +19,7 @@ from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import row
 from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, layer_volume, provenance_of
-from napari_niiv.plugin.common.words import time_left
+from napari_niiv.plugin.common.words import WINDOW_WORDS, time_left
 from napari_niiv.plugin.files.layer_file import layer_file
 from napari_niiv.volume import Volume
 
@@ -126,7 +126,7 @@ class CopyOffer:
             volume = layer_volume(layer)
         except NiivError as error:
             self._show()
-            self._fail(str(error))
+            self._fail(error.in_words(WINDOW_WORDS))
             return
         self._source, self._finished, self._stopped, self._drawn = layer, None, False, 0.0
         self.bar.setValue(0)
@@ -146,7 +146,7 @@ class CopyOffer:
         elif time.monotonic() - self._drawn > _PERIOD:
             self._drawn = time.monotonic()
             self.bar.setValue(round(_WHOLE * event.fraction))
-            self.bar.setFormat(f"%p % · {time_left(event.seconds_left)}")
+            self.bar.setFormat(f"%p % · {time_left(event.remaining)}")
 
     def _ended(self, problem: str) -> None:
         assert self._worker is not None

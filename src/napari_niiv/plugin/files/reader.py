@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice
+from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.models.catalog import SUFFIX
 
 PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
@@ -41,11 +41,12 @@ def _widget() -> Any:
 
 
 def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
-    """Layers of volumes, lazy; napari shows the sentence of an error as its notification."""
+    """Layers of volumes, lazy; of an error, napari shows `str(error)` as a notification."""
     from napari.utils.notifications import show_info
 
     from napari_niiv.io.remembered import open_remembered
     from napari_niiv.plugin.common.layers import layer_data
+    from napari_niiv.plugin.common.words import WINDOW_WORDS
 
     volumes = []
     for one in [path] if isinstance(path, str) else path:
@@ -55,6 +56,8 @@ def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
             if (widget := _widget()) is None:
                 raise
             widget.datasets.offer(Path(one), choice)
+        except VolumeError as error:
+            raise VolumeError(error.in_words(WINDOW_WORDS)) from error
     for volume in volumes:
         if remembered := volume.provenance.remembered:
             show_info(f"{volume.name}: {remembered}; {HOW_TO_CHANGE}.")

@@ -16,6 +16,7 @@ from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, recall, remember
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.plugin.common.layers import finest_data, provenance_of, voxel_size
+from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
 from napari_niiv.plugin.files.voxel_size_form import SpacingForm
@@ -158,7 +159,7 @@ class VoxelSizeControl:
                 try:
                     rename_axes(layer, names)
                 except NiivError as error:
-                    self._fail(str(error))
+                    self._fail(error.in_words(WINDOW_WORDS))
                     return
         if said.voxel_size is not None:
             set_voxel_size(layer, said.voxel_size, said.unit)
@@ -177,7 +178,7 @@ class VoxelSizeControl:
                 self._changing(layer)
                 rename_axes(layer, answer.axes)
         except NiivError as error:
-            self._fail(str(error))
+            self._fail(error.in_words(WINDOW_WORDS))
             self._ready(layer)
             return
         set_voxel_size(layer, answer.voxel_size, answer.unit)
