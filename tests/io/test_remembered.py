@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -103,7 +106,32 @@ def test_the_oldest_are_forgotten(file: Path, monkeypatch, state_folder: Path) -
     for name in ("a", "b", "c", "a", "d"):
         remember(f"https://host/{name}.zarr", SIZE)
     assert [recall(f"https://host/{name}.zarr") is not None for name in "abcd"] == [True, False, True, True]
-    assert [path.name for path in state_folder.iterdir()] == ["volumes.json"]  # nothing half-written stays
+    names = {path.name for path in state_folder.iterdir()} - {"volumes.json.lock"}
+    assert names == {"volumes.json"}  # nothing half-written stays
+
+
+def test_all_that_is_remembered_at_once_is_kept() -> None:
+    urls = [f"https://host/{n}.zarr" for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda url: remember(url, SIZE), urls))
+    assert [recall(url) for url in urls] == [SIZE] * len(urls)
+
+
+def test_it_waits_for_another_process_but_not_for_ever(file: Path, state_folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT", 0.0)
+    state_folder.mkdir(parents=True)
+    code = (
+        "import sys; from filelock import FileLock\n"
+        f"with FileLock({str(state_folder / 'volumes.json.lock')!r}): print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(OutputError, match="cannot be remembered"):
+            remember(file, SIZE)
+        assert recall(file) is None
+        other.stdin.close()
+    remember(file, SIZE)
+    assert recall(file) == SIZE
 
 
 def test_where_nothing_can_be_written_is_one_sentence(file: Path, tmp_path: Path, monkeypatch) -> None:
