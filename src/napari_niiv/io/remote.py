@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io.stored_volume import missing_extra, short
+from napari_niiv.io.stored_volume import first_line, missing_extra
 
 _NEEDED = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 _SILENCE_S = 30.0  # a server that says nothing for so long is given up
@@ -47,5 +47,5 @@ def storage_options(url: str) -> dict[str, Any]:
 def unreachable(url: str, error: BaseException) -> VolumeError:
     """The error of a server that does not answer, or refuses."""
     return VolumeError(
-        f"{url} cannot be read ({short(error)}); check the address, the network and your access."
+        f"{url} cannot be read ({first_line(error)}); check the address, the network and your access."
     )

@@ -25,7 +25,7 @@ from napari_niiv.export.engines.payload import Payload
 from napari_niiv.export.engines.worker import compute, installed, prepare
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Work
-from napari_niiv.io.stored_volume import short
+from napari_niiv.io.stored_volume import first_line
 
 _AHEAD = 2  # times the units that a worker computes at once: as many wait
 _PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
@@ -165,7 +165,7 @@ def _queued(config: ExportConfig) -> Iterator[Any]:
         queued = kind()
     except (TypeError, ValueError) as error:  # cores, memory and the like are settings of dask-jobqueue
         raise OutputError(
-            f"dask-jobqueue cannot use {config.jobqueue} ({short(error)}); "
+            f"dask-jobqueue cannot use {config.jobqueue} ({first_line(error)}); "
             "set cores and memory in ~/.config/dask/jobqueue.yaml."
         ) from error
     try:

@@ -17,7 +17,7 @@ from napari_niiv.export.engines.gpu import own_gpu
 from napari_niiv.export.fingerprint import source_path
 from napari_niiv.export.work import Work
 from napari_niiv.io.mapped_arrays import mapped
-from napari_niiv.io.stored_volume import short
+from napari_niiv.io.stored_volume import first_line
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.volume import Volume
@@ -64,7 +64,7 @@ class Payload:
             payload = cloudpickle.dumps(replace(work, volume=volume, batch_budget=BatchBudget(plain)))
         except Exception as error:  # of whatever the volume's array is made of
             raise OutputError(
-                f"{volume.name!r} cannot be sent to other processes ({short(error)}); open it from its file, or "
+                f"{volume.name!r} cannot be sent to other processes ({first_line(error)}); open it from its file, or "
                 "export without workers."
             ) from error
         token = uuid.uuid4().hex

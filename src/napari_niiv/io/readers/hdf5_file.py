@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
-from napari_niiv.io.stored_volume import missing_extra, unreadable
+from napari_niiv.io.stored_volume import library, refusing
 
 
 @contextmanager
@@ -23,17 +22,9 @@ def opened_file(path: Path) -> Iterator[Any]:
     VolumeError
         If h5py is missing or the file is damaged.
     """
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise missing_extra(path.name, "hdf5", "HDF5") from error
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except VolumeError:
-        raise
-    except Exception as error:  # h5py turns HDF5's errors into half a dozen types
-        raise unreadable(path.name, "HDF5 file", error) from error
+    h5py = library("h5py", path.name, "hdf5", "HDF5")
+    with refusing(path.name, "HDF5 file"), h5py.File(path, "r") as file:
+        yield file
 
 
 def lazy_dataset(path: Path, dataset: Any, dtype: Any = None) -> FileArray:

@@ -14,7 +14,7 @@ from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, missing_extra, short
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library
 
 _AXES = {3: "xyz", 4: "xyzc", 5: "xyzct"}  # N5 stores x first
 
@@ -57,10 +57,7 @@ class _Store:
     """The attributes and names in an N5."""
 
     def __init__(self, location: str, name: str) -> None:
-        try:
-            import tensorstore
-        except ModuleNotFoundError as error:
-            raise missing_extra(name, "n5", "N5") from error
+        tensorstore = library("tensorstore", name, "n5", "N5")
         self.location, self.name = location, name
         self.remote = is_url(location)
         self.url = location if self.remote else Path(location).resolve().as_uri()
@@ -76,7 +73,7 @@ class _Store:
             if self.remote and not isinstance(error, json.JSONDecodeError):
                 raise unreachable(self.location, error) from error
             raise VolumeError(
-                f"{self.name} is not a readable N5 ({key}: {short(error)}); get it anew."
+                f"{self.name} is not a readable N5 ({key}: {first_line(error)}); get it anew."
             ) from error
         return said if isinstance(said, dict) else {}
 
@@ -145,7 +142,7 @@ def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray
         _reopened(store.url, path)  # reads no voxels; refuses metadata that are damaged
     except Exception as error:
         raise VolumeError(
-            f"{store.name} is not a readable N5 ({path}: {short(error)}); get it anew."
+            f"{store.name} is not a readable N5 ({path}: {first_line(error)}); get it anew."
         ) from error
     return array
 

@@ -18,7 +18,7 @@ from napari_niiv.io.lazy_arrays import Key, LazyArray
 from napari_niiv.io.readers.tiff import read_tiff
 from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import StoredVolume, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, refusing
 
 _TIFF = (".tif", ".tiff")
 SUFFIXES = (*_TIFF, ".png", ".jpg", ".jpeg", ".bmp")
@@ -105,13 +105,10 @@ def _first(path: Path) -> tuple[tuple[int, int], np.dtype[Any], Spacing]:
 
 
 def _picture(path: Path) -> NDArray[Any]:
-    try:
+    with refusing(path.name, "picture"), tifffile_messages():
         if path.suffix.lower() in _TIFF:
-            with tifffile_messages():
-                return np.asarray(tifffile.imread(path, series=0))
+            return np.asarray(tifffile.imread(path, series=0))
         return np.asarray(imagecodecs.imread(path))
-    except Exception as error:  # of dozens of codecs
-        raise unreadable(path.name, "picture", error) from error
 
 
 def _natural(path: Path) -> list[tuple[int, Any]]:

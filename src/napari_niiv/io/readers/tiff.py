@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +18,7 @@ from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
 from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing, convert, unit_name
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, unsorted_axes
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, unsorted_axes
 from napari_niiv.io.write import SOFTWARE
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
@@ -33,21 +35,16 @@ def read_tiff(path: Path) -> StoredVolume:
     VolumeError
         If the file is unreadable, truncated or no TIFF.
     """
-    try:
-        with tifffile_messages() as messages, tifffile.TiffFile(path) as file:
-            if not file.series:
-                raise VolumeError(f"{path.name} holds no picture; choose another file.")
-            series = file.series[0]
-            shape, axes = tuple(series.shape), series.axes.lower()
-            _check_complete(file, series, path, messages)
-            array = _array(path, file, series)
-            spacing, metadata = _spacing(file), _metadata(file)
-            origin = _origin(file, spacing)
-            pyramid = _pyramid(path, series)
-    except VolumeError:
-        raise
-    except Exception as error:  # tifffile and its codecs raise dozens of types for a damaged file
-        raise unreadable(path.name, "TIFF file", error) from error
+    with _opened_file(path) as (file, messages):
+        if not file.series:
+            raise VolumeError(f"{path.name} holds no picture; choose another file.")
+        series = file.series[0]
+        shape, axes = tuple(series.shape), series.axes.lower()
+        _check_complete(file, series, path, messages)
+        array = _array(path, file, series)
+        spacing, metadata = _spacing(file), _metadata(file)
+        origin = _origin(file, spacing)
+        pyramid = _pyramid(path, series)
     _check_shape(array, shape, path)
     decode = functools.partial(_decoded, path, shape) if isinstance(array, FileArray) else None
     return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode)
@@ -55,11 +52,8 @@ def read_tiff(path: Path) -> StoredVolume:
 
 def _decoded(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     """All voxels of a TIFF file, decoded at once."""
-    try:
-        with tifffile_messages(), tifffile.TiffFile(path) as file:
-            array = file.series[0].asarray()
-    except Exception as error:
-        raise unreadable(path.name, "TIFF file", error) from error
+    with _opened_file(path) as (file, _):
+        array = file.series[0].asarray()
     _check_shape(array, shape, path)
     return array
 
@@ -73,17 +67,19 @@ def _check_shape(array: Any, shape: tuple[int, ...], path: Path) -> None:
 
 def tiff_spacing(path: Path) -> Spacing:
     """Only the voxel size of a TIFF file; errors as `read_tiff`."""
-    try:
-        with tifffile_messages(), tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
-            if "z" in order and order[-3:] != ["z", "y", "x"]:
-                raise unsorted_axes(path.name, series.axes)
-            return _spacing(file)
-    except VolumeError:
-        raise
-    except Exception as error:
-        raise unreadable(path.name, "TIFF file", error) from error
+    with _opened_file(path) as (file, _):
+        series = file.series[0]
+        order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
+        if "z" in order and order[-3:] != ["z", "y", "x"]:
+            raise unsorted_axes(path.name, series.axes)
+        return _spacing(file)
+
+
+@contextmanager
+def _opened_file(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
+    """A TIFF file, and what tifffile logs of it; errors become one sentence."""
+    with refusing(path.name, "TIFF file"), tifffile_messages() as messages, tifffile.TiffFile(path) as file:
+        yield file, messages
 
 
 # what tifffile logs of missing parts, as it reads on with what is left: of the chain of pages, and of the description

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.remote import storage_options, unreachable
-from napari_niiv.io.stored_volume import short
+from napari_niiv.io.stored_volume import first_line
 
 if TYPE_CHECKING:
     import zarr
@@ -54,7 +54,7 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
         if remote:
             raise unreachable(location, error) from error
         raise VolumeError(
-            f"{name} is not a readable zarr ({short(error)}); get it anew, or choose another dataset."
+            f"{name} is not a readable zarr ({first_line(error)}); get it anew, or choose another dataset."
         ) from error
 
 
