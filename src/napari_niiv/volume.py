@@ -60,7 +60,7 @@ class Provenance:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """What of it is known, as JSON can hold it."""
+        """All that is known of the origin but the spacing, as JSON can hold it."""
         names = (
             "note",
             "slow",
@@ -76,7 +76,7 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A 3-D (or T/C + 3-D) image that is read only where it is looked at.
+    """A 3-D (or T/C + 3-D) image that is read only where it is indexed.
 
     Parameters
     ----------
@@ -185,15 +185,15 @@ class Volume:
         return replace(self, array=_at(self.array, leading), axes="zyx", pyramid=pyramid)
 
     def levels(self) -> tuple[Level, ...]:
-        """The resolutions at which it can be read, finest first; the first is the array itself."""
-        found = [Level(self.array, 1, 1)]
+        """The resolutions at which the volume can be read, finest first; the first is the array itself."""
+        levels = [Level(self.array, 1, 1)]
         for array in self.pyramid:
             factors = [
                 round(n / m) if m else 0 for n, m in zip(self.shape[-3:], array.shape[-3:], strict=True)
             ]
-            if factors[1] == factors[2] > found[-1].lateral and factors[0] >= 1:
-                found.append(Level(array, factors[0], factors[1]))
-        return tuple(found)
+            if factors[1] == factors[2] > levels[-1].lateral and factors[0] >= 1:
+                levels.append(Level(array, factors[0], factors[1]))
+        return tuple(levels)
 
     def read_raw(
         self,
@@ -248,9 +248,9 @@ def reading(name: str) -> Iterator[None]:
     except (NiivError, MemoryError):
         raise
     except Exception as error:  # of codecs and networks, which have types of their own
-        said = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise VolumeError(
-            f"{name!r} cannot be read ({said}); check that the file is complete and still there."
+            f"{name!r} cannot be read ({reason}); check that the file is complete and still there."
         ) from error
 
 
@@ -281,7 +281,8 @@ def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
 
 
 def _at(array: Any, leading: tuple[int, ...]) -> Any:
-    if not isinstance(array, np.ndarray | da.Array):  # zarr and HDF5 would read all of that index here
+    # zarr and HDF5 would read all of that index at once
+    if not isinstance(array, np.ndarray | da.Array):
         array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
     return array[leading]
 

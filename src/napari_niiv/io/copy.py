@@ -18,9 +18,9 @@ import dask.array as da
 import numpy as np
 
 from napari_niiv.errors import OutputError
-from napari_niiv.geometry import rounded_up, three
+from napari_niiv.geometry import Box, Shape, rounded_up, three
 from napari_niiv.io.formats import Location, is_url
-from napari_niiv.io.ome.arrays import Size, create_level, halved
+from napari_niiv.io.ome.arrays import create_level, halved
 from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attributes
 from napari_niiv.io.write import check_output, whole_folder
 from napari_niiv.volume import Volume, reading
@@ -81,6 +81,7 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
     Parameters
     ----------
     volume : Volume
+        What is copied.
     target : path
         A folder to be, that ends in .zarr; never one that is there.
 
@@ -98,7 +99,7 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
     """
     began = time.monotonic()
     path = _check_target(volume, target)
-    with _saying_what_failed(path), whole_folder(path) as partial:
+    with _output_errors(path), whole_folder(path) as partial:
         import zarr
 
         group = zarr.open_group(partial, mode="w", zarr_format=3)
@@ -110,7 +111,7 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
             for n, shape in enumerate(plan.levels)
         ]
         total, done = sum(math.prod(array.shape) for array in arrays), 0
-        for voxels in itertools.chain(_copied(volume, arrays[0], plan), _coarser(volume.dtype, arrays, plan)):
+        for voxels in itertools.chain(_copied(volume, arrays[0], plan), _coarser(arrays, plan)):
             done += voxels
             yield CopyProgress(done, total, (time.monotonic() - began) * (total - done) / done)
         group.attrs.update(_attributes(volume, plan, arrays[-1]))
@@ -130,21 +131,22 @@ def free_target(source: str | os.PathLike[str], folder: Path | None = None) -> P
 
 @dataclass(frozen=True)
 class _Plan:
-    """How the copy is cut; sizes are (z, y, x).
+    """How a copy is cut into pieces; sizes are (z, y, x).
 
     Attributes
     ----------
     chunk, shard : tuple of int
+        Of the copy.
     piece : tuple of int
         What is read and written at once: whole shards, and whole chunks of the source.
-    levels : tuple
-        Shapes.
+    levels : tuple of tuple
+        Shapes, the finest first.
     """
 
-    chunk: Size
-    shard: Size
-    piece: Size
-    levels: tuple[Size, ...]
+    chunk: Shape
+    shard: Shape
+    piece: Shape
+    levels: tuple[Shape, ...]
 
     @classmethod
     def of(cls, volume: Volume) -> _Plan:
@@ -164,22 +166,16 @@ class _Plan:
             piece[axis] = min(piece[axis] * max(1, fit), shape[axis])
         return cls(chunk, shard, three(piece), tuple(_levels(shape)))
 
-    def pieces(self, level: int) -> Iterator[tuple[slice, ...]]:
-        """Those of a level; of coarser ones, whole shards of about that size."""
-        edges = (
-            self.piece
-            if level == 0
-            else [max(s, p // s * s) for s, p in zip(self.shard, self.piece, strict=True)]
-        )
-        axes = [
-            [slice(lo, min(lo + edge, n)) for lo in range(0, n, edge)]
-            for n, edge in zip(self.levels[level], edges, strict=True)
-        ]
-        yield from itertools.product(*axes)
+    def pieces(self, level: int) -> list[Box]:
+        """What is written at once of a level; of coarser levels, whole shards of about that size."""
+        edges = self.piece
+        if level > 0:
+            edges = three(max(s, p // s * s) for s, p in zip(self.shard, self.piece, strict=True))
+        return Box.whole(self.levels[level]).pieces(edges)
 
 
-def _levels(shape: Size) -> Iterator[Size]:
-    """Laterally halved, as long as rounding leaves the factor beyond doubt."""
+def _levels(shape: Shape) -> Iterator[Shape]:
+    """Shapes of the levels: halved along y and x, as long as rounding leaves the factor beyond doubt."""
     yield shape
     factor = 2
     while max(shape[1:]) > _COARSEST * factor // 2 and 2 * factor**2 < min(shape[1:]):
@@ -187,8 +183,8 @@ def _levels(shape: Size) -> Iterator[Size]:
         factor *= 2
 
 
-def _stored_chunk(array: Any) -> Size:
-    """What is decoded at once along z, y, x."""
+def _stored_chunk(array: Any) -> Shape:
+    """Voxels along z, y, x that an array decodes at once."""
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
     if chunks is None:
         return 1, 1, 1
@@ -199,25 +195,21 @@ def _stored_chunk(array: Any) -> Size:
 
 def _copied(volume: Volume, array: Any, plan: _Plan) -> Iterator[int]:
     for leading in np.ndindex(volume.shape[:-3]):
-        for place in plan.pieces(0):
+        for piece in plan.pieces(0):
             with reading(volume.name):
-                values = np.asarray(volume.array[(*leading, *place)])
-            array[(*leading, *place)] = values.astype(volume.dtype, copy=False)
+                values = np.asarray(volume.array[(*leading, *piece.slices)])
+            array[(*leading, *piece.slices)] = values.astype(volume.dtype, copy=False)
             yield values.size
 
 
-def _coarser(dtype: np.dtype[Any], arrays: list[Any], plan: _Plan) -> Iterator[int]:
+def _coarser(arrays: list[Any], plan: _Plan) -> Iterator[int]:
     for level in range(1, len(arrays)):
         finer, array = arrays[level - 1], arrays[level]
-        height, width = finer.shape[-2:]
         for leading in np.ndindex(array.shape[:-3]):
-            for z, y, x in plan.pieces(level):
-                ys, xs = (
-                    slice(2 * y.start, min(2 * y.stop, height)),
-                    slice(2 * x.start, min(2 * x.stop, width)),
-                )
-                values = halved(finer[(*leading, z, ys, xs)], (1, 2, 2))
-                array[(*leading, z, y, x)] = values
+            for piece in plan.pieces(level):
+                halves = piece.scaled((1, 2, 2), finer.shape[-3:])
+                values = halved(finer[(*leading, *halves.slices)], (1, 2, 2))
+                array[(*leading, *piece.slices)] = values
                 yield values.size
 
 
@@ -244,7 +236,7 @@ def _attributes(volume: Volume, plan: _Plan, coarsest: Any) -> dict[str, Any]:
 def _windows(volume: Volume, coarsest: Any) -> list[Window]:
     """The range of intensities of each channel, without the brightest and darkest thousandth: of a few slices."""
     axis = volume.axes.find("c")
-    found = []
+    windows = []
     for channel in range(volume.shape[axis] if axis >= 0 else 1):
         leading = [0] * (len(volume.axes) - 3)
         if axis >= 0:
@@ -253,8 +245,8 @@ def _windows(volume: Volume, coarsest: Any) -> list[Window]:
         values = np.stack([coarsest[(*leading, z)] for z in range(0, coarsest.shape[-3], step)]).astype(float)
         finite = values[np.isfinite(values)]
         low, high = np.percentile(finite, (0.1, 99.9)) if finite.size else (0.0, 0.0)
-        found.append((float(low), float(high) if high > low else float(low) + 1))
-    return found
+        windows.append((float(low), float(high) if high > low else float(low) + 1))
+    return windows
 
 
 def _check_target(volume: Volume, target: str | os.PathLike[str]) -> Path:
@@ -266,7 +258,7 @@ def _check_target(volume: Volume, target: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def _saying_what_failed(path: Path) -> Iterator[None]:
+def _output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

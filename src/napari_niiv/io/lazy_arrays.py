@@ -17,7 +17,7 @@ Key = tuple[int | slice, ...]
 
 
 class LazyArray:
-    """What lazy arrays share: the look of an array, and basic indexing (integers, slices, an ellipsis).
+    """What lazy arrays share: the attributes of an array, and basic indexing (integers, slices, an ellipsis).
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ class LazyArray:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         whole = _complete(key, self.shape)
         lengths = [len(range(part.start, part.stop, part.step)) for part in whole if isinstance(part, slice)]
-        if 0 in lengths:  # dask asks so for the kind of array
+        # dask asks so for the kind of array
+        if 0 in lengths:
             return np.empty(lengths, self.dtype)
         return np.asarray(self._read(whole))
 
@@ -145,9 +146,9 @@ def rearranged(array: Any, order: tuple[int, ...]) -> Any:
         return array
     if not isinstance(array, np.ndarray | da.Array):
         return Rearranged(array, order)
-    kept = sorted(order)
-    picked = array[tuple(slice(None) if i in kept else 0 for i in range(array.ndim))]
-    return picked.transpose([kept.index(i) for i in order])
+    remaining = sorted(order)
+    picked = array[tuple(slice(None) if i in remaining else 0 for i in range(array.ndim))]
+    return picked.transpose([remaining.index(i) for i in order])
 
 
 def _complete(key: Any, shape: tuple[int, ...]) -> Key:

@@ -25,7 +25,7 @@ def open_volume(
     dataset: str | None = None,
     memory: int | None = None,
 ) -> Volume:
-    """Open a volume; voxels are read when they are looked at, where the format allows.
+    """Open a volume from a file, a folder or a URL; voxels are read when they are indexed, where the format allows.
 
     Parameters
     ----------
@@ -156,8 +156,8 @@ def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...
             if axes.count(other) == 1:
                 axes = axes.replace(other, "z")
                 break
-    kept = [i for i, a in enumerate(axes) if a in "zyx" or shape[i] != 1]
-    names = "".join(axes[i] for i in kept)
+    present = [i for i, a in enumerate(axes) if a in "zyx" or shape[i] != 1]
+    names = "".join(axes[i] for i in present)
     if not {"z", "y", "x"} <= set(names):
         raise VolumeError(
             f"{name} has the axes {names.upper()!r} and no {', '.join(sorted({'z', 'y', 'x'} - set(names))).upper()}; "
@@ -170,4 +170,4 @@ def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...
             f"The axes {names!r} of {name} are not understood; name them in order, such as 'tczyx'."
         )
     letters = "".join("t" if a not in "tczyx" and "t" not in names else a for a in order)
-    return tuple(kept[names.index(a)] for a in order), letters
+    return tuple(present[names.index(a)] for a in order), letters

@@ -11,7 +11,7 @@ from napari_niiv.volume import Volume
 
 
 def read_psf(path: Path, volume: Volume, z_spacing: float | None = None) -> Measured | None:
-    """The degradation that the image of a point tells of, for a volume.
+    """The degradation of a volume, as the image of a point shows it.
 
     Parameters
     ----------

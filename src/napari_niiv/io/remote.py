@@ -1,4 +1,4 @@
-"""What fsspec must be told for a URL."""
+"""URLs: the options of their file systems, and the error of those that cannot be reached."""
 
 from __future__ import annotations
 

@@ -233,8 +233,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
         self._show_settings(layer)
-        self.copying.choose(layer)
-        waiting = self.spacings.choose(layer)
+        self.copying.set_layer(layer)
+        waiting = self.spacings.set_layer(layer)
         if layer is None:
             self._status.tell("Choose a layer, or drop a volume here.", "off")
             return

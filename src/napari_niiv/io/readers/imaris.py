@@ -59,10 +59,10 @@ def _level(path: Path, level: Any) -> da.Array:
 
 def _channel(path: Path, channel: Any) -> da.Array:
     array = lazy_dataset(path, channel["Data"])
-    said = {key: _text(value) for key, value in attributes_of(channel).items()}
-    real = [int(said.get(f"ImageSize{a}") or n) for a, n in zip("ZYX", array.shape, strict=True)]
+    attributes = {key: _text(value) for key, value in attributes_of(channel).items()}
+    lengths = [int(attributes.get(f"ImageSize{a}") or n) for a, n in zip("ZYX", array.shape, strict=True)]
     padded = da.from_array(array, chunks=array.chunks or "auto", name=False)
-    whole: da.Array = padded[tuple(slice(0, min(n, m)) for n, m in zip(real, array.shape, strict=True))]
+    whole: da.Array = padded[tuple(slice(0, min(n, m)) for n, m in zip(lengths, array.shape, strict=True))]
     return whole
 
 

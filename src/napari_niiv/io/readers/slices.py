@@ -117,7 +117,7 @@ def _natural(path: Path) -> list[tuple[int, Any]]:
 
 
 def _missing(stems: list[str]) -> str:
-    """The numbers that a run of names skips, such as "4, 7"; empty if it cannot be told."""
+    """The numbers that a run of names skips, such as "4, 7"; empty if there is no telling."""
     numbers = [tuple(int(n) for n in re.findall(r"\d+", stem)) for stem in stems]
     if len({len(n) for n in numbers}) != 1 or not numbers[0]:
         return ""

@@ -68,7 +68,7 @@ def _no_stray_tasks(record: logging.LogRecord) -> bool:
 
 
 def is_hollow(location: str, path: str | None = None) -> bool:
-    """Whether no chunk of a local array is there at all; it reads as its fill value, by the format's rules."""
+    """Whether a local zarr array lacks all of its chunks; it reads as its fill value, by the format's rules."""
     if is_url(location):
         return False  # asking a server for its list may take long, or be refused
     return next(_chunks(Path(location) / (path or "")), None) is None

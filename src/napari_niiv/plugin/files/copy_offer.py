@@ -79,8 +79,8 @@ class CopyOffer:
         self.make.changed.connect(lambda _=None: self.start())
         self.cancel.changed.connect(lambda _=None: self.stop())
 
-    def choose(self, layer: Image | None) -> None:
-        """Offer it for a layer that was chosen, if it reads slowly."""
+    def set_layer(self, layer: Image | None) -> None:
+        """Offer a copy of another layer's file, if it reads slowly."""
         self._layer = layer
         self._show()
 
@@ -92,12 +92,12 @@ class CopyOffer:
         self._preparing = True
         self._show()
 
-        def found(target: Path | None) -> None:
+        def begin(target: Path | None) -> None:
             self._preparing = False
             if target is not None:
                 self._begin(layer, target)
-            elif chosen := self._ask_folder(file.path, folder):
-                self.start(Path(chosen))
+            elif another := self._ask_folder(file.path, folder):
+                self.start(Path(another))
             else:
                 self._show()
 
@@ -106,7 +106,7 @@ class CopyOffer:
             self._show()
             self._fail(sentence)
 
-        self._run(lambda: free_target(file.path, folder), found, failed)
+        self._run(lambda: free_target(file.path, folder), begin, failed)
 
     def stop(self) -> None:
         """Give the copy up."""
@@ -116,8 +116,8 @@ class CopyOffer:
             self.cancel.enabled = False
 
     def _ask_folder(self, path: str, tried: Path | None) -> str:
-        where = (tried or Path(path).parent).name or path
-        title = f"{where} cannot be written to: choose a folder for the zarr copy"
+        name = (tried or Path(path).parent).name or path
+        title = f"{name} cannot be written to: choose a folder for the zarr copy"
         chosen: str = QFileDialog.getExistingDirectory(self.sentence.native, title)
         return chosen
 
@@ -134,13 +134,13 @@ class CopyOffer:
         self.cancel.enabled = True
         parent: QObject = self.sentence.native
         self._worker = EventWorker(parent, lambda: copy_to_zarr(volume, target), "copy")
-        self._worker.told.connect(self._hear)
+        self._worker.told.connect(self._show_progress)
         self._worker.ended.connect(self._ended)
         self._target = target
         self._show()
         self._worker.begin()
 
-    def _hear(self, event: CopyEvent) -> None:
+    def _show_progress(self, event: CopyEvent) -> None:
         if isinstance(event, CopyFinished):
             self._finished = event
         elif time.monotonic() - self._drawn > _PERIOD:
@@ -168,7 +168,8 @@ class CopyOffer:
         if source not in self._viewer.layers:
             self._tell(f"The zarr copy is complete: {path}.")
             return
-        if tuple(finest_data(source).shape) != copy.shape:  # its axes were corrected meanwhile
+        # the user may have corrected its axes meanwhile
+        if tuple(finest_data(source).shape) != copy.shape:
             data, keywords = layer_data(copy)
             self._viewer.add_image(data, **keywords)
             self._tell(
@@ -182,21 +183,35 @@ class CopyOffer:
         """Make the panel agree with what is chosen and what runs."""
         running = self._worker is not None
         layer = self._layer
-        why = "" if layer is None or layer_file(layer) is None else provenance_of(layer).slow
+        reason = "" if layer is None or layer_file(layer) is None else provenance_of(layer).slow
         if running and self._source is not None:
             self.sentence.value = f"Copying {self._source.name} to {self._target.name}…"
         elif layer is not None:
-            self.sentence.value = f"{layer.name} reads slowly: {why}. A zarr copy beside it would be fast."
-        self.sentence.visible = running or bool(why)
+            self.sentence.value = f"{layer.name} reads slowly: {reason}. A zarr copy beside it would be fast."
+        self.sentence.visible = running or bool(reason)
         self.running.visible = running
-        self.make.visible = bool(why) and not running
+        self.make.visible = bool(reason) and not running
         self.make.enabled = not self._preparing
 
 
 def replace_layer(
     viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]
 ) -> Image:
-    """Put a layer of a volume in the place of another, with its name, looks and scale; the selection follows."""
+    """Exchange a layer for one of another volume, with its name, colours and scale; the selection follows.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    old : Image
+    volume : Volume
+    between : callable
+        Gets the old layer and the new one, while both are there.
+
+    Returns
+    -------
+    Image
+        The new layer.
+    """
     data, keywords = layer_data(volume)
     _, state, _ = old.as_layer_data_tuple()
     metadata = {**keywords["metadata"], **old.metadata, PROVENANCE: volume.provenance}

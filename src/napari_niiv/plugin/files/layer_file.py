@@ -19,7 +19,7 @@ Size = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class LayerFile:
-    """Where a layer comes from.
+    """The file that a layer comes from.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class LayerFile:
 
 
 def layer_file(layer: Image | None) -> LayerFile | None:
-    """Where a layer comes from; None if from no file, or if that cannot be told."""
+    """The file that a layer comes from; None if it comes from none, or from an unknown one."""
     if layer is None:
         return None
     provenance = provenance_of(layer)
@@ -48,7 +48,8 @@ def layer_file(layer: Image | None) -> LayerFile | None:
         return LayerFile(provenance.path, provenance.dataset, stored, True)
     if not layer.source.path:
         return None
-    if stored is None and layer.source.reader_plugin == "napari":  # which leaves the axes as they are stored
+    # napari's own reader leaves the axes as they are stored
+    if stored is None and layer.source.reader_plugin == "napari":
         stored = axis_names(layer)
     return LayerFile(str(layer.source.path), None, stored, False)
 
@@ -73,7 +74,7 @@ def set_voxel_size(layer: Image, size: Size, unit: str) -> None:
 def rename_axes(layer: Image, names: str) -> None:
     """Say what the axes of a layer are, in order; its data are turned, lazily, so that the last are z, y, x.
 
-    Sizes and places go with their axes; what is remembered of the file's axes follows.
+    Sizes and positions go with their axes; the provenance that the layer keeps follows.
 
     Raises
     ------
@@ -97,20 +98,29 @@ def rename_axes(layer: Image, names: str) -> None:
     order = tuple(names.index(letter) for letter in ORDER if letter in names)
     levels = [rearranged(level, order) for level in (layer.data if layer.multiscale else [layer.data])]
     scale, translate, units = layer.scale, layer.translate, [str(u) for u in layer.units]
-    visible, layer.visible = layer.visible, False  # so that napari slices it once, when all is set
+    # so that napari slices it once, when all is set
+    visible, layer.visible = layer.visible, False
     layer.data = levels if layer.multiscale else levels[0]
     layer.scale, layer.translate = _picked(scale, order), _picked(translate, order)
     layer.units = _picked(units, order)
     layer.axis_labels = tuple(names[i] for i in order)
     provenance = replace(provenance_of(layer), axes_corrected=True)
     if file is not None and file.stored_axes is not None:
-        provenance = replace(provenance, stored_axes=renamed(file.stored_axes, before, names))
+        provenance = replace(provenance, stored_axes=renamed_axes(file.stored_axes, before, names))
     layer.metadata = {**layer.metadata, PROVENANCE: provenance}
     layer.visible = visible
 
 
-def renamed(stored: str, before: str, names: str) -> str:
-    """The letters of a file's axes, where those of the layer are called otherwise."""
+def renamed_axes(stored: str, before: str, names: str) -> str:
+    """The letters of a file's axes after those of its layer are renamed.
+
+    Parameters
+    ----------
+    stored : str
+        Letters of the file's axes; those that the layer lacks stay.
+    before, names : str
+        Letters of the layer's axes, in order, and their new names.
+    """
     return "".join(names[before.index(letter)] if letter in before else letter for letter in stored)
 
 

@@ -38,14 +38,14 @@ class Opener:
     def open(self, path: Path, dataset: str | None = None) -> None:
         """Open a file; ask which dataset, if it holds several."""
 
-        def work() -> tuple[Volume | None, DatasetChoice | None]:
+        def read() -> tuple[Volume | None, DatasetChoice | None]:
             try:
                 return open_remembered(path, dataset=dataset), None
             except DatasetChoice as choice:
                 return None, choice
 
-        def then(outcome: tuple[Volume | None, DatasetChoice | None]) -> None:
-            volume, choice = outcome
+        def finish(result: tuple[Volume | None, DatasetChoice | None]) -> None:
+            volume, choice = result
             if choice is not None:
                 self._tell(f"Choose what to open of {path.name}.")
                 self.datasets.offer(path, choice)
@@ -53,4 +53,4 @@ class Opener:
                 self._opened(volume)
 
         self._tell(f"Opening {path.name}…")
-        self._run(work, then)
+        self._run(read, finish)

@@ -20,11 +20,11 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[
     """The reader of checkpoints, or of volumes, or None for anything else."""
     paths = [str(p).rstrip("/\\").lower() for p in ([path] if isinstance(path, str) else path)]
     if all(p.endswith(SUFFIX) for p in paths):
-        return _select
-    return _open if all(p.endswith(VOLUMES) for p in paths) else None
+        return _select_checkpoints
+    return _open_volumes if all(p.endswith(VOLUMES) for p in paths) else None
 
 
-def _select(path: str | list[str]) -> list[tuple[Any, ...]]:
+def _select_checkpoints(path: str | list[str]) -> list[tuple[Any, ...]]:
     if (widget := _widget()) is not None:
         for one in [path] if isinstance(path, str) else path:
             widget.select_checkpoint(one)
@@ -40,7 +40,7 @@ def _widget() -> Any:
     return viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
 
 
-def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
+def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
     """Layers of volumes, lazy; of an error, napari shows `str(error)` as a notification."""
     from napari.utils.notifications import show_info
 
