@@ -68,11 +68,11 @@ class _Degradation(BaseModel, ABC):
         return math.ceil(max(0.0, self.reach - 0.5) * anisotropy - 1e-6)
 
     def needed(self, axial: int, anisotropy: float) -> int:
-        """Sharp pixels from which a lesson of `axial` coarse voxels can be made."""
+        """Sharp pixels from which a training pair of `axial` coarse voxels can be made."""
         return math.ceil(axial * anisotropy - 1e-9) + 2 * self.margin(anisotropy)
 
-    def lesson(self, sharp: Tensor, anisotropy: float) -> tuple[Tensor, Sampling, slice]:
-        """Something to restore, and its solution.
+    def training_pair(self, sharp: Tensor, anisotropy: float) -> tuple[Tensor, Sampling, slice]:
+        """Something to restore, and how much of the sharp signal it shows.
 
         Parameters
         ----------

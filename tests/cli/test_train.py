@@ -40,8 +40,8 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
     good = (200 * texture((6, 32, 32))).astype(np.uint8)
 
     def stack(name: str, array: np.ndarray, spacing: float | None = 2.0) -> None:
-        said = {"axes": "ZYX", "unit": "um"} | ({} if spacing is None else {"spacing": spacing})
-        tifffile.imwrite(tmp_path / name, array, imagej=True, resolution=(2.0, 2.0), metadata=said)
+        metadata = {"axes": "ZYX", "unit": "um"} | ({} if spacing is None else {"spacing": spacing})
+        tifffile.imwrite(tmp_path / name, array, imagej=True, resolution=(2.0, 2.0), metadata=metadata)
 
     stack("good.tif", good)
     stack("small.tif", good[:, :14])
@@ -319,7 +319,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
-    monkeypatch.setattr("napari_niiv.training.run.Run.events", lambda self: pytest.fail("it was trained"))
+    monkeypatch.setattr("napari_niiv.training.train.Progress", lambda *_: pytest.fail("it was trained"))
     arguments, message = BAD[case]
     before = contents(folder)
     status, out, err = run("--output", "new.safetensors", *arguments.split())
