@@ -145,7 +145,7 @@ def reconstruct(viewer):
 
 
 def configuration(form):
-    return form.settings().config()
+    return form.settings().complete()
 
 
 # the form
@@ -262,8 +262,8 @@ def test_outputs_are_beside_the_layers_file_and_never_replace_one(widget, viewer
 WRONG = [
     ("minutes", 0, "budget of more than 0 minutes"),
     ("learning_rate", "fast", "'fast' is not a number"),
-    ("learning_rate", "7", "The learning rate 7.0 should be less"),
-    ("lateral", 3, "The patch size 3 should be greater"),
+    ("learning_rate", "7", "The learning rate is 7.0: it should be less"),
+    ("lateral", 3, "The patch size is 3: it should be greater"),
     ("init", "/nowhere/mine.safetensors", "There is no checkpoint"),
 ]
 
@@ -426,7 +426,7 @@ def test_only_the_newest_of_many_loads_is_done():
 def test_the_end_tells_where_the_model_is_and_training_goes_again(widget, stub, qtbot, messages, tmp_path):
     for number in (1, 2):
         widget.toggle()
-        stub.tell(step(10), Finished(widget.form.settings().output, 0.82, 10, 60.0), END)
+        stub.tell(step(10), Finished(widget.form.settings().config.output, 0.82, 10, 60.0), END)
         wait_ready(qtbot, widget)
         assert widget.button.text() == "Train on this volume"
         assert widget.form.visible
