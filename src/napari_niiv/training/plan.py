@@ -83,7 +83,8 @@ class Plan:
     @property
     def volume_names(self) -> list[str]:
         """What tells the volumes of one training from those of another."""
-        return volume_names(self.groups)
+        volumes = [volume for group in self.groups for volume in group.volumes]
+        return [f"{v.name} {v.shape} {v.anisotropy:.4g}" for v in volumes]
 
 
 def plan_groups(volumes: Sequence[TrainingVolume], config: TrainingConfig) -> tuple[Group, ...]:
@@ -152,11 +153,6 @@ def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Nii
         return config.architecture
     different = len({round(f, 2) for f in factors})
     return Architecture(anisotropy_range=(min(factors), max(factors)), degree=min(different - 1, 3))
-
-
-def volume_names(groups: Sequence[Group]) -> list[str]:
-    """What tells the volumes of one training from those of another."""
-    return [f"{v.name} {v.shape} {v.anisotropy:.4g}" for g in groups for v in g.volumes]
 
 
 def _own_tasks(group: Group, config: TrainingConfig) -> tuple[Task, ...]:

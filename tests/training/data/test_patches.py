@@ -127,9 +127,9 @@ def test_holes_are_never_drawn(context: int, lateral: int) -> None:
 def test_places_beside_holes_are_drawn() -> None:
     box = ones_with_holes()
     drawn = PatchSampler([box], 0, seed=0).draw(3000, 6, 6)
-    drawings = set(drawn.flatten().tolist())
-    assert set(box[2, 30:40, 6:40].flatten().tolist()) < drawings
-    assert set(box[3, 6:40, 6:40].flatten().tolist()) < drawings
+    values = set(drawn.flatten().tolist())
+    assert set(box[2, 30:40, 6:40].flatten().tolist()) < values
+    assert set(box[3, 6:40, 6:40].flatten().tolist()) < values
 
 
 @pytest.mark.parametrize(
