@@ -145,7 +145,12 @@ class Gaussian(_Degradation):
     """
 
     kind: Literal["gaussian"] = Field("gaussian", title="Gaussian blur")
-    fwhm: float = Field(gt=0, le=16, title="FWHM", description="full width at half maximum, in z steps")
+    fwhm: float = Field(
+        gt=0,
+        le=16,
+        title="FWHM",
+        description="full width at half maximum of the blur that z has beyond x and y, in z steps",
+    )
 
     @property
     def reach(self) -> float:

@@ -43,7 +43,7 @@ def add_train(commands: Any) -> None:
     train.add_argument("volumes", metavar="VOLUME", nargs="+", help="files, folders or URLs")
     setting(train, name="output", metavar="CHECKPOINT", required=True)
     setting(train, name="init", metavar="em|PATH")
-    budget = train.add_argument_group("budget (whichever ends first)")
+    budget = train.add_argument_group("budget (5 minutes by default; whichever ends first)")
     setting(budget, name="minutes", metavar="M", help=setting_of(TrainingConfig, "minutes").help)
     setting(budget, name="steps", metavar="N", help=setting_of(TrainingConfig, "steps").help)
     how = train.add_argument_group("what the coarse z step did to the data")

@@ -31,13 +31,13 @@ class TrainingConfig(BaseModel):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="the training ends after this time; 5 minutes when no budget is given",
+        description="the training ends after this many minutes",
         json_schema_extra={"unset": "no limit"},
     )
     steps: int | None = Field(
         None,
         ge=1,
-        description="the training ends after this many optimisation steps, if the time is not over before",
+        description="the training also ends after this many steps",
         json_schema_extra={"unset": "no limit"},
     )
     degradation: Degradation = Field(
@@ -47,13 +47,13 @@ class TrainingConfig(BaseModel):
     )
     loss: Literal["mae", "dists"] = Field(
         "mae",
-        description="mae is fast; dists, the niiv paper's, looks crisper and needs the weights of VGG16",
+        description="MAE is fast; DISTS, the niiv paper's, looks crisper and needs the weights of VGG16",
         json_schema_extra={"choices": {"mae": "MAE", "dists": "DISTS + 30·MAE"}},
     )
     vgg_weights: Path | None = Field(
         None,
         title="VGG16",
-        description="file of VGG16's weights, for dists",
+        description="file of VGG16's weights, for DISTS",
         json_schema_extra={"unset": "torch's own copy"},
     )
     architecture: Architecture | None = Field(
