@@ -71,9 +71,9 @@ def speed(options: argparse.Namespace, output: Path) -> None:
     for event in train(_recorded(options.folder), _config(options, output, first_stage=0.2)):
         if isinstance(event, TrainingStep) and event.stage == 2 and event.fraction > 0.5:
             paces.append(event.samples)
-    ranks = Processes.launched()
-    if ranks.main:
-        print(f"{ranks.size} process(es): {np.median(paces):.0f} patches per second", flush=True)
+    processes = Processes.launched()
+    if processes.main:
+        print(f"{processes.size} process(es): {np.median(paces):.0f} patches per second", flush=True)
 
 
 def memory(options: argparse.Namespace, output: Path) -> None:

@@ -28,7 +28,7 @@ from napari_niiv.plugin.training.widget import TrainOnVolume
 BEAT = 10  # ms
 IDLE = 10  # seconds
 CALLBACKS: tuple[tuple[type, str], ...] = (
-    (TrainOnVolume, "_hear"),
+    (TrainOnVolume, "_receive"),
     (TrainOnVolume, "_draw"),
     (TrainOnVolume, "_ended"),
     (widget.IsotropicReconstruct, "_adopt_model"),

@@ -125,10 +125,10 @@ def fit(options: argparse.Namespace) -> None:
         overwrite=True,
         **how,
     )
-    told = 0.0
+    reported = 0.0
     for event in train(volumes, config):
-        if isinstance(event, TrainingStep) and event.elapsed - told > 20:
-            told = event.elapsed
+        if isinstance(event, TrainingStep) and event.elapsed - reported > 20:
+            reported = event.elapsed
             print(
                 f"stage {event.stage}, step {event.step}, {event.elapsed:.0f} s, loss {event.loss:.5f}, "
                 f"{event.samples:.0f} patches/s",

@@ -282,10 +282,10 @@ def test_what_is_constant_stays(degradation: Degradation) -> None:
 
 @pytest.mark.parametrize("degradation", ALL, ids=repr)
 @pytest.mark.parametrize("anisotropy", FACTORS)
-def test_a_lesson_shows_only_what_is_there(degradation: Degradation, anisotropy: float) -> None:
+def test_a_training_pair_shows_only_what_is_there(degradation: Degradation, anisotropy: float) -> None:
     n = degradation.needed(5, anisotropy) + 1
     sharp = torch.from_numpy(noise(2, n)).float()
-    coarse, positions, covered = degradation.lesson(sharp, anisotropy)
+    coarse, positions, covered = degradation.training_pair(sharp, anisotropy)
     assert coarse.shape[-1] >= 5
     assert positions.count == covered.stop - covered.start == int(coarse.shape[-1] * anisotropy + 1e-9)
     assert covered.start >= 0
@@ -298,9 +298,9 @@ def test_a_lesson_shows_only_what_is_there(degradation: Degradation, anisotropy:
 
 @pytest.mark.parametrize("degradation", ALL, ids=repr)
 @pytest.mark.parametrize("anisotropy", COARSE)
-def test_a_lesson_and_its_solution_are_aligned(degradation: Degradation, anisotropy: float) -> None:
+def test_a_training_pair_is_aligned(degradation: Degradation, anisotropy: float) -> None:
     ramp = torch.arange(degradation.needed(8, anisotropy) + 2).float()
-    coarse, positions, covered = degradation.lesson(ramp[None], anisotropy)
+    coarse, positions, covered = degradation.training_pair(ramp[None], anisotropy)
     restored = resample(coarse, positions)[0]
     at = positions.start + positions.step * np.arange(positions.count)
     inside = torch.from_numpy((at >= 0) & (at <= coarse.shape[-1] - 1))  # beyond, there is nothing between
@@ -313,13 +313,13 @@ def test_a_lesson_and_its_solution_are_aligned(degradation: Degradation, anisotr
 @pytest.mark.parametrize("axial", [1, 6])
 def test_needed_is_the_least(degradation: Degradation, anisotropy: float, axial: int) -> None:
     needed = degradation.needed(axial, anisotropy)
-    coarse, _, _ = degradation.lesson(torch.zeros(1, needed), anisotropy)
+    coarse, _, _ = degradation.training_pair(torch.zeros(1, needed), anisotropy)
     assert coarse.shape[-1] == axial
     if axial == 1:
         with pytest.raises(ValueError, match="fewer than one voxel"):
-            degradation.lesson(torch.zeros(1, needed - 1), anisotropy)
+            degradation.training_pair(torch.zeros(1, needed - 1), anisotropy)
     else:
-        coarse, _, _ = degradation.lesson(torch.zeros(1, needed - 1), anisotropy)
+        coarse, _, _ = degradation.training_pair(torch.zeros(1, needed - 1), anisotropy)
         assert coarse.shape[-1] == axial - 1
 
 

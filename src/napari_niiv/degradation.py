@@ -3,6 +3,9 @@
 Every degradation is a weight over position along the axial axis, in axial voxels (z steps) from the centre of the
 coarse voxel. A coarse voxel is the weighted mean of the sharp signal, each pixel of which is taken as constant over its
 extent: so any factor, whole or not, is exact.
+
+Forms and the command line are built from these classes: torch, which takes seconds to import, is imported by the
+arithmetic alone.
 """
 
 from __future__ import annotations
@@ -10,20 +13,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch import Tensor
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.geometry import Sampling
-from napari_niiv.resampling import weighted_means
 
-_SIGMAS = 3.0  # of a Gaussian that count
-_FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian with unit standard deviation
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# of a Gaussian that count
+_SIGMAS = 3.0
+# of a Gaussian with unit standard deviation
+_FWHM = 2 * math.sqrt(2 * math.log(2))
 
 
 class _Degradation(BaseModel, ABC):
@@ -59,6 +64,8 @@ class _Degradation(BaseModel, ABC):
         ValueError
             If the axis is shorter than one axial voxel.
         """
+        from napari_niiv.resampling import weighted_means
+
         if positions is None:
             positions = coarse_positions(sharp.shape[-1], anisotropy)
         return weighted_means(sharp, positions, _Pixels(self, anisotropy))
@@ -68,11 +75,11 @@ class _Degradation(BaseModel, ABC):
         return math.ceil(max(0.0, self.reach - 0.5) * anisotropy - 1e-6)
 
     def needed(self, axial: int, anisotropy: float) -> int:
-        """Sharp pixels from which a lesson of `axial` coarse voxels can be made."""
+        """Sharp pixels from which a training pair of `axial` coarse voxels can be made."""
         return math.ceil(axial * anisotropy - 1e-9) + 2 * self.margin(anisotropy)
 
-    def lesson(self, sharp: Tensor, anisotropy: float) -> tuple[Tensor, Sampling, slice]:
-        """Something to restore, and its solution.
+    def training_pair(self, sharp: Tensor, anisotropy: float) -> tuple[Tensor, Sampling, slice]:
+        """Something to restore, and how much of the sharp signal it shows.
 
         Parameters
         ----------
@@ -119,7 +126,7 @@ class _Pixels:
 class Average(_Degradation):
     """Every coarse voxel is the mean over its extent, as when a thick section is imaged."""
 
-    kind: Literal["average"] = "average"
+    kind: Literal["average"] = Field("average", title="average over the z step")
 
     @property
     def reach(self) -> float:
@@ -137,8 +144,13 @@ class Gaussian(_Degradation):
     Give the blur that the axial direction has beyond the lateral one: sqrt(axial FWHM² - lateral FWHM²).
     """
 
-    kind: Literal["gaussian"] = "gaussian"
-    fwhm: float = Field(gt=0, le=16, description="full width at half maximum, in z steps")
+    kind: Literal["gaussian"] = Field("gaussian", title="Gaussian blur")
+    fwhm: float = Field(
+        gt=0,
+        le=16,
+        title="FWHM",
+        description="full width at half maximum of the blur that z has beyond x and y, in z steps",
+    )
 
     @property
     def reach(self) -> float:
@@ -147,6 +159,8 @@ class Gaussian(_Degradation):
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of a Gaussian cut at three standard deviations."""
+        import torch
+
         u = torch.from_numpy(np.clip(position * _FWHM / self.fwhm, -_SIGMAS, _SIGMAS))
         tail = 0.5 * math.erfc(_SIGMAS / math.sqrt(2))
         integral = 0.5 * (1 + torch.erf(u / math.sqrt(2))).numpy()
@@ -156,8 +170,8 @@ class Gaussian(_Degradation):
 class Skip(_Degradation):
     """Thin sections with gaps: each coarse voxel is the mean over the middle part of its extent."""
 
-    kind: Literal["skip"] = "skip"
-    thickness: float = Field(gt=0, le=1, description="thickness of a section, in z steps")
+    kind: Literal["skip"] = Field("skip", title="thin sections with gaps")
+    thickness: float = Field(gt=0, le=1, title="Section", description="thickness of a section, in z steps")
 
     @property
     def reach(self) -> float:
@@ -172,7 +186,7 @@ class Skip(_Degradation):
 class Measured(_Degradation):
     """A measured point-spread function: its profile along z, summed over y and x."""
 
-    kind: Literal["measured"] = "measured"
+    kind: Literal["measured"] = Field("measured", title="measured PSF")
     profile: tuple[float, ...] = Field(min_length=1, description="weights at equal distances along z")
     spacing: float = Field(gt=0, description="distance between the weights, in z steps")
 

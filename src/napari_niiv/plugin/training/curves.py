@@ -14,7 +14,8 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 from napari_niiv.training.events import Validation
 
 MOST_POINTS = 2000
-LOSS, MODEL, BICUBIC, LINEAR = "#e08a3c", "#4a90e2", "#3fa66a", "#b366c9"  # readable on dark and on light
+# readable on dark and on light
+LOSS, MODEL, BICUBIC, LINEAR = "#e08a3c", "#4a90e2", "#3fa66a", "#b366c9"
 
 
 class Curves(QWidget):
@@ -106,10 +107,10 @@ def _plot() -> Any:
     plot.hideButtons()
     plot.disableAutoRange()
     plot.setMinimumSize(120, 105)
-    plot.setSizePolicy(
-        QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored
-    )  # its own wish is for 480 pixels
-    plot.setMouseEnabled(x=False, y=False)  # turning the wheel scrolls the widget
+    # its own wish is for 480 pixels
+    plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+    # turning the wheel scrolls the widget
+    plot.setMouseEnabled(x=False, y=False)
     plot.setFrameShape(plot.Shape.NoFrame)
     plot.getAxis("left").setWidth(44)
     for name in ("left", "bottom"):
