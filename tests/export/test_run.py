@@ -188,7 +188,7 @@ def test_cancel_and_resume(small_model, volume, config, tmp_path, monkeypatch) -
     run(volume, model, tmp_path / "whole.zarr", config())
     cancelled(volume, model, target, config(), steps=5)
     assert not target.exists()
-    with pytest.raises(OutputError, match="continue with --resume or start anew with --overwrite"):
+    with pytest.raises(OutputError, match="continue with resume=True or start anew with overwrite=True"):
         run(volume, model, target, config())
     done = len((tmp_path / "out.zarr.unfinished" / "journal").read_text().splitlines())
     assert done >= 1
@@ -249,7 +249,7 @@ def test_an_unfinished_export_of_something_else(small_model, volume, texture, co
     }
     for what, arguments in others.items():
         with pytest.raises(
-            OutputError, match=f"was begun with {what}.*start anew with --overwrite"
+            OutputError, match=f"was begun with {what}.*start anew with overwrite=True"
         ) as caught:
             run(*arguments[:2], target, arguments[2])
         assert "\n" not in str(caught.value)
@@ -283,7 +283,7 @@ def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatc
         return real(*arguments)
 
     monkeypatch.setattr("napari_niiv.export.work.write_shard", full)
-    with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
+    with pytest.raises(OutputError, match="The disk is full; free space and go on with resume=True"):
         run(volume, model, target, config())
     first, *_ = run(volume, model, target, config(resume=True))
     assert first.resumed > 0

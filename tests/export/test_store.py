@@ -101,7 +101,7 @@ def test_a_damaged_journal(small_model, volume, config, tmp_path, line: str) -> 
     begun(volume, model, target, config()).close()
     with (tmp_path / "out.zarr.unfinished" / "journal").open("ab") as journal:
         journal.write(line.encode("latin-1"))
-    with pytest.raises(OutputError, match="is damaged; start anew with --overwrite"):
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
         run(volume, model, target, config(resume=True))
     run(volume, model, target, config(overwrite=True))
     assert os.listdir(tmp_path) == ["out.zarr"]
@@ -112,12 +112,12 @@ def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> Non
     model, target = small_model(), tmp_path / "out.zarr"
     begun(volume, model, target, config()).close()
     (tmp_path / "out.zarr.unfinished" / "plan.json").write_text(plan)
-    with pytest.raises(OutputError, match="is damaged; start anew with --overwrite"):
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
         run(volume, model, target, config(resume=True))
 
 
 def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path) -> None:
-    """A script may say --resume until it is done."""
+    """A script may say resume=True until it is done."""
     model, target = small_model(), tmp_path / "out.zarr"
     run(volume, model, target, config())
     before = content(target)
@@ -224,7 +224,7 @@ def test_a_disk_that_is_full_without_a_number(small_model, volume, config, tmp_p
         run(volume, small_model(), tmp_path / "out.tif", config())
     usage = module.shutil.disk_usage(tmp_path)._replace(free=1 << 20)
     monkeypatch.setattr("napari_niiv.export.run.shutil.disk_usage", lambda path: usage)
-    with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
+    with pytest.raises(OutputError, match="The disk is full; free space and go on with resume=True"):
         run(volume, small_model(), tmp_path / "out.tif", config(resume=True))
 
 
@@ -323,7 +323,7 @@ def test_a_damaged_shard_that_is_averaged(small_model, volume, config, tmp_path)
     assert (read_level(store.data, 0, (), unit.place) == values).all()
     path = shard_path(store.data, plan.levels[0], unit)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*--overwrite"):
+    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*overwrite=True"):
         read_level(store.data, 0, (), unit.place)
 
 

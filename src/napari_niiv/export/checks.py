@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.fingerprint import source_path
 from napari_niiv.export.plan import Plan
@@ -41,8 +41,7 @@ def check_target(target: Path, volume: Volume, config: ExportConfig) -> Path:
         raise OutputError(f"{path} is a file and no zarr; choose another name.")
     if Unfinished(path).begun and not (config.resume or config.overwrite):
         raise OutputError(
-            f"{unfinished_path(path)} holds an interrupted export: "
-            "continue with --resume or start anew with --overwrite."
+            f"{unfinished_path(path)} holds an interrupted export:", Remedy.RESUME_OR_START_ANEW
         )
     return path
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv._version import __version__
-from napari_niiv.errors import VolumeError
+from napari_niiv.errors import Remedy, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.volume import Volume
@@ -98,7 +98,7 @@ def file_state(volume: Volume) -> dict[str, Any]:
         state = path.stat()
     except OSError as error:
         raise VolumeError(
-            f"{volume.name!r} is gone ({path}: {error.strerror}); put it back and go on with --resume."
+            f"{volume.name!r} is gone ({path}: {error.strerror}); put it back and", Remedy.RESUME
         ) from error
     return {"size": state.st_size, "modified": state.st_mtime_ns} if path.is_file() else {}
 
@@ -113,9 +113,7 @@ def check_unchanged(volume: Volume, before: dict[str, Any]) -> None:
     """
     now = file_state(volume)
     if any(before.get(key) != value for key, value in now.items()):
-        raise VolumeError(
-            f"{volume.name!r} was changed while it was being exported; start anew with --overwrite."
-        )
+        raise VolumeError(f"{volume.name!r} was changed while it was being exported;", Remedy.START_ANEW)
 
 
 def checksum(model: Niiv) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.checks import TIFF, check_space, check_target
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.engines.dask_workers import cluster
@@ -172,13 +172,13 @@ def _saying_what_failed(path: Path) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise OutputError(
-            "The memory of this computer is full; end other programs, and go on with --resume."
+            "The memory of this computer is full; end other programs, and", Remedy.RESUME
         ) from error
     except OSError as error:
         # NumPy does not say why it wrote less than it should
         full = error.errno is None and shutil.disk_usage(path.parent).free < _NOTHING_FREE
         if full or error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError("The disk is full; free space and go on with --resume.") from error
+            raise OutputError("The disk is full; free space and", Remedy.RESUME) from error
         raise OutputError(
-            f"{path} could not be written ({error.strerror or error}); mend that and go on with --resume."
+            f"{path} could not be written ({error.strerror or error}); mend that and", Remedy.RESUME
         ) from error

@@ -12,7 +12,7 @@ from typing import Any
 
 import zarr
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.fingerprint import Fingerprint, difference
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
@@ -163,8 +163,8 @@ class Unfinished:
         before, (z, y, x) = self._plan()
         if what := difference(before, made_of):
             raise OutputError(
-                f"{self.folder.name} was begun with {what}; repeat what it was begun with, "
-                "or start anew with --overwrite and without --resume."
+                f"{self.folder.name} was begun with {what}; repeat what it was begun with, or",
+                Remedy.START_ANEW_INSTEAD,
             )
         return z, y, x
 
@@ -185,7 +185,7 @@ class Unfinished:
             made_of, (z, y, x) = held["made_of"], held["edges"]
             dict(made_of["settings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
+            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
         return made_of, (z, y, x)
 
     def create(self, plan: Plan) -> None:
@@ -215,7 +215,7 @@ class Unfinished:
         try:
             sizes = dict(_parsed(line) for line in whole.decode().splitlines())
         except ValueError as error:
-            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
+            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
 
         def done(unit: Unit) -> bool:
             said = sizes.get((unit.level, unit.number))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.errors import ConstantVolumeError, OutputError
+from napari_niiv.errors import ConstantVolumeError, OutputError, Remedy
 from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import read_level, write_shard
@@ -78,8 +78,8 @@ def _check_range(channel: Channel, dtype: np.dtype[Any], volume: Volume) -> None
     clipped = low < limits.min or high > limits.max
     if clipped or (volume.dtype.kind == "f" and high - low < _FEWEST_LEVELS):
         raise OutputError(
-            f"The intensities of {volume.name!r} ({low:g} to {high:g}) do not fit the type {dtype}; choose float32 "
-            "or leave out --dtype."
+            f"The intensities of {volume.name!r} ({low:g} to {high:g}) do not fit the type {dtype};",
+            Remedy.KEEP_DTYPE,
         )
 
 

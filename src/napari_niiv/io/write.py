@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.volume import Volume
 
 _SUFFIXES = (".tif", ".tiff")
@@ -60,7 +60,7 @@ def check_output(
 
 def exists_already(target: Path) -> OutputError:
     """The error of an output that is there."""
-    return OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
+    return OutputError(f"{target} exists already;", Remedy.RENAME_OR_REPLACE)
 
 
 @contextmanager

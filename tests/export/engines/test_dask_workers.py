@@ -106,7 +106,7 @@ def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) 
             pass
         local.close()
         with pytest.raises(
-            OutputError, match=r"scheduler at .* was lost; start it again and go on with --resume"
+            OutputError, match=r"scheduler at .* was lost; start it again and go on with resume=True"
         ):
             list(events)
     first, *_ = export(volume, model, tmp_path / "out.zarr", config(resume=True, shard=1 << 13))
@@ -157,7 +157,9 @@ def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> N
         while not isinstance(next(events), ExportProgress):
             pass
         local.scale(0)
-        with pytest.raises(OutputError, match="All workers are gone; start new ones and go on with --resume"):
+        with pytest.raises(
+            OutputError, match="All workers are gone; start new ones and go on with resume=True"
+        ):
             list(events)
     first, *_ = export(volume, model, target, config(resume=True, **settings))
     assert first.resumed > 0

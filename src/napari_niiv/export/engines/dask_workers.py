@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from napari_niiv.errors import NiivError, OutputError
+from napari_niiv.errors import NiivError, OutputError, Remedy
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.engines.dask_messages import children_without_ctrl_c, quiet
 from napari_niiv.export.engines.local import MOST_AT_ONCE, Engine, Step, at_once
@@ -233,7 +233,7 @@ def _on_workers(
         if threads:
             seen = time.monotonic()
         elif time.monotonic() > seen + patience:
-            raise OutputError("All workers are gone; start new ones and go on with --resume.")
+            raise OutputError("All workers are gone; start new ones and", Remedy.RESUME)
         while len(running) < _AHEAD * max(1, sum(min(n, MOST_AT_ONCE) for n in threads)):
             unit = next(waiting, None)
             if unit is None:
@@ -287,11 +287,11 @@ def _explaining(where: str) -> Iterator[None]:
         ) from error
     except KilledWorker as error:
         raise OutputError(
-            "Several workers died at the same part, perhaps for lack of memory; use fewer, and go on with --resume."
+            "Several workers died at the same part, perhaps for lack of memory; use fewer, and", Remedy.RESUME
         ) from error
     except (CancelledError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's; dask's own have no number
         raise OutputError(
-            f"The dask scheduler at {where} was lost; start it again and go on with --resume."
+            f"The dask scheduler at {where} was lost; start it again and", Remedy.RESUME
         ) from error

@@ -13,7 +13,7 @@ from napari_niiv.export.events import (
     ExportProgress,
     ExportStarted,
 )
-from napari_niiv.plugin.common.words import for_buttons, large, output_words, time_left
+from napari_niiv.plugin.common.words import large, output_words, time_left
 
 STAGES = {
     "restore": "restoring",
@@ -70,7 +70,7 @@ class ExportLog:
 def outcome(log: ExportLog, problem: str, target: Path) -> str:
     """How an export ended, in words."""
     if problem:
-        return for_buttons(problem)
+        return problem
     if (done := log.finished) is not None:
         return f"Saved in {done.path}: {log.output}."
     if log.started is None:

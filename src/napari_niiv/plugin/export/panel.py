@@ -17,7 +17,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.layers import along_world
-from napari_niiv.plugin.common.words import for_buttons
+from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.export.form import ExportForm
 from napari_niiv.plugin.export.settings import ExportJob, ExportPreview, preview_export
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -227,7 +227,7 @@ class ExportPanel(QDialog):
         try:
             settings = self.form.settings()
         except NiivError as error:
-            failed(str(error))
+            failed(error.in_words(WINDOW_WORDS))
             return
 
         def newest(answer: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -252,7 +252,7 @@ class ExportPanel(QDialog):
         if self.worker is not None:
             return
         if found is None:
-            self.summary.setText(for_buttons(problem))
+            self.summary.setText(problem)
         else:
             self.form.show_output(found.job.target)
             part = _RECTANGLE if found.job.config.box is not None else ""
@@ -386,6 +386,5 @@ class ExportPanel(QDialog):
             self.resize(self.width(), height)
 
     def _fail(self, sentence: str) -> None:
-        sentence = for_buttons(sentence)
         self._say(sentence)
         show_error(sentence)
