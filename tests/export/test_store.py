@@ -44,7 +44,6 @@ def content(path: Path) -> dict[str, bytes]:
     return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete what is open")
 def test_two_exports_to_one_target(small_model, volume, config, tmp_path) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     first = begun(volume, model, target, config())
@@ -274,9 +273,9 @@ def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_p
 
 
 def test_a_file_may_be_decoded_or_not_when_an_export_goes_on(small_model, volume, config, tmp_path) -> None:
-    said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+    tags = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
     path, target, model = tmp_path / "source.ome.tif", tmp_path / "out.zarr", small_model()
-    tifffile.imwrite(path, volume.array, compression="zlib", metadata=said)
+    tifffile.imwrite(path, volume.array, compression="zlib", metadata=tags)
     for memory, other in ((None, 1), (1, None)):
         begun(open_volume(path, memory=memory), model, target, config()).close()
         source = open_volume(path, memory=other)
@@ -285,7 +284,7 @@ def test_a_file_may_be_decoded_or_not_when_an_export_goes_on(small_model, volume
         discard(target)
         shutil.rmtree(target)
     begun(open_volume(path), model, target, config()).close()
-    tifffile.imwrite(path, volume.array[::-1], compression="zlib", metadata=said)
+    tifffile.imwrite(path, volume.array[::-1], compression="zlib", metadata=tags)
     with pytest.raises(OutputError, match="another source"):
         run(open_volume(path, memory=1), model, target, config(resume=True))
 

@@ -15,11 +15,12 @@ from napari_niiv.volume import Volume
 
 TIFF = (".tif", ".tiff")
 SUFFIXES = (".zarr", *TIFF)
+# files at the root of a zarr
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def check_target(target: Path, volume: Volume, config: ExportConfig) -> Path:
-    """Find out whether an output can be written.
+    """Find out whether an output can be written; its path, with ~ expanded.
 
     Raises
     ------
@@ -52,9 +53,11 @@ def check_space(target: Path, plan: Plan, done: float) -> str:
     Parameters
     ----------
     target : Path
+        The output.
     plan : Plan
+        What is to be written.
     done : float
-        Part that is written already.
+        Part that is written already, 0 … 1.
 
     Raises
     ------
