@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from napari_niiv.export.run import export
     from napari_niiv.export.store import discard, unfinished_path
 
-_HOMES = {
-    "ExportConfig": "config",
-    "ExportEvent": "events",
-    "ExportFinished": "events",
-    "ExportNotice": "events",
-    "ExportProgress": "events",
-    "ExportStarted": "events",
-    "discard": "store",
-    "export": "run",
-    "unfinished_path": "store",
-}
-
 __all__ = [
     "ExportConfig",
     "ExportEvent",
@@ -45,10 +33,13 @@ __all__ = [
 ]
 
 
+_HOMES = {"ExportConfig": "config", "discard": "store", "export": "run", "unfinished_path": "store"}
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'events')}"), name)
 
 
 def __dir__() -> list[str]:

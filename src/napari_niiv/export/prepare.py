@@ -60,17 +60,9 @@ class PreparedExport:
 
     def work(self, batch_budget: BatchBudget) -> Work:
         """What computes the shards, with the model of a batch budget."""
-        source, config = self.fingerprint["source"], self.config
-        return Work(
-            self.volume,
-            batch_budget,
-            self.plan,
-            self.channels,
-            source,
-            self.store.data,
-            config.planes,
-            config.project,
-        )
+        source, planes, project = self.fingerprint["source"], self.config.planes, self.config.project
+        data = self.store.data
+        return Work(self.volume, batch_budget, self.plan, self.channels, source, data, planes, project)
 
     def started(self, resumed: int) -> ExportStarted:
         """The first event, where so many voxels of the full resolution are written already."""

@@ -67,7 +67,7 @@ def _remove(folder: Path) -> None:
         elif path.name not in (_PLAN, _LOCK):
             path.unlink()
     (folder / _PLAN).unlink(missing_ok=True)
-    # Windows does not delete a lock that is held: that goes when it is let go of
+    # Windows does not delete a file that is locked: `_locked` does, when it lets go of it
     shutil.rmtree(folder, ignore_errors=os.name == "nt")
 
 
@@ -75,14 +75,14 @@ def _remove(folder: Path) -> None:
 def _locked(folder: Path, target: Path) -> Iterator[None]:
     """Keep other processes out of the folder of an output, where its file system has locks."""
     try:
-        held = lock(folder / _LOCK)
+        file_lock = lock(folder / _LOCK)
     except LockedError as error:
         raise OutputError(f"Another process is writing {target}; wait for it, or stop it first.") from error
     try:
         yield
     finally:
-        if held is not None:
-            held.release()
+        if file_lock is not None:
+            file_lock.release()
         if os.name == "nt":
             with suppress(OSError):  # it holds what can be gone on with
                 folder.rmdir()

@@ -3,6 +3,8 @@
 import errno
 import functools
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -165,6 +167,11 @@ def written(path, level=0):
 
 
 # before it starts
+
+
+def test_the_window_does_not_wait_for_torch():
+    code = "import sys, napari_niiv.plugin.export.panel; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_untouched_it_writes_the_whole_beside_the_file(

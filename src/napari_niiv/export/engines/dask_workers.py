@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import queue
 import shutil
 import signal
@@ -27,6 +28,7 @@ from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Work
 from napari_niiv.io.stored_volume import short
 
+_LOG = logging.getLogger(__name__)
 # times the units that a worker computes at once: as many wait
 _AHEAD = 2
 # seconds, for the first worker of a running cluster, and for a new one when all are gone
@@ -141,11 +143,14 @@ def _started(number: int, device: torch.device) -> Iterator[Any]:
 def _local_cluster(device: torch.device, **options: Any) -> Any:
     """dask-cuda's, where it is installed and each worker can have a GPU: it lets each run on the cores beside it."""
     if device.type == "cuda" and options["n_workers"] <= torch.cuda.device_count() and find_spec("dask_cuda"):
-        # it may be made for another dask, or lack a library: then workers claim GPUs themselves
-        with suppress(Exception):
+        try:
             from dask_cuda import LocalCUDACluster
 
             return LocalCUDACluster(**options)
+        except (
+            Exception
+        ):  # it may be made for another dask, or lack a library: then workers claim GPUs themselves
+            _LOG.debug("dask-cuda does not work", exc_info=True)
     from distributed import LocalCluster
 
     return LocalCluster(processes=True, **options)
