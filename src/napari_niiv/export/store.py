@@ -56,6 +56,7 @@ def discard(target: str | os.PathLike[str]) -> bool:
 def _delete(folder: Path, target: Path) -> None:
     if (folder / _OLD).exists() and not target.exists():
         os.rename(folder / _OLD, target)  # it was about to be replaced
+    (folder / _PLAN).unlink(missing_ok=True)  # or what is there would be taken for what it tells of
     _remove(folder)
 
 
