@@ -193,6 +193,29 @@ def test_killed_while_it_is_exchanged(small_model, volume, config, tmp_path, mon
     assert content(target) == old
 
 
+def test_killed_while_it_is_discarded(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    """The output that was to be replaced is not taken for the new one."""
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config(planes="xz"))
+    begun(volume, model, target, config(overwrite=True)).close()
+    real = shutil.rmtree
+
+    def killed(path: Path, **options: object) -> None:
+        real(path, **options)
+        if Path(path).name == "data.zarr":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        discard(target)
+    monkeypatch.setattr(module.shutil, "rmtree", real)
+    old = content(target)
+    first, *_ = run(volume, model, target, config(overwrite=True, resume=True))
+    assert first.resumed == 0
+    assert content(target) != old
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
 def test_a_tiff_that_is_killed_leaves_nothing_outside(
     small_model, volume, config, tmp_path, monkeypatch, suffix: str
