@@ -26,7 +26,7 @@ import zarr
 from napari_niiv import load_model
 from napari_niiv.device import synchronize
 from napari_niiv.export import ExportConfig, ExportProgress, export
-from napari_niiv.geometry import Span
+from napari_niiv.geometry import Box, Span
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid
 from napari_niiv.reconstruction.restoration import Restoration
@@ -162,17 +162,17 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     print(f"\n{name}, torch {torch.__version__}\n")
     print("| planes | computed, Mvoxel/s | with storage | first block after, s |\n|---|---|---|---|")
-    held = Tissue((176, 320, 320))[:, :, :]
-    volume = Volume(held, voxel_size=(8.0, 1.0, 1.0))
+    voxels = Tissue((176, 320, 320))[:, :, :]
+    volume = Volume(voxels, voxel_size=(8.0, 1.0, 1.0))
     grid = Grid.of(volume, 1.0)
     for planes in ("xz", "both"):
         restoration = Restoration.of(volume, grid, BatchBudget(model), planes)
-        block = restoration.block((Span(24 * 8, 152 * 8), Span(32, 288), Span(32, 288)))
+        block = restoration.block(Box(Span(24 * 8, 152 * 8), Span(32, 288), Span(32, 288)))
         times = []
         for run in range(8 if device.type == "cuda" else 1):
             synchronize(device)
             began = time.perf_counter()
-            voxels = restoration.compute(volume, block).size
+            count = restoration.compute(volume, block).size
             synchronize(device)
             if run >= 3 or device.type != "cuda":
                 times.append(time.perf_counter() - began)
@@ -181,7 +181,7 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
             shape = (256, 1024, 1024)
             took = finished(started(options, shape, folder / "out.zarr", planes=planes, overwrite=True))
             stored, after = f"{took['rate'] / 1e6:.0f}", f"{took['first']:.1f}"
-        print(f"| {planes} | {voxels / float(np.median(times)) / 1e6:.0f} | {stored} | {after} |", flush=True)
+        print(f"| {planes} | {count / float(np.median(times)) / 1e6:.0f} | {stored} | {after} |", flush=True)
 
 
 def gpus(options: argparse.Namespace, folder: Path) -> None:

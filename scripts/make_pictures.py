@@ -87,7 +87,7 @@ def main() -> None:
         panel = widget.export.open()
         panel.form.output.value = str(Path(data) / "fib25-isotropic.zarr")
         panel.form.output.native.editingFinished.emit()
-        wait(lambda: panel.found is not None and panel.found.job.target.parent == Path(data))
+        wait(lambda: panel.preview is not None and panel.preview.job.target.parent == Path(data))
         panel.press()
         wait(lambda: panel.job is not None and 0.4 < panel.progress.value() / 1000 < 1)
         rest(0.1)

@@ -130,7 +130,7 @@ def test_progress_ends_with_everything(small_model, volume, config, tmp_path) ->
         assert [s.done for s in steps] == sorted(s.done for s in steps)
         assert steps[-1].done == steps[-1].total == total
         assert steps[-1].fraction == 1
-        assert steps[-1].seconds_left == 0
+        assert steps[-1].remaining == 0
         assert all(s.voxels_per_second > 0 for s in steps)
 
 
@@ -138,11 +138,11 @@ def test_a_block_that_takes_long_shows_signs_of_life(
     small_model, volume, config, tmp_path, monkeypatch
 ) -> None:
     """So that who listens can give up in the middle of it."""
-    held = threading.Event()
+    proceed = threading.Event()
 
     class Slow(Restoration):
         def compute(self, source, block, interrupt=None):
-            while not held.wait(0.01):
+            while not proceed.wait(0.01):
                 interrupt()
             return super().compute(source, block, interrupt)
 
@@ -153,9 +153,9 @@ def test_a_block_that_takes_long_shows_signs_of_life(
     next(events)
     for _ in range(3):
         beat = next(events)
-        assert (beat.stage, beat.done, beat.voxels_per_second, beat.seconds_left) == ("restore", 0, 0, None)
+        assert (beat.stage, beat.done, beat.voxels_per_second, beat.remaining) == ("restore", 0, 0, None)
     events.close()
-    held.set()
+    proceed.set()
     assert isinstance(run(volume, small_model(), target, config(resume=True))[-1], ExportFinished)
 
 
@@ -188,15 +188,15 @@ def test_cancel_and_resume(small_model, volume, config, tmp_path, monkeypatch) -
     run(volume, model, tmp_path / "whole.zarr", config())
     cancelled(volume, model, target, config(), steps=5)
     assert not target.exists()
-    with pytest.raises(OutputError, match="continue with --resume or start anew with --overwrite"):
+    with pytest.raises(OutputError, match="continue with resume=True or start anew with overwrite=True"):
         run(volume, model, target, config())
     done = len((tmp_path / "out.zarr.unfinished" / "journal").read_text().splitlines())
     assert done >= 1
     written_now = []
-    real = store_module.Unfinished.note
+    real = store_module.Unfinished.record
     monkeypatch.setattr(
         store_module.Unfinished,
-        "note",
+        "record",
         lambda self, unit, size: written_now.append(unit) or real(self, unit, size),
     )
     first, *_, last = run(volume, model, target, config(resume=True))
@@ -249,7 +249,7 @@ def test_an_unfinished_export_of_something_else(small_model, volume, texture, co
     }
     for what, arguments in others.items():
         with pytest.raises(
-            OutputError, match=f"was begun with {what}.*start anew with --overwrite"
+            OutputError, match=f"was begun with {what}.*start anew with overwrite=True"
         ) as caught:
             run(*arguments[:2], target, arguments[2])
         assert "\n" not in str(caught.value)
@@ -283,7 +283,7 @@ def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatc
         return real(*arguments)
 
     monkeypatch.setattr("napari_niiv.export.work.write_shard", full)
-    with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
+    with pytest.raises(OutputError, match="The disk is full; free space and go on with resume=True"):
         run(volume, model, target, config())
     first, *_ = run(volume, model, target, config(resume=True))
     assert first.resumed > 0
@@ -291,7 +291,7 @@ def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatc
     np.testing.assert_array_equal(written(target), expected)
 
 
-def test_too_little_space_is_said_at_the_start(small_model, volume, config, tmp_path, monkeypatch) -> None:
+def test_too_little_space_is_noticed_at_the_start(small_model, volume, config, tmp_path, monkeypatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
     monkeypatch.setattr("napari_niiv.export.checks.shutil.disk_usage", lambda path: usage)
     events = run(volume, small_model(), tmp_path / "out.zarr", config())
@@ -347,14 +347,14 @@ from napari_niiv.export import ExportConfig, export
 from napari_niiv.export import store
 from napari_niiv import load_model
 from napari_niiv.volume import Volume
-real, count = store.Unfinished.note, 0
-def note(self, unit, size):
+real, count = store.Unfinished.record, 0
+def record(self, unit, size):
     global count
     real(self, unit, size)
     count += 1
     if count == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-store.Unfinished.note = note
+store.Unfinished.record = record
 volume = Volume(np.load("source.npy"), voxel_size=(4, 1, 1))
 model = load_model("tiny.safetensors", "cpu")
 for event in export(volume, model, "out.zarr", ExportConfig(chunk=16, shard=1 << 14, block=(8, 16))):

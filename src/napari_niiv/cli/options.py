@@ -36,8 +36,9 @@ def add_setting(
         settings["type"] = setting.kind
         if setting.choices:
             settings["choices"] = list(setting.choices)
-        if setting.default is not None and not isinstance(setting.default, tuple):
-            settings["help"] += f"; {setting.default} by default"
+        default = setting.unset if setting.optional else setting.default
+        if default is not None and default != "automatic" and not isinstance(default, tuple):
+            settings["help"] += f"; {default} by default"
     parser.add_argument(setting.flag, **{**settings, **changes})
 
 

@@ -30,7 +30,7 @@ from napari_niiv.plugin.controls.pass_indicator import pass_of
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
 from napari_niiv.plugin.controls.status import Status
 from napari_niiv.plugin.controls.trust import TrustControls
-from napari_niiv.plugin.export.button import ExportControls
+from napari_niiv.plugin.export.panel import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
 from napari_niiv.plugin.files.reader import PLUGIN, TRAINING

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +18,12 @@ from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Block, Grid
 from napari_niiv.reconstruction.inference import restore_box
+from napari_niiv.reconstruction.planes import PLANES as PLANES
+from napari_niiv.reconstruction.planes import Planes as Planes
 from napari_niiv.reconstruction.trust import degradation_of, margin, project
 from napari_niiv.resampling import resample
 from napari_niiv.volume import Volume
 
-Planes = Literal["both", "xz", "yz"]
-PLANES: dict[str, tuple[str, ...]] = {"both": ("xz", "yz"), "xz": ("xz",), "yz": ("yz",)}
 _SLAB = 64  # samples along z
 
 

@@ -116,7 +116,7 @@ def test_a_queue_that_takes_no_jobs_and_nobody_hears_why(
     small_model, volume, config, tmp_path, slurm: Path, monkeypatch
 ) -> None:
     """As where the user's settings keep them from logging."""
-    monkeypatch.setattr(cluster, "_SUBMISSION", 1)
+    monkeypatch.setattr(cluster, "_SUBMISSION_TIMEOUT", 1)
     for name in ("asyncio", "tornado.application"):
         monkeypatch.setattr(logging.getLogger(name), "disabled", True)
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2\nexit 1\n")
