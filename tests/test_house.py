@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import napari_niiv
 
 PACKAGE = Path(napari_niiv.__file__).parent
 TESTS = Path(__file__).parent
+PROJECT = TESTS.parent
 MODULE_LINES = 400
 FUNCTION_LINES = 60  # the docstring apart
 
@@ -82,3 +88,20 @@ def test_tests_stand_in_the_rooms_of_what_they_test() -> None:
     folders = {path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
     assert len(folders) > 10
     assert [str(folder) for folder in folders if not (PACKAGE / folder).is_dir()] == []
+
+
+def test_the_lowest_versions_are_what_the_project_declares() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = project["dependency-groups"]
+    declared = [*project["project"]["dependencies"], *groups["test-core"], *groups["test"]]
+    for extra in project["project"]["optional-dependencies"].values():
+        declared += extra
+    lowest = {
+        (canonicalize_name(requirement.name), Version(bound.version))
+        for requirement in (Requirement(line) for line in declared if isinstance(line, str))
+        for bound in requirement.specifier
+        if bound.operator == ">=" and requirement.name != "torch"
+    }
+    lines = (PROJECT / "requirements" / "minimum-constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if "==" in line]
+    assert {(canonicalize_name(name), Version(version)) for name, version in pins} == lowest
