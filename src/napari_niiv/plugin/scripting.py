@@ -13,6 +13,7 @@ from napari_niiv.models.checkpoint import load_model
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, is_source, layer_volume, sources
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 
 _KEPT: set[LiveReconstruction] = set()  # a script need not hold on to what it began
 
@@ -58,7 +59,7 @@ def isotropic_view(
             f"{source.name!r} says that its voxels are isotropic; set its scale to the voxel size (z, y, x) first."
         )
     loaded = model if isinstance(model, Niiv) else load_model(str(model), device)
-    live = LiveReconstruction(viewer, source, loaded)
+    live = LiveReconstruction(viewer, source, LiveSettings(loaded))
     _keep(live)
     return live
 

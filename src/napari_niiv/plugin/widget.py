@@ -193,7 +193,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
             self._watch(None)
-            self.compare.let_go()
+            self.compare.close()
             self._ortho.close()
             # in 3-D, napari cannot remove layers when its canvas is gone already
             remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
@@ -252,7 +252,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Show the layer's own settings; those of the layer chosen before stay as they are."""
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
-        self._scale.show(self.live_layers.finest(layer))
+        self._scale.show(self.live_layers.settings_of(layer).finest)
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""
@@ -306,12 +306,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
             self.live_layers.set_finest(self.layer.value, finest)
-            self.volumes.set_finest(self.layer.value)
-            self._ortho.set_finest(finest)
 
     def _adopt_model(self, model: Any) -> None:
         self.live_layers.model = model
-        self.volumes.set_model(model)
         self._refresh()
 
     def _refresh(self, value: Any = None) -> None:
@@ -344,7 +341,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _go_live(self, layer: Image) -> None:
         if self.live_layers.get(layer) is not None:
-            self._ortho.follow()
             self._ortho.open(self.live)
             return
         try:

@@ -65,9 +65,7 @@ def test_the_only_dataset_is_opened_lazily(tmp_path: Path, options) -> None:
 def test_several_datasets_must_be_told_apart(tmp_path: Path) -> None:
     path = write(tmp_path / "a.hdf5", values(3, 4, 5), "raw")
     write(path, values(4, 5, 6), "more/labels")
-    with pytest.raises(
-        DatasetChoice, match=r"2 datasets: more/labels, raw; give one with dataset=\.$"
-    ) as e:
+    with pytest.raises(DatasetChoice, match=r"2 datasets: more/labels, raw; give one with dataset=\.$") as e:
         open_volume(path)
     assert e.value.datasets == ("more/labels", "raw")
     assert pickle.loads(pickle.dumps(e.value)).datasets == e.value.datasets

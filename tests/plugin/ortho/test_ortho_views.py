@@ -18,6 +18,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.ortho.ortho_views import NAME, OrthoViews
 
 SHAPE, SCALE, ORIGIN = (12, 48, 64), (4.0, 1.0, 1.0), (3.0, 4.0, 5.0)
@@ -42,7 +43,7 @@ def source(viewer):
 
 @pytest.fixture
 def ortho(viewer, source, interpolating_model, qtbot):
-    ortho = OrthoViews(viewer, source, interpolating_model)
+    ortho = OrthoViews(viewer, source, LiveSettings(interpolating_model))
     wait_exact(qtbot, ortho)
     yield ortho
     ortho.close()
@@ -52,7 +53,7 @@ def difference(panel, slopes=SLOPES):
     """How far a panel's live layer is from the ramp at the panel's point, or None if it does not show this slice."""
     layer, view = panel.live.layer, panel.viewer
     shown = sorted(view.dims.displayed)
-    if not layer.visible or panel.live._scheduler.generation not in panel.live._views:
+    if not layer.visible or panel.live._scheduler.generation not in panel.live._requested:
         return None
     data = np.asarray(layer.data)
     if data.shape[shown[0]] <= 1 or data.shape[shown[1]] <= 1:
@@ -145,7 +146,7 @@ def test_panels_look_like_their_source(viewer, source, ortho, qtbot, interpolati
     other = copy.deepcopy(interpolating_model)
     finals = [lambda shown: shown.final] * 2
     with qtbot.waitSignals([p.live.shown for p in ortho.panels], timeout=20_000, check_params_cbs=finals):
-        ortho.model = other
+        ortho.apply(LiveSettings(other))
     assert all(panel.live.model is other for panel in ortho.panels)
     source.translate = (0, 0, 0)
     assert all(tuple(panel.copy.translate) == (0, 0, 0) for panel in ortho.panels)
@@ -165,7 +166,7 @@ def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
         events += (source.events.data, source.events.scale, source.events.gamma)
         before = [len(e.callbacks) for e in events]
         callbacks, threads = len(viewer.mouse_drag_callbacks), threading.active_count()
-        ortho = OrthoViews(viewer, source, interpolating_model)
+        ortho = OrthoViews(viewer, source, LiveSettings(interpolating_model))
         schedulers = [panel.live._scheduler for panel in ortho.panels]
         with qtbot.waitSignal(ortho.panels[0].live.shown, timeout=20_000):
             pass
@@ -191,12 +192,12 @@ def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
 def test_pyramids_are_shown_and_what_is_no_volume_is_refused(viewer, interpolating_model, qtbot):
     for data in (np.zeros((40, 50)), np.zeros((40, 50, 3), np.uint8)):
         with pytest.raises(VolumeError):
-            OrthoViews(viewer, viewer.add_image(data), interpolating_model)
+            OrthoViews(viewer, viewer.add_image(data), LiveSettings(interpolating_model))
     assert not viewer.window.dock_widgets
     viewer.layers.clear()
     layer = viewer.add_image([DATA, DATA[:, ::2, ::2]], multiscale=True, **LAYER)
     viewer.dims.point = (23.0, 30.0, 40.0)
-    ortho = OrthoViews(viewer, layer, interpolating_model)
+    ortho = OrthoViews(viewer, layer, LiveSettings(interpolating_model))
     wait_exact(qtbot, ortho)
     ortho.close()
 

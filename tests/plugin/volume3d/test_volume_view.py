@@ -1,5 +1,6 @@
 """The 3-D view: most of it needs no window."""
 
+import copy
 import gc
 import threading
 
@@ -13,8 +14,10 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
+from napari_niiv.geometry import Box, Span
 from napari_niiv.plugin.common.layers import before_napari, is_source
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.volume3d import volume_view as module
 from napari_niiv.plugin.volume3d.volume_view import Progress, VolumeView
 from napari_niiv.reconstruction import region
@@ -61,7 +64,7 @@ def opened(viewer, interpolating_model):
 
         def enter(event=None):
             if viewer.dims.ndisplay == 3 and not made:
-                made.append(VolumeView(viewer, source, interpolating_model, **options))
+                made.append(VolumeView(viewer, source, LiveSettings(interpolating_model), **options))
 
         first = before_napari(enter)
         viewer.dims.events.ndisplay.connect(first, position="first")
@@ -157,7 +160,7 @@ def test_it_lies_on_its_source_under_any_transform(viewer, opened, qtbot, transf
     source = viewer.add_image(
         ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", units=("um",) * 3, **transform
     )
-    view = opened(source, box=(slice(2, 11), slice(3, 30), slice(5, 33)))
+    view = opened(source, box=Box(Span(2, 11), Span(3, 30), Span(5, 33)))
     last = wait_done(qtbot, view)
     assert_exact(view)
     edges = [view.layer.data_to_world(p) for p in ([-0.5] * 3, np.array(last.shape) - 0.5)]
@@ -279,7 +282,7 @@ def test_time_points_and_channels(viewer, opened, qtbot):
 
 
 def test_a_source_that_changes_is_reconstructed_anew(viewer, source, opened, qtbot, interpolating_model):
-    view = opened(source, box=(slice(0, 12), slice(20, 32), slice(0, 40)))
+    view = opened(source, box=Box(Span(0, 12), Span(20, 32), Span(0, 40)))
     wait_done(qtbot, view)
     wait_done(qtbot, view, lambda: setattr(source, "scale", (8, 1, 1)))
     assert view.layer.data.shape == (96, 12, 40)
@@ -290,8 +293,9 @@ def test_a_source_that_changes_is_reconstructed_anew(viewer, source, opened, qtb
     assert_exact(view)
     wait_done(qtbot, view, lambda: setattr(source, "data", smaller.astype(np.uint16)))
     assert view.layer.data.dtype == np.uint16
-    wait_done(qtbot, view, lambda: setattr(view, "model", interpolating_model))
-    wait_done(qtbot, view, lambda: setattr(view, "output_scale", 0.5))
+    other = copy.deepcopy(interpolating_model)
+    wait_done(qtbot, view, lambda: view.apply(LiveSettings(other)))
+    wait_done(qtbot, view, lambda: view.apply(LiveSettings(other, finest=2)))
     assert view.layer.data.shape == (40, 8, 12)
 
 

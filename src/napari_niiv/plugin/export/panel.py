@@ -180,7 +180,7 @@ class ExportPanel(QDialog):
         super().showEvent(event)
         if self.worker is None:
             with self.form.changed.blocked():
-                self.form.project.value = self.live_layers.project
+                self.form.project.value = self.live_layers.settings.project
             self._seen = None
             self._follow()
         self._watch.start()

@@ -45,7 +45,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class VisibleRegion:
     """Where a 2-D view, or the one that a 3-D view came from, looks at a layer; all in its voxels.
 
     Attributes
@@ -70,7 +70,7 @@ class Seen:
     units: NDArray[np.float64]
 
     @classmethod
-    def of(cls, viewer: ViewerModel, layer: Image) -> Seen:
+    def of(cls, viewer: ViewerModel, layer: Image) -> VisibleRegion:
         """Of a layer aligned with the viewer's last dimensions, as napari does."""
         offset = viewer.dims.ndim - layer.ndim
         data = finest_data(layer)
@@ -115,7 +115,7 @@ def visible(
     axes = sorted(d - offset for d in viewer.dims.displayed)
     if viewer.dims.ndisplay != 2 or len(axes) != 2 or axes[0] < n - 3:
         return None
-    seen = Seen.of(viewer, layer)
+    seen = VisibleRegion.of(viewer, layer)
     shape, lo, hi, position, units = seen.shape, seen.lo, seen.hi, seen.position, seen.units
     others = [d for d in range(n) if d not in axes]
     if np.any(hi[axes] <= lo[axes]) or any(not -0.5 <= position[d] <= shape[d] - 0.5 for d in others):
@@ -156,7 +156,7 @@ def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
     return np.array([unit_factors([w], u)[0] for w, u in pairs])
 
 
-def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+def broadcast_picture(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
     """A picture as an array with the layer's axes, repeated without copies along the sliders."""
     size = list(shape)
     for axis, count in zip(view.axes, image.shape, strict=True):

@@ -40,6 +40,7 @@ class OrthoControl:
             text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
         )
         self.button.native.setCheckable(True)
+        live_layers.changed.connect(self._apply)
 
     def open(self, live: LiveReconstruction | None) -> None:
         """Open the ortho views of what is live, if they are wanted."""
@@ -48,9 +49,7 @@ class OrthoControl:
         from napari_niiv.plugin.ortho.ortho_views import OrthoViews  # with torch, by now imported elsewhere
 
         try:
-            self.views = OrthoViews(
-                self._viewer, live.source, live.model, finest=live.finest, memory=self._live_layers.memory
-            )
+            self.views = OrthoViews(self._viewer, live.source, live.settings, memory=self._live_layers.memory)
         except NiivError as error:
             self.button.value = False
             self._fail(str(error))
@@ -64,16 +63,10 @@ class OrthoControl:
             views, self.views = self.views, None
             views.close()
 
-    def follow(self) -> None:
-        """Reconstruct anew if the model of the live layers is another one now."""
-        model = self._live_layers.model
-        if self.views is not None and model is not None and self.views.model is not model:
-            self.views.model = model
-
-    def set_finest(self, finest: float) -> None:
-        """Set the finest pixel, as in `LiveReconstruction`."""
+    def _apply(self) -> None:
+        """Reconstruct with the settings of now."""
         if self.views is not None:
-            self.views.finest = finest
+            self.views.apply(self._live_layers.settings_of(self.views.source))
 
     def _closed(self) -> None:
         """Their dock was closed, or their source went."""

@@ -11,9 +11,9 @@ from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QPushButton, QSplitter, QWidget
 
-from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.layers import SHARED, VIEWS, layer_volume
 from napari_niiv.plugin.live.live_reconstruction import COALESCE_MS, LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.ortho.crosshair import CrossHair
 from napari_niiv.plugin.ortho.linked_views import LayerView, LinkedViews
 from napari_niiv.reconstruction.cache import Memory
@@ -30,14 +30,14 @@ class Panel:
     Parameters
     ----------
     source : Image
-    model : Niiv
-    finest : float
-        No pixel smaller than this, in lateral voxels.
-    memory : Memory, optional
+        The layer of the main viewer.
+    settings : LiveSettings
+        With a model; split, maps and steps are the main viewer's alone.
+    memory : Memory
         Where voxels and latent grids are kept.
     """
 
-    def __init__(self, source: Image, model: Niiv, finest: float, memory: Memory | None) -> None:
+    def __init__(self, source: Image, settings: LiveSettings, memory: Memory) -> None:
         self.source = source
         self.viewer = ViewerModel()
         # napari's own take the last two axes for those on display: a double click would jump elsewhere
@@ -51,7 +51,7 @@ class Panel:
         for name in COPIED:
             getattr(source.events, name).connect(self._imitate)
         source.events.data.connect(self._replace)
-        self.live = LiveReconstruction(self.viewer, self.copy, model, finest=finest, memory=memory)
+        self.live = LiveReconstruction(self.viewer, self.copy, _plain(settings), memory=memory)
         self.cross = CrossHair(self.viewer)
         self.canvas = QtViewer(self.viewer)
         self.canvas.dims.hide()  # the main window's sliders serve all
@@ -100,9 +100,9 @@ class OrthoViews(QObject):
     ----------
     viewer : Viewer
     source : Image
-    model : Niiv
-    finest : float
-        No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+        A layer of it.
+    settings : LiveSettings
+        With a model.
     memory : Memory, optional
         Where voxels and latent grids are kept.
 
@@ -119,19 +119,17 @@ class OrthoViews(QObject):
         self,
         viewer: Any,
         source: Image,
-        model: Niiv,
+        settings: LiveSettings,
         *,
-        finest: float = 0.0,
         memory: Memory | None = None,
     ) -> None:
         super().__init__()
         volume = layer_volume(source)
         check_anisotropy(volume.anisotropy, volume.name)
         self.viewer, self.source = viewer, source
-        self._model, self._finest = model, finest
         self._open = True
         memory = memory or Memory()
-        self.panels: tuple[Panel, ...] = tuple(Panel(source, model, finest, memory) for _ in range(2))
+        self.panels: tuple[Panel, ...] = tuple(Panel(source, settings, memory) for _ in range(2))
         self.widget = QSplitter()
         self.widget.setMinimumSize(200, 200)
         for panel, plane in zip(self.panels, self._planes(), strict=True):
@@ -158,27 +156,10 @@ class OrthoViews(QObject):
         viewer.layers.events.removed.connect(self._removed)
         source.events.data.connect(self._check_axes)
 
-    @property
-    def model(self) -> Niiv:
-        """The model in use; setting it redraws."""
-        return self._model
-
-    @model.setter
-    def model(self, model: Niiv) -> None:
-        self._model = model
+    def apply(self, settings: LiveSettings) -> None:
+        """Reconstruct with another model, or at another resolution, if these are others."""
         for panel in self.panels:
-            panel.live.model = model
-
-    @property
-    def finest(self) -> float:
-        """No pixel is smaller than this, in lateral voxels; 0 follows the zoom."""
-        return self._finest
-
-    @finest.setter
-    def finest(self, finest: float) -> None:
-        self._finest = finest
-        for panel in self.panels:
-            panel.live.finest = finest
+            panel.live.apply(_plain(settings))
 
     def close(self) -> None:
         """End: stop the work, let go of the viewer and the source, and remove the dock."""
@@ -243,6 +224,11 @@ class OrthoViews(QObject):
     def _check_axes(self, event: Any = None) -> None:
         if self._open and self.source.ndim != self.panels[0].copy.ndim:
             self.close()
+
+
+def _plain(settings: LiveSettings) -> LiveSettings:
+    """Model and resolution alone: split, maps and steps are the main viewer's."""
+    return LiveSettings(settings.model, settings.finest)
 
 
 def _fix(dock: Any) -> None:

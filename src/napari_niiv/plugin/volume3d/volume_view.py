@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_niiv.errors import NiivError
+from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.layers import SHARED, finest_data, insert_above, layer_volume, volume_events
-from napari_niiv.plugin.live.view import Seen
-from napari_niiv.plugin.volume3d.chosen_box import Box
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
 from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Stale, Step
@@ -86,13 +87,12 @@ class VolumeView(QObject):
     ----------
     viewer : ViewerModel
     source : Image
-    model : Niiv
-    box : tuple of slice, optional
-        In voxels along z, y, x, such as `chosen_box` gives; the whole volume by default.
+    settings : LiveSettings
+        With a model; the output scale is that, or coarser where the budget demands it.
+    box : Box, optional
+        In voxels of the source, such as `chosen_box` gives; the whole volume by default.
     budget : int, optional
         No more voxels than this are shown; by default 16 million when the model is on a CPU, 64 million else.
-    output_scale : float
-        Samples per isotropic voxel, fewer where the budget demands it.
 
     Raises
     ------
@@ -109,18 +109,18 @@ class VolumeView(QObject):
         self,
         viewer: ViewerModel,
         source: napari.layers.Image,
-        model: Niiv,
+        settings: LiveSettings,
         *,
         box: Box | None = None,
         budget: int | None = None,
-        output_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self._shape = layer_volume(source).shape
         self.viewer, self.source, self.box = viewer, source, box
         self.layer: Image | None = None
-        self._model, self._scale = model, output_scale
-        self.budget = budget or default_budget(model)
+        assert settings.model is not None
+        self._settings = settings
+        self.budget = budget or default_budget(settings.model)
         self._open = True
         self._failure = ""
         self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
@@ -140,25 +140,11 @@ class VolumeView(QObject):
         viewer.layers.events.removed.connect(self._removed)
         self._look()
 
-    @property
-    def model(self) -> Niiv:
-        """The model in use; setting it begins anew."""
-        return self._model
-
-    @model.setter
-    def model(self, model: Niiv) -> None:
-        self._model = model
-        self._restart()
-
-    @property
-    def output_scale(self) -> float:
-        """Samples per isotropic voxel, where the budget allows it; setting it begins anew."""
-        return self._scale
-
-    @output_scale.setter
-    def output_scale(self, scale: float) -> None:
-        self._scale = scale
-        self._restart()
+    def apply(self, settings: LiveSettings) -> None:
+        """Begin anew if the model or the output scale is another; what else is set does not matter in 3-D."""
+        before, self._settings = self._settings, settings
+        if (settings.model, settings.output_scale) != (before.model, before.output_scale):
+            self._restart()
 
     @property
     def alive(self) -> bool:
@@ -205,7 +191,7 @@ class VolumeView(QObject):
             self._drop()
             self._reveal()
             return
-        leading = Seen.of(self.viewer, self.source).leading
+        leading = VisibleRegion.of(self.viewer, self.source).leading
         if leading != self._leading:
             self._leading = leading
             self._restart()
@@ -222,7 +208,9 @@ class VolumeView(QObject):
         except NiivError as error:
             self._fail(str(error))
             return
-        model, box, budget, scale = self._model, self.box, self.budget, self._scale
+        model, scale, budget = self._settings.model, self._settings.output_scale, self.budget
+        assert model is not None
+        box = None if self.box is None else self.box.slices
 
         def start(stale: Stale) -> Iterator[RegionEvent]:
             return reconstruct_region(
