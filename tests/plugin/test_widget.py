@@ -284,6 +284,6 @@ def test_a_default_checkpoint_that_cannot_be_loaded_is_tried_once(viewer, qtbot,
     monkeypatch.setattr(checkpoint, "load_model", broken)
     widget = open_widget(viewer)
     wait_status(qtbot, widget, "no torch here")
-    with qtbot.assertNotEmitted(widget._background._finished, wait=300):
+    with qtbot.assertNotEmitted(widget._host.background._finished, wait=300):
         pass
     assert len(tries) == 1

@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_niiv.errors import NiivError, OutputError
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 PATIENCE_MS = 120_000
 SETTLE_MS = 800  # for the window to draw what it was given

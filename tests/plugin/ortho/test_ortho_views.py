@@ -204,24 +204,24 @@ def test_pyramids_are_shown_and_what_is_no_volume_is_refused(viewer, interpolati
 
 def test_the_button_opens_and_closes_them(viewer, source, qtbot):
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    widget.three.native.click()  # before the model is there
+    widget.ortho_button.native.click()  # before the model is there
     qtbot.waitUntil(lambda: widget.ortho is not None, timeout=30_000)
     assert widget.live.source == widget.ortho.source == source
     widget.ortho.dock.destroyOnClose()
-    assert (widget.ortho, widget.three.value) == (None, False)
+    assert (widget.ortho, widget.ortho_button.value) == (None, False)
     widget.on.value = False
-    widget.three.native.click()
+    widget.ortho_button.native.click()
     assert widget.on.value is True
     assert widget.ortho is not None
     widget.layer.value = other = viewer.add_image(DATA, **{**LAYER, "name": "other"})
     assert widget.ortho.source == other
     viewer.layers.remove(other)  # the widget goes on to another layer, and so do they
     assert widget.live.source == widget.ortho.source == source
-    widget.three.native.click()
-    assert (widget.ortho, widget.three.value) == (None, False)
+    widget.ortho_button.native.click()
+    assert (widget.ortho, widget.ortho_button.value) == (None, False)
     viewer.layers.clear()
-    widget.three.native.click()
-    assert (widget.ortho, widget.three.value) == (None, False)
+    widget.ortho_button.native.click()
+    assert (widget.ortho, widget.ortho_button.value) == (None, False)
     assert widget.status.value.startswith("Choose a layer")
 
 

@@ -15,9 +15,10 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_niiv.geometry import Box, Span
-from napari_niiv.plugin.common.layers import before_napari, is_source
+from napari_niiv.plugin.common.layers import is_source
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.napari_compat import before_napari
 from napari_niiv.plugin.volume3d import volume_view as module
 from napari_niiv.plugin.volume3d.volume_view import Progress, VolumeView
 from napari_niiv.reconstruction import region
@@ -111,8 +112,8 @@ def test_it_grows_block_by_block_over_its_source(viewer, source, opened, qtbot):
     last = wait_done(qtbot, view)
     assert [s.done for s in steps] == list(range(last.blocks + 1))
     assert last.blocks == 2 * 2 * 3
-    assert steps[0].seconds_left is None
-    assert steps[1].seconds_left > 0
+    assert steps[0].remaining is None
+    assert steps[1].remaining > 0
     assert last.shape == view.layer.data.shape == (48, 32, 40)
     assert view.layer.name == NAME
     assert view.layer in viewer.layers
@@ -385,16 +386,16 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     )
     assert [layer.name for layer in viewer.layers if layer.visible] == [NAME]
     viewer.dims.ndisplay = 2
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     qtbot.waitUntil(lambda: live.visible and "refined" in widget.status.value, timeout=20_000)
     assert list(viewer.layers) == [source, live]
     assert source.visible
     viewer.dims.ndisplay = 3
     widget.anisotropy.value = 6  # begins anew
-    qtbot.waitUntil(lambda: widget.volumes.get(source).layer is not None, timeout=20_000)
-    qtbot.waitUntil(lambda: widget.volumes.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(source).layer is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
     widget.on.value = False
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     assert list(viewer.layers) == [source]
     qtbot.waitUntil(lambda: source.visible, timeout=5000)
     widget.on.value = True
@@ -408,9 +409,9 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     assert widget.indicator.state == "refined"
     widget.output_scale.value = 0.5
     widget.match_zoom.value = False
-    qtbot.waitUntil(lambda: widget.volumes.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
     viewer.layers.remove(other)
-    assert widget.volumes.get(other) is None
+    assert widget.volume_views.get(other) is None
     viewer.dims.ndisplay = 2
     assert list(viewer.layers) == [source, widget.live_layers.get(source).layer]
 
@@ -419,7 +420,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
     viewer, _, widget, source = viewer_and_dock
     widget.on.value = False
     viewer.dims.ndisplay = 3
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     assert source.visible
     assert list(viewer.layers) == [source]
 
@@ -427,7 +428,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
 def test_closing_the_dock_in_3d_stops_everything(viewer_and_dock, qtbot):
     viewer, dock, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volumes.get(source)
+    view = widget.volume_views.get(source)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not view.alive and source.visible, timeout=5000)
@@ -441,7 +442,7 @@ def test_closing_the_window_in_3d_reads_nothing_more(viewer_and_dock, qtbot):
     """Napari would show the source, and for that read all of it, which may be more than there is time for."""
     viewer, _, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volumes.get(source)
+    view = widget.volume_views.get(source)
     qtbot.waitUntil(lambda: view.layer is not None, timeout=10_000)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.close()

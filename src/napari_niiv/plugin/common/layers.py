@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pint
 from napari.components import LayerList, ViewerModel
 from napari.layers import Image, Layer
-from napari.utils.events import EventEmitter
 from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
@@ -178,13 +176,3 @@ def is_source(layer: Any) -> bool:
 def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:
     """The layers that can be offered, by name."""
     return [(layer.name, layer) for layer in viewer.layers if is_source(layer)]
-
-
-def before_napari(callback: Callable[[Any], None]) -> EventEmitter:
-    """A callback to connect first to one of napari's events, so that it comes before napari's own.
-
-    Napari calls those of plugins after all of its own, wherever they are connected, but an emitter is its own.
-    """
-    emitter = EventEmitter(type_name="before_napari")
-    emitter.connect(callback)
-    return emitter

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.layers import FROZEN
 from napari_niiv.plugin.live.view import View
+from napari_niiv.plugin.napari_compat import own_extent
 from napari_niiv.reconstruction.views.request import AXES, SliceResponse
 
 
@@ -21,7 +22,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     @property
     def extent(self) -> Any:
         """Extent of the volume."""
-        return napari.layers.Image.extent.func(self) if self.reported is None else self.reported
+        return own_extent(self) if self.reported is None else self.reported
 
 
 def frozen(

@@ -8,7 +8,6 @@ from typing import Any
 import napari.layers
 import numpy as np
 from napari.components import ViewerModel
-from napari.experimental import link_layers, unlink_layers
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
@@ -20,6 +19,7 @@ from napari_niiv.plugin.live.split import right_of_line
 from napari_niiv.plugin.live.split_handle import SplitHandle
 from napari_niiv.plugin.live.trust_overlay import TrustOverlay
 from napari_niiv.plugin.live.view import View
+from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.reconstruction.views.request import SliceResponse, Trust
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.live.view import View, broadcast_picture
+from napari_niiv.plugin.napari_compat import own_extent
 
 
 class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it
@@ -25,7 +26,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     def extent(self) -> Any:
         """Extent of the source; its step along z is the voxel's width or so, if the slider stops between slices."""
         if self.source_layer is None:
-            return napari.layers.Image.extent.func(self)
+            return own_extent(self)
         extent = self.source_layer.extent
         if not self.steps_between:
             return extent

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import unit_factors
 
 Vector = NDArray[np.float64]
@@ -106,19 +107,15 @@ class LinkedViews:
         leader, other = self.views[0], self.views[1].viewer.dims
         self._centre = np.array([(r.start + r.stop) / 2 for r in other.range])
         self._point = leader.point
-        self._connections = [
-            connection for view in self.views for connection in _connections(view, self._moved, self._panned)
-        ]
-        self._connections += [(v.viewer.canvas.events.size, self._resized) for v in self.views[1:]]
-        for event, callback in self._connections:
-            event.connect(callback)
+        self._connections = Connections()
+        for view in self.views:
+            self._connect(view)
+        self._connections.connect(self._resized, *(v.viewer.canvas.events.size for v in self.views[1:]))
         self._begin()
 
     def close(self) -> None:
-        """Let go of the viewers."""
-        for event, callback in self._connections:
-            event.disconnect(callback)
-        self._connections = []
+        """Disconnect from the viewers."""
+        self._connections.disconnect()
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
@@ -138,7 +135,7 @@ class LinkedViews:
     def settle(self) -> None:
         """Move all views to the point of the one that moved last."""
         view, self._mover = self._mover, None
-        if self._deaf or view is None:
+        if self._ignoring or view is None:
             return
         with self.quiet():
             point = self._where_sliders_stop(view.point)
@@ -148,8 +145,21 @@ class LinkedViews:
             self._point = point
             self._reveal(moved)
 
+    def _connect(self, view: LayerView) -> None:
+        """Listen to a view, with callbacks that know it."""
+
+        def move(event: Any = None) -> None:
+            self._moved(view)
+
+        def pan(event: Any = None) -> None:
+            self._panned(view)
+
+        camera = view.viewer.scene.camera.events
+        self._connections.connect(move, view.viewer.dims.events.point)
+        self._connections.connect(pan, camera.zoom, camera.center)
+
     @property
-    def _deaf(self) -> bool:
+    def _ignoring(self) -> bool:
         """While the views are being moved; or their layer has other axes now, which is their end."""
         return self._busy or self.views[0].layer.ndim != len(self._point)
 
@@ -167,7 +177,7 @@ class LinkedViews:
         self._resized()
 
     def _moved(self, view: LayerView) -> None:
-        if not self._deaf:
+        if not self._ignoring:
             self._mover = view
             self._later()
 
@@ -181,7 +191,7 @@ class LinkedViews:
         return stopped
 
     def _panned(self, view: LayerView) -> None:
-        if self._deaf or not view.axes:
+        if self._ignoring or not view.axes:
             return
         with self.quiet():
             self._centre[list(view.axes)] = view.centre
@@ -192,7 +202,7 @@ class LinkedViews:
 
     def _resized(self, event: Any = None) -> None:
         """Panels get their size late; the point shall be seen in them, but the leader's view stays."""
-        if not self._deaf:
+        if not self._ignoring:
             with self.quiet():
                 self._reveal(set(range(len(self._point))) - set(self.views[0].axes))
 
@@ -208,16 +218,3 @@ class LinkedViews:
         for view in self.views:
             if view is not except_for and view.axes:
                 view.centre = self._centre[list(view.axes)]
-
-
-def _connections(view: LayerView, moved: Any, panned: Any) -> list[tuple[Any, Any]]:
-    """Events of a view with callbacks that know it."""
-
-    def move(event: Any = None) -> None:
-        moved(view)
-
-    def pan(event: Any = None) -> None:
-        panned(view)
-
-    camera = view.viewer.scene.camera.events
-    return [(view.viewer.dims.events.point, move), (camera.zoom, pan), (camera.center, pan)]

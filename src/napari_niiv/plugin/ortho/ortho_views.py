@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image, Layer
-from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QPushButton, QSplitter, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QSplitter, QWidget
+from superqt.utils import QSignalThrottler
 
+from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import SHARED, VIEWS, layer_volume
 from napari_niiv.plugin.live.live_reconstruction import COALESCE_MS, LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.napari_compat import bare_canvas, keep_docked, link_layers, unlink_layers
 from napari_niiv.plugin.ortho.crosshair import CrossHair
 from napari_niiv.plugin.ortho.linked_views import LayerView, LinkedViews
 from napari_niiv.reconstruction.cache import Memory
@@ -48,15 +49,12 @@ class Panel:
         self.viewer.add_layer(self.copy)
         self.viewer.layers.selection.clear()
         link_layers([source, self.copy], LINKED)
-        for name in COPIED:
-            getattr(source.events, name).connect(self._imitate)
-        source.events.data.connect(self._replace)
+        self._connections = Connections()
+        self._connections.connect(self._copy_attribute, *(getattr(source.events, name) for name in COPIED))
+        self._connections.connect(self._copy_data, source.events.data)
         self.live = LiveReconstruction(self.viewer, self.copy, _plain(settings), memory=memory)
         self.cross = CrossHair(self.viewer)
-        self.canvas = QtViewer(self.viewer)
-        self.canvas.dims.hide()  # the main window's sliders serve all
-        self.canvas.setAcceptDrops(False)
-        self.canvas.canvas.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys are the main viewer's
+        self.canvas = bare_canvas(self.viewer)  # keys and sliders are the main viewer's
         self._plane = ""
 
     @property
@@ -73,9 +71,7 @@ class Panel:
 
     def close(self, delete: bool) -> None:
         """Stop, let go of the source, and delete the canvas unless its window is doing so."""
-        for name in COPIED:
-            getattr(self.source.events, name).disconnect(self._imitate)
-        self.source.events.data.disconnect(self._replace)
+        self._connections.disconnect()
         self.live.close(remove=False)
         unlink_layers([self.source, self.copy], LINKED)
         self.cross.close(erase=False)
@@ -83,10 +79,10 @@ class Panel:
             self.canvas.close()
             self.canvas.deleteLater()
 
-    def _imitate(self, event: Any) -> None:
+    def _copy_attribute(self, event: Any) -> None:
         setattr(self.copy, event.type, getattr(self.source, event.type))
 
-    def _replace(self, event: Any) -> None:
+    def _copy_data(self, event: Any) -> None:
         if self.source.ndim == self.copy.ndim:  # otherwise all is closed
             self.copy.data = self.source.as_layer_data_tuple()[0]
 
@@ -138,7 +134,9 @@ class OrthoViews(QObject):
             panel.live.failed.connect(self.failed)
             panel.live.closed.connect(self.close)
         self.dock = viewer.window.add_dock_widget(self.widget, name=NAME, area="bottom")
-        _fix(self.dock)
+        keep_docked(
+            self.dock
+        )  # in another window its canvases would lose their OpenGL resources (vispy #1759)
         self._window: QWidget | None = self.widget.window()
         for panel in self.panels:
             panel.live.pixel_ratio = self.widget.devicePixelRatioF()
@@ -146,15 +144,16 @@ class OrthoViews(QObject):
         self.widget.destroyed.connect(self.close)
         self.cross = CrossHair(viewer)
         copies = (LayerView(panel.viewer, panel.copy) for panel in self.panels)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(COALESCE_MS)
-        self.links = LinkedViews([LayerView(viewer, source), *copies], self._soon)
-        self._timer.timeout.connect(self.links.settle)
+        # a throttle, not a debounce: the panels keep up with a drag
+        self._moves = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._moves.setTimeout(COALESCE_MS)
+        self.links = LinkedViews([LayerView(viewer, source), *copies], self._moves.throttle)
+        self._moves.triggered.connect(self.links.settle)
+        self._connections = Connections()
         # after napari has fitted the main view to its new order
-        viewer.dims.events.order.connect(self._turn, position="last")
-        viewer.layers.events.removed.connect(self._removed)
-        source.events.data.connect(self._check_axes)
+        self._connections.connect(self._turn, viewer.dims.events.order, position="last")
+        self._connections.connect(self._removed, viewer.layers.events.removed)
+        self._connections.connect(self._check_axes, source.events.data)
 
     def apply(self, settings: LiveSettings) -> None:
         """Reconstruct with another model, or at another resolution, if these are others."""
@@ -166,7 +165,7 @@ class OrthoViews(QObject):
         if not self._open:
             return
         alive = _exists(self._window)  # otherwise it is taking its canvases along, which must not be touched
-        self._let_go(alive)
+        self._release(alive)
         if alive:
             self.widget.destroyed.disconnect(self.close)
             if self.widget.parent() is not None:  # the dock's own button has taken it out already
@@ -185,12 +184,11 @@ class OrthoViews(QObject):
             self.widget.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
         return False
 
-    def _let_go(self, alive: bool) -> None:
+    def _release(self, alive: bool) -> None:
+        """Stop the work and disconnect from viewer and source; delete the canvases if they are alive."""
         self._open, self._window = False, None
-        self.viewer.dims.events.order.disconnect(self._turn)
-        self.viewer.layers.events.removed.disconnect(self._removed)
-        self.source.events.data.disconnect(self._check_axes)
-        self._timer.stop()
+        self._connections.disconnect()
+        self._moves.cancel()
         self.links.close()
         self.cross.close(erase=alive)
         panels, self.panels = self.panels, ()
@@ -204,10 +202,6 @@ class OrthoViews(QObject):
         main = [plane for plane, order in VIEWS.items() if set(order[1:]) == shown]
         before = tuple(panel.plane for panel in self.panels)
         return tuple(p for p in VIEWS if p != main[0]) if main else before if all(before) else ("xz", "yz")
-
-    def _soon(self) -> None:
-        if not self._timer.isActive():  # a throttle, not a debounce: the panels keep up with a drag
-            self._timer.start()
 
     def _turn(self, event: Any = None) -> None:
         """Show what the main viewer does not; nothing changes where it goes to 3-D."""
@@ -229,17 +223,6 @@ class OrthoViews(QObject):
 def _plain(settings: LiveSettings) -> LiveSettings:
     """Model and resolution alone: split, maps and steps are the main viewer's."""
     return LiveSettings(settings.model, settings.finest)
-
-
-def _fix(dock: Any) -> None:
-    """Keep a dock where it is: in another window its canvases would lose their OpenGL resources (vispy #1759)."""
-    feature = QDockWidget.DockWidgetFeature
-    dock.setFeatures(
-        feature.DockWidgetClosable | feature.DockWidgetVerticalTitleBar
-    )  # napari's is at the side
-    for name in ("QTitleBarFloatButton", "QTitleBarHideButton"):  # what is hidden could not be shown again
-        if (button := dock.findChild(QPushButton, name)) is not None:
-            button.hide()
 
 
 def _exists(widget: QWidget | None) -> bool:

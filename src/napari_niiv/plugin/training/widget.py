@@ -28,7 +28,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome

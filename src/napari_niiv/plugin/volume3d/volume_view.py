@@ -13,25 +13,26 @@ from typing import Any
 import napari.layers
 import numpy as np
 from napari.components import ViewerModel
-from napari.experimental import link_layers, unlink_layers
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
+from superqt.utils import QSignalThrottler
 
 from napari_niiv.errors import NiivError
 from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import SHARED, finest_data, insert_above, layer_volume, volume_events
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
+from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
 from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Stale, Step
 
 _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
-_hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = (
-    weakref.WeakKeyDictionary()
-)  # by which view
+# the sources that are hidden, by which view
+_hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Progress:
     ----------
     done, blocks : int
         Of `blocks` there are none where interpolation is the right answer.
-    seconds : float
-        Since the interpolation appeared.
-    seconds_left : float or None
-        None until a block is done.
+    elapsed : float
+        Seconds since the interpolation appeared.
+    remaining : float or None
+        Seconds; None until a block is done.
     shape : tuple of int
         Voxels along z, y, x.
     pixel_size : float
@@ -57,8 +58,8 @@ class Progress:
 
     done: int
     blocks: int
-    seconds: float
-    seconds_left: float | None
+    elapsed: float
+    remaining: float | None
     shape: tuple[int, int, int]
     pixel_size: float
     unit: str
@@ -71,8 +72,8 @@ class Progress:
         if not self.blocks:
             return f"{head} · interpolated (nothing to infer at this size)"
         if self.done == self.blocks:
-            return f"{head} · refined from both planes · {self.seconds:.1f} s"
-        left = "" if self.seconds_left is None else f" · {max(1, round(self.seconds_left))} s left"
+            return f"{head} · refined from both planes · {self.elapsed:.1f} s"
+        left = "" if self.remaining is None else f" · {max(1, round(self.remaining))} s left"
         return f"{head} · {self.done} of {self.blocks} blocks{left}"
 
 
@@ -126,19 +127,16 @@ class VolumeView(QObject):
         self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
         self._stepped.connect(self._receive)
         self._worker = RegionWorker(self._deliver)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self._redraw)
-        dims = viewer.dims.events
-        self._looks = (dims.point, dims.order, dims.ndisplay)
-        self._changes = volume_events(source)
-        for event in self._looks:
-            event.connect(self._look, position="last")  # when napari is done with it
-        for event in self._changes:
-            event.connect(self._changed)
-        viewer.layers.events.removed.connect(self._removed)
-        self._look()
+        self._refreshes = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._refreshes.setTimeout(REFRESH_MS)
+        self._refreshes.triggered.connect(self._redraw)
+        self._connections = Connections()
+        dims, connect = viewer.dims.events, self._connections.connect
+        # when napari is done with it
+        connect(self._follow_viewer, dims.point, dims.order, dims.ndisplay, position="last")
+        connect(self._changed, *volume_events(source))
+        connect(self._removed, viewer.layers.events.removed)
+        self._follow_viewer()
 
     def apply(self, settings: LiveSettings) -> None:
         """Begin anew if the model or the output scale is another; what else is set does not matter in 3-D."""
@@ -159,13 +157,9 @@ class VolumeView(QObject):
         if not self._open:
             return
         self._open = False
-        self._timer.stop()
+        self._refreshes.cancel()
         self._worker.close()
-        for event in self._looks:
-            event.disconnect(self._look)
-        for event in self._changes:
-            event.disconnect(self._changed)
-        self.viewer.layers.events.removed.disconnect(self._removed)
+        self._connections.disconnect()
         self._drop(remove)
         if not remove:
             _hidden.pop(self.source, None)
@@ -176,7 +170,7 @@ class VolumeView(QObject):
             self._reveal()
         self.closed.emit()
 
-    def _look(self, event: Any = None) -> None:
+    def _follow_viewer(self, event: Any = None) -> None:
         """Follow the viewer: another T or C index is another volume, 2-D is the end."""
         if not self._open:
             return
@@ -246,8 +240,8 @@ class VolumeView(QObject):
         assert step.array is not None
         if step.done == 0:
             self._show(step.plan, step.array)
-        elif not self._timer.isActive():
-            self._timer.start()
+        else:
+            self._refreshes.throttle()
         self.progress.emit(self._progress(step.plan, step))
 
     def _progress(self, plan: RegionPlan, step: Step) -> Progress:
@@ -256,8 +250,8 @@ class VolumeView(QObject):
         return Progress(
             done=step.done,
             blocks=plan.blocks,
-            seconds=step.seconds,
-            seconds_left=left,
+            elapsed=step.seconds,
+            remaining=left,
             shape=plan.shape,
             pixel_size=plan.voxel_size[-1],
             unit="voxel units" if str(unit) == "pixel" else f"{unit:~P}",
@@ -266,7 +260,7 @@ class VolumeView(QObject):
 
     def _show(self, plan: RegionPlan, array: NDArray[Any]) -> None:
         """Put a new volume in the place of the old one."""
-        self._timer.stop()
+        self._refreshes.cancel()
         # repeated without copies along T and C, so that the sliders stay as they are
         data = np.broadcast_to(array, (*self._shape[:-3], *array.shape))
         place = placement(self.source, plan.samplings)
@@ -283,7 +277,7 @@ class VolumeView(QObject):
         began = time.perf_counter()
         self.layer.refresh(extent=False, highlight=False)
         # where an upload takes long, it is made less often
-        self._timer.setInterval(max(REFRESH_MS, round(4e3 * (time.perf_counter() - began))))
+        self._refreshes.setTimeout(max(REFRESH_MS, round(4e3 * (time.perf_counter() - began))))
 
     def _add(self, data: NDArray[Any], place: dict[str, Any]) -> None:
         self.layer = overlay(self.source, data, place)
@@ -295,7 +289,7 @@ class VolumeView(QObject):
         layer, self.layer = self.layer, None
         if layer is None:
             return
-        self._timer.stop()
+        self._refreshes.cancel()
         unlink_layers([self.source, layer], SHARED)
         if remove and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)

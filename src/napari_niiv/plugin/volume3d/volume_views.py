@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_niiv.plugin.common.layers import before_napari
 from napari_niiv.plugin.live.live_layers import LiveLayers
+from napari_niiv.plugin.napari_compat import before_napari
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
@@ -44,7 +44,7 @@ class VolumeViews(QObject):
         """The 3-D view of a source, if it has one."""
         return None if source is None else self._views.get(source)
 
-    def let_go(self, remove: bool = True) -> None:
+    def close(self, remove: bool = True) -> None:
         """End them all and let go of the viewer, whose layers stay if it is gone."""
         self._viewer.dims.events.ndisplay.disconnect(self._entering)
         for view in list(self._views.values()):
