@@ -20,8 +20,8 @@ from qtpy.QtWidgets import QApplication
 from scipy.ndimage import gaussian_filter
 from timing import timed
 
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live import live_reconstruction as live_layer
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 
 def wait(until: Callable[[], bool], seconds: float = 60) -> None:

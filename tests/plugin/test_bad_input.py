@@ -14,10 +14,10 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from napari_niiv.plugin.controls import status as module
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live import live_reconstruction as live_layer
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 
 SHAPE, SLOPES = (12, 48, 64), (5.0, 1.0, 2.0)

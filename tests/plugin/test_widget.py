@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_niiv.models.card import Card
 from napari_niiv.models.catalog import bundled_models
 from napari_niiv.models.checkpoint import save_model
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 SHAPE = (12, 48, 64)
 DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)

@@ -6,15 +6,17 @@ Seen to hold in napari 0.9.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari.layers
 from napari.components import ViewerModel
 from napari.experimental import link_layers, unlink_layers
-from napari.qt import QtViewer
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QPushButton
+
+if TYPE_CHECKING:
+    from napari.qt import QtViewer
 
 __all__ = ["bare_canvas", "before_napari", "keep_docked", "link_layers", "own_extent", "unlink_layers"]
 
@@ -42,6 +44,8 @@ def before_napari(callback: Callable[[Any], None]) -> EventEmitter:
 
 def bare_canvas(viewer: ViewerModel) -> QtViewer:
     """A canvas of its own for a viewer, without sliders; it takes neither keys nor dropped files."""
+    from napari.qt import QtViewer  # with vispy, which a viewer without a window does not need
+
     canvas = QtViewer(viewer)
     canvas.dims.hide()
     canvas.setAcceptDrops(False)

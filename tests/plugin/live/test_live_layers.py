@@ -10,8 +10,8 @@ from tests.plugin.conftest import ramp
 pytest.importorskip("napari")
 
 from napari_niiv.plugin.controls import status as module
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live.live_layers import LiveLayers
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 SHAPE = (6, 20, 24)
 DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)

@@ -17,8 +17,8 @@ from napari.qt import QtViewer
 from qtpy.QtCore import QPoint, Qt
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.ortho.ortho_views import NAME, OrthoViews
 
 SHAPE, SCALE, ORIGIN = (12, 48, 64), (4.0, 1.0, 1.0), (3.0, 4.0, 5.0)
@@ -228,7 +228,7 @@ def test_the_button_opens_and_closes_them(viewer, source, qtbot):
 SCRIPT = """
 import napari
 import numpy as np
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from qtpy.QtCore import QTimer
 from vispy.gloo.glir import GlirProgram
 

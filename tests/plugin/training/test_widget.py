@@ -122,7 +122,7 @@ def widget(viewer, messages, qtbot):
         worker = widget.worker
     finally:
         if worker is not None:
-            worker._stopping.set()
+            worker._stop_flag.stop()
 
 
 def wait_ready(qtbot, widget):

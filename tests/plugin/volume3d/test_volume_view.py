@@ -16,8 +16,8 @@ from napari.components import ViewerModel
 
 from napari_niiv.geometry import Box, Span
 from napari_niiv.plugin.common.layers import is_source
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.napari_compat import before_napari
 from napari_niiv.plugin.volume3d import volume_view as module
 from napari_niiv.plugin.volume3d.volume_view import Progress, VolumeView

@@ -15,8 +15,7 @@ from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_a
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
 from napari_niiv.plugin.live.settings import LiveSettings
-from napari_niiv.plugin.live.split import right_of_line
-from napari_niiv.plugin.live.split_handle import SplitHandle
+from napari_niiv.plugin.live.split import SplitHandle, right_of_line
 from napari_niiv.plugin.live.trust_overlay import TrustOverlay
 from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
