@@ -169,8 +169,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     # reactions
 
     def _connect(self) -> None:
-        self.live_layers.opened.connect(self._follow)
-        self.live_layers.ended.connect(self._ended)
+        self.live_layers.opened.connect(self._listen_to)
+        self.live_layers.ended.connect(self._note_ended)
         self.volume_views.progress.connect(self._status.report_volume)
         self.volume_views.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
@@ -344,7 +344,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._status.tell("Reconstructing…", "waiting")
         self._ortho.open(self.live)
 
-    def _follow(self, live: LiveReconstruction) -> None:
+    def _listen_to(self, live: LiveReconstruction) -> None:
         """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""
         live.pixel_ratio = self.native.devicePixelRatioF()
         status = self._status
@@ -361,7 +361,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if live is not None and not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
-    def _ended(self, live: LiveReconstruction) -> None:
+    def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
         self._ended_sources.append(live.source)
         self._endings.throttle()  # all layers may be on their way out: see when that is over

@@ -176,3 +176,9 @@ def is_source(layer: Any) -> bool:
 def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:
     """The layers that can be offered, by name."""
     return [(layer.name, layer) for layer in viewer.layers if is_source(layer)]
+
+
+def unit_name(layer: Image) -> str:
+    """The unit of x of a layer as a person reads it, such as "nm"; "voxel units" where it has none."""
+    unit = layer.units[-1]
+    return "voxel units" if str(unit) == "pixel" else f"{unit:~P}"

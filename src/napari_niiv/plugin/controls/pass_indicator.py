@@ -58,7 +58,7 @@ class PassIndicator(QWidget):
         """Show one of `STATES`."""
         if state != self.state:
             self.state = state
-            self._mark.take(STATES[state])
+            self._mark.show_appearance(STATES[state])
             self._word.setText(state)
             self.setToolTip(STATES[state].meaning)
 
@@ -71,7 +71,7 @@ class _Mark(QWidget):
         self._appearance = STATES["off"]
         self.setFixedSize(QSize(_SIZE, _SIZE))
 
-    def take(self, appearance: Appearance) -> None:
+    def show_appearance(self, appearance: Appearance) -> None:
         self._appearance = appearance
         self.update()
 

@@ -17,7 +17,7 @@ from napari_niiv.reconstruction.views.request import AXES, SliceResponse
 class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it
     """An image that reports the extent of the volume it shows a slice of: the sliders keep range and step."""
 
-    reported: Any = None
+    reported: Any = None  # the extent of that volume; None reports the slice's own
 
     @property
     def extent(self) -> Any:
@@ -37,6 +37,7 @@ def frozen(
     view : View
         Place of the picture.
     response : SliceResponse
+        The picture.
     """
     request = response.request
     others = [d for d in range(source.ndim) if d not in view.axes]
@@ -72,7 +73,7 @@ def frozen(
 
 
 def pixels_to_world(view: View, response: SliceResponse) -> NDArray[np.float64]:
-    """From the indices of a picture that is one voxel thick to the layer's world."""
+    """Affine matrix from the indices of a picture, as an array with the axes of its source, to the source's world."""
     request, n = response.request, len(view.affine) - 1
     place = np.eye(n + 1)
     place[: n - 3, -1] = request.leading

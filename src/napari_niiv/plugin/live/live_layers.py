@@ -119,7 +119,7 @@ class LiveLayers(QObject):
             live.close(remove)
 
     def close_all(self, remove: bool = True) -> None:
-        """End them all; the layers of a viewer that is gone stay."""
+        """End all of them; the layers stay if `remove` is false, as in a viewer that is gone."""
         for live in self:
             self.close(live.source, remove)
 

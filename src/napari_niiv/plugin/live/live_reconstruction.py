@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.layers import layer_volume, volume_events
+from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
 from napari_niiv.plugin.live.picture import LivePicture
 from napari_niiv.plugin.live.requested_views import RequestedViews
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -35,7 +35,19 @@ COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture that has just appeared: the answer and its pixel size in the layer's unit."""
+    """A picture that has just appeared on the live layer.
+
+    Attributes
+    ----------
+    response : SliceResponse
+        The picture itself, which pass it is of, and how long it took.
+    pixel_size : float
+        Size of its pixels along the columns, in `unit`.
+    unit : str
+        The source's, such as "nm".
+    final : bool
+        Whether it is the best of its view: no better pass follows.
+    """
 
     response: SliceResponse
     pixel_size: float
@@ -188,11 +200,7 @@ class LiveReconstruction(QObject):
         self._picture.apply(settings)
         if settings.model is not before.model:
             self._rebuild()
-        elif (settings.finest, settings.project, settings.trust) != (
-            before.finest,
-            before.project,
-            before.trust,
-        ):
+        elif settings.content != before.content:
             self._schedule_request()
         self.settings_changed.emit()
 
@@ -207,7 +215,7 @@ class LiveReconstruction(QObject):
         return self._picture.freeze()
 
     def close(self, remove: bool = True) -> None:
-        """End: stop the work, let go of the viewer, and remove the layer."""
+        """End: stop the work, disconnect from the viewer, and remove the layer."""
         if not self._open:
             return
         self._open = False
@@ -353,9 +361,7 @@ class LiveReconstruction(QObject):
         if not self._picture.show(view, response, thumbnail=final):
             return
         self.failure = ""
-        unit = self.source.units[-1]
-        unit = "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
-        self.last = Shown(response, view.pixel_size, unit, final)
+        self.last = Shown(response, view.pixel_size, unit_name(self.source), final)
         self.shown.emit(self.last)
 
 

@@ -120,7 +120,7 @@ class LivePicture:
         return layer
 
     def close(self, remove: bool = True) -> None:
-        """Let go of mouse and source, and remove the layers."""
+        """Disconnect from mouse and source, and remove the layers."""
         if self._handle is not None:
             self._handle.close()
         overlays, self._overlays = self._overlays, {}

@@ -41,6 +41,11 @@ class LiveSettings:
     comparing: bool = False
 
     @property
+    def content(self) -> tuple[object, ...]:
+        """What the pictures themselves depend on; the rest is how they are shown."""
+        return self.model, self.finest, self.project, self.trust
+
+    @property
     def output_scale(self) -> float:
         """Samples per isotropic voxel where no screen sets them, as in 3-D."""
         return 1 / self.finest if self.finest else 1.0

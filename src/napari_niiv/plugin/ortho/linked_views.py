@@ -12,7 +12,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.layers import unit_factors
+from napari_niiv.plugin.live.view import layer_units
 
 Vector = NDArray[np.float64]
 
@@ -81,27 +81,23 @@ class LayerView:
     @property
     def _units(self) -> Vector:
         """How many of the layer's units the viewer's are; napari's world has one unit per axis."""
-        world = self.viewer.layers.units
-        if world is None:
-            return np.ones(self.layer.ndim)
-        pairs = zip(world[self._offset :], self.layer.units, strict=True)
-        return np.array([unit_factors([w], u)[0] for w, u in pairs])
+        return layer_units(self.viewer, self.layer)
 
 
 class LinkedViews:
-    """Moves the other views when one is moved.
+    """Links views of one layer: when one is scrolled, panned or zoomed, the others are too.
 
     Parameters
     ----------
     views : sequence of LayerView
         The first leads: it says where to begin, and what is moved to show the point is an axis that it does not show.
-    later : callable, optional
+    schedule : callable, optional
         Told that a point moved; it has `settle` called soon, once for many moves. Without it that is done at once.
     """
 
-    def __init__(self, views: Sequence[LayerView], later: Callable[[], None] | None = None) -> None:
+    def __init__(self, views: Sequence[LayerView], schedule: Callable[[], None] | None = None) -> None:
         self.views = tuple(views)
-        self._later = later or self.settle
+        self._schedule = schedule or self.settle
         self._mover: LayerView | None = None
         self._busy = False
         leader, other = self.views[0], self.views[1].viewer.dims
@@ -179,7 +175,7 @@ class LinkedViews:
     def _moved(self, view: LayerView) -> None:
         if not self._ignoring:
             self._mover = view
-            self._later()
+            self._schedule()
 
     def _where_sliders_stop(self, point: Vector) -> Vector:
         """Sliders go from slice to slice: send all to a point and see; the leader has the last word."""

@@ -26,7 +26,7 @@ COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labe
 
 
 class Panel:
-    """One further view: a canvas with a copy of the source and its live layer.
+    """One of the ortho views: a canvas with a copy of the source and its live layer.
 
     Parameters
     ----------
@@ -36,6 +36,13 @@ class Panel:
         With a model; split, maps and steps are the main viewer's alone.
     memory : Memory
         Where voxels and latent grids are kept.
+
+    Attributes
+    ----------
+    copy : Image
+        The source's data in this view, which follows the source's transforms and looks.
+    live : LiveReconstruction
+        Of the copy.
     """
 
     def __init__(self, source: Image, settings: LiveSettings, memory: Memory) -> None:
@@ -70,7 +77,7 @@ class Panel:
         self.viewer.dims.order = (*range(ndim - 3), *(axis % ndim for axis in VIEWS[plane]))
 
     def close(self, delete: bool) -> None:
-        """Stop, let go of the source, and delete the canvas unless its window is doing so."""
+        """Stop, disconnect from the source, and delete the canvas unless its window is doing so."""
         self._connections.disconnect()
         self.live.close(remove=False)
         unlink_layers([self.source, self.copy], LINKED)
@@ -134,9 +141,8 @@ class OrthoViews(QObject):
             panel.live.failed.connect(self.failed)
             panel.live.closed.connect(self.close)
         self.dock = viewer.window.add_dock_widget(self.widget, name=NAME, area="bottom")
-        keep_docked(
-            self.dock
-        )  # in another window its canvases would lose their OpenGL resources (vispy #1759)
+        # in another window its canvases would lose their OpenGL resources (vispy #1759)
+        keep_docked(self.dock)
         self._window: QWidget | None = self.widget.window()
         for panel in self.panels:
             panel.live.pixel_ratio = self.widget.devicePixelRatioF()
@@ -161,7 +167,7 @@ class OrthoViews(QObject):
             panel.live.apply(_plain(settings))
 
     def close(self) -> None:
-        """End: stop the work, let go of the viewer and the source, and remove the dock."""
+        """End: stop the work, disconnect from the viewer and the source, and remove the dock."""
         if not self._open:
             return
         alive = _exists(self._window)  # otherwise it is taking its canvases along, which must not be touched

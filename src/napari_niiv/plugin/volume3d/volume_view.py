@@ -21,7 +21,14 @@ from napari_niiv.errors import NiivError
 from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.layers import SHARED, finest_data, insert_above, layer_volume, volume_events
+from napari_niiv.plugin.common.layers import (
+    SHARED,
+    finest_data,
+    insert_above,
+    layer_volume,
+    unit_name,
+    volume_events,
+)
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
@@ -42,16 +49,17 @@ class Progress:
     Attributes
     ----------
     done, blocks : int
-        Of `blocks` there are none where interpolation is the right answer.
+        How many blocks of how many are restored; there are none where interpolation is the right answer.
     elapsed : float
         Seconds since the interpolation appeared.
     remaining : float or None
         Seconds; None until a block is done.
     shape : tuple of int
-        Voxels along z, y, x.
+        Voxels of the result along z, y, x.
     pixel_size : float
-        Of a voxel, in `unit`.
+        Size of a voxel of the result along x, in `unit`.
     unit : str
+        Such as "nm".
     notice : str
         What the user should know, such as a retreat to the CPU.
     """
@@ -150,7 +158,7 @@ class VolumeView(QObject):
         return self._worker.alive
 
     def close(self, remove: bool = True) -> None:
-        """End: stop the work, let go of the viewer, remove the layer, and show the source again.
+        """End: stop the work, disconnect from the viewer, remove the layer, and show the source again.
 
         Of a viewer that is gone no layer is to be removed.
         """
@@ -245,16 +253,15 @@ class VolumeView(QObject):
         self.progress.emit(self._progress(step.plan, step))
 
     def _progress(self, plan: RegionPlan, step: Step) -> Progress:
-        left = step.seconds / step.done * (plan.blocks - step.done) if step.done else None
-        unit = self.source.units[-1]
+        remaining = step.seconds / step.done * (plan.blocks - step.done) if step.done else None
         return Progress(
             done=step.done,
             blocks=plan.blocks,
             elapsed=step.seconds,
-            remaining=left,
+            remaining=remaining,
             shape=plan.shape,
             pixel_size=plan.voxel_size[-1],
-            unit="voxel units" if str(unit) == "pixel" else f"{unit:~P}",
+            unit=unit_name(self.source),
             notice=step.notice,
         )
 
@@ -285,7 +292,7 @@ class VolumeView(QObject):
         link_layers([self.source, self.layer], SHARED)
 
     def _drop(self, remove: bool = True) -> None:
-        """Let go of the volume, if there is one."""
+        """Remove the volume that is shown, if there is one; `remove` leaves the layers of a viewer that is gone."""
         layer, self.layer = self.layer, None
         if layer is None:
             return

@@ -45,7 +45,7 @@ class VolumeViews(QObject):
         return None if source is None else self._views.get(source)
 
     def close(self, remove: bool = True) -> None:
-        """End them all and let go of the viewer, whose layers stay if it is gone."""
+        """End them all and disconnect from the viewer, whose layers stay if it is gone."""
         self._viewer.dims.events.ndisplay.disconnect(self._entering)
         for view in list(self._views.values()):
             view.close(remove)
