@@ -56,7 +56,7 @@ class VisibleRegion:
     shape : array of int, shape (n,)
         Shape of the layer's data, all its axes.
     lo, hi : array, shape (n,)
-        The edges of the rectangle on display along `axes`, clipped to the layer; along other axes where the sliders are.
+        The edges of the rectangle on display along `axes`, clipped to the layer; the position along other axes.
     position : array, shape (n,)
         Where the sliders are.
     units : array, shape (n,)
