@@ -26,10 +26,10 @@ def messages(monkeypatch):
     """What the widget tells by notifications."""
     from napari_niiv.plugin.controls import status
 
-    told: list[str] = []
+    messages: list[str] = []
     for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(status, name, told.append)
-    return told
+        monkeypatch.setattr(status, name, messages.append)
+    return messages
 
 
 @pytest.fixture

@@ -38,14 +38,14 @@ def live_layers(viewer, interpolating_model):
 @pytest.fixture
 def widget(viewer, monkeypatch, qtbot):
     """The dock widget with both layers live, the first one chosen."""
-    told: list[str] = []
+    messages: list[str] = []
     for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(module, name, told.append)
+        monkeypatch.setattr(module, name, messages.append)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     for name in ("second", "first"):
         widget.layer.value = viewer.layers[name]
         qtbot.waitUntil(lambda: "pixel" in widget.status.value, timeout=30_000)
-    assert not told
+    assert not messages
     return widget
 
 

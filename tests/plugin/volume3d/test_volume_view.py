@@ -340,12 +340,12 @@ def test_a_source_that_cannot_be_read_is_one_sentence(viewer, opened, qtbot):
     array = Failing()
     source = viewer.add_image(array, scale=SCALE, name="ramp", contrast_limits=(0, 150))
     array.gone = True
-    told = []
+    sentences = []
     view = opened(source)
-    view.failed.connect(told.append)
-    qtbot.waitUntil(lambda: bool(told), timeout=10_000)
-    assert len(told) == 1
-    assert "'ramp' cannot be read (no such file)" in told[0]
+    view.failed.connect(sentences.append)
+    qtbot.waitUntil(lambda: bool(sentences), timeout=10_000)
+    assert len(sentences) == 1
+    assert "'ramp' cannot be read (no such file)" in sentences[0]
     assert list(viewer.layers) == [source]
     array.gone = False
     wait_done(qtbot, view, lambda: setattr(source, "scale", (3, 1, 1)))

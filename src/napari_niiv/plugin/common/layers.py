@@ -182,3 +182,12 @@ def unit_name(layer: Image) -> str:
     """The unit of x of a layer as a person reads it, such as "nm"; "voxel units" where it has none."""
     unit = layer.units[-1]
     return "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
+
+
+def looks(layer: Image) -> dict[str, Any]:
+    """Contrast limits, gamma and colormap of a layer, as keywords of one that is to look the same."""
+    return {
+        "contrast_limits": layer.contrast_limits,
+        "gamma": layer.gamma,
+        "colormap": layer.colormap.name,
+    }

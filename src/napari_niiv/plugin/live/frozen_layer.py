@@ -8,7 +8,7 @@ import napari.layers
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import FROZEN
+from napari_niiv.plugin.common.layers import FROZEN, looks
 from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import own_extent
 from napari_niiv.reconstruction.views.request import AXES, SliceResponse
@@ -51,9 +51,7 @@ def frozen(
         **({"scale": np.diag(linear), "translate": offset} if upright else {"affine": place}),
         units=source.units,
         axis_labels=source.axis_labels,
-        contrast_limits=live.contrast_limits,
-        gamma=live.gamma,
-        colormap=live.colormap.name,
+        **looks(live),
         opacity=live.opacity,
         blending=live.blending,
         interpolation2d=live.interpolation2d,

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume
+from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, looks
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -137,9 +137,7 @@ class LivePicture:
             name=f"{source.name} (isotropic)",
             units=source.units,
             axis_labels=source.axis_labels,
-            contrast_limits=source.contrast_limits,
-            gamma=source.gamma,
-            colormap=source.colormap.name,
+            **looks(source),
             blending="opaque",
             interpolation2d="linear",
             metadata={LIVE: True},
