@@ -76,6 +76,21 @@ def test_a_model_is_for_all_and_a_resolution_for_one(viewer, live_layers, qtbot,
     assert (first.finest, second.finest) == (4, 2)
 
 
+def test_one_signal_tells_of_every_change_of_the_settings(viewer, live_layers, qtbot):
+    seen = []
+    live_layers.changed.connect(lambda: seen.append(live_layers.settings))
+    first, second = (live_layers.open(viewer.layers[name]) for name in ("first", "second"))
+    live_layers.change(split=0.3, steps=True)
+    live_layers.change(split=0.3)  # nothing new
+    first.split = 0.6  # as by the mouse, for all
+    second.finest = 2.0  # for this one alone
+    assert [(settings.split, settings.finest) for settings in seen] == [(0.3, 0), (0.6, 0), (0.6, 0)]
+    assert (first.split, second.split) == (0.6, 0.6)
+    assert (first.finest, second.finest) == (0, 2)
+    assert live_layers.settings_of(second.source) == second.settings
+    assert live_layers.settings_of(None) == first.settings
+
+
 def test_one_that_went_by_itself_is_told_and_forgotten(viewer, interpolating_model, qtbot):
     opened, ended = [], []
     threads = threading.active_count()
