@@ -153,7 +153,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     @property
     def ortho(self) -> OrthoViews | None:
-        """The ortho views, while they are open."""
+        """The ortho views while they are open, else None."""
         return self._ortho.views
 
     @property

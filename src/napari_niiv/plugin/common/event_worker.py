@@ -50,7 +50,7 @@ class EventWorker(QObject):
         self.destroyed.connect(lambda: flag.stop())
 
     def begin(self) -> None:
-        """Start the thread."""
+        """Start the thread that does the work."""
         atexit.register(self._stop_and_join)
         self._thread.start()
 
@@ -60,7 +60,7 @@ class EventWorker(QObject):
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether the thread that does the work runs."""
         return self._thread.is_alive()
 
     def _stop_and_join(self) -> None:

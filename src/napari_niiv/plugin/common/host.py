@@ -15,13 +15,13 @@ class StatusLine(Protocol):
     """Where sentences for the user appear."""
 
     def tell(self, sentence: str, state: str | None = None) -> None:
-        """Say what happens now."""
+        """Show a sentence, and the mark of a state if one is given."""
 
     def inform(self, sentence: str) -> None:
-        """Say what is worth knowing beside that."""
+        """Notify of what is worth knowing; the sentence that is shown stays."""
 
     def fail(self, sentence: str) -> None:
-        """Say what went wrong."""
+        """Show the sentence of an error, and notify of it."""
 
 
 class Host:

@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari_niiv.plugin.common.layers import source_file
 
 StatePath = Callable[[Path], Path]
-"""Where the state of an interrupted work lies."""
+"""Gives the path of the state of an interrupted work, from the path of its output."""
 
 
 def default_output(layer: Image, ending: str) -> Path:

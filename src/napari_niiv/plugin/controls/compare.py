@@ -99,7 +99,7 @@ class Compare:
         live_layers.changed.connect(self._show)
 
     def close(self) -> None:
-        """Unbind the key."""
+        """Unbind the key, at the end of the widget."""
         self._key.close()
 
     def _compare(self, on: bool) -> None:

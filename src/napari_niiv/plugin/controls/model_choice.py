@@ -41,7 +41,7 @@ class ModelLoader:
         self._next: Wanted | None = None
 
     def load(self, wanted: Wanted) -> None:
-        """Load, at once or when the load that runs has ended."""
+        """Load a checkpoint on a device, at once or when the load that runs has ended."""
         if self._busy:
             self._next = wanted
             return
@@ -106,7 +106,7 @@ class ModelChoice:
         self.browse.changed.connect(self._browse)
 
     def load(self, value: Any = None) -> None:
-        """Load what is chosen."""
+        """Load the chosen checkpoint on the chosen device."""
         if self.checkpoint.value is None:
             self._host.tell("No checkpoint is there; browse for one.")
             return

@@ -21,7 +21,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
 
     @property
     def extent(self) -> Any:
-        """Extent of the volume."""
+        """Extent of the volume that the picture is a slice of."""
         return own_extent(self) if self.reported is None else self.reported
 
 

@@ -86,7 +86,7 @@ class LivePicture:
         return True
 
     def drop(self) -> None:
-        """Show nothing until there is another picture."""
+        """Hide layer and maps until there is another picture, as this one does not fit the axes on display."""
         self._on_screen, self.newest = (), None
         self._hide()
 

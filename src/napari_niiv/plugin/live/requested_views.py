@@ -15,7 +15,7 @@ class RequestedViews:
         self._views: dict[int, View] = {}
 
     def add(self, generation: int, view: View) -> None:
-        """Remember a view, and forget the oldest."""
+        """Remember the view that was asked for with a generation, and forget the oldest."""
         recent = sorted(self._views)[-_REMEMBERED:]
         self._views = {each: self._views[each] for each in recent}
         self._views[generation] = view

@@ -81,7 +81,17 @@ class TrustOverlay:
         insert_above(viewer.layers, live, self.layer)
 
     def show(self, view: View, values: NDArray[Any], shape: tuple[int, ...]) -> None:
-        """Put the map of a picture in its place."""
+        """Put a map of trust where its picture is.
+
+        Parameters
+        ----------
+        view : View
+            Place of the picture.
+        values : array
+            The map, a number for each pixel.
+        shape : tuple of int
+            Shape of the source's data.
+        """
         self._place = view.request.place
         self.layer.show(view, values, shape, thumbnail=False)
         if self._hidden_by_us:
@@ -93,12 +103,12 @@ class TrustOverlay:
             self.hide()
 
     def hide(self) -> None:
-        """Hide until there is a map again."""
+        """Hide the layer until there is a map again."""
         self._place = None
         if self.layer.visible:
             self._hidden_by_us, self.layer.visible = True, False
 
     def close(self, remove: bool = True) -> None:
-        """Remove the layer."""
+        """Remove the layer from the viewer, unless the viewer is gone."""
         if remove and self.layer in self._viewer.layers:
             self._viewer.layers.remove(self.layer)

@@ -24,6 +24,7 @@ class LayerView:
     ----------
     viewer : ViewerModel
     layer : Image
+        Aligned with the viewer's last dimensions, as napari does.
     """
 
     def __init__(self, viewer: ViewerModel, layer: Image) -> None:
@@ -42,7 +43,7 @@ class LayerView:
 
     @property
     def point(self) -> Vector:
-        """Where the sliders are."""
+        """Position of the sliders along each of the layer's axes, in its world and units."""
         return np.array(self.viewer.dims.point[self._offset :]) * self._units
 
     @point.setter
@@ -52,7 +53,7 @@ class LayerView:
 
     @property
     def zoom(self) -> float:
-        """Screen pixels per unit."""
+        """Screen pixels per unit of the layer."""
         return float(self.viewer.scene.camera.zoom / self._units[-1])
 
     @zoom.setter
@@ -115,7 +116,7 @@ class LinkedViews:
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
-        """What is moved meanwhile moves no other view."""
+        """A context in which a view that is moved moves no other."""
         before, self._busy = self._busy, True
         try:
             yield

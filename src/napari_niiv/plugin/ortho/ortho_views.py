@@ -42,7 +42,7 @@ class Panel:
     copy : Image
         The source's data in this view, which follows the source's transforms and looks.
     live : LiveReconstruction
-        Of the copy.
+        The live reconstruction of the copy.
     """
 
     def __init__(self, source: Image, settings: LiveSettings, memory: Memory) -> None:

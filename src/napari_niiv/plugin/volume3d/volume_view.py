@@ -75,7 +75,7 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """One line for the user."""
+        """The progress in one line for the user."""
         head = f"3-D · pixel {self.pixel_size:.3g} {self.unit}"
         if not self.blocks:
             return f"{head} · interpolated (nothing to infer at this size)"
@@ -154,13 +154,16 @@ class VolumeView(QObject):
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still runs."""
+        """Whether the thread that reconstructs still runs."""
         return self._worker.alive
 
     def close(self, remove: bool = True) -> None:
         """End: stop the work, disconnect from the viewer, remove the layer, and show the source again.
 
-        Of a viewer that is gone no layer is to be removed.
+        Parameters
+        ----------
+        remove : bool
+            Whether to remove the layer; of a viewer that is gone it is to stay.
         """
         if not self._open:
             return
