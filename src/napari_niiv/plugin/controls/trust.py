@@ -28,6 +28,7 @@ class TrustControls:
 
     def __init__(self, live_layers: LiveLayers) -> None:
         self._live_layers = live_layers
+        self._explained: tuple[Trust, ...] = ()
         self.disagreement = CheckBox(text="xz ≠ yz", tooltip="where the two reconstructions differ")
         self.misfit = CheckBox(
             text="≠ measured", tooltip="where the reconstruction, made coarse again, is not what was measured"
@@ -57,8 +58,14 @@ class TrustControls:
         for box, value in zip(boxes, on, strict=True):
             with box.changed.blocked():
                 box.value = value
-        if settings.trust:
+        if settings.trust != self._explained:
+            self._explained = settings.trust
+            self._explain()
+
+    def _explain(self) -> None:
+        """Show the legend of the maps, which changes the layout of the form."""
+        if self._explained:
             from napari_niiv.plugin.live.trust_overlay import APPEARANCES  # with torch
 
-            self.legend.value = "\n".join(APPEARANCES[kind].meaning for kind in settings.trust)
-        self.legend.visible = bool(settings.trust)
+            self.legend.value = "\n".join(APPEARANCES[kind].meaning for kind in self._explained)
+        self.legend.visible = bool(self._explained)
