@@ -563,7 +563,7 @@ def events():
         print("closed", flush=True)
 app, parent = QCoreApplication([]), QObject()
 worker = EventWorker(parent, events, "training")
-worker.told.connect(lambda event: app.quit())
+worker.received.connect(lambda event: app.quit())
 worker.begin()
 app.exec()
 """

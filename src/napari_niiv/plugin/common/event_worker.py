@@ -25,8 +25,8 @@ _JOIN_SECONDS = 30.0  # for which the end of the program waits for the thread
 class EventWorker(QObject):
     """Runs one generator of events on a thread of its own.
 
-    Signals: `told` brings each event; `ended` tells that the thread does no more work, with the sentence of what went
-    wrong, or nothing.
+    Signals: `received` brings each event; `ended` tells that the thread does no more work, with the sentence of what
+    went wrong, or nothing.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class EventWorker(QObject):
         The work's name in messages, such as "training".
     """
 
-    told = Signal(object)
+    received = Signal(object)
     ended = Signal(str)
 
     def __init__(self, parent: QObject, start: Callable[[], Generator[Any, None, None]], what: str) -> None:
@@ -85,7 +85,7 @@ class EventWorker(QObject):
         try:
             while not self._stop_flag.stopping and (event := next(events, None)) is not None:
                 try:
-                    self.told.emit(event)
+                    self.received.emit(event)
                 except RuntimeError:  # the window closed meanwhile
                     break
         finally:

@@ -300,7 +300,7 @@ class ExportPanel(QDialog):
             return
         self.job, self._source, self._log = job, self.form.layer, ExportLog(job.flat)
         self.worker = EventWorker(self, lambda: job.start(model), "export")
-        self.worker.told.connect(self._hear)
+        self.worker.received.connect(self._hear)
         self.worker.ended.connect(self._ended)
         self.cancel.setText("Cancel")
         self.cancel.setEnabled(True)

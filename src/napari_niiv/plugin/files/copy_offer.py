@@ -124,7 +124,7 @@ class CopyOffer:
         self.cancel.enabled = True
         parent: QObject = self.sentence.native
         self._worker = EventWorker(parent, lambda: copy_to_zarr(volume, target), "copy")
-        self._worker.told.connect(self._hear)
+        self._worker.received.connect(self._hear)
         self._worker.ended.connect(self._ended)
         self._target = target
         self._show()

@@ -112,7 +112,7 @@ class TrainOnVolume(QScrollArea):
         self._orphaned = self._previewing = False
         self.log = TrainingLog(goes_on=settings.init is not None and not settings.resume)
         self.worker = EventWorker(self, settings.start, "training")
-        self.worker.told.connect(self._hear)
+        self.worker.received.connect(self._hear)
         self.worker.ended.connect(self._ended)
         self.summary.setText(
             f"{settings.volume.name}, from {Path(settings.init or NOTHING).name}, to {settings.output.name}"
