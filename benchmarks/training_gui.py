@@ -21,8 +21,8 @@ from timing import timed
 
 from napari_niiv.plugin import widget
 from napari_niiv.plugin.demo import open_demo
-from napari_niiv.plugin.files.reader import PLUGIN, TRAINING
 from napari_niiv.plugin.live import live_reconstruction as live_layer
+from napari_niiv.plugin.manifest_names import PLUGIN, TRAINING
 from napari_niiv.plugin.training.widget import TrainOnVolume
 
 BEAT = 10  # ms

@@ -227,7 +227,7 @@ def test_the_form_says_the_rest(panel, qtbot, tmp_path, monkeypatch):
 def test_keep_measured_is_as_the_widgets_switch(source, make_panel, qtbot):
     panel = make_panel()
     panel.hide()
-    panel.live_layers.project = True
+    panel.live_layers.change(project=True)
     panel.show()
     qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.config.project)
 

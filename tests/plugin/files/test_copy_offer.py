@@ -165,7 +165,7 @@ def test_what_goes_meanwhile(viewer, qtbot, messages, slow, gate, what):
     else:
         thread = worker._thread
         viewer.window.remove_dock_widget(dock)
-        qtbot.waitUntil(worker._stopping.is_set, timeout=20_000)
+        qtbot.waitUntil(lambda: worker._stop_flag.stopping, timeout=20_000)
         gate.set()
         qtbot.waitUntil(lambda: not thread.is_alive(), timeout=20_000)
         assert os.listdir(slow.parent) == ["slow.tif"]

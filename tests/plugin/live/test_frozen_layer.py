@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.plugin.common.layers import LIVE, is_source
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 
 SHAPE, SLOPES = (12, 48, 64), (5.0, 1.0, 2.0)
 
@@ -32,7 +33,7 @@ def begin(interpolating_model, qtbot):
     begun = []
 
     def begin(viewer, layer):
-        live = LiveReconstruction(viewer, layer, interpolating_model)
+        live = LiveReconstruction(viewer, layer, LiveSettings(interpolating_model))
         wait_final(qtbot, live)
         begun.append(live)
         return live

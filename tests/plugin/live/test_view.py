@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_niiv.plugin.common.layers import layer_volume, voxel_size
-from napari_niiv.plugin.live.view import spread, visible
+from napari_niiv.plugin.live.view import broadcast_picture, visible
 
 ORDERS_3D = list(itertools.permutations(range(3)))
 
@@ -98,7 +98,7 @@ def test_time_and_channel_axes_select_an_index():
     view = visible(viewer, layer)
     assert view.request.leading == (2, 1)
     assert (view.request.plane, view.request.index) == ("xz", 17)
-    assert spread(view, np.ones((4, 6)), layer.data.shape).shape == (3, 2, 4, 40, 6)
+    assert broadcast_picture(view, np.ones((4, 6)), layer.data.shape).shape == (3, 2, 4, 40, 6)
     viewer.dims.order = (2, 1, 3, 0, 4)  # time on display
     assert visible(viewer, layer) is None
 

@@ -22,7 +22,7 @@ from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import load_model, save_model
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
 from napari_niiv.plugin.controls import status as other_module
-from napari_niiv.plugin.controls.model_loader import ModelLoader
+from napari_niiv.plugin.controls.model_choice import ModelLoader
 from napari_niiv.plugin.files.reader import PLUGIN, TRAINING, WIDGET
 from napari_niiv.plugin.training import widget as module
 from napari_niiv.plugin.training.curves import MOST_POINTS, thinned
@@ -122,7 +122,7 @@ def widget(viewer, messages, qtbot):
         worker = widget.worker
     finally:
         if worker is not None:
-            worker._stopping.set()
+            worker._stop_flag.stop()
 
 
 def wait_ready(qtbot, widget):
@@ -563,7 +563,7 @@ def events():
         print("closed", flush=True)
 app, parent = QCoreApplication([]), QObject()
 worker = EventWorker(parent, events, "training")
-worker.told.connect(lambda event: app.quit())
+worker.received.connect(lambda event: app.quit())
 worker.begin()
 app.exec()
 """

@@ -1,5 +1,6 @@
 """The 3-D view: most of it needs no window."""
 
+import copy
 import gc
 import threading
 
@@ -13,8 +14,11 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_niiv.plugin.common.layers import before_napari, is_source
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.geometry import Box, Span
+from napari_niiv.plugin.common.layers import is_source
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
+from napari_niiv.plugin.napari_compat import before_napari
 from napari_niiv.plugin.volume3d import volume_view as module
 from napari_niiv.plugin.volume3d.volume_view import Progress, VolumeView
 from napari_niiv.reconstruction import region
@@ -61,7 +65,7 @@ def opened(viewer, interpolating_model):
 
         def enter(event=None):
             if viewer.dims.ndisplay == 3 and not made:
-                made.append(VolumeView(viewer, source, interpolating_model, **options))
+                made.append(VolumeView(viewer, source, LiveSettings(interpolating_model), **options))
 
         first = before_napari(enter)
         viewer.dims.events.ndisplay.connect(first, position="first")
@@ -108,8 +112,8 @@ def test_it_grows_block_by_block_over_its_source(viewer, source, opened, qtbot):
     last = wait_done(qtbot, view)
     assert [s.done for s in steps] == list(range(last.blocks + 1))
     assert last.blocks == 2 * 2 * 3
-    assert steps[0].seconds_left is None
-    assert steps[1].seconds_left > 0
+    assert steps[0].remaining is None
+    assert steps[1].remaining > 0
     assert last.shape == view.layer.data.shape == (48, 32, 40)
     assert view.layer.name == NAME
     assert view.layer in viewer.layers
@@ -157,7 +161,7 @@ def test_it_lies_on_its_source_under_any_transform(viewer, opened, qtbot, transf
     source = viewer.add_image(
         ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", units=("um",) * 3, **transform
     )
-    view = opened(source, box=(slice(2, 11), slice(3, 30), slice(5, 33)))
+    view = opened(source, box=Box(Span(2, 11), Span(3, 30), Span(5, 33)))
     last = wait_done(qtbot, view)
     assert_exact(view)
     edges = [view.layer.data_to_world(p) for p in ([-0.5] * 3, np.array(last.shape) - 0.5)]
@@ -279,7 +283,7 @@ def test_time_points_and_channels(viewer, opened, qtbot):
 
 
 def test_a_source_that_changes_is_reconstructed_anew(viewer, source, opened, qtbot, interpolating_model):
-    view = opened(source, box=(slice(0, 12), slice(20, 32), slice(0, 40)))
+    view = opened(source, box=Box(Span(0, 12), Span(20, 32), Span(0, 40)))
     wait_done(qtbot, view)
     wait_done(qtbot, view, lambda: setattr(source, "scale", (8, 1, 1)))
     assert view.layer.data.shape == (96, 12, 40)
@@ -290,8 +294,9 @@ def test_a_source_that_changes_is_reconstructed_anew(viewer, source, opened, qtb
     assert_exact(view)
     wait_done(qtbot, view, lambda: setattr(source, "data", smaller.astype(np.uint16)))
     assert view.layer.data.dtype == np.uint16
-    wait_done(qtbot, view, lambda: setattr(view, "model", interpolating_model))
-    wait_done(qtbot, view, lambda: setattr(view, "output_scale", 0.5))
+    other = copy.deepcopy(interpolating_model)
+    wait_done(qtbot, view, lambda: view.apply(LiveSettings(other)))
+    wait_done(qtbot, view, lambda: view.apply(LiveSettings(other, finest=2)))
     assert view.layer.data.shape == (40, 8, 12)
 
 
@@ -335,12 +340,12 @@ def test_a_source_that_cannot_be_read_is_one_sentence(viewer, opened, qtbot):
     array = Failing()
     source = viewer.add_image(array, scale=SCALE, name="ramp", contrast_limits=(0, 150))
     array.gone = True
-    told = []
+    sentences = []
     view = opened(source)
-    view.failed.connect(told.append)
-    qtbot.waitUntil(lambda: bool(told), timeout=10_000)
-    assert len(told) == 1
-    assert "'ramp' cannot be read (no such file)" in told[0]
+    view.failed.connect(sentences.append)
+    qtbot.waitUntil(lambda: bool(sentences), timeout=10_000)
+    assert len(sentences) == 1
+    assert "'ramp' cannot be read (no such file)" in sentences[0]
     assert list(viewer.layers) == [source]
     array.gone = False
     wait_done(qtbot, view, lambda: setattr(source, "scale", (3, 1, 1)))
@@ -381,16 +386,16 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     )
     assert [layer.name for layer in viewer.layers if layer.visible] == [NAME]
     viewer.dims.ndisplay = 2
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     qtbot.waitUntil(lambda: live.visible and "refined" in widget.status.value, timeout=20_000)
     assert list(viewer.layers) == [source, live]
     assert source.visible
     viewer.dims.ndisplay = 3
     widget.anisotropy.value = 6  # begins anew
-    qtbot.waitUntil(lambda: widget.volumes.get(source).layer is not None, timeout=20_000)
-    qtbot.waitUntil(lambda: widget.volumes.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(source).layer is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
     widget.on.value = False
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     assert list(viewer.layers) == [source]
     qtbot.waitUntil(lambda: source.visible, timeout=5000)
     widget.on.value = True
@@ -404,9 +409,9 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     assert widget.indicator.state == "refined"
     widget.output_scale.value = 0.5
     widget.match_zoom.value = False
-    qtbot.waitUntil(lambda: widget.volumes.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
     viewer.layers.remove(other)
-    assert widget.volumes.get(other) is None
+    assert widget.volume_views.get(other) is None
     viewer.dims.ndisplay = 2
     assert list(viewer.layers) == [source, widget.live_layers.get(source).layer]
 
@@ -415,7 +420,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
     viewer, _, widget, source = viewer_and_dock
     widget.on.value = False
     viewer.dims.ndisplay = 3
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     assert source.visible
     assert list(viewer.layers) == [source]
 
@@ -423,7 +428,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
 def test_closing_the_dock_in_3d_stops_everything(viewer_and_dock, qtbot):
     viewer, dock, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volumes.get(source)
+    view = widget.volume_views.get(source)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not view.alive and source.visible, timeout=5000)
@@ -437,7 +442,7 @@ def test_closing_the_window_in_3d_reads_nothing_more(viewer_and_dock, qtbot):
     """Napari would show the source, and for that read all of it, which may be more than there is time for."""
     viewer, _, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volumes.get(source)
+    view = widget.volume_views.get(source)
     qtbot.waitUntil(lambda: view.layer is not None, timeout=10_000)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.close()

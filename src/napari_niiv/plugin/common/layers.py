@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pint
 from napari.components import LayerList, ViewerModel
 from napari.layers import Image, Layer
-from napari.utils.events import EventEmitter
 from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
@@ -173,11 +171,16 @@ def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:
     return [(layer.name, layer) for layer in viewer.layers if is_source(layer)]
 
 
-def before_napari(callback: Callable[[Any], None]) -> EventEmitter:
-    """A callback to connect first to one of napari's events, so that it comes before napari's own.
+def unit_name(layer: Image) -> str:
+    """The unit of x of a layer as a person reads it, such as "nm"; "voxel units" where it has none."""
+    unit = layer.units[-1]
+    return "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
 
-    Napari calls those of plugins after all of its own, wherever they are connected, but an emitter is its own.
-    """
-    emitter = EventEmitter(type_name="before_napari")
-    emitter.connect(callback)
-    return emitter
+
+def looks(layer: Image) -> dict[str, Any]:
+    """Contrast limits, gamma and colormap of a layer, as keywords of one that is to look the same."""
+    return {
+        "contrast_limits": layer.contrast_limits,
+        "gamma": layer.gamma,
+        "colormap": layer.colormap.name,
+    }

@@ -42,7 +42,7 @@ class OutputScale:
         self.samples.changed.connect(self._apply)
 
     def show(self, finest: float) -> None:
-        """Show what is set for another layer."""
+        """Show the finest pixel of the layer that is chosen now, in lateral voxels; 0 follows the zoom."""
         with self.match_zoom.changed.blocked(), self.samples.changed.blocked():
             self.match_zoom.value = finest == 0
             if finest:

@@ -135,7 +135,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
             raise OutputError(
                 f"The window shows nothing of {layer.name}; bring it into view, or choose the whole volume."
             )
-        return tuple((part.start, part.stop) for part in box)
+        return tuple((span.lo, span.hi) for span in box)
 
     def _show_what_applies(self, value: Any = None) -> None:
         for widget in self._fine:

@@ -154,7 +154,7 @@ class ExportPanel(ExportWindow):
         super().showEvent(event)
         if self.worker is None:
             with self.form.changed.blocked():
-                self.form.project.value = self.live_layers.project
+                self.form.project.value = self.live_layers.settings.project
             self._seen = None
             self._follow()
         self._watch.start()
@@ -267,7 +267,7 @@ class ExportPanel(ExportWindow):
             return
         self.job, self._source, self._log = job, self.form.layer, ExportLog(job.is_tiff)
         self.worker = EventWorker(self, lambda: job.start(model), "export")
-        self.worker.told.connect(self._receive)
+        self.worker.received.connect(self._receive)
         self.worker.ended.connect(self._ended)
         self.cancel.setText("Cancel")
         self.cancel.setEnabled(True)

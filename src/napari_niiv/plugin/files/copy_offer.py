@@ -18,6 +18,7 @@ from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, layer_volume, provenance_of
 from napari_niiv.plugin.common.words import WINDOW_WORDS, time_left
 from napari_niiv.plugin.files.layer_file import layer_file
@@ -35,11 +36,7 @@ class CopyOffer:
 
     Parameters
     ----------
-    viewer : ViewerModel
-    run : callable
-        `Background.run`.
-    tell, fail : callable
-        Get a sentence for the user.
+    host : Host
     replaced : callable
         Gets a layer and the one that takes its place, while both are there.
 
@@ -49,16 +46,9 @@ class CopyOffer:
         To be put into a form.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        run: Callable[..., None],
-        tell: Callable[[str], Any],
-        fail: Callable[[str], None],
-        replaced: Callable[[Image, Image], None],
-    ) -> None:
-        self._viewer, self._run = viewer, run
-        self._tell, self._fail, self._replaced = tell, fail, replaced
+    def __init__(self, host: Host, replaced: Callable[[Image, Image], None]) -> None:
+        self._viewer, self._run = host.viewer, host.run
+        self._tell, self._fail, self._replaced = host.inform, host.fail, replaced
         self._layer: Image | None = None
         self._source: Image | None = None  # what is being copied
         self._worker: EventWorker | None = None
@@ -134,7 +124,7 @@ class CopyOffer:
         self.cancel.enabled = True
         parent: QObject = self.sentence.native
         self._worker = EventWorker(parent, lambda: copy_to_zarr(volume, target), "copy")
-        self._worker.told.connect(self._show_progress)
+        self._worker.received.connect(self._show_progress)
         self._worker.ended.connect(self._ended)
         self._target = target
         self._show()

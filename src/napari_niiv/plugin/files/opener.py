@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from napari_niiv.errors import DatasetChoice
 from napari_niiv.io.remembered import open_remembered
+from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.files.dataset_question import DatasetQuestion
 from napari_niiv.volume import Volume
 
@@ -17,10 +17,7 @@ class Opener:
 
     Parameters
     ----------
-    run : callable
-        `Background.run`.
-    tell : callable
-        Gets a sentence for the user.
+    host : Host
     opened : callable
         Gets each volume.
 
@@ -29,10 +26,8 @@ class Opener:
     datasets : DatasetQuestion
     """
 
-    def __init__(
-        self, run: Callable[..., None], tell: Callable[[str], Any], opened: Callable[[Volume], None]
-    ) -> None:
-        self._run, self._tell, self._opened = run, tell, opened
+    def __init__(self, host: Host, opened: Callable[[Volume], None]) -> None:
+        self._run, self._tell, self._opened = host.run, host.tell, opened
         self.datasets = DatasetQuestion(self.open)
 
     def open(self, path: Path, dataset: str | None = None) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.models.catalog import SUFFIX
+from napari_niiv.plugin.manifest_names import PLUGIN as PLUGIN
+from napari_niiv.plugin.manifest_names import TRAINING as TRAINING
+from napari_niiv.plugin.manifest_names import WIDGET as WIDGET
 
-PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
 HOW_TO_CHANGE = "“Voxel size and axes…” in “Isotropic reconstruct” changes it"
 # as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them
 _NO_LAYER: list[tuple[Any, ...]] = [(None,)]  # napari's sign for "read, but no layer"

@@ -5,16 +5,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from magicgui.widgets import PushButton
-from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, recall, remember
 from napari_niiv.io.spacing import Spacing
+from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import finest_data, provenance_of, voxel_size
 from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
@@ -43,11 +42,7 @@ class VoxelSizeControl:
 
     Parameters
     ----------
-    viewer : ViewerModel
-    run : callable
-        `Background.run`.
-    tell, fail : callable
-        Get a sentence for the user.
+    host : Host
     changing : callable
         Called before a layer's data are exchanged.
     ready : callable
@@ -59,17 +54,9 @@ class VoxelSizeControl:
         To be put into a form.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        run: Callable[..., None],
-        tell: Callable[[str], Any],
-        fail: Callable[[str], None],
-        changing: Callable[[Image], None],
-        ready: Callable[[Image], None],
-    ) -> None:
-        self._viewer, self._run = viewer, run
-        self._tell, self._fail, self._changing, self._ready = tell, fail, changing, ready
+    def __init__(self, host: Host, changing: Callable[[Image], None], ready: Callable[[Image], None]) -> None:
+        self._viewer, self._run, self._changing, self._ready = host.viewer, host.run, changing, ready
+        self._tell, self._fail = host.inform, host.fail
         self._layer: Image | None = None
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._questions: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()

@@ -29,7 +29,7 @@ from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving
 from napari_niiv.plugin.common.words import WINDOW_WORDS
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome
@@ -117,7 +117,7 @@ class TrainOnVolume(QScrollArea):
         config = settings.config
         self.log = TrainingLog(goes_on=config.init is not None and not config.resume)
         self.worker = EventWorker(self, settings.start, "training")
-        self.worker.told.connect(self._receive)
+        self.worker.received.connect(self._receive)
         self.worker.ended.connect(self._ended)
         self.summary.setText(
             f"{settings.volume.name}, from {Path(config.init or NOTHING).name}, to {config.output.name}"
