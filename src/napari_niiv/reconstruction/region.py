@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Box, Sampling, Span, three
+from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid
 from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
-from napari_niiv.reconstruction.views.reconstructor import Superseded
 from napari_niiv.volume import Volume, check_anisotropy
 
 Slices = tuple[slice, slice, slice]
@@ -103,7 +103,7 @@ def reconstruct_region(
     longest: int = LONGEST,
     planes: Planes = "both",
     block: tuple[int, int] | None = None,
-    stale: Callable[[], bool] = lambda: False,
+    interrupt: Interrupt = never,
 ) -> Iterator[RegionEvent]:
     """Make a box of a volume isotropic, step by step; the values are those of `reconstruct`.
 
@@ -124,8 +124,8 @@ def reconstruct_region(
         The output has no more voxels than this along any axis.
     planes, block
         As in `reconstruct`.
-    stale : callable
-        Asked often; when it says True the work stops.
+    interrupt : Interrupt
+        Called often.
 
     Yields
     ------
@@ -138,8 +138,8 @@ def reconstruct_region(
 
     Raises
     ------
-    Superseded
-        If `stale` said so.
+    Interrupted
+        If `interrupt` raised it.
     ReconstructionError
         If the box lies outside the volume, or the budget, scale or planes make no sense.
     VolumeError, DeviceError
@@ -154,10 +154,6 @@ def reconstruct_region(
     samples = grid.samples_of(voxels)
     places = _cut_evenly(grid, samples, block or _BLOCK[model.device.type]) if grid.inferable else []
     yield _plan(volume, grid, samples, scale, len(places))
-
-    def interrupt() -> None:
-        if stale():
-            raise Superseded
 
     interrupt()
     batch_budget = BatchBudget(model)

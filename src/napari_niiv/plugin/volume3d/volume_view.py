@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_niiv.errors import NiivError
+from napari_niiv.interrupt import Interrupt
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.layers import SHARED, finest_data, insert_above, layer_volume, volume_events
 from napari_niiv.plugin.live.view import Seen
 from napari_niiv.plugin.volume3d.chosen_box import Box
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
-from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Stale, Step
+from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Step
 
 _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
@@ -224,9 +225,9 @@ class VolumeView(QObject):
             return
         model, box, budget, scale = self._model, self.box, self.budget, self._scale
 
-        def start(stale: Stale) -> Iterator[RegionEvent]:
+        def start(interrupt: Interrupt) -> Iterator[RegionEvent]:
             return reconstruct_region(
-                volume.at(*leading), model, box, budget=budget, output_scale=scale, stale=stale
+                volume.at(*leading), model, box, budget=budget, output_scale=scale, interrupt=interrupt
             )
 
         self._worker.submit(start)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_niiv.geometry import Sampling, Span
+from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
@@ -34,10 +35,6 @@ _KEPT_SOURCES = 16  # T/C indices and levels, ready to be read
 
 Maps = dict[Trust, Tensor]
 T = TypeVar("T")
-
-
-class Superseded(Exception):
-    """A newer request makes this one pointless."""
 
 
 class Reconstructor:
@@ -83,8 +80,8 @@ class Reconstructor:
         self,
         request: SliceRequest,
         quality: Quality = "refined",
-        stale: Callable[[], bool] = lambda: False,
-        patience: float = math.inf,
+        interrupt: Interrupt = never,
+        time_limit: float = math.inf,
     ) -> SliceResponse:
         """Reconstruct one picture.
 
@@ -92,16 +89,16 @@ class Reconstructor:
         ----------
         request : SliceRequest
         quality : {"placeholder", "fast", "refined"}
-        stale : callable
-            Asked between batches; when it says True the work stops.
-        patience : float
+        interrupt : Interrupt
+            Called between the layers of the network.
+        time_limit : float
             Seconds after which a picture made of many pieces is answered as far as it is, unless the rest is near; ask
             again for the rest.
 
         Raises
         ------
-        Superseded
-            If `stale` said so.
+        Interrupted
+            If `interrupt` raised it.
         VolumeError, DeviceError, ReconstructionError
             If the volume cannot be read, memory runs out, or the request makes no sense.
         """
@@ -115,7 +112,7 @@ class Reconstructor:
         else:
             work = self._infer_xy if request.plane == "xy" else self._infer_axial
             values, maps, complete = self._attempt(
-                lambda: work(view, request, quality == "refined", stale, patience)
+                lambda: work(view, request, quality == "refined", interrupt, time_limit)
             )
         dtype = self.volume.dtype
         image = normalization.invert(values, np.float32 if dtype == np.float64 else dtype)
@@ -136,7 +133,7 @@ class Reconstructor:
             trust={name: _host(values) * contrast for name, values in maps.items()},
         )
 
-    def holds(self, request: SliceRequest, quality: Quality) -> bool:
+    def is_cached(self, request: SliceRequest, quality: Quality) -> bool:
         """Whether the latent grids of a picture are all kept, so that only the decoder would run."""
         view = self._resolve(request)
         if not view.inferable:
@@ -150,13 +147,13 @@ class Reconstructor:
             self._latents.holds(view, side, columns) for side in _orientations(view, quality == "refined")
         )
 
-    def prepare(self, request: SliceRequest, stale: Callable[[], bool] = lambda: False) -> None:
+    def prepare(self, request: SliceRequest, interrupt: Interrupt = never) -> None:
         """Read and encode what the fast picture of a side view will need, ahead of the request; errors as `slice`."""
         view = self._resolve(request)
         if view.inferable and view.plane != "xy":
             self._attempt(
                 lambda: encode_axial(
-                    self._latents, view, view.plane, self._reader(view), _interrupt(stale), Deadline(math.inf)
+                    self._latents, view, view.plane, self._reader(view), interrupt, Deadline(math.inf)
                 )
             )
 
@@ -197,14 +194,14 @@ class Reconstructor:
         view: Resolved,
         request: SliceRequest,
         fuse: bool,
-        stale: Callable[[], bool],
-        patience: float,
+        interrupt: Interrupt,
+        time_limit: float,
     ) -> tuple[Tensor, Maps, bool]:
         rows, columns = self._latents.window(view)
-        read, waits = self._reader(view), Deadline(patience)
+        read, waits = self._reader(view), Deadline(time_limit)
         measured = _plane(view, read, rows, columns).T
         sides = [
-            encode_axial(self._latents, view, side, read, _interrupt(stale), waits)
+            encode_axial(self._latents, view, side, read, interrupt, waits)
             for side in _orientations(view, fuse)
         ]
 
@@ -245,10 +242,10 @@ class Reconstructor:
         view: Resolved,
         request: SliceRequest,
         fuse: bool,
-        stale: Callable[[], bool],
-        patience: float,
+        interrupt: Interrupt,
+        time_limit: float,
     ) -> tuple[Tensor, Maps, bool]:
-        read, waits = self._reader(view), Deadline(patience)
+        read, waits = self._reader(view), Deadline(time_limit)
         y, x = view.rows.support(view.shape[1]), view.columns.support(view.shape[2])
         linear = _plane(view, read, y, x)
         projection = self._degradation if request.project else None
@@ -257,7 +254,7 @@ class Reconstructor:
             # where there was no time yet the other orientation stands, or the interpolation
             values = (restored[0] if restored else linear).clone()
             for tile, picture in restore_xy(
-                self.model, self._latents, view, side, read, _interrupt(stale), waits, projection
+                self.model, self._latents, view, side, read, interrupt, waits, projection
             ):
                 if picture is None:
                     complete = False
@@ -291,14 +288,6 @@ def _plane(view: Resolved, read: Read, rows: Span, columns: Span) -> Tensor:
     box = read((spans[0], spans[1], spans[2]))
     first = box.select(across, 0)
     return (1 - share) * first + share * box.select(across, 1) if share else first
-
-
-def _interrupt(stale: Callable[[], bool]) -> Callable[[], None]:
-    def interrupt() -> None:
-        if stale():
-            raise Superseded
-
-    return interrupt
 
 
 def _voxels(axial: Sampling, depth: int) -> Tensor:
