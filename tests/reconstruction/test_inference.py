@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_niiv.geometry import Sampling
+from napari_niiv.geometry import Box, Sampling, Span
 from napari_niiv.reconstruction.inference import encode_slices, restore_box, restore_slices
 
 ALL = (slice(0, 14), slice(0, 6))
@@ -51,9 +51,11 @@ def test_a_box_is_the_mean_of_both_planes_transposed(small_model, texture) -> No
     # a yz plane is the xz plane of the transposed volume
     turned = restore_box(model, box.transpose(1, 2), 3.0, axial, ("xz",)).transpose(1, 2)
     torch.testing.assert_close(yz, turned, atol=1e-5, rtol=0)
-    cropped = restore_box(model, box, 3.0, axial, ("xz", "yz"), slice(2, 7), slice(4, 11))
+    cropped = restore_box(model, box, 3.0, axial, ("xz", "yz"), Box(Span(0, 5), Span(2, 7), Span(4, 11)))
     torch.testing.assert_close(cropped, both[:, 2:7, 4:], atol=1e-5, rtol=0)
-    low = restore_box(model, box, 3.0, axial.part(6, 3), ("xz", "yz"), z=slice(1, 5))
+    low = restore_box(
+        model, box, 3.0, axial.part(6, 3), ("xz", "yz"), Box(Span(1, 5), Span(0, 9), Span(0, 11))
+    )
     torch.testing.assert_close(low, both[6:9], atol=1e-5, rtol=0)
 
 

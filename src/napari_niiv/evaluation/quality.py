@@ -13,7 +13,8 @@ from napari_niiv.degradation import Average
 from napari_niiv.evaluation.baselines import interpolate_axial
 from napari_niiv.metrics import clipped_fourier_psnr, psnr
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.whole import Planes, reconstruct
+from napari_niiv.reconstruction.planes import Planes
+from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
 Score = tuple[float, float]

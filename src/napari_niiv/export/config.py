@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_niiv.reconstruction.restoration import Planes
+from napari_niiv.reconstruction.planes import Planes
 
 Bounds = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 Jobqueue = Literal["slurm", "pbs", "sge", "lsf", "htcondor", "moab", "oar"]

@@ -11,22 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Box, Sampling, Span, three
+from napari_niiv.geometry import Box, Sampling, Shape, Span, three
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid
-from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
+from napari_niiv.reconstruction.planes import Planes, orientations_of
+from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume, check_anisotropy
 
 Slices = tuple[slice, slice, slice]
 BUDGET = {"cuda": 64_000_000, "mps": 64_000_000, "cpu": 16_000_000}  # voxels of the output
 LONGEST = 2048  # what every GPU takes along an axis of a 3-D texture
-_BLOCK = {
-    "cuda": (64, 128),
-    "mps": (48, 96),
-    "cpu": (48, 64),
-}  # voxels: axial, lateral; a second or two of work
+# voxels: axial, lateral; a second or two of work
+_BLOCK = {"cuda": (64, 128), "mps": (48, 96), "cpu": (48, 64)}
 _RAW_EDGE = 1024  # pixels: edge of what is read at once for the interpolation, however far zoomed out
 
 
@@ -52,12 +50,12 @@ class RegionPlan:
         How many will follow the interpolation; 0 where that is the right answer already.
     """
 
-    shape: tuple[int, int, int]
+    shape: Shape
     voxel_size: tuple[float, float, float]
     origin: tuple[float, float, float]
     samplings: tuple[Sampling, Sampling, Sampling]
     output_scale: float
-    first: tuple[int, int, int]
+    first: Shape
     blocks: int
 
 
@@ -145,7 +143,7 @@ def reconstruct_region(
     VolumeError, DeviceError
         If the volume cannot be used or read, or memory runs out.
     """
-    checked_planes(planes)
+    orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
     if len(volume.shape) != 3:
         raise ReconstructionError(f"{volume.name!r} has the axes {volume.axes!r}; choose one T/C index.")
@@ -157,13 +155,14 @@ def reconstruct_region(
 
     interrupt()
     batch_budget = BatchBudget(model)
-    restoration = Restoration.of(volume, grid, batch_budget, planes)
-    whole: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
+    restoration = Restoration.of(volume, grid, batch_budget, orientations)
+    interpolated: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
     edges = (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))
     for place in _cut_evenly(grid, samples, edges):
         interrupt()
-        whole[place.slices_in(samples)] = restoration.compute(volume, restoration.block(place, infer=False))
-    yield RegionPlaceholder(whole)
+        block_of = restoration.block(place, infer=False)
+        interpolated[place.slices_in(samples)] = restoration.compute(volume, block_of)
+    yield RegionPlaceholder(interpolated)
     for number, place in enumerate(places):
         interrupt()
         values = restoration.compute(volume, restoration.block(place), interrupt)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling, output_size
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.planes import AXES, Plane
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
-from napari_niiv.reconstruction.views.request import AXES, Plane, Quality, SliceRequest
+from napari_niiv.reconstruction.views.request import Quality, SliceRequest
 from napari_niiv.volume import Volume
 
 Window = tuple[float, float, float, float]

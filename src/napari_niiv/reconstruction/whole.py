@@ -13,10 +13,9 @@ from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid, block_edges
-from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
+from napari_niiv.reconstruction.planes import Orientation, Planes, orientations_of
+from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume, check_anisotropy
-
-__all__ = ["Planes", "reconstruct"]
 
 
 def reconstruct(
@@ -58,12 +57,12 @@ def reconstruct(
     VolumeError
         If the anisotropy is outside 1 … 16, or the volume is constant.
     """
-    checked_planes(planes)
+    orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
     batch_budget = BatchBudget(model)
     leading = [np.ndindex(volume.shape[:-3])] if len(volume.shape) > 3 else [[()]]
     parts = [
-        _reconstruct_3d(volume.at(*index), batch_budget, output_scale, planes, project, block)
+        _reconstruct_3d(volume.at(*index), batch_budget, output_scale, orientations, project, block)
         for index in leading[0]
     ]
     array = (
@@ -79,12 +78,12 @@ def _reconstruct_3d(
     volume: Volume,
     batch_budget: BatchBudget,
     scale: float,
-    planes: str,
+    orientations: tuple[Orientation, ...],
     project: bool,
     block: tuple[int, int] | None,
 ) -> da.Array:
     grid = Grid.of(volume, scale)
-    restoration = Restoration.of(volume, grid, batch_budget, planes, project)
+    restoration = Restoration.of(volume, grid, batch_budget, orientations, project)
     edges = block_edges(grid, batch_budget.model.device.type, volume.dtype.itemsize, block)
     array = volume.array if isinstance(volume.array, da.Array) else None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_niiv import geometry
 from napari_niiv.degradation import Degradation
 from napari_niiv.device import training_precision
 from napari_niiv.errors import TrainingError
@@ -116,9 +117,11 @@ class HeldOut:
             factor,
             axial,
             ("xz", "yz"),
-            crop.box[1].slice_in(around[1]),
-            crop.box[2].slice_in(around[2]),
-            axial.support(len(around[0])).slice,
+            geometry.Box(
+                axial.support(len(around[0])),
+                crop.box[1].shifted(-around[1].lo),
+                crop.box[2].shifted(-around[2].lo),
+            ),
         )
         at = Sampling(beyond - k, 1, 2 * k + 1)
         thick = self._degradation.apply(fine.permute(1, 2, 0), factor, at).permute(2, 0, 1)

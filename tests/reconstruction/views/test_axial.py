@@ -25,7 +25,7 @@ def test_without_time_it_comes_strip_by_strip(
     request = SliceRequest(plane, 20, Sampling.covering(6, 24), Sampling.covering(64, 64))
     expected = {q: Reconstructor(volume, model).slice(request, q).image for q in ("fast", "refined")}
     linear = Reconstructor(volume, model).slice(request, "placeholder").image
-    monkeypatch.setitem(latents._EDGE, "cpu", 8)
+    monkeypatch.setitem(latents.CELL_EDGE, "cpu", 8)
     monkeypatch.setitem(batch_budget.BATCH_PIXELS, "cpu", 1)  # strips of one cell
     clock = itertools.count()
     monkeypatch.setattr("napari_niiv.reconstruction.views.deadline.time.perf_counter", lambda: next(clock))

@@ -14,9 +14,10 @@ from napari_niiv.errors import NiivError, ReconstructionError, VolumeError
 from napari_niiv.geometry import Sampling, output_size
 from napari_niiv.interrupt import Interrupted, interrupt_if
 from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.views import latents
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
-from napari_niiv.reconstruction.views.request import AXES, SliceRequest
+from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
@@ -135,7 +136,7 @@ def test_batches_and_cells_do_not_matter(
     model, volume = small_model(context=2), anisotropic(texture(SHAPE))
     request = whole_plane(volume, "yz", 40)
     expected = image(Reconstructor(volume, model), request)
-    monkeypatch.setitem(latents._EDGE, "cpu", cell)
+    monkeypatch.setitem(latents.CELL_EDGE, "cpu", cell)
     other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
     other.batch_budget.batch_pixels = batch_pixels
     np.testing.assert_allclose(image(other, request), expected, atol=1e-4)

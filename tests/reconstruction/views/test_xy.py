@@ -34,7 +34,7 @@ def volume(texture) -> Volume:
 def test_it_is_a_slice_of_the_isotropic_volume(
     small_model, volume: Volume, monkeypatch, decoder: str, quality: str, planes: str, cell: int
 ) -> None:
-    monkeypatch.setitem(latents._FLAT, "cpu", cell)
+    monkeypatch.setitem(latents.TILE_EDGE, "cpu", cell)
     model = small_model(decoder=decoder, context=0 if decoder == "reference" else 1)
     isotropic = np.asarray(reconstruct(volume, model, planes=planes).array)
     reconstructor = Reconstructor(volume, model)
@@ -66,7 +66,7 @@ def test_a_measured_slice_is_shown_as_it_is(small_model, volume: Volume) -> None
 
 
 def test_without_time_it_comes_piece_by_piece(small_model, volume: Volume, monkeypatch) -> None:
-    monkeypatch.setitem(latents._FLAT, "cpu", 16)
+    monkeypatch.setitem(latents.TILE_EDGE, "cpu", 16)
     model = small_model()
     expected = {q: Reconstructor(volume, model).slice(request(7.3), q).image for q in ("fast", "refined")}
     linear = 0.7 * volume.array[7] + 0.3 * volume.array[8]

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import Interrupted, interrupt_if
 from napari_niiv.reconstruction.allocator import trim
+from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.threads.newest import Job, NewestWins, failure
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
-from napari_niiv.reconstruction.views.request import AXES, Quality, SliceRequest, SliceResponse
+from napari_niiv.reconstruction.views.request import Quality, SliceRequest, SliceResponse
 
 _LOG = logging.getLogger(__name__)
 PASSES: tuple[Quality, ...] = ("placeholder", "fast", "refined")

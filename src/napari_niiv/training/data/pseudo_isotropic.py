@@ -8,7 +8,7 @@ from torch import Tensor
 
 from napari_niiv.degradation import Average, Degradation
 from napari_niiv.device import training_precision
-from napari_niiv.geometry import Sampling, Span, output_size
+from napari_niiv.geometry import Box, Sampling, Span, output_size
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.trust import project
@@ -49,11 +49,10 @@ def pseudo_isotropic(
     with torch.inference_mode():
         axial = inside.relative_to(-z.lo)
         with training_precision(box.device):
-            restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), y.slice, x.slice)
-        columns = project(
-            restored.permute(1, 2, 0), filled[z.slice, y.slice, x.slice].permute(1, 2, 0), degradation
-        )
-        restored = columns.permute(2, 0, 1)
+            restored = restore_box(
+                model, filled, anisotropy, axial, ("xz", "yz"), Box(Span(0, len(box)), y, x)
+            )
+        restored = project(restored, filled[z.slice, y.slice, x.slice], degradation, axis=0)
         if holes.any():
             # one voxel more: the restoration looks around
             wide = F.max_pool3d(holes[None].float(), 3, 1, 1)[0][z.slice, y.slice, x.slice]
