@@ -127,14 +127,14 @@ class Volume:
 
     def levels(self) -> tuple[Level, ...]:
         """The resolutions at which it can be read, finest first; the first is the array itself."""
-        found = [Level(self.array, 1, 1)]
+        levels = [Level(self.array, 1, 1)]
         for array in self.pyramid:
             factors = [
                 round(n / m) if m else 0 for n, m in zip(self.shape[-3:], array.shape[-3:], strict=True)
             ]
-            if factors[1] == factors[2] > found[-1].lateral and factors[0] >= 1:
-                found.append(Level(array, factors[0], factors[1]))
-        return tuple(found)
+            if factors[1] == factors[2] > levels[-1].lateral and factors[0] >= 1:
+                levels.append(Level(array, factors[0], factors[1]))
+        return tuple(levels)
 
     def read_raw(
         self,
@@ -178,7 +178,7 @@ class Volume:
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turn what a codec, a disk or a network says into one sentence.
+    """Turn the errors of codecs, disks and networks into one sentence.
 
     Raises
     ------
@@ -189,9 +189,9 @@ def reading(name: str) -> Iterator[None]:
     except (NiivError, MemoryError):
         raise
     except Exception as error:  # of codecs and networks, which have types of their own
-        said = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise VolumeError(
-            f"{name!r} cannot be read ({said}); check that the file is complete and still there."
+            f"{name!r} cannot be read ({reason}); check that the file is complete and still there."
         ) from error
 
 
@@ -202,6 +202,7 @@ class Level:
     Attributes
     ----------
     array : array-like
+        Its last three axes are z, y, x.
     axial, lateral : int
         Voxels of the full resolution that one of its voxels covers, along z, and along y and x.
     """
@@ -222,7 +223,7 @@ def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
 
 
 def _at(array: Any, leading: tuple[int, ...]) -> Any:
-    if not isinstance(array, np.ndarray | da.Array):  # zarr and HDF5 would read all of that index here
+    if not isinstance(array, np.ndarray | da.Array):  # zarr and HDF5 would read all of that index now
         array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
     return array[leading]
 

@@ -127,11 +127,7 @@ class Grid:
 
 
 def block_edges(
-    grid: Grid,
-    device: str,
-    itemsize: int,
-    block: tuple[int, int] | None = None,
-    shape: Shape | None = None,
+    grid: Grid, device: str, itemsize: int, block: tuple[int, int] | None = None, shape: Shape | None = None
 ) -> Shape:
     """Samples of a block along z, y, x, with which a whole volume is cut.
 

@@ -25,7 +25,7 @@ BUDGET = {"cuda": 64_000_000, "mps": 64_000_000, "cpu": 16_000_000}  # voxels of
 LONGEST = 2048  # what every GPU takes along an axis of a 3-D texture
 # voxels: axial, lateral; a second or two of work
 _BLOCK = {"cuda": (64, 128), "mps": (48, 96), "cpu": (48, 64)}
-_RAW_EDGE = 1024  # pixels: edge of what is read at once for the interpolation, however far zoomed out
+_RAW_EDGE = 1024  # pixels: edge of what is read at once for the interpolation, however coarse the output
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,27 @@ def reconstruct_region(
     yield _plan(volume, grid, samples, scale, len(places))
 
     interrupt()
-    batch_budget = BatchBudget(model)
-    restoration = Restoration.of(volume, grid, batch_budget, orientations)
-    interpolated: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
-    edges = (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))
-    for place in _cut_evenly(grid, samples, edges):
+    restoration = Restoration.of(volume, grid, BatchBudget(model), orientations)
+    yield _interpolate(volume, restoration, samples, interrupt)
+    yield from _restore(volume, restoration, samples, places, interrupt)
+
+
+def _interpolate(
+    volume: Volume, restoration: Restoration, samples: Box, interrupt: Interrupt
+) -> RegionPlaceholder:
+    grid = restoration.grid
+    array: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
+    for place in _cut_evenly(grid, samples, (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))):
         interrupt()
-        block_of = restoration.block(place, infer=False)
-        interpolated[place.slices_in(samples)] = restoration.compute(volume, block_of)
-    yield RegionPlaceholder(interpolated)
+        block = restoration.block(place, infer=False)
+        array[place.slices_in(samples)] = restoration.compute(volume, block)
+    return RegionPlaceholder(array)
+
+
+def _restore(
+    volume: Volume, restoration: Restoration, samples: Box, places: list[Box], interrupt: Interrupt
+) -> Iterator[RegionBlock]:
+    batch_budget = restoration.batch_budget
     for number, place in enumerate(places):
         interrupt()
         values = restoration.compute(volume, restoration.block(place), interrupt)
@@ -212,8 +224,8 @@ def _cut_evenly(grid: Grid, samples: Box, edges: tuple[int, int]) -> list[Box]:
         number = max(1, math.ceil(len(span) * grid.on_level(axis).step / edge - 0.25))
         lengths.append(-(-len(span) // number))
 
-    def distance(place: Box) -> float:
-        return sum((p.lo + p.hi - s.lo - s.hi) ** 2 for p, s in zip(place, samples, strict=True))
+    def distance(place: Box) -> int:
+        return sum(a.offset_from(b) ** 2 for a, b in zip(place, samples, strict=True))
 
     return sorted(samples.pieces(three(lengths)), key=distance)
 

@@ -18,11 +18,7 @@ Window = tuple[float, float, float, float]
 
 
 def slice_request(
-    volume: Volume,
-    plane: Plane,
-    index: float,
-    window: Window | None = None,
-    pixel_size: float | None = None,
+    volume: Volume, plane: Plane, index: float, window: Window | None = None, pixel_size: float | None = None
 ) -> SliceRequest:
     """The request for a window of a plane at a pixel size.
 

@@ -60,14 +60,12 @@ def reconstruct(
     orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
     batch_budget = BatchBudget(model)
-    leading = [np.ndindex(volume.shape[:-3])] if len(volume.shape) > 3 else [[()]]
+    leading = volume.shape[:-3]
     parts = [
         _reconstruct_3d(volume.at(*index), batch_budget, output_scale, orientations, project, block)
-        for index in leading[0]
+        for index in np.ndindex(leading)
     ]
-    array = (
-        parts[0] if len(volume.shape) == 3 else da.stack(parts).reshape(volume.shape[:-3] + parts[0].shape)
-    )
+    array = da.stack(parts).reshape(leading + parts[0].shape) if leading else parts[0]
     source, shape = volume.shape[-3:], array.shape[-3:]
     size = tuple(v * n / m for v, n, m in zip(volume.voxel_size, source, shape, strict=True))
     origin = tuple(o - v / 2 + s / 2 for o, v, s in zip(volume.origin, volume.voxel_size, size, strict=True))

@@ -112,7 +112,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
             return passes if generation == job.generation else ()
 
     def _direction(self, job: PictureJob) -> int:
-        """Which way the user scrolls: 1, -1, or 0 if that cannot be said."""
+        """Which way the user scrolls: 1, -1, or 0 if neither is known."""
         previous, self._previous = self._previous, job
         if previous is None or previous.reconstructor is not job.reconstructor:
             self._scrolling = 0
@@ -170,9 +170,10 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 error = failure("The reconstruction", problem)
             complete = response is None or response.complete
             # nothing better follows an interpolation that is the right answer
-            final = error is not None or (
-                complete and (quality == "refined" or (quality == "fast" and not _inferred(response)))
+            best = quality == "refined" or (
+                quality == "fast" and response is not None and not response.inferred
             )
+            final = error is not None or (complete and best)
             if self.is_cancelled(job):
                 return False
             self._answer(Answer(job.generation, response, error, final))
@@ -195,7 +196,3 @@ def _passes(job: PictureJob) -> tuple[Quality, ...]:
     except Exception:  # the placeholder's pass meets it again and reports it
         _LOG.debug("Whether a picture is cached is not known", exc_info=True)
     return PASSES
-
-
-def _inferred(response: SliceResponse | None) -> bool:
-    return response is not None and response.inferred

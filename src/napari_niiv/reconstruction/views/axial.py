@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 
@@ -78,36 +79,33 @@ def _decode_strips(
 
     `otherwise` has the values of the strips that are not encoded.
     """
-    parts, run = [], []
+    parts = []
     _, columns = task.latents.window(task.view)
-    for strip in sorted(strips, key=lambda strip: strip.lo):
-        latent = strips[strip]
-        if latent is not None:
-            run.append((strip, latent))
-            continue
-        parts += _decode_run(task, orientation, run, positions)
-        run = []
-        parts.append(otherwise[strip.slice_in(columns)])
-    parts += _decode_run(task, orientation, run, positions)
+    ordered = sorted(strips, key=lambda strip: strip.lo)
+    for _, group in itertools.groupby(ordered, lambda strip: strips[strip] is None):
+        run = list(group)
+        span, grids = Span.hull(run), [grid for strip in run if (grid := strips[strip]) is not None]
+        if grids:
+            grid = grids[0] if len(grids) == 1 else torch.cat(grids, dim=2)
+            parts.append(_decode(task, orientation, span, grid, positions))
+        else:
+            parts.append(otherwise[span.slice_in(columns)])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _decode_run(
-    task: PictureTask, orientation: Orientation, run: list[tuple[Span, Tensor]], positions: Sampling
-) -> list[Tensor]:
-    """Values of neighbouring strips, (lateral, positions): one tensor, or none."""
-    if not run:
-        return []
+def _decode(
+    task: PictureTask, orientation: Orientation, columns: Span, grid: Tensor, positions: Sampling
+) -> Tensor:
+    """Values of neighbouring columns, (columns, positions), from their latent grid."""
     view = task.view
-    grid = torch.cat([latent for _, latent in run], dim=2) if len(run) > 1 else run[0][1]
     across, _, lateral = AXES[view.plane]
     if orientation == view.plane:
-        centres = cell_centres(run[0][0].lo, run[-1][0].hi, view.shape[lateral])
+        centres = cell_centres(columns.lo, columns.hi, view.shape[lateral])
     else:  # the other orientation's slices have their lateral axis across the picture
-        centres = cell_centres(view.index, view.index + 1, view.shape[across]).expand(grid.shape[2])
+        centres = cell_centres(view.index, view.index + 1, view.shape[across]).expand(len(columns))
     rows, _ = task.latents.window(view)
     frame = Frame(rows.lo, view.shape[0], centres[None])
-    return [task.model.decode(grid[:, :-1], grid[:, -1], positions, view.anisotropy, frame)[0]]
+    return task.model.decode(grid[:, :-1], grid[:, -1], positions, view.anisotropy, frame)[0]
 
 
 def _nearest_voxels(axial: Sampling, depth: int) -> Tensor:

@@ -96,7 +96,7 @@ class Latents:
         edge, height = self._edge, len(rows.padded(self._model.halo, depth))
         fitting = (self._batch_budget.batch_pixels // height - 2 * self._model.halo) // edge * edge
         pieces = [piece.intersection(columns) for piece in columns.tiles(max(edge, fitting), width)]
-        return sorted(pieces, key=lambda piece: abs(piece.lo + piece.hi - columns.lo - columns.hi))
+        return sorted(pieces, key=lambda piece: piece.offset_from(columns))
 
     def is_cached(self, view: Resolved, orientation: Orientation, columns: Span) -> bool:
         """Whether all that one orientation of some columns of a side view needs is cached."""
@@ -165,13 +165,7 @@ class Latents:
         rows, columns = view.support
         tiles = [Box(depth, y, x) for y in rows.tiles(edge, height) for x in columns.tiles(edge, width)]
 
-        def distance(tile: Box) -> int:
-            return max(
-                abs(tile.y.lo + tile.y.hi - rows.lo - rows.hi),
-                abs(tile.x.lo + tile.x.hi - columns.lo - columns.hi),
-            )
-
-        return sorted(tiles, key=distance)
+        return sorted(tiles, key=lambda tile: max(tile.y.offset_from(rows), tile.x.offset_from(columns)))
 
     def slabs(self, view: Resolved, tile: Box) -> list[Box]:
         """The slabs of slices, encoded together, that the slices of a tile lie in."""
@@ -217,13 +211,7 @@ class Latents:
         inside = box.slices_in(padded)
         wanted, kept, depth = (inside[axis] for axis in SLICE_AXES[orientation])
         batches = encode_slices(
-            model,
-            slices,
-            wanted,
-            (kept, depth),
-            view.anisotropy,
-            self._batch_budget.batch_pixels,
-            interrupt,
+            model, slices, wanted, (kept, depth), view.anisotropy, self._batch_budget.batch_pixels, interrupt
         )
         parts = [
             torch.cat([latent.float(), slices[part, kept, depth][:, None]], dim=1) for part, latent in batches

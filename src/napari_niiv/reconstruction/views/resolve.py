@@ -86,11 +86,7 @@ class Resolved:
 
 
 def resolve(
-    request: SliceRequest,
-    shape: tuple[int, ...],
-    anisotropy: float,
-    levels: Sequence[Level],
-    margin: int = 0,
+    request: SliceRequest, shape: tuple[int, ...], anisotropy: float, levels: Sequence[Level], margin: int = 0
 ) -> Resolved:
     """Choose the level, and the pixels to average, that a pixel of the request asks for."""
     across, row_axis, column_axis = AXES[request.plane]
