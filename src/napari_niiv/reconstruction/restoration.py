@@ -101,6 +101,11 @@ class Restoration:
         -------
         array
             The samples of the block, in `dtype`.
+
+        Raises
+        ------
+        VolumeError, DeviceError
+            If the source cannot be read, or memory runs out.
         """
         if isinstance(source, Volume):
             volume, (z, y, x) = source, (0, 0, 0)

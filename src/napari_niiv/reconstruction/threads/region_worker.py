@@ -30,12 +30,13 @@ class Step:
     generation : int
         Of the reconstruction, as `RegionWorker.submit` returned it.
     plan : RegionPlan or None
+        None where there is an error.
     array : array or None
         The same one at every step of a generation: the worker goes on to write blocks on it.
     done : int
         Blocks restored; 0 when the interpolation has just appeared.
     seconds : float
-        Since then.
+        Since the interpolation appeared.
     notice : str
         What the user should know.
     error : NiivError or None
