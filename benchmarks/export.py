@@ -29,6 +29,7 @@ from napari_niiv.export import ExportConfig, ExportProgress, export
 from napari_niiv.geometry import Box, Span
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid
+from napari_niiv.reconstruction.planes import orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume
 
@@ -166,7 +167,7 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
     volume = Volume(voxels, voxel_size=(8.0, 1.0, 1.0))
     grid = Grid.of(volume, 1.0)
     for planes in ("xz", "both"):
-        restoration = Restoration.of(volume, grid, BatchBudget(model), planes)
+        restoration = Restoration.of(volume, grid, BatchBudget(model), orientations_of(planes))
         block = restoration.block(Box(Span(24 * 8, 152 * 8), Span(32, 288), Span(32, 288)))
         times = []
         for run in range(8 if device.type == "cuda" else 1):

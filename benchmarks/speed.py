@@ -27,7 +27,7 @@ from napari_niiv.volume import Volume
 
 
 def milliseconds(work: Callable[[int], object], device: torch.device, runs: int) -> tuple[float, float]:
-    """Median and 95th percentile; `work` is told the number of the run."""
+    """Median and 95th percentile; `work` is given the number of the run."""
     for run in range(3):
         work(run)
     times = []
@@ -61,8 +61,8 @@ def main() -> None:
 
     def views(chosen: Niiv, size: int, runs: int) -> list[tuple[float, float]]:
         """A side view of size x size pixels, of size / 8 slices."""
-        stack = random.integers(0, 255, (size // 8, 80, size), dtype=np.uint8)
-        volume = Volume(stack, voxel_size=(8.0, 1.0, 1.0))
+        array = random.integers(0, 255, (size // 8, 80, size), dtype=np.uint8)
+        volume = Volume(array, voxel_size=(8.0, 1.0, 1.0))
         engine = Reconstructor(volume, chosen)
         engine.normalization()
         new = milliseconds(lambda i: engine.slice(slice_request(volume, "xz", 5 + i), "fast"), device, runs)

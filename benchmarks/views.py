@@ -130,7 +130,7 @@ def cost(
                 )
                 synchronize(model.device)
                 began = time.perf_counter()
-                engine.slice(request, quality, patience=0.4)
+                engine.slice(request, quality, time_limit=0.4)
                 synchronize(model.device)
                 if number > 1:
                     mine.append(1e3 * (time.perf_counter() - began))

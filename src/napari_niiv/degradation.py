@@ -89,7 +89,7 @@ class _Degradation(BaseModel, ABC):
         Returns
         -------
         coarse : Tensor, shape (..., m)
-            Degraded; only voxels that see nothing but what is there.
+            Degraded; only voxels that see nothing beyond the ends of `sharp`.
         positions : Sampling
             Of the sharp pixels that they cover, in coarse voxels.
         covered : slice
@@ -130,11 +130,11 @@ class Average(_Degradation):
 
     @property
     def reach(self) -> float:
-        """Half an axial voxel."""
+        """Half the extent of the weight: half an axial voxel."""
         return 0.5
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of a box of the voxel's extent."""
+        """Integral of the weight up to a position: of a box of the voxel's extent."""
         return np.clip(position + 0.5, 0, 1)
 
 
@@ -154,11 +154,11 @@ class Gaussian(_Degradation):
 
     @property
     def reach(self) -> float:
-        """Three standard deviations."""
+        """Half the extent of the weight: three standard deviations, in axial voxels."""
         return _SIGMAS * self.fwhm / _FWHM
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of a Gaussian cut at three standard deviations."""
+        """Integral of the weight up to a position: of a Gaussian cut at three standard deviations."""
         import torch
 
         u = torch.from_numpy(np.clip(position * _FWHM / self.fwhm, -_SIGMAS, _SIGMAS))
@@ -175,11 +175,11 @@ class Skip(_Degradation):
 
     @property
     def reach(self) -> float:
-        """Half the thickness."""
+        """Half the extent of the weight: half the thickness of a section, in axial voxels."""
         return self.thickness / 2
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of a box of the section's thickness."""
+        """Integral of the weight up to a position: of a box of the section's thickness."""
         return np.clip(position / self.thickness + 0.5, 0, 1)
 
 
@@ -202,7 +202,7 @@ class Measured(_Degradation):
 
     @property
     def _weights(self) -> NDArray[np.float64]:
-        """The profile turned round: it tells where light of one point goes, a voxel where its light comes from."""
+        """The profile reversed: it is where light of one point goes, a voxel asks where its light comes from."""
         return np.array(self.profile[::-1])
 
     @property
@@ -215,11 +215,11 @@ class Measured(_Degradation):
 
     @property
     def reach(self) -> float:
-        """Extent of the profile from its centre of gravity."""
+        """Extent of the profile from its centre of gravity, in axial voxels."""
         return float(np.abs(self._edges).max())
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of the profile, each weight spread over its bin."""
+        """Integral of the profile up to a position, each weight spread over its bin."""
         return np.asarray(np.interp(position, self._edges, np.concatenate([[0.0], np.cumsum(self._weights)])))
 
     @classmethod

@@ -103,6 +103,10 @@ class Span:
         """Widened to multiples of `edge`, inside an axis of `size` voxels."""
         return Span(self.lo // edge * edge, min(rounded_up(self.hi, edge), size))
 
+    def offset_from(self, other: Span) -> int:
+        """Distance between the centres of two spans, in halves of a voxel."""
+        return abs(self.lo + self.hi - other.lo - other.hi)
+
     def intersection(self, other: Span) -> Span:
         """What two overlapping spans share."""
         return Span(max(self.lo, other.lo), min(self.hi, other.hi))

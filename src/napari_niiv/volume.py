@@ -237,7 +237,7 @@ class Volume:
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turn what a codec, a disk or a network says into one sentence.
+    """Turn the errors of codecs, disks and networks into one sentence.
 
     Raises
     ------
@@ -261,6 +261,7 @@ class Level:
     Attributes
     ----------
     array : array-like
+        Its last three axes are z, y, x.
     axial, lateral : int
         Voxels of the full resolution that one of its voxels covers, along z, and along y and x.
     """

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from napari_niiv.errors import ReconstructionError, VolumeError
+from napari_niiv.interrupt import Interrupted, interrupt_if
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.region import (
     RegionBlock,
@@ -16,7 +17,6 @@ from napari_niiv.reconstruction.region import (
     RegionPlan,
     reconstruct_region,
 )
-from napari_niiv.reconstruction.views.reconstructor import Superseded
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
@@ -222,13 +222,14 @@ def test_far_out_it_is_interpolated_in_small_reads(small_model, monkeypatch) -> 
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_it_stops_when_it_is_no_longer_wanted(small_model, texture, after) -> None:
     unwanted = False
+    interrupt = interrupt_if(lambda: unwanted)
     events = reconstruct_region(
-        anisotropic(texture(SHAPE), 3.7), small_model(), budget=PLENTY, block=(3, 8), stale=lambda: unwanted
+        anisotropic(texture(SHAPE), 3.7), small_model(), budget=PLENTY, block=(3, 8), interrupt=interrupt
     )
     for _ in range(after + 1):
         next(events)
     unwanted = True
-    with pytest.raises(Superseded):
+    with pytest.raises(Interrupted):
         next(events)
 
 
@@ -236,7 +237,7 @@ def test_it_stops_inside_a_block(small_model, texture, monkeypatch) -> None:
     """Between two layers of the network, so that closing a view does not wait for seconds."""
     model, asked = small_model(blocks=3), 0
 
-    def stale() -> bool:
+    def unwanted() -> bool:
         nonlocal asked
         asked += 1
         return asked > 4
@@ -250,10 +251,14 @@ def test_it_stops_inside_a_block(small_model, texture, monkeypatch) -> None:
 
     monkeypatch.setattr(model, "encode", counted)
     events = reconstruct_region(
-        anisotropic(texture(SHAPE), 3.7), model, budget=PLENTY, block=(99, 99), stale=stale
+        anisotropic(texture(SHAPE), 3.7),
+        model,
+        budget=PLENTY,
+        block=(99, 99),
+        interrupt=interrupt_if(unwanted),
     )
     next(events), next(events)
-    with pytest.raises(Superseded):
+    with pytest.raises(Interrupted):
         next(events)
     assert len(encoded) == 1
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_niiv.errors import ReconstructionError
+from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.single_slice import reconstruct_slice, slice_request
-from napari_niiv.reconstruction.views.request import AXES
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 

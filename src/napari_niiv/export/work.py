@@ -21,7 +21,7 @@ from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.allocator import trim
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Block
-from napari_niiv.reconstruction.planes import PLANES
+from napari_niiv.reconstruction.planes import orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume
 
@@ -168,7 +168,7 @@ class Work:
             plan.grid,
             self.batch_budget,
             channel.normalization,
-            PLANES[self.planes],
+            orientations_of(self.planes),
             plan.dtype,
             volume.name,
             self.project,

@@ -115,9 +115,11 @@ class HeldOut:
             factor,
             axial,
             ("xz", "yz"),
-            crop.box.y.slice_in(box.y),
-            crop.box.x.slice_in(box.x),
-            axial.support(len(box.z)).slice,
+            Box(
+                axial.support(len(box.z)),
+                crop.box.y.shifted(-box.y.lo),
+                crop.box.x.shifted(-box.x.lo),
+            ),
         )
         at = Sampling(beyond - k, 1, 2 * k + 1)
         thick = self._degradation.apply(fine.permute(1, 2, 0), factor, at).permute(2, 0, 1)

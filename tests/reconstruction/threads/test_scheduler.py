@@ -6,7 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +14,10 @@ import pytest
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.geometry import Sampling
+from napari_niiv.interrupt import Interrupt
 from napari_niiv.reconstruction.threads import scheduler as module
 from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
-from napari_niiv.reconstruction.views.reconstructor import Reconstructor, Superseded
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import SliceRequest, SliceResponse
 from napari_niiv.volume import Volume
 
@@ -31,11 +32,11 @@ def request(index: int, zoom: float = 1.0) -> SliceRequest:
 class Stub:
     """A reconstructor whose passes wait for `go` where they are told to."""
 
-    held: set[str] = field(default_factory=set)
+    cached: set[str] = field(default_factory=set)
     stops: set[tuple[int, str]] = field(default_factory=set)
     fails: dict[str, Exception] = field(default_factory=dict)
     inferred: bool = True
-    heeds: bool = True  # asks `stale` when it goes on
+    heeds: bool = True  # calls `interrupt` when it goes on
     pieces: int = 1  # in which a fast picture comes
 
     def __post_init__(self) -> None:
@@ -44,24 +45,24 @@ class Stub:
         self.go = threading.Semaphore(0)
         self.calls: list[tuple[int, str]] = []
 
-    def holds(self, request: SliceRequest, quality: str) -> bool:
-        if "holds" in self.fails:
-            raise self.fails["holds"]
-        return quality in self.held
+    def is_cached(self, request: SliceRequest, quality: str) -> bool:
+        if "is_cached" in self.fails:
+            raise self.fails["is_cached"]
+        return quality in self.cached
 
-    def prepare(self, request: SliceRequest, stale: Callable[[], bool]) -> None:
-        self.slice(request, "ahead", stale, 0)
+    def prepare(self, request: SliceRequest, interrupt: Interrupt) -> None:
+        self.slice(request, "ahead", interrupt, 0)
 
     def slice(
-        self, request: SliceRequest, quality: str, stale: Callable[[], bool], patience: float
+        self, request: SliceRequest, quality: str, interrupt: Interrupt, time_limit: float
     ) -> SliceResponse:
         step = (int(request.index), quality)
         self.calls.append(step)
         if step in self.stops:
             self.began.put(step)
             assert self.go.acquire(timeout=PATIENCE)
-            if self.heeds and stale():
-                raise Superseded
+            if self.heeds:
+                interrupt()
         if quality in self.fails:
             raise self.fails[quality]
         image = np.zeros((4, 4))
@@ -253,13 +254,13 @@ def test_errors_are_delivered_and_final(desk: Desk, quality: str) -> None:
     assert desk.nothing_more()
 
 
-@pytest.mark.parametrize("where", ["placeholder", "fast", "holds"])
+@pytest.mark.parametrize("where", ["placeholder", "fast", "is_cached"])
 def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str) -> None:
     desk.scheduler.submit(Stub(fails={where: ZeroDivisionError("oh")}, inferred=False), request(1))
     answers = [desk.answers.get(timeout=PATIENCE)]
     while not answers[-1].final:
         answers.append(desk.answers.get(timeout=PATIENCE))
-    if where == "holds":
+    if where == "is_cached":
         assert answers[-1].error is None
     else:
         assert "failed unexpectedly (ZeroDivisionError('oh'))" in str(answers[-1].error)
@@ -334,10 +335,10 @@ def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "passes"), [({"fast"}, ["fast", "refined"]), ({"fast", "refined"}, ["refined"])]
+    ("cached", "passes"), [({"fast"}, ["fast", "refined"]), ({"fast", "refined"}, ["refined"])]
 )
-def test_zooming_begins_with_the_best_that_is_held(desk: Desk, held: set[str], passes: list[str]) -> None:
-    desk.scheduler.submit(Stub(held=held), request(1))
+def test_zooming_begins_with_the_best_that_is_cached(desk: Desk, cached: set[str], passes: list[str]) -> None:
+    desk.scheduler.submit(Stub(cached=cached), request(1))
     assert [desk.next()[1] for _ in passes] == passes
     assert desk.nothing_more()
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import NiivError, ReconstructionError, VolumeError
 from napari_niiv.geometry import Sampling, output_size
+from napari_niiv.interrupt import Interrupted, interrupt_if
 from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.views import latents
-from napari_niiv.reconstruction.views.reconstructor import Reconstructor, Superseded
-from napari_niiv.reconstruction.views.request import AXES, SliceRequest
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
+from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
@@ -134,7 +136,7 @@ def test_batches_and_cells_do_not_matter(
     model, volume = small_model(context=2), anisotropic(texture(SHAPE))
     request = whole_plane(volume, "yz", 40)
     expected = image(Reconstructor(volume, model), request)
-    monkeypatch.setitem(latents._EDGE, "cpu", cell)
+    monkeypatch.setitem(latents.CELL_EDGE, "cpu", cell)
     other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
     other.batch_budget.batch_pixels = batch_pixels
     np.testing.assert_allclose(image(other, request), expected, atol=1e-4)
@@ -225,23 +227,23 @@ def test_zooming_runs_only_the_decoder_and_panning_encodes_only_what_is_new(
     monkeypatch.setattr(model, "encode", counted)
     request = whole_plane(volume, "xz", 20)
     left = part(request, slice(0, request.rows.count), slice(0, 60))
-    assert not reconstructor.holds(left, "fast")
+    assert not reconstructor.is_cached(left, "fast")
     reconstructor.slice(left, "fast")
-    assert reconstructor.holds(left, "fast")
-    assert not reconstructor.holds(left, "refined")
+    assert reconstructor.is_cached(left, "fast")
+    assert not reconstructor.is_cached(left, "refined")
     first = sum(encoded)
     assert first <= 64 + model.halo  # the window and its taps, to the next multiple of 8, and the halo
     zoomed = SliceRequest("xz", 20, Sampling(2, 0.01, 50), Sampling(10, 0.1, 50))
-    assert reconstructor.holds(zoomed, "fast")
+    assert reconstructor.is_cached(zoomed, "fast")
     reconstructor.slice(zoomed, "fast")
     assert sum(encoded) == first
     panned = part(request, slice(0, request.rows.count), slice(20, 90))
-    assert not reconstructor.holds(panned, "fast")
+    assert not reconstructor.is_cached(panned, "fast")
     reconstructor.slice(panned, "fast")
     assert sum(encoded) - first <= 64 + 2 * model.halo  # whole cells: the one on the border and the next
     panned = part(request, slice(0, request.rows.count), slice(30, 94))
-    assert reconstructor.holds(panned, "fast")
-    assert not reconstructor.holds(replace(left, index=21), "fast")
+    assert reconstructor.is_cached(panned, "fast")
+    assert not reconstructor.is_cached(replace(left, index=21), "fast")
 
 
 def test_only_the_window_is_read(small_model) -> None:
@@ -272,12 +274,12 @@ def test_integers_come_back_as_integers(small_model, texture) -> None:
         assert image(Reconstructor(volume, small_model()), whole_plane(volume, "xz", 3)).dtype == expected
 
 
-def test_a_stale_request_stops(small_model, texture) -> None:
+def test_an_unwanted_request_stops(small_model, texture) -> None:
     volume = anisotropic(texture(SHAPE))
-    reconstructor = Reconstructor(volume, small_model())
-    with pytest.raises(Superseded):
-        reconstructor.slice(whole_plane(volume, "xz", 3), "fast", lambda: True)
-    assert reconstructor.slice(whole_plane(volume, "xz", 3), "placeholder", lambda: True).image.size
+    reconstructor, unwanted = Reconstructor(volume, small_model()), interrupt_if(lambda: True)
+    with pytest.raises(Interrupted):
+        reconstructor.slice(whole_plane(volume, "xz", 3), "fast", unwanted)
+    assert reconstructor.slice(whole_plane(volume, "xz", 3), "placeholder", unwanted).image.size
 
 
 def test_out_of_memory_halves_forgets_and_says_so(
@@ -327,7 +329,7 @@ def test_leading_indices_that_make_no_sense(small_model, texture, leading: tuple
     with pytest.raises(ReconstructionError, match="leading"):
         Reconstructor(volume, small_model()).slice(request)
     with pytest.raises(NiivError):
-        Reconstructor(volume, small_model()).holds(request, "fast")
+        Reconstructor(volume, small_model()).is_cached(request, "fast")
 
 
 def test_volumes_that_make_no_sense(small_model) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from napari_niiv.plugin.common.layers import FROZEN, looks
 from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import own_extent
-from napari_niiv.reconstruction.views.request import AXES, SliceResponse
+from napari_niiv.reconstruction.planes import AXES
+from napari_niiv.reconstruction.views.request import SliceResponse
 
 
 class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it

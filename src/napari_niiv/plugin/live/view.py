@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from napari_niiv.geometry import Sampling
 from napari_niiv.plugin.common.layers import finest_data, linear_part, unit_factors
-from napari_niiv.reconstruction.views.request import AXES, Plane, SliceRequest
+from napari_niiv.reconstruction.planes import AXES, Plane
+from napari_niiv.reconstruction.views.request import SliceRequest
 
 MARGIN = 0.15  # part of the window, on both sides together: small pans stay covered
 MAX_PIXELS = 4096  # along an axis of a picture

@@ -19,6 +19,7 @@ from superqt.utils import QSignalThrottler
 
 from napari_niiv.errors import NiivError
 from napari_niiv.geometry import Box
+from napari_niiv.interrupt import Interrupt
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import (
@@ -34,7 +35,7 @@ from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
-from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Stale, Step
+from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Step
 
 _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
@@ -217,9 +218,9 @@ class VolumeView(QObject):
         assert model is not None
         box = None if self.box is None else self.box.slices
 
-        def start(stale: Stale) -> Iterator[RegionEvent]:
+        def start(interrupt: Interrupt) -> Iterator[RegionEvent]:
             return reconstruct_region(
-                volume.at(*leading), model, box, budget=budget, output_scale=scale, stale=stale
+                volume.at(*leading), model, box, budget=budget, output_scale=scale, interrupt=interrupt
             )
 
         self._worker.submit(start)

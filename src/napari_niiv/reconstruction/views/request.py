@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling
+from napari_niiv.reconstruction.planes import AXES, Plane
 
-Plane = Literal["xz", "yz", "xy"]
 Quality = Literal["placeholder", "fast", "refined"]
 Trust = Literal["disagreement", "misfit"]
 """What tells how far to trust a picture: where its two orientations disagree, and where the picture, degraded again, is
 not what was measured."""
-
-AXES: dict[Plane, tuple[int, int, int]] = {"xz": (1, 0, 2), "yz": (2, 0, 1), "xy": (0, 1, 2)}
-"""Of each plane: the axis across it, the axis of its rows, the axis of its columns (0, 1, 2 = z, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,12 @@ class SliceRequest:
 
 @dataclass(frozen=True)
 class SliceResponse:
-    """A picture.
+    """A picture of a plane of a volume, as it was asked for.
 
     Attributes
     ----------
     request : SliceRequest
+        What it answers.
     quality : {"placeholder", "fast", "refined"}
         Linear interpolation, one plane, or both planes fused.
     image : array, shape (rows, columns)

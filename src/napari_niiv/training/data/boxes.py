@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_niiv.degradation import Average, Degradation
 from napari_niiv.device import training_precision
-from napari_niiv.geometry import Box, Sampling, output_size
+from napari_niiv.geometry import Box, Sampling, Span, output_size
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.trust import project
@@ -97,9 +97,9 @@ def pseudo_isotropic(
     with torch.inference_mode():
         axial = inside.relative_to(-core.z.lo)
         with training_precision(values.device):
-            restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), core.y.slice, core.x.slice)
-        columns = project(restored.permute(1, 2, 0), filled[core.slices].permute(1, 2, 0), degradation)
-        restored = columns.permute(2, 0, 1)
+            lateral = Box(Span(0, len(values)), core.y, core.x)
+            restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), lateral)
+        restored = project(restored, filled[core.slices], degradation, axis=0)
         if holes.any():
             # one voxel more: the restoration reads its neighbours
             wide = F.max_pool3d(holes[None].float(), 3, 1, 1)[0][core.slices]
