@@ -33,6 +33,7 @@ class Restoration:
     Attributes
     ----------
     grid : Grid
+        The samples of the whole output.
     batch_budget : BatchBudget
         With the model.
     normalization : Normalization

@@ -14,7 +14,7 @@ from napari_niiv.interrupt import Interrupt
 from napari_niiv.reconstruction.region import RegionBlock, RegionEvent, RegionPlaceholder, RegionPlan
 from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Step
 
-SECONDS = 20.0  # until a test gives up; nothing waits for it when all is well
+TIMEOUT = 20.0  # until a test gives up; nothing waits for it when all is well
 PLAN = RegionPlan((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (), 1.0, (0, 0, 0), 1)
 CORNER = (slice(0, 1),) * 3
 
@@ -32,14 +32,14 @@ class Desk:
         self.worker = RegionWorker(self.steps.put)
 
     def next(self) -> Step:
-        return self.steps.get(timeout=SECONDS)
+        return self.steps.get(timeout=TIMEOUT)
 
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     desk = Desk()
     yield desk
-    desk.worker.close(SECONDS)
+    desk.worker.close(TIMEOUT)
     assert not desk.worker.alive
 
 
@@ -58,11 +58,11 @@ def test_the_newest_wins(desk: Desk, cancelled: bool) -> None:
 
     def slow(interrupt: Interrupt) -> Iterator[RegionEvent]:
         begun.set()
-        assert go.wait(SECONDS)
+        assert go.wait(TIMEOUT)
         yield from region(interrupt, 1)
 
     desk.worker.submit(slow)
-    assert begun.wait(SECONDS)
+    assert begun.wait(TIMEOUT)
     if cancelled:
         desk.worker.cancel()
     generation = desk.worker.submit(region)

@@ -21,7 +21,7 @@ from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import SliceRequest, SliceResponse
 from napari_niiv.volume import Volume
 
-PATIENCE = 20.0  # seconds until a test gives up; nothing waits for it when all is well
+TIMEOUT = 20.0  # seconds until a test gives up; nothing waits for it when all is well
 
 
 def request(index: int, zoom: float = 1.0) -> SliceRequest:
@@ -60,7 +60,7 @@ class Stub:
         self.calls.append(step)
         if step in self.stops:
             self.began.put(step)
-            assert self.go.acquire(timeout=PATIENCE)
+            assert self.go.acquire(timeout=TIMEOUT)
             if self.heeds:
                 interrupt()
         if quality in self.fails:
@@ -71,7 +71,7 @@ class Stub:
         return SliceResponse(request, quality, image, 0.0, "cpu", 1, inferred, complete=complete)
 
     def wait(self, index: int, quality: str) -> None:
-        assert self.began.get(timeout=PATIENCE) == (index, quality)
+        assert self.began.get(timeout=TIMEOUT) == (index, quality)
 
 
 class Desk:
@@ -82,7 +82,7 @@ class Desk:
         self.scheduler = Scheduler(self.answers.put)
 
     def next(self) -> tuple[int, str, bool]:
-        answer = self.answers.get(timeout=PATIENCE)
+        answer = self.answers.get(timeout=TIMEOUT)
         assert answer.response is not None, answer.error
         return int(answer.response.request.index), answer.response.quality, answer.final
 
@@ -101,7 +101,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setattr(module, "FAIR_SECONDS", 1e9)
     desk = Desk()
     yield desk
-    desk.scheduler.close(PATIENCE)
+    desk.scheduler.close(TIMEOUT)
     assert not desk.scheduler.alive
 
 
@@ -223,23 +223,23 @@ def test_close_ends_the_thread_and_delivers_no_more(where: str) -> None:
     delivered = desk.answers.qsize()
     desk.scheduler.close()
     stub.go.release()
-    desk.scheduler.close(PATIENCE)
+    desk.scheduler.close(TIMEOUT)
     assert not desk.scheduler.alive
     assert desk.answers.qsize() == delivered
-    desk.scheduler.close(PATIENCE)  # again, as Qt may
+    desk.scheduler.close(TIMEOUT)  # again, as Qt may
 
 
 def test_close_from_its_own_thread_does_not_wait_for_itself() -> None:
     done = threading.Event()
 
     def deliver(answer: Answer) -> None:
-        scheduler.close(PATIENCE)
+        scheduler.close(TIMEOUT)
         done.set()
 
     scheduler = Scheduler(deliver)
     scheduler.submit(Stub(), request(1))
-    assert done.wait(PATIENCE)
-    scheduler.close(PATIENCE)
+    assert done.wait(TIMEOUT)
+    scheduler.close(TIMEOUT)
     assert not scheduler.alive
 
 
@@ -247,9 +247,9 @@ def test_close_from_its_own_thread_does_not_wait_for_itself() -> None:
 def test_errors_are_delivered_and_final(desk: Desk, quality: str) -> None:
     problem = VolumeError("The disk is gone.")
     generation = desk.scheduler.submit(Stub(fails={quality: problem}), request(1))
-    answer = desk.answers.get(timeout=PATIENCE)
+    answer = desk.answers.get(timeout=TIMEOUT)
     while answer.response is not None:
-        answer = desk.answers.get(timeout=PATIENCE)
+        answer = desk.answers.get(timeout=TIMEOUT)
     assert (answer.generation, answer.error, answer.final) == (generation, problem, True)
     assert desk.nothing_more()
 
@@ -257,9 +257,9 @@ def test_errors_are_delivered_and_final(desk: Desk, quality: str) -> None:
 @pytest.mark.parametrize("where", ["placeholder", "fast", "is_cached"])
 def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str) -> None:
     desk.scheduler.submit(Stub(fails={where: ZeroDivisionError("oh")}, inferred=False), request(1))
-    answers = [desk.answers.get(timeout=PATIENCE)]
+    answers = [desk.answers.get(timeout=TIMEOUT)]
     while not answers[-1].final:
-        answers.append(desk.answers.get(timeout=PATIENCE))
+        answers.append(desk.answers.get(timeout=TIMEOUT))
     if where == "is_cached":
         assert answers[-1].error is None
     else:
@@ -351,7 +351,7 @@ def test_a_zoom_with_a_real_reconstructor(desk: Desk, small_model, texture) -> N
     desk.scheduler.submit(reconstructor, request(3, zoom=0.5))
     assert desk.next() == (3, "refined", True)
     desk.scheduler.submit(reconstructor, request(99))
-    assert "outside" in str(desk.answers.get(timeout=PATIENCE).error)
+    assert "outside" in str(desk.answers.get(timeout=TIMEOUT).error)
     assert desk.nothing_more()
 
 
@@ -383,5 +383,5 @@ def test_memory_is_given_back_now_and_then(desk: Desk, monkeypatch: pytest.Monke
     for index in (1, 2):
         desk.scheduler.submit(Stub(), request(index))
         assert [desk.next()[2] for _ in range(3)] == [False, False, True]
-    assert given.get(timeout=PATIENCE) == 2
+    assert given.get(timeout=TIMEOUT) == 2
     assert given.empty()

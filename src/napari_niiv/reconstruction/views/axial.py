@@ -37,7 +37,7 @@ def restore_axial(task: PictureTask) -> RestoredPicture:
         restored = [resample(measured, positions)]
         for orientation, strips in encoded.items():
             # where there was no time yet the other orientation stands, or the interpolation
-            restored.append(_decode_strips(task, orientation, strips, positions, restored[-1]))
+            restored.append(_decode_strips(task, orientation, strips, rows, columns, positions, restored[-1]))
         return restored[1:]
 
     def picture(values: Tensor) -> Tensor:
@@ -73,28 +73,33 @@ def encode_axial(task: PictureTask, orientation: Orientation) -> Strips:
 
 
 def _decode_strips(
-    task: PictureTask, orientation: Orientation, strips: Strips, positions: Sampling, otherwise: Tensor
+    task: PictureTask,
+    orientation: Orientation,
+    strips: Strips,
+    rows: Span,
+    columns: Span,
+    positions: Sampling,
+    otherwise: Tensor,
 ) -> Tensor:
-    """What one orientation restores, at positions along z from the window's first row on: (columns, positions).
+    """What one orientation restores of a window, at positions along z from its first row on: (columns, positions).
 
     `otherwise` has the values of the strips that are not encoded.
     """
     parts = []
-    _, columns = task.latents.window(task.view)
     ordered = sorted(strips, key=lambda strip: strip.lo)
     for _, group in itertools.groupby(ordered, lambda strip: strips[strip] is None):
         run = list(group)
         span, grids = Span.hull(run), [grid for strip in run if (grid := strips[strip]) is not None]
         if grids:
             grid = grids[0] if len(grids) == 1 else torch.cat(grids, dim=2)
-            parts.append(_decode(task, orientation, span, grid, positions))
+            parts.append(_decode(task, orientation, rows, span, grid, positions))
         else:
             parts.append(otherwise[span.slice_in(columns)])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _decode(
-    task: PictureTask, orientation: Orientation, columns: Span, grid: Tensor, positions: Sampling
+    task: PictureTask, orientation: Orientation, rows: Span, columns: Span, grid: Tensor, positions: Sampling
 ) -> Tensor:
     """Values of neighbouring columns, (columns, positions), from their latent grid."""
     view = task.view
@@ -103,7 +108,6 @@ def _decode(
         centres = cell_centres(columns.lo, columns.hi, view.shape[lateral])
     else:  # the other orientation's slices have their lateral axis across the picture
         centres = cell_centres(view.index, view.index + 1, view.shape[across]).expand(len(columns))
-    rows, _ = task.latents.window(view)
     frame = Frame(rows.lo, view.shape[0], centres[None])
     return task.model.decode(grid[:, :-1], grid[:, -1], positions, view.anisotropy, frame)[0]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,8 +53,7 @@ class _Grid:
         return self.latent[..., part.columns.slice_in(self.columns), part.rows.slice_in(self.rows)]
 
 
-@dataclass(frozen=True)
-class _CellPart:
+class _CellPart(NamedTuple):
     """The rows and columns of a cell that a side view needs."""
 
     cell: Hashable
@@ -136,16 +136,16 @@ class Latents:
         self, view: Resolved, orientation: Orientation, rows: Span, columns: Span
     ) -> list[list[_CellPart]]:
         """The cells of a window: a line for each step along the lateral axis."""
-        depth, width = view.size
+        edge, (depth, width) = self._edge, view.size
         slice_key = (view.plane, view.index, *self._key(view, orientation))
         return [
             [
                 _CellPart(
                     (*slice_key, row.lo, column.lo), row.intersection(rows), column.intersection(columns)
                 )
-                for row in rows.tiles(self._edge, depth)
+                for row in rows.tiles(edge, depth)
             ]
-            for column in columns.tiles(self._edge, width)
+            for column in columns.tiles(edge, width)
         ]
 
     def _cached_part(self, part: _CellPart) -> Tensor | None:

@@ -84,7 +84,6 @@ class SliceResponse:
     Attributes
     ----------
     request : SliceRequest
-        What it answers.
     quality : {"placeholder", "fast", "refined"}
         Linear interpolation, one plane, or both planes fused.
     image : array, shape (rows, columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,13 +61,13 @@ class Resolved:
         """The voxel across the plane that holds the position."""
         return round(self.position)
 
-    @property
+    @functools.cached_property
     def size(self) -> tuple[int, int]:
         """Voxels along the axes of the rows and of the columns."""
         _, row_axis, column_axis = AXES[self.plane]
         return self.shape[row_axis], self.shape[column_axis]
 
-    @property
+    @functools.cached_property
     def support(self) -> tuple[Span, Span]:
         """Rows and columns of voxels that linear interpolation of the picture reads."""
         height, width = self.size
