@@ -83,8 +83,8 @@ def test_a_compressed_tiff(tmp_path: Path, small, axes: str, options, dtype: str
 
 def test_the_metadata_are_those_of_the_standard(tmp_path: Path) -> None:
     array = values(2, 5, 600, 300)
-    said = {"channel_names": ["a", "b"]}
-    volume = Volume(array, "czyx", (4.0, 0.5, 0.6), "nanometer", "stack", (10.0, 20.0, 30.0), said)
+    metadata = {"channel_names": ["a", "b"]}
+    volume = Volume(array, "czyx", (4.0, 0.5, 0.6), "nanometer", "stack", (10.0, 20.0, 30.0), metadata)
     list(copy_to_zarr(volume, tmp_path / "a.zarr"))
     image = Image.from_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r"))
     multiscale = image.ome_attributes.multiscales[0]
@@ -167,7 +167,7 @@ def test_a_strip_is_decoded_once(tmp_path: Path, small, monkeypatch) -> None:
     calls = []
     codecs = tifffile.TIFF.DECOMPRESSORS
     decode = codecs[8]
-    counting = lambda *said, **more: (calls.append(1), decode(*said, **more))[1]  # noqa: E731
+    counting = lambda *args, **more: (calls.append(1), decode(*args, **more))[1]  # noqa: E731
     monkeypatch.setattr(type(codecs), "__getitem__", lambda self, key: counting)
     list(copy_to_zarr(volume, tmp_path / "a.zarr"))
     assert len(calls) == 9

@@ -44,9 +44,9 @@ def test_axes_are_put_in_order(tmp_path: Path, shape, axes, expected: str) -> No
     np.save(tmp_path / "v.npy", values)
     volume = open_volume(tmp_path / "v.npy", axes=axes)
     assert volume.axes == expected
-    said = (axes or "tczyx"[-len(shape) :]).lower()
-    kept = "".join(a for a in said if a in expected)
-    squeezed = values.reshape([n for n, a in zip(shape, said, strict=True) if a in expected])
+    letters = (axes or "tczyx"[-len(shape) :]).lower()
+    kept = "".join(a for a in letters if a in expected)
+    squeezed = values.reshape([n for n, a in zip(shape, letters, strict=True) if a in expected])
     np.testing.assert_array_equal(volume.array, np.einsum(f"{kept}->{expected}", squeezed))
 
 

@@ -30,12 +30,12 @@ def test_what_was_said_last_is_recalled(file: Path) -> None:
     assert recall(file) is None
     remember(file, SIZE)
     assert recall(str(file)) == SIZE
-    said = Correction((1.0, 1.0, 1.0), "pixel", "xyz", silent=True)
-    remember(file, said)
-    assert recall(file) == said
+    correction = Correction((1.0, 1.0, 1.0), "pixel", "xyz", silent=True)
+    remember(file, correction)
+    assert recall(file) == correction
     assert recall(file, "raw") is None
     remember(file, SIZE, "/raw/")
-    assert (recall(file, "raw"), recall(file)) == (SIZE, said)
+    assert (recall(file, "raw"), recall(file)) == (SIZE, correction)
 
 
 def test_relative_and_absolute_paths_and_file_urls_are_one(file: Path, monkeypatch) -> None:
@@ -95,9 +95,9 @@ def test_a_damaged_store_is_set_aside(file: Path, state_folder: Path, content: b
 )
 def test_an_entry_that_makes_no_sense_is_none(file: Path, state_folder: Path, change) -> None:
     remember(file, SIZE)
-    held = json.loads((state_folder / "volumes.json").read_text())
-    next(iter(held["volumes"].values())).update(change)
-    (state_folder / "volumes.json").write_text(json.dumps(held))
+    stored = json.loads((state_folder / "volumes.json").read_text())
+    next(iter(stored["volumes"].values())).update(change)
+    (state_folder / "volumes.json").write_text(json.dumps(stored))
     assert recall(file) is None
 
 

@@ -26,8 +26,8 @@ def values(*shape: int, dtype="u2") -> np.ndarray:
 
 
 def axis(letter: str, unit: str = "micrometer") -> dict[str, str]:
-    said = {"name": letter, "type": TYPES.get(letter, "space")}
-    return said | ({"unit": unit} if letter in "zyx" else {})
+    attributes = {"name": letter, "type": TYPES.get(letter, "space")}
+    return attributes | ({"unit": unit} if letter in "zyx" else {})
 
 
 def scale(*factors: float) -> dict[str, Any]:
@@ -51,10 +51,10 @@ def image(
         group.create_array(str(number), data=array[key], chunks=chunks, dimension_names=names)
         factors = [1.0] * (array.ndim - 3) + [voxel[0], voxel[1] * step, voxel[2] * step]
         datasets.append({"path": str(number), "coordinateTransformations": [scale(*factors)]})
-    said: dict[str, Any] = {"axes": named, "datasets": datasets, "name": "im"}
+    multiscale: dict[str, Any] = {"axes": named, "datasets": datasets, "name": "im"}
     omero = more.pop("omero", None)
-    said |= more
-    set_ome(group, {"multiscales": [said]} | ({"omero": omero} if omero else {}))
+    multiscale |= more
+    set_ome(group, {"multiscales": [multiscale]} | ({"omero": omero} if omero else {}))
 
 
 def set_ome(group: zarr.Group, ome: dict[str, Any]) -> None:

@@ -61,9 +61,9 @@ def test_only_the_slices_that_are_looked_at_are_read(tmp_path: Path, monkeypatch
 def test_the_pixel_size_of_the_first_slice(tmp_path: Path) -> None:
     (tmp_path / "stack").mkdir()
     for i in range(3):
-        said = {"axes": "YX", "unit": "um"} | ({"spacing": 2.0} if i == 0 else {})
+        metadata = {"axes": "YX", "unit": "um"} | ({"spacing": 2.0} if i == 0 else {})
         path = tmp_path / "stack" / f"{i}.tif"
-        tifffile.imwrite(path, values(6, 7), imagej=True, resolution=(4, 4), metadata=said)
+        tifffile.imwrite(path, values(6, 7), imagej=True, resolution=(4, 4), metadata=metadata)
     assert open_volume(tmp_path / "stack").voxel_size == (2, 0.25, 0.25)
     assert read_spacing(tmp_path / "stack") == Spacing((2, 0.25, 0.25), "micrometer")
     (tmp_path / "stack" / "0.tif").unlink()

@@ -42,11 +42,11 @@ SHARED = [
 @pytest.mark.parametrize("name", SHARED)
 def test_stacks_of_microscopes(shared_data: Path, name: str) -> None:
     with tifffile.TiffFile(shared_data / name) as file:
-        expected, said, tags = file.asarray(), file.imagej_metadata, file.pages[0].tags
+        expected, metadata, tags = file.asarray(), file.imagej_metadata, file.pages[0].tags
     y, x = (tags[key].value[1] / tags[key].value[0] for key in ("YResolution", "XResolution"))
     volume = open_volume(shared_data / name)
     assert (volume.axes, volume.unit, volume.dtype) == ("zyx", "micrometer", expected.dtype)
-    assert volume.voxel_size == pytest.approx((said["spacing"], y, x))
+    assert volume.voxel_size == pytest.approx((metadata["spacing"], y, x))
     assert not volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.read_raw(), expected)
 

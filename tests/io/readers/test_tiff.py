@@ -151,12 +151,12 @@ def test_large_compressed_files_are_read_piece_by_piece(
 def test_the_caller_says_what_memory_may_hold(tmp_path: Path) -> None:
     array = values(3, 8, 7)
     path = ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib")
-    held, lazy = open_volume(path, memory=array.nbytes), open_volume(path, memory=array.nbytes - 1)
-    assert isinstance(held.array, np.ndarray)
-    assert not held.provenance.slow
+    decoded, lazy = open_volume(path, memory=array.nbytes), open_volume(path, memory=array.nbytes - 1)
+    assert isinstance(decoded.array, np.ndarray)
+    assert not decoded.provenance.slow
     assert isinstance(lazy.array, FileArray)
     assert lazy.provenance.slow
-    np.testing.assert_array_equal(held.array, lazy.array)
+    np.testing.assert_array_equal(decoded.array, lazy.array)
 
 
 def test_a_stack_whose_first_axis_has_no_name_is_read_piece_by_piece_too(tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_a_pyramid(tmp_path: Path) -> None:
     """SubIFDs, as OME-TIFF has them; levels that are not whole are left out."""
     array = values(4, 64, 48)
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
-        said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
-        file.write(array, subifds=2, metadata=said, tile=(16, 16))
+        metadata = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+        file.write(array, subifds=2, metadata=metadata, tile=(16, 16))
         for step in (2, 4):
             file.write(array[:, ::step, ::step], subfiletype=1, tile=(16, 16))
     volume = open_volume(tmp_path / "a.ome.tif")

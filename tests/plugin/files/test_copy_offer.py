@@ -30,8 +30,8 @@ def slow(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(copy, "_CHUNK", (4, 16, 16))
     path = tmp_path / "slow.tif"
-    said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
-    tifffile.imwrite(path, DATA, ome=True, compression="zlib", metadata=said)
+    metadata = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+    tifffile.imwrite(path, DATA, ome=True, compression="zlib", metadata=metadata)
     return path
 
 

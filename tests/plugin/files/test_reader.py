@@ -62,8 +62,10 @@ def write_nifti(path, array):
 
 def write_n5(path, array):
     tensorstore = pytest.importorskip("tensorstore")
-    said = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
-    tensorstore.open(said, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
+    specification = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
+    tensorstore.open(specification, create=True, dtype="uint16", shape=array.T.shape).result().write(
+        array.T
+    ).result()
     attributes = path / "raw/attributes.json"
     more = {"pixelResolution": {"unit": "nm", "dimensions": [0.6, 0.5, 4.0]}}
     attributes.write_text(json.dumps(json.loads(attributes.read_text()) | more))
