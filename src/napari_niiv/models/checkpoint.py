@@ -91,7 +91,7 @@ def _read(path: Path, tensors: bool = True) -> tuple[Card, dict[str, torch.Tenso
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_CARD_KEY)
-            held = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
+            weights = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         try:
             pickled = is_pickle(path)
@@ -101,13 +101,13 @@ def _read(path: Path, tensors: bool = True) -> tuple[Card, dict[str, torch.Tenso
             raise CheckpointError(
                 f"{path.name} is truncated or not a checkpoint; get the file anew."
             ) from error
-        architecture, held = read_reference(path)
-        return _imported_card(path, architecture), held
+        architecture, weights = read_reference(path)
+        return _imported_card(path, architecture), weights
     if text is None:
         raise CheckpointError(
             f"{path.name} is a safetensors file of another program: it has no napari-niiv card."
         )
-    return _parse_card(text, path.name), held
+    return _parse_card(text, path.name), weights
 
 
 def _imported_card(path: Path, architecture: Architecture) -> Card:

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_HIGHER = (
-    0.25  # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
-)
+# scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
+_HIGHER = 0.25
 
 
 class Encoder(nn.Module):
@@ -84,9 +83,9 @@ class Encoder(nn.Module):
     def weights(self, anisotropy: float) -> list[tuple[Tensor, Tensor]]:
         """Kernel and bias of each convolution for one anisotropy; kept for the next call while not training."""
         keep = not (self.training or torch.is_grad_enabled())
-        held = self._folded  # read once: other threads fold too
-        if keep and held is not None and held[:2] == (anisotropy, self.dtype):
-            return held[2]
+        kept = self._folded  # read once: other threads fold too
+        if keep and kept is not None and kept[:2] == (anisotropy, self.dtype):
+            return kept[2]
         first = self.kernels[0]
         powers = _powers(anisotropy, self.anisotropy_range, self.degree, str(first.device), first.dtype)
         with torch.autocast(first.device.type, enabled=False):
@@ -267,8 +266,8 @@ def _convolve_zeros(x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> 
     top, bottom, left, right = shed
     if x.is_cuda and x.dtype == torch.float32 and torch.version.cuda is not None:
         # F.conv2d would round to TF32 unless the whole process were told not to
-        flat = torch.cudnn_convolution(x, kernel, (1, 1), (1, 1), (1, 1), 1, False, False, False)
-        y = flat + bias[:, None, None]
+        y = torch.cudnn_convolution(x, kernel, (1, 1), (1, 1), (1, 1), 1, False, False, False)
+        y = y + bias[:, None, None]
     else:
         y = F.conv2d(x, kernel, bias, padding=1)
     return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
