@@ -51,10 +51,7 @@ class Tissue:
         self.tile = ((smooth - low) / (high - low) * 255).byte().numpy()
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
-        places = [
-            np.arange(*part.indices(n)) % m
-            for part, n, m in zip(key, self.shape, self.tile.shape, strict=True)
-        ]
+        places = [np.arange(*part.indices(n)) % m for part, n, m in zip(key, self.shape, self.tile.shape, strict=True)]
         return self.tile[np.ix_(*places)]
 
 
@@ -73,15 +70,11 @@ def one(options: argparse.Namespace) -> None:
             print(json.dumps({"stage": event.stage, "done": event.done}), flush=True)
     seconds = time.monotonic() - began
     rate = (8 * np.prod(options.shape) - ahead) / (seconds - first)  # once the model is loaded and warm
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        1 << (20 if sys.platform != "darwin" else 30)
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform != "darwin" else 30))
     print(json.dumps({"seconds": seconds, "first": first, "rate": rate, "peak": peak}), flush=True)
 
 
-def started(
-    options: argparse.Namespace, shape: tuple[int, ...], target: Path, **config: Any
-) -> subprocess.Popen:
+def started(options: argparse.Namespace, shape: tuple[int, ...], target: Path, **config: Any) -> subprocess.Popen:
     """An export in a fresh process."""
     program = [sys.executable, __file__, "--one", "--device", options.device, "--target", str(target)]
     program += ["--config", json.dumps(config), "--shape", *map(str, shape)]
@@ -123,9 +116,7 @@ def workers(options: argparse.Namespace, folder: Path) -> None:
         }
         seconds = finished(started(options, shape, folder / "out.zarr", **config))["seconds"]
         alone = alone or seconds
-        print(
-            f"| {number} | {seconds:.1f} | {voxels / seconds / 1e6:.2f} | {alone / seconds:.2f} |", flush=True
-        )
+        print(f"| {number} | {seconds:.1f} | {voxels / seconds / 1e6:.2f} | {alone / seconds:.2f} |", flush=True)
 
 
 def kill(options: argparse.Namespace, folder: Path) -> None:
@@ -145,9 +136,7 @@ def kill(options: argparse.Namespace, folder: Path) -> None:
     finished(started(options, shape, target, **config, resume=True))
     levels = len(zarr.open_group(target, mode="r").attrs["ome"]["multiscales"][0]["datasets"])
     same = all(
-        np.array_equal(
-            zarr.open_array(target / str(n))[...], zarr.open_array(folder / "alone.zarr" / str(n))[...]
-        )
+        np.array_equal(zarr.open_array(target / str(n))[...], zarr.open_array(folder / "alone.zarr" / str(n))[...])
         for n in range(levels)
     )
     print(f"\n| shards finished when killed | output, {levels} levels |\n|---|---|")
@@ -189,9 +178,7 @@ def gpus(options: argparse.Namespace, folder: Path) -> None:
     """Workers, each with a GPU of its own as far as there are any, storage included."""
     shape = (1024, 1024, 1024)
     print(f"\n{torch.cuda.device_count()} GPUs\n")
-    print(
-        "| workers | seconds | first unit after, s | Mvoxel/s from then on | times one |\n|---|---|---|---|---|"
-    )
+    print("| workers | seconds | first unit after, s | Mvoxel/s from then on | times one |\n|---|---|---|---|---|")
     alone = None
     for number in options.workers:
         config = {"planes": options.planes, "workers": number, "overwrite": True}

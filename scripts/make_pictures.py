@@ -45,9 +45,9 @@ def main() -> None:
         rest()
 
     def picture(name: str, canvas_only: bool = False) -> np.ndarray:
-        return viewer.screenshot(
-            None if canvas_only else str(folder / name), canvas_only=canvas_only, flash=False
-        )[..., :3]
+        return viewer.screenshot(None if canvas_only else str(folder / name), canvas_only=canvas_only, flash=False)[
+            ..., :3
+        ]
 
     refined()
     passes: dict[str, np.ndarray] = {}

@@ -21,9 +21,7 @@ class Fried(BaseModel):
 class Kitchen(BaseModel):
     minutes: float | None = Field(None, gt=0, le=60, title="Time", description="how long to cook")
     eggs: int = Field(2, ge=1, le=12)
-    dish: Literal["omelette", "soup"] = Field(
-        "soup", json_schema_extra={"choices": {"omelette": "an omelette"}}
-    )
+    dish: Literal["omelette", "soup"] = Field("soup", json_schema_extra={"choices": {"omelette": "an omelette"}})
     size: Literal[16, 32] | None = Field(None, json_schema_extra={"unset": "as large as it gets"})
     cooking: Boiled | Fried = Field(Boiled(), discriminator="kind")
     recipe: Path

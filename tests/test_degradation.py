@@ -68,9 +68,7 @@ def test_fractional_factors_integrate_exactly(anisotropy: float) -> None:
     np.testing.assert_allclose(applied(Average(), x, anisotropy), np.diff(edges) / anisotropy, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("anisotropy", "coarse", "fine"), [(4, 5, 20), (2.5, 3, 7), (1.3, 10, 13), (10.87, 2, 21)]
-)
+@pytest.mark.parametrize(("anisotropy", "coarse", "fine"), [(4, 5, 20), (2.5, 3, 7), (1.3, 10, 13), (10.87, 2, 21)])
 def test_restored_positions_are_the_fine_pixels(anisotropy: float, coarse: int, fine: int) -> None:
     positions = restored_positions(coarse, anisotropy)
     assert positions.count == fine
@@ -131,9 +129,7 @@ def test_skip_integrates_the_middle_exactly(anisotropy: float, thickness: float)
 @pytest.mark.parametrize("anisotropy", FACTORS)
 def test_sections_without_gaps_are_averages(anisotropy: float) -> None:
     x = noise(2, 60)
-    np.testing.assert_allclose(
-        applied(Skip(thickness=1), x, anisotropy), applied(Average(), x, anisotropy), atol=1e-6
-    )
+    np.testing.assert_allclose(applied(Skip(thickness=1), x, anisotropy), applied(Average(), x, anisotropy), atol=1e-6)
 
 
 @pytest.mark.parametrize("anisotropy", [2.5, 5.0, 7.7])
@@ -165,9 +161,7 @@ def test_a_measured_gaussian_is_the_gaussian(anisotropy: float) -> None:
     measured = Measured(profile=tuple(np.exp(-0.5 * (z / sigma) ** 2)), spacing=0.1)
     x = noise(80)
     # four standard deviations and more were measured, three are taken of the formula
-    np.testing.assert_allclose(
-        applied(measured, x, anisotropy), applied(Gaussian(fwhm=1.5), x, anisotropy), atol=1e-2
-    )
+    np.testing.assert_allclose(applied(measured, x, anisotropy), applied(Gaussian(fwhm=1.5), x, anisotropy), atol=1e-2)
 
 
 def test_a_point_is_seen_as_its_image_was_measured() -> None:

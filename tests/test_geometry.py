@@ -81,9 +81,7 @@ def test_a_span_grows_inside_its_axis_and_cuts_its_part() -> None:
     np.testing.assert_array_equal(axis[Span(4, 7).slice], [4, 5, 6])
 
 
-@pytest.mark.parametrize(
-    ("size", "scale", "expected"), [(20, 10.87, 217), (3, 0.1, 1), (1, 16, 16), (7, 1.0, 7)]
-)
+@pytest.mark.parametrize(("size", "scale", "expected"), [(20, 10.87, 217), (3, 0.1, 1), (1, 16, 16), (7, 1.0, 7)])
 def test_output_size(size: int, scale: float, expected: int) -> None:
     assert output_size(size, scale) == expected
 

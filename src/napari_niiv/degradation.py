@@ -194,9 +194,7 @@ class Measured(_Degradation):
     @classmethod
     def _usable(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(math.isfinite(v) and v >= 0 for v in value) or not sum(value) > 0:
-            raise ValueError(
-                "the profile must hold finite weights that are not negative, some of them positive"
-            )
+            raise ValueError("the profile must hold finite weights that are not negative, some of them positive")
         total = sum(value)
         return value if abs(total - 1) < 1e-12 else tuple(v / total for v in value)
 
@@ -258,9 +256,7 @@ class Measured(_Degradation):
         profile = columns[:, columns.max(0) > 0.1 * columns.max()].sum(1).clip(0)
         lit = np.flatnonzero(profile > (1e-2 if values.ndim == 3 else 1e-3) * profile.max())
         if not profile.max() > 0 or not (0 < z_spacing < math.inf and z_step > 0):
-            raise VolumeError(
-                "The measured PSF is constant or has no z spacing; crop the image of a single bead."
-            )
+            raise VolumeError("The measured PSF is constant or has no z spacing; crop the image of a single bead.")
         kept = profile[lit[0] : lit[-1] + 1]
         return cls(profile=tuple(float(v) for v in kept), spacing=z_spacing / z_step)
 

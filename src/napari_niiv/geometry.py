@@ -127,8 +127,7 @@ class Span:
     def tiles(self, edge: int, size: int) -> list[Span]:
         """The tiles that this span touches, of a grid of `edge` voxels from voxel 0 of an axis of `size` voxels."""
         return [
-            Span(index * edge, min((index + 1) * edge, size))
-            for index in range(self.lo // edge, -(-self.hi // edge))
+            Span(index * edge, min((index + 1) * edge, size)) for index in range(self.lo // edge, -(-self.hi // edge))
         ]
 
 

@@ -61,9 +61,7 @@ class Normalization:
         if holes:
             sample = sample[np.isfinite(sample)]
         if not sample.size:
-            raise VolumeError(
-                f"{volume.name!r} holds nothing but NaN; choose a volume with intensities in it."
-            )
+            raise VolumeError(f"{volume.name!r} holds nothing but NaN; choose a volume with intensities in it.")
         low, high = (float(v) for v in np.percentile(sample, PERCENTILES))
         if low == high:  # sparse data: nearly all of it background
             low, high = float(sample.min()), float(sample.max())

@@ -188,9 +188,7 @@ class Volume:
         """The resolutions at which the volume can be read, finest first; the first is the array itself."""
         levels = [Level(self.array, 1, 1)]
         for array in self.pyramid:
-            factors = [
-                round(n / m) if m else 0 for n, m in zip(self.shape[-3:], array.shape[-3:], strict=True)
-            ]
+            factors = [round(n / m) if m else 0 for n, m in zip(self.shape[-3:], array.shape[-3:], strict=True)]
             if factors[1] == factors[2] > levels[-1].lateral and factors[0] >= 1:
                 levels.append(Level(array, factors[0], factors[1]))
         return tuple(levels)
@@ -229,9 +227,7 @@ class Volume:
         """
         d = downsample
         height, width = self.shape[-2:]
-        box = self.read_raw(
-            z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width))
-        )
+        box = self.read_raw(z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width)))
         return averaged(box, d)
 
 

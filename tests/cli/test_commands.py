@@ -165,9 +165,7 @@ def test_bad_input(run: Run, folder: Path, case: str) -> None:
         ("good.tif", "folder.tif", ["--overwrite"], "is a folder"),
     ],
 )
-def test_bad_output(
-    run: Run, folder: Path, source: str, output: str, options: list[str], message: str
-) -> None:
+def test_bad_output(run: Run, folder: Path, source: str, output: str, options: list[str], message: str) -> None:
     (folder / "folder.tif").mkdir()
     (folder / "link.tif").symlink_to(folder / "good.tif")
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}

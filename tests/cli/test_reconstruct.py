@@ -72,9 +72,7 @@ def test_a_compressed_file_that_memory_should_not_hold(
 ) -> None:
     """Of it pieces are read, and the user is told what is faster."""
     tags = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5}
-    tifffile.imwrite(
-        folder / "packed.ome.tif", tifffile.imread(folder / "good.tif"), compression="zlib", metadata=tags
-    )
+    tifffile.imwrite(folder / "packed.ome.tif", tifffile.imread(folder / "good.tif"), compression="zlib", metadata=tags)
     assert "slowly" not in run("packed.ome.tif", "decoded.zarr")[1]
     monkeypatch.setattr("napari_niiv.cli.reconstruct._DECODED_BYTES", 100)
     status, out, err = run("packed.ome.tif", "pieces.zarr")
@@ -124,9 +122,7 @@ def test_the_chunk(run: Run, folder: Path) -> None:
         (["--scheduler", "tcp://127.0.0.1:9"], "no dask scheduler at 'tcp://127.0.0.1:9'"),
     ],
 )
-def test_options_that_make_no_sense(
-    run: Run, folder: Path, monkeypatch, options: list[str], message: str
-) -> None:
+def test_options_that_make_no_sense(run: Run, folder: Path, monkeypatch, options: list[str], message: str) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(cluster, "_TIMEOUT", 2)
     before = sorted(folder.iterdir())
@@ -204,24 +200,18 @@ def test_what_is_there_already(
         model = load_model(str(folder / "tiny.safetensors"), "cpu")
         planes = "yz" if "yz" in options else "both"
         for time_point in range(6):
-            expected = reconstruct(
-                open_volume(folder / "few.tif").at(time_point), model, planes=planes
-            ).array.compute()
+            expected = reconstruct(open_volume(folder / "few.tif").at(time_point), model, planes=planes).array.compute()
             np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[time_point], expected)
 
 
-@pytest.mark.parametrize(
-    "output", ["good.tif", "link.tif", "series.zarr", "series.zarr/out.zarr", "slices/out.tif"]
-)
+@pytest.mark.parametrize("output", ["good.tif", "link.tif", "series.zarr", "series.zarr/out.zarr", "slices/out.tif"])
 def test_the_output_is_never_the_input(run: Run, folder: Path, output: str) -> None:
     (folder / "link.tif").symlink_to(folder / "good.tif")
     assert run("good.tif", "series.zarr")[0] == 0
     (folder / "slices").mkdir()
     for number, picture in enumerate(tifffile.imread(folder / "good.tif")):
         tifffile.imwrite(folder / "slices" / f"{number}.tif", picture)
-    source = {"s": "series.zarr", "sl": "slices"}.get(
-        output[:2] if output[:2] == "sl" else output[:1], "good.tif"
-    )
+    source = {"s": "series.zarr", "sl": "slices"}.get(output[:2] if output[:2] == "sl" else output[:1], "good.tif")
     before = content(folder)
     status, _, err = run(source, output, "--anisotropy", "2", "--overwrite")
     assert status == 2

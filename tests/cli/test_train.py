@@ -69,9 +69,7 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
 
 
 @pytest.fixture
-def run(
-    folder: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(folder: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `train` in the folder; says the status, stdout and stderr."""
     monkeypatch.chdir(folder)
 
@@ -152,9 +150,7 @@ def test_options_are_settings(asked, options: str, settings: dict[str, Any]) -> 
     ],
 )
 def test_a_measured_psf_is_counted_in_z_steps(asked, options: str, spacing: float) -> None:
-    _, config = asked(
-        "good.tif", "--output", "new.safetensors", "--degradation", "measured", *options.split()
-    )
+    _, config = asked("good.tif", "--output", "new.safetensors", "--degradation", "measured", *options.split())
     assert isinstance(config.degradation, Measured)
     assert config.degradation.spacing == pytest.approx(spacing)
     around = np.arange(len(config.degradation.profile)) - len(config.degradation.profile) // 2

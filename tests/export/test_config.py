@@ -14,9 +14,7 @@ from napari_niiv.export import ExportConfig, ExportNotice
 
 
 def test_settings_and_events_need_no_torch() -> None:
-    code = (
-        "import sys, napari_niiv.export.config, napari_niiv.export.events; assert 'torch' not in sys.modules"
-    )
+    code = "import sys, napari_niiv.export.config, napari_niiv.export.events; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 

@@ -76,9 +76,7 @@ def test_a_box_is_a_cut_of_the_whole(small_model, volume, config, tmp_path) -> N
     assert last.shape == result.shape == (24, 25, 45)
     expected = whole.array.compute()[12:36, 5:30].astype(int)
     assert np.abs(result - expected).max() <= 1  # blocks begin elsewhere: a rounding apart
-    transforms = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["ome"]["multiscales"][0]["datasets"][
-        0
-    ]
+    transforms = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["ome"]["multiscales"][0]["datasets"][0]
     origin = transforms["coordinateTransformations"][1]["translation"]
     np.testing.assert_allclose(origin, np.array(whole.origin) + np.array(whole.voxel_size) * (12, 5, 0))
 
@@ -134,9 +132,7 @@ def test_progress_ends_with_everything(small_model, volume, config, tmp_path) ->
         assert all(s.voxels_per_second > 0 for s in steps)
 
 
-def test_a_block_that_takes_long_shows_signs_of_life(
-    small_model, volume, config, tmp_path, monkeypatch
-) -> None:
+def test_a_block_that_takes_long_shows_signs_of_life(small_model, volume, config, tmp_path, monkeypatch) -> None:
     """So that who listens can give up in the middle of it."""
     proceed = threading.Event()
 
@@ -248,9 +244,7 @@ def test_an_unfinished_export_of_something_else(small_model, volume, texture, co
         "other settings": (volume, model, config(resume=True, planes="yz")),
     }
     for what, arguments in others.items():
-        with pytest.raises(
-            OutputError, match=f"was begun with {what}.*start anew with overwrite=True"
-        ) as caught:
+        with pytest.raises(OutputError, match=f"was begun with {what}.*start anew with overwrite=True") as caught:
             run(*arguments[:2], target, arguments[2])
         assert "\n" not in str(caught.value)
     with pytest.raises(OutputError, match="planes: both, now yz"):
@@ -380,7 +374,5 @@ def test_killed_and_resumed(small_model, texture, config, tmp_path, monkeypatch)
     )
     first, *_ = run(volume, model, Path("out.zarr"), config(resume=True))
     assert first.resumed > 0
-    np.testing.assert_array_equal(
-        written(Path("out.zarr")), reconstruct(volume, model, block=(8, 16)).array.compute()
-    )
+    np.testing.assert_array_equal(written(Path("out.zarr")), reconstruct(volume, model, block=(8, 16)).array.compute())
     assert not Path("out.zarr.unfinished").exists()

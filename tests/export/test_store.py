@@ -48,9 +48,7 @@ def test_two_exports_to_one_target(small_model, volume, config, tmp_path) -> Non
     model, target = small_model(), tmp_path / "out.zarr"
     first = begun(volume, model, target, config())
     for settings in (config(resume=True), config(overwrite=True), config(overwrite=True, planes="xz")):
-        with pytest.raises(
-            OutputError, match=r"Another process is writing .*; wait for it, or stop it first"
-        ):
+        with pytest.raises(OutputError, match=r"Another process is writing .*; wait for it, or stop it first"):
             run(volume, model, target, settings)
     with pytest.raises(OutputError, match="Another process"):
         discard(target)
@@ -82,9 +80,7 @@ def test_a_finished_shard_that_is_damaged_is_computed_anew(
     model, target = small_model(), tmp_path / "out.zarr"
     run(volume, model, tmp_path / "whole.zarr", config())
     begun(volume, model, target, config(), shards=3).close()
-    shard = next(
-        f for f in (tmp_path / "out.zarr.unfinished" / "data.zarr" / "0" / "c").rglob("*") if f.is_file()
-    )
+    shard = next(f for f in (tmp_path / "out.zarr.unfinished" / "data.zarr" / "0" / "c").rglob("*") if f.is_file())
     whole = shard.read_bytes()
     shard.unlink()
     if how != "missing":

@@ -95,9 +95,7 @@ def test_the_metadata_are_those_of_the_standard(tmp_path: Path) -> None:
         [1, 4, 1.0, 1.2],
         [1, 4, 2.0, 2.4],
     ]
-    assert multiscale.datasets[1].coordinateTransformations[1].translation == pytest.approx(
-        [0, 10, 20.25, 30.3]
-    )
+    assert multiscale.datasets[1].coordinateTransformations[1].translation == pytest.approx([0, 10, 20.25, 30.3])
     shown = image.ome_attributes.omero["channels"]
     assert [channel["label"] for channel in shown] == ["a", "b"]
     assert 0 <= shown[0]["window"]["start"] < shown[0]["window"]["end"] <= 200
@@ -118,9 +116,7 @@ def test_coarser_levels_are_means_of_pixels(tmp_path: Path, shape, dtype: str) -
     np.testing.assert_allclose(coarse, means, atol=0.5 if dtype == "u2" else 1e-4)
     if shape[1] % 2:
         ends = array[:, -1, : shape[2] // 2 * 2].astype(float).reshape(shape[0], -1, 2).mean(2)
-        np.testing.assert_allclose(
-            levels[1].array[:, -1, : shape[2] // 2], ends, atol=0.5 if dtype == "u2" else 1e-4
-        )
+        np.testing.assert_allclose(levels[1].array[:, -1, : shape[2] // 2], ends, atol=0.5 if dtype == "u2" else 1e-4)
 
 
 class Counting(LazyArray):

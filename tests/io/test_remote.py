@@ -64,9 +64,7 @@ def write(path: Path | str, zarr_format: int = 2, **options) -> None:
     for number, step in enumerate((1, 2)):
         group.create_array(str(number), data=ARRAY[:, ::step, ::step], chunks=(1, 16, 16))
         factors = [4.0, 0.5 * step, 0.5 * step]
-        datasets.append(
-            {"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": factors}]}
-        )
+        datasets.append({"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": factors}]})
     axes = [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"]
     ome = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]}
     group.attrs.update(ome if zarr_format == 2 else {"ome": {"version": "0.5", **ome}})

@@ -83,9 +83,7 @@ def test_dask_is_computed_slab_by_slab_and_progress_told(tmp_path: Path) -> None
     np.testing.assert_array_equal(open_volume(tmp_path / "a.tif").array, values)
 
 
-@pytest.mark.parametrize(
-    "error", [VolumeError("gone"), OSError(28, "No space left on device"), KeyboardInterrupt()]
-)
+@pytest.mark.parametrize("error", [VolumeError("gone"), OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_nothing_half_written_stays(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "a.tif").write_bytes(b"before")
 

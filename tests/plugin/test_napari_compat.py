@@ -47,9 +47,7 @@ def test_only_an_emitter_comes_before_napari(first, reads):
     def hide(event):
         layer.visible = False
 
-    viewer.dims.events.ndisplay.connect(
-        napari_compat.before_napari(hide) if first else hide, position="first"
-    )
+    viewer.dims.events.ndisplay.connect(napari_compat.before_napari(hide) if first else hide, position="first")
     array.reads.clear()
     viewer.dims.ndisplay = 3
     assert not layer.visible

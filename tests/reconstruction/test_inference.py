@@ -17,15 +17,11 @@ def slices(texture) -> torch.Tensor:
 
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize("decoder", ["subvoxel", "implicit"])
-def test_it_is_the_model_slice_by_slice(
-    small_model, slices: torch.Tensor, context: int, decoder: str
-) -> None:
+def test_it_is_the_model_slice_by_slice(small_model, slices: torch.Tensor, context: int, decoder: str) -> None:
     model = small_model(context=context, decoder=decoder)
     axial = Sampling.covering(6, 17)
     result = restore_slices(model, slices, 3.0, axial, slice(0, 9), ALL)
-    padded = torch.cat(
-        [slices[:1]] * context + [slices] + [slices[-1:]] * context
-    )  # neighbours by replication
+    padded = torch.cat([slices[:1]] * context + [slices] + [slices[-1:]] * context)  # neighbours by replication
     with torch.inference_mode():
         expected = [model(padded[None, i : i + 2 * context + 1], 3.0, axial)[0] for i in range(9)]
     torch.testing.assert_close(result, torch.stack(expected), atol=1e-5, rtol=0)
@@ -47,9 +43,7 @@ def test_a_box_is_the_mean_of_both_planes_transposed(small_model, texture) -> No
     model = small_model()
     box = torch.from_numpy(texture((5, 9, 11)))
     axial = Sampling.covering(5, 15)
-    both, xz, yz = (
-        restore_box(model, box, 3.0, axial, planes) for planes in (("xz", "yz"), ("xz",), ("yz",))
-    )
+    both, xz, yz = (restore_box(model, box, 3.0, axial, planes) for planes in (("xz", "yz"), ("xz",), ("yz",)))
     torch.testing.assert_close(both, (xz + yz) / 2)
     assert (xz - yz).abs().max() > 1e-3
     # a yz plane is the xz plane of the transposed volume
@@ -57,9 +51,7 @@ def test_a_box_is_the_mean_of_both_planes_transposed(small_model, texture) -> No
     torch.testing.assert_close(yz, turned, atol=1e-5, rtol=0)
     cropped = restore_box(model, box, 3.0, axial, ("xz", "yz"), Box(Span(0, 5), Span(2, 7), Span(4, 11)))
     torch.testing.assert_close(cropped, both[:, 2:7, 4:], atol=1e-5, rtol=0)
-    low = restore_box(
-        model, box, 3.0, axial.part(6, 3), ("xz", "yz"), Box(Span(1, 5), Span(0, 9), Span(0, 11))
-    )
+    low = restore_box(model, box, 3.0, axial.part(6, 3), ("xz", "yz"), Box(Span(1, 5), Span(0, 9), Span(0, 11)))
     torch.testing.assert_close(low, both[6:9], atol=1e-5, rtol=0)
 
 
@@ -76,7 +68,5 @@ def test_a_single_slice_has_itself_for_neighbours(small_model) -> None:
     slices = torch.from_numpy(np.random.default_rng(0).random((1, 5, 4), np.float32))
     with torch.inference_mode():
         expected = model(slices.expand(7, 5, 4)[None], 2.0, Sampling.covering(4, 8))
-    result = restore_slices(
-        model, slices, 2.0, Sampling.covering(4, 8), slice(0, 1), (slice(0, 5), slice(0, 4))
-    )
+    result = restore_slices(model, slices, 2.0, Sampling.covering(4, 8), slice(0, 1), (slice(0, 5), slice(0, 4)))
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)

@@ -17,9 +17,7 @@ from napari_niiv.volume import Volume
 
 @pytest.mark.parametrize("degradation", [Average(), Gaussian(fwhm=1.2), Skip(thickness=0.5)], ids=repr)
 @pytest.mark.parametrize("anisotropy", [1.3, 2.5, 3.0, 3.7])
-def test_projected_it_comes_nearer_to_what_was_measured(
-    texture, anisotropy: float, degradation: Degradation
-) -> None:
+def test_projected_it_comes_nearer_to_what_was_measured(texture, anisotropy: float, degradation: Degradation) -> None:
     measured = torch.from_numpy(texture((9, 8, 10)))
     restored = torch.from_numpy(texture((9, 8, round(10 * anisotropy)), seed=1))
     projected = project(restored, measured, degradation)
@@ -42,9 +40,7 @@ def test_of_averages_nothing_of_the_misfit_is_left(texture) -> None:
 
 def side_view(plane: str, depth: int = 6, width: int = 24, **more) -> SliceRequest:
     """A whole side view with four rows per slice."""
-    return SliceRequest(
-        plane, 7, Sampling.covering(depth, 4 * depth), Sampling.covering(width, width), **more
-    )
+    return SliceRequest(plane, 7, Sampling.covering(depth, 4 * depth), Sampling.covering(width, width), **more)
 
 
 @pytest.mark.parametrize("plane", ["xz", "yz"])

@@ -53,9 +53,7 @@ def batch(number: int = 0, count: int = 4, context: int = 0) -> Tensor:
 
 
 def optimised(model: Niiv | None = None, loss: Any = F.l1_loss, **settings: Any) -> Optimisation:
-    return Optimisation(
-        model or tiny(), Average(), loss, **{"learning_rate": RATE, "averaging": 0.9, **settings}
-    )
+    return Optimisation(model or tiny(), Average(), loss, **{"learning_rate": RATE, "averaging": 0.9, **settings})
 
 
 def stepped(optimisation: Optimisation, *numbers: int) -> Optimisation:
@@ -161,9 +159,7 @@ def largest_step(optimisation: Optimisation, fraction: float = 0.0) -> float:
     return float((vector(optimisation.model) - before).abs().max())
 
 
-@pytest.mark.parametrize(
-    ("fraction", "part"), [(0, 1.0), (0.5, 0.5), (0.75, 0.5 - 0.5**1.5), (1, 1e-3), (3, 1e-3)]
-)
+@pytest.mark.parametrize(("fraction", "part"), [(0, 1.0), (0.5, 0.5), (0.75, 0.5 - 0.5**1.5), (1, 1e-3), (3, 1e-3)])
 def test_the_rate_falls_as_a_cosine(at_once: None, fraction: float, part: float) -> None:
     assert largest_step(optimised(), fraction) == pytest.approx(part * RATE, rel=1e-2, abs=2e-8)
 
@@ -191,9 +187,7 @@ def test_the_average_forgets_at_first_fast_then_slowly(at_once: None, averaging:
         expected = decay * expected + (1 - decay) * vector(optimisation.model)
         torch.testing.assert_close(vector(optimisation.average), expected)
     if averaging:
-        assert not torch.allclose(
-            vector(optimisation.average), vector(optimisation.model), rtol=1e-6, atol=1e-7
-        )
+        assert not torch.allclose(vector(optimisation.average), vector(optimisation.model), rtol=1e-6, atol=1e-7)
 
 
 def test_the_average_answers_with_its_newest_weights(at_once: None) -> None:

@@ -126,9 +126,7 @@ def test_factors_beyond_reason_are_refused(own: float, settings, message: str) -
 )
 def test_volumes_smaller_than_a_patch_are_refused(anisotropy: float, settings, least: int) -> None:
     planned(volume(anisotropy, 300, least), **settings)
-    with pytest.raises(
-        TrainingError, match=f"300 × {least - 1} pixels.*{least} × {least}.*larger volume"
-    ) as caught:
+    with pytest.raises(TrainingError, match=f"300 × {least - 1} pixels.*{least} × {least}.*larger volume") as caught:
         planned(volume(anisotropy, 300, least - 1), **settings)
     assert "\n" not in str(caught.value)
 
@@ -165,10 +163,7 @@ def test_a_network_to_go_on_with(small_model) -> None:
     model = small_model(anisotropy_range=(2.0, 8.0))
     groups = planned(volume(4.0))
     assert plan_architecture(groups, config(init="x"), model) == model.architecture
-    assert (
-        plan_architecture(groups, config(init="x", architecture=model.architecture), model)
-        == model.architecture
-    )
+    assert plan_architecture(groups, config(init="x", architecture=model.architecture), model) == model.architecture
 
 
 def test_another_network_than_the_checkpoints_is_refused(small_model) -> None:

@@ -126,9 +126,7 @@ def test_the_file_of_another_program_is_damaged(tmp_path: Path, metadata) -> Non
 
 
 def test_a_card_without_all_of_its_entries_is_damaged(tmp_path: Path) -> None:
-    save_file(
-        TENSORS, tmp_path / "model.unfinished", metadata={"napari_niiv_training": json.dumps({"stage": 1})}
-    )
+    save_file(TENSORS, tmp_path / "model.unfinished", metadata={"napari_niiv_training": json.dumps({"stage": 1})})
     assert "damaged" in refused(config(tmp_path))
 
 

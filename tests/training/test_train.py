@@ -176,9 +176,7 @@ def test_by_default_a_volume_teaches_its_own_factor_and_those_of_zooming_out(
 # going on
 
 
-def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(
-    quick, volume: Volume, tmp_path: Path
-) -> None:
+def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(quick, volume: Volume, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     last(train([volume], quick(output=start)))
     events = list(train([volume], quick(init=str(start), steps=10, learning_rate=1e-6)))
@@ -385,9 +383,7 @@ def test_bad_input_is_one_sentence_at_once(
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_the_training(
-    quick, volume: Volume, tmp_path
-) -> None:
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(quick, volume: Volume, tmp_path) -> None:
     (tmp_path / "there.safetensors").write_bytes(b"precious")
     for output, message in (
         (tmp_path / "there.safetensors", "exists already"),

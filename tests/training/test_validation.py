@@ -78,9 +78,7 @@ def test_several_volumes_and_factors_are_pooled_by_pixels(texture) -> None:
 
 
 @pytest.mark.parametrize("factor", [4.0, 2.5])
-def test_a_model_without_residual_scores_as_linear_interpolation(
-    linear_model: Niiv, texture, factor: float
-) -> None:
+def test_a_model_without_residual_scores_as_linear_interpolation(linear_model: Niiv, texture, factor: float) -> None:
     validation = held_out((training_volume(texture((6, 45, 50), size=3.0) * 2), factor))
     assert validation.score(linear_model) == pytest.approx(validation.linear, abs=1e-3)
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 def add_info(commands: Any) -> None:
     """Add the command to the parser's commands."""
-    info = commands.add_parser(
-        "info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card"
-    )
+    info = commands.add_parser("info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card")
     info.add_argument("path", metavar="PATH")
     add_input(info)
     info.set_defaults(run=run_info)

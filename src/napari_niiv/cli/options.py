@@ -11,9 +11,7 @@ from napari_niiv.configuration import refusal, setting_of
 from napari_niiv.errors import NiivError
 
 
-def add_setting(
-    parser: argparse._ActionsContainer, configuration: type[BaseModel], name: str, **changes: Any
-) -> None:
+def add_setting(parser: argparse._ActionsContainer, configuration: type[BaseModel], name: str, **changes: Any) -> None:
     """Add the option of a configuration's field.
 
     What the user does not give is not in the parsed options either, so that the configuration's own default holds.

@@ -70,9 +70,7 @@ def add_train(commands: Any) -> None:
     setting(fine, name="learning_rate", metavar="R")
     setting(fine, name="seed")
     setting(fine, name="device")
-    fine.add_argument(
-        "--devices", type=int, default=1, metavar="N", help="train on N GPUs of this computer together"
-    )
+    fine.add_argument("--devices", type=int, default=1, metavar="N", help="train on N GPUs of this computer together")
     setting(train, name="overwrite")
     setting(train, name="resume")
     train.set_defaults(run=run_train)
@@ -121,9 +119,7 @@ def _stopped(output: Path) -> str:
 
     if not state_path(output.expanduser()).exists():
         return "Stopped before anything was learnt."
-    kept = (
-        "the best checkpoint so far is kept" if output.expanduser().exists() else "no checkpoint was made yet"
-    )
+    kept = "the best checkpoint so far is kept" if output.expanduser().exists() else "no checkpoint was made yet"
     return f"Stopped; {kept}. Add --resume to go on."
 
 
@@ -154,9 +150,7 @@ def _degradation(options: argparse.Namespace, volumes: list[Volume]) -> dict[str
         return {"degradation": {"kind": kind, **values}}
     measured = read_psf(values["psf"], volumes[0], values["psf_spacing"])
     if measured is None:
-        raise TrainingError(
-            f"{values['psf'].name} has no z step in {volumes[0].unit}; give it with --psf-spacing."
-        )
+        raise TrainingError(f"{values['psf'].name} has no z step in {volumes[0].unit}; give it with --psf-spacing.")
     return {"degradation": measured}
 
 

@@ -22,9 +22,7 @@ def add_input(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def open_input(
-    path: str | os.PathLike[str], options: argparse.Namespace, memory: int | None = None
-) -> Volume:
+def open_input(path: str | os.PathLike[str], options: argparse.Namespace, memory: int | None = None) -> Volume:
     """Open a volume by the options of `add_input`, its anisotropy set where there is such an option.
 
     What no option says is as the user has corrected it in napari, where that is remembered; `memory` is as
@@ -59,9 +57,7 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
     """
     problem = volume.provenance.spacing_problem
     if problem and options.anisotropy is None:
-        raise VolumeError(
-            f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X."
-        )
+        raise VolumeError(f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X.")
 
 
 def slowness(volume: Volume) -> str:

@@ -41,9 +41,7 @@ def check_target(target: Path, volume: Volume, config: ExportConfig) -> Path:
     if path.suffix.lower() == ".zarr" and path.is_file():
         raise OutputError(f"{path} is a file and no zarr; choose another name.")
     if Unfinished(path).begun and not (config.resume or config.overwrite):
-        raise OutputError(
-            f"{unfinished_path(path)} holds an interrupted export:", Remedy.RESUME_OR_START_ANEW
-        )
+        raise OutputError(f"{unfinished_path(path)} holds an interrupted export:", Remedy.RESUME_OR_START_ANEW)
     return path
 
 

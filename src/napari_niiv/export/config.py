@@ -22,9 +22,7 @@ class ExportConfig(BaseModel):
     planes: Planes = Field(
         "both",
         description="along which slices the network runs",
-        json_schema_extra={
-            "choices": {"both": "xz and yz (best)", "xz": "xz only (faster)", "yz": "yz only (faster)"}
-        },
+        json_schema_extra={"choices": {"both": "xz and yz (best)", "xz": "xz only (faster)", "yz": "yz only (faster)"}},
     )
     project: bool = Field(
         False,
@@ -40,9 +38,7 @@ class ExportConfig(BaseModel):
     box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = Field(
         None, description="part to write, in voxels of the source: ((z0, z1), (y0, y1), (x0, x1))"
     )
-    chunk: Literal[16, 32, 64, 128] = Field(
-        64, description="edge of a chunk of the OME-Zarr: 16, 32, 64 or 128 voxels"
-    )
+    chunk: Literal[16, 32, 64, 128] = Field(64, description="edge of a chunk of the OME-Zarr: 16, 32, 64 or 128 voxels")
     shard: int = Field(1 << 26, ge=1 << 12, le=1 << 28, description="voxels of a shard at most")
     block: tuple[int, int] | None = Field(
         None,
@@ -54,9 +50,7 @@ class ExportConfig(BaseModel):
     )
     overwrite: bool = Field(False, description="replace an existing output when the new one is complete")
     resume: bool = Field(False, description="go on with the interrupted export to this output")
-    workers: int | None = Field(
-        None, ge=1, le=4096, description="processes, on this computer or the job queue's"
-    )
+    workers: int | None = Field(None, ge=1, le=4096, description="processes, on this computer or the job queue's")
     scheduler: str | None = Field(None, min_length=1, description="address of a running dask scheduler")
     jobqueue: Jobqueue | None = Field(None, description="batch system that starts the workers")
 

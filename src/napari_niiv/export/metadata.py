@@ -13,9 +13,7 @@ from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attri
 from napari_niiv.volume import Volume
 
 
-def attributes(
-    volume: Volume, plan: Plan, treated: tuple[Channel, ...], fingerprint: Fingerprint
-) -> dict[str, Any]:
+def attributes(volume: Volume, plan: Plan, treated: tuple[Channel, ...], fingerprint: Fingerprint) -> dict[str, Any]:
     """Attributes of the OME-Zarr's group, as JSON has them.
 
     Parameters

@@ -121,9 +121,7 @@ def _compute(
 ) -> Iterator[ExportEvent]:
     """Have the missing units of a stage computed, and record each in the journal."""
     total = sum(prepared.plan.voxels(level) for level in missing)
-    meter = ProgressMeter(
-        stage, total, total - sum(unit.voxels for units in missing.values() for unit in units)
-    )
+    meter = ProgressMeter(stage, total, total - sum(unit.voxels for units in missing.values() for unit in units))
     for units in missing.values():
         with closing(engine(work, units)) as advances:
             for advance in advances:
@@ -153,9 +151,7 @@ def _explaining_what_failed(path: Path) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise OutputError(
-            "The memory of this computer is full; end other programs, and", Remedy.RESUME
-        ) from error
+        raise OutputError("The memory of this computer is full; end other programs, and", Remedy.RESUME) from error
     except OSError as error:
         # NumPy does not say why it wrote less than it should
         full = error.errno is None and shutil.disk_usage(path.parent).free < _NOTHING_FREE

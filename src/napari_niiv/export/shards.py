@@ -75,9 +75,7 @@ def read_level(data: Path, level: int, leading: tuple[int, ...], place: Box) -> 
     try:
         values: NDArray[Any] = open_level(data, level)[(*leading, *place.slices)]
     except (RuntimeError, ValueError) as error:
-        raise OutputError(
-            f"Level {level} of the unfinished output is damaged ({error});", Remedy.START_ANEW
-        ) from error
+        raise OutputError(f"Level {level} of the unfinished output is damaged ({error});", Remedy.START_ANEW) from error
     return values
 
 

@@ -45,9 +45,7 @@ def discard(target: str | os.PathLike[str]) -> bool:
         return False
     foreign = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - _KNOWN
     if foreign:
-        raise OutputError(
-            f"{folder} holds something else than an unfinished export ({min(foreign)}); move it away."
-        )
+        raise OutputError(f"{folder} holds something else than an unfinished export ({min(foreign)}); move it away.")
     with _locked(folder, path):
         _delete(folder, path)
     return True
@@ -212,9 +210,7 @@ class Unfinished:
         group = zarr.open_group(self.data, mode="a", zarr_format=3)
         for number, level in enumerate(plan.levels):
             if str(number) not in group:
-                create_level(
-                    group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard
-                )
+                create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
 
     def missing(self, plan: Plan) -> dict[int, list[Unit]]:
         """The units that are not written, by level; without those that are written with one of a finer level.

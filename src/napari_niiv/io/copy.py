@@ -105,9 +105,7 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
         group = zarr.open_group(partial, mode="w", zarr_format=3)
         plan = _Plan.of(volume)
         arrays = [
-            create_level(
-                group, n, volume.axes, volume.shape[:-3] + shape, volume.dtype, plan.chunk, plan.shard
-            )
+            create_level(group, n, volume.axes, volume.shape[:-3] + shape, volume.dtype, plan.chunk, plan.shard)
             for n, shape in enumerate(plan.levels)
         ]
         total, done = sum(math.prod(array.shape) for array in arrays), 0
@@ -221,9 +219,7 @@ def _attributes(volume: Volume, plan: _Plan, coarsest: Any) -> dict[str, Any]:
         shift = (factor - 1) / 2
         origin = (volume.origin[0], volume.origin[1] + shift * y, volume.origin[2] + shift * x)
         places.append(((z, factor * y, factor * x), origin))
-    shown = channels(
-        volume.name, volume.metadata.get("channel_names"), _windows(volume, coarsest), volume.dtype
-    )
+    shown = channels(volume.name, volume.metadata.get("channel_names"), _windows(volume, coarsest), volume.dtype)
     how = "Means over 2 × 2 pixels of each slice."
     facts = {**volume.metadata, **volume.provenance.plain}
     origin_of_copy = {key: value for key, value in facts.items() if key in ("path", "dataset", "labels")}

@@ -127,9 +127,7 @@ def _reader_of(location: Location) -> tuple[str, str, bool]:
     path = Path(location.address)
     if not path.is_dir():
         reader = _BY_SUFFIX.get(location.suffix)
-    elif (
-        reader := next((each for name, each in _BY_CONTENT.items() if (path / name).exists()), None)
-    ) is None:
+    elif (reader := next((each for name, each in _BY_CONTENT.items() if (path / name).exists()), None)) is None:
         reader = {**_BY_SUFFIX, ".zarr": _ZARR, ".n5": _N5}.get(location.suffix, _SLICES)
     if reader is None:
         raise VolumeError(

@@ -126,9 +126,7 @@ class Rearranged(LazyArray):
 
     def __init__(self, source: Any, order: tuple[int, ...]) -> None:
         chunks = getattr(source, "chunks", None)
-        super().__init__(
-            [source.shape[i] for i in order], source.dtype, chunks and [chunks[i] for i in order]
-        )
+        super().__init__([source.shape[i] for i in order], source.dtype, chunks and [chunks[i] for i in order])
         self._source, self._order = source, order
 
     def _read(self, key: Key) -> Any:

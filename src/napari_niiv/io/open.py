@@ -121,9 +121,7 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
 def _read(location: Location, dataset: str | None) -> StoredVolume:
     read, takes_dataset = find_reader(location)
     if not takes_dataset and dataset is not None:
-        raise VolumeError(
-            f"{location.name} holds one volume, not datasets; leave the dataset {dataset!r} out."
-        )
+        raise VolumeError(f"{location.name} holds one volume, not datasets; leave the dataset {dataset!r} out.")
     stored: StoredVolume = read(location.address, dataset) if takes_dataset else read(Path(location.address))
     return stored
 
@@ -166,8 +164,6 @@ def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...
     unknown = [a for a in names if a not in "tczyx"]
     order = unknown + [a for a in "tczyx" if a in names]
     if len(set(names)) != len(names) or len(unknown) > 1:
-        raise VolumeError(
-            f"The axes {names!r} of {name} are not understood; name them in order, such as 'tczyx'."
-        )
+        raise VolumeError(f"The axes {names!r} of {name} are not understood; name them in order, such as 'tczyx'.")
     letters = "".join("t" if a not in "tczyx" and "t" not in names else a for a in order)
     return tuple(present[names.index(a)] for a in order), letters

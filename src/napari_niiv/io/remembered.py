@@ -53,9 +53,7 @@ class Correction:
         """What it corrects, such as "voxel size 4 × 1 × 1 micrometer (z × y × x)"."""
         parts = []
         if self.voxel_size is not None:
-            parts.append(
-                f"voxel size {' × '.join(f'{v:.4g}' for v in self.voxel_size)} {self.unit} (z × y × x)"
-            )
+            parts.append(f"voxel size {' × '.join(f'{v:.4g}' for v in self.voxel_size)} {self.unit} (z × y × x)")
         if self.axes is not None:
             parts.append(f"axes {self.axes.upper()}")
         return " and ".join(parts)
@@ -121,9 +119,7 @@ def open_remembered(
     VolumeError
         As `open_volume`.
     """
-    as_asked = functools.partial(
-        open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory
-    )
+    as_asked = functools.partial(open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory)
     correction = recall(path, dataset) or Correction()
     # the size is that of axes by the names that were corrected
     renamed = axes is not None and axes.lower() != correction.axes

@@ -34,9 +34,7 @@ def storage_options(url: str) -> dict[str, Any]:
     if scheme in ("http", "https"):
         import aiohttp
 
-        return {
-            "client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=_SILENCE_S, sock_read=_SILENCE_S)}
-        }
+        return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=_SILENCE_S, sock_read=_SILENCE_S)}}
     if scheme == "s3":
         from botocore.session import get_session
 
@@ -46,6 +44,4 @@ def storage_options(url: str) -> dict[str, Any]:
 
 def unreachable(url: str, error: BaseException) -> VolumeError:
     """The error of a server that does not answer, or refuses."""
-    return VolumeError(
-        f"{url} cannot be read ({first_line(error)}); check the address, the network and your access."
-    )
+    return VolumeError(f"{url} cannot be read ({first_line(error)}); check the address, the network and your access.")

@@ -29,9 +29,7 @@ SOFTWARE = "napari-niiv"
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
 
-def check_output(
-    path: str | os.PathLike[str], overwrite: bool = False, suffixes: tuple[str, ...] = _SUFFIXES
-) -> Path:
+def check_output(path: str | os.PathLike[str], overwrite: bool = False, suffixes: tuple[str, ...] = _SUFFIXES) -> Path:
     """Find out before any work whether a file of a kind can be written.
 
     Raises
@@ -167,9 +165,7 @@ def save_tiff(
         "software": SOFTWARE,
     }
     ascii_unit = unit.replace("µ", "u")
-    imagej = (
-        volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES and ascii_unit.isascii()
-    )
+    imagej = volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES and ascii_unit.isascii()
     if imagej and not ome:
         options |= {
             "imagej": True,
@@ -221,9 +217,7 @@ def _slabs(array: Any) -> Iterator[slice]:
         yield slice(int(first), int(first + depth))
 
 
-def _planes(
-    volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], None]
-) -> Iterator[NDArray[Any]]:
+def _planes(volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], None]) -> Iterator[NDArray[Any]]:
     total = int(np.prod(volume.shape[:-2]))
     done = 0
     for leading in np.ndindex(volume.shape[:-3]):

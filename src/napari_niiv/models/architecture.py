@@ -27,9 +27,7 @@ class Architecture(BaseModel):
     mlp_layers: int = Field(5, ge=2, le=32)
     bands: int = Field(2, ge=0, le=16, description="octaves of the implicit decoder's frequency encoding")
     anisotropy_range: tuple[float, float] = (1.5, 10.0)
-    degree: int = Field(
-        3, ge=0, le=8, description="of the weights as a polynomial of log anisotropy; 0: not told"
-    )
+    degree: int = Field(3, ge=0, le=8, description="of the weights as a polynomial of log anisotropy; 0: not told")
 
     @field_validator("anisotropy_range")
     @classmethod

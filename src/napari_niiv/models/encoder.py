@@ -91,9 +91,7 @@ class Encoder(nn.Module):
         with torch.autocast(first.device.type, enabled=False):
             folded = [
                 (
-                    torch.tensordot(powers, kernel, 1)
-                    .to(self.dtype)
-                    .contiguous(memory_format=torch.channels_last),
+                    torch.tensordot(powers, kernel, 1).to(self.dtype).contiguous(memory_format=torch.channels_last),
                     (powers @ bias).to(self.dtype),
                 )
                 for kernel, bias in zip(self.kernels, self.biases, strict=True)

@@ -51,9 +51,7 @@ def isotropic_view(
         raise NiivError(f"{viewer!r} is no napari viewer; give the one that napari.Viewer() made.")
     source = _selected_layer(viewer) if layer is None else _named_layer(viewer, layer)
     if any(getattr(each, "source_layer", None) is source for each in viewer.layers if LIVE in each.metadata):
-        raise VolumeError(
-            f"{source.name!r} is live already; close that view, or switch Reconstruct off in the widget."
-        )
+        raise VolumeError(f"{source.name!r} is live already; close that view, or switch Reconstruct off in the widget.")
     if layer_volume(source).anisotropy <= ISOTROPIC:
         raise VolumeError(
             f"{source.name!r} says that its voxels are isotropic; set its scale to the voxel size (z, y, x) first."
@@ -82,9 +80,7 @@ def _selected_layer(viewer: ViewerModel) -> Image:
         if len(candidates) == 1:
             return candidates[0]
     if not suitable:
-        raise VolumeError(
-            "The viewer has no anisotropic volume; add an image with its voxel size (z, y, x) as scale."
-        )
+        raise VolumeError("The viewer has no anisotropic volume; add an image with its voxel size (z, y, x) as scale.")
     names = ", ".join(repr(each.name) for each in suitable)
     raise VolumeError(f"Several layers could be reconstructed ({names}); say which by layer=.")
 

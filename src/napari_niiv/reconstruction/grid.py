@@ -69,9 +69,7 @@ class Grid:
             If the scale makes no sense.
         """
         if not 0 < scale <= 16:
-            raise ReconstructionError(
-                f"The output scale {scale:g} is outside 0 to 16; 1 gives isotropic voxels."
-            )
+            raise ReconstructionError(f"The output scale {scale:g} is outside 0 to 16; 1 gives isotropic voxels.")
         d = 1
         while 2 * d * scale <= 1:  # the level that the live view would read at this pitch
             d *= 2

@@ -159,9 +159,7 @@ def reconstruct_region(
     yield from _restore(volume, restoration, samples, places, interrupt)
 
 
-def _interpolate(
-    volume: Volume, restoration: Restoration, samples: Box, interrupt: Interrupt
-) -> RegionPlaceholder:
+def _interpolate(volume: Volume, restoration: Restoration, samples: Box, interrupt: Interrupt) -> RegionPlaceholder:
     grid = restoration.grid
     array: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
     for place in _cut_evenly(grid, samples, (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))):
@@ -235,9 +233,7 @@ def _plan(volume: Volume, grid: Grid, samples: Box, scale: float, blocks: int) -
     return RegionPlan(
         shape=samples.shape,
         voxel_size=three(v * s.step for v, s in zip(volume.voxel_size, samplings, strict=True)),
-        origin=three(
-            o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, samplings, strict=True)
-        ),
+        origin=three(o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, samplings, strict=True)),
         samplings=samplings,
         output_scale=scale,
         first=samples.origin,

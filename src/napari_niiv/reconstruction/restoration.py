@@ -84,9 +84,7 @@ class Restoration:
     def _margin(self) -> int:
         return margin(degradation_of(self.batch_budget.model)) if self.project else 0
 
-    def compute(
-        self, source: Volume | NDArray[Any], block: Block, interrupt: Interrupt = never
-    ) -> NDArray[Any]:
+    def compute(self, source: Volume | NDArray[Any], block: Block, interrupt: Interrupt = never) -> NDArray[Any]:
         """Read a block's box, restore, resample, denormalise.
 
         Parameters
@@ -116,9 +114,7 @@ class Restoration:
         raw = volume.read_raw if d == 1 else functools.partial(volume.read, downsample=d)
         device = self.batch_budget.model.device if block.inferred else torch.device("cpu")
         values = self.normalization.on(device, raw(*padded.relative_to((z, y // d, x // d)).slices))
-        axial, rows, columns = (
-            s.relative_to(lo) for s, lo in zip(block.samplings, padded.origin, strict=True)
-        )
+        axial, rows, columns = (s.relative_to(lo) for s, lo in zip(block.samplings, padded.origin, strict=True))
         core = block.core.relative_to(padded.origin)
         if block.inferred:
             restored = self.batch_budget.attempt(lambda: self._restore(values, block, axial, interrupt))

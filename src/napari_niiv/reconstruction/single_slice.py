@@ -54,9 +54,7 @@ def slice_request(
             continue
         lo, hi = max(window[number] / voxel, -0.5), min(window[number + 2] / voxel, shape[axis] - 0.5)
         if not lo < hi:
-            raise ReconstructionError(
-                f"The window {window} (top, left, bottom, right) does not touch the volume."
-            )
+            raise ReconstructionError(f"The window {window} (top, left, bottom, right) does not touch the volume.")
         count = max(1, round((hi - lo) * voxel / pixel))
         step = (hi - lo) / count
         samplings.append(Sampling(lo + step / 2, step, count))

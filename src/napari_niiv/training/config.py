@@ -56,9 +56,7 @@ class TrainingConfig(BaseModel):
         description="file of VGG16's weights, for DISTS",
         json_schema_extra={"unset": "torch's own copy"},
     )
-    architecture: Architecture | None = Field(
-        None, description="of a model from nothing; a light one by default"
-    )
+    architecture: Architecture | None = Field(None, description="of a model from nothing; a light one by default")
     teacher: Architecture | None = Field(
         None,
         description="network of the first stage; by default the model itself, blind to neighbouring slices",
@@ -67,9 +65,7 @@ class TrainingConfig(BaseModel):
     first_stage: float = Field(0.4, ge=0, le=1, description="part of the budget for the first stage")
     lateral: int = Field(128, ge=16, le=1024, title="Patch size", description="pixels across a patch")
     axial: int = Field(16, ge=2, le=256, description="patch size along the degraded axis, axial voxels")
-    batch: int | None = Field(
-        None, ge=1, le=4096, description="patches in a step; by default what suits the device"
-    )
+    batch: int | None = Field(None, ge=1, le=4096, description="patches in a step; by default what suits the device")
     learning_rate: float | None = Field(
         None, gt=0, le=1, description="at its highest, such as 4e-4; by default what suits the model"
     )

@@ -175,9 +175,7 @@ class Optimisation:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`."""
         for prefix, target in (("model.", self.model), ("average.", self.average)):
-            target.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            target.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         for number, weight in enumerate(self._weights):
             stored = {k.split(".")[-1]: v for k, v in tensors.items() if k.startswith(f"adam.{number}.")}
             if stored:

@@ -102,9 +102,7 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
             best = metadata["best"]
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise TrainingError(
-            f"{path.name} is damaged; start the training anew, overwriting its output."
-        ) from error
+        raise TrainingError(f"{path.name} is damaged; start the training anew, overwriting its output.") from error
     wanted = _fixed_settings(config)
     different = [key for key in wanted if settings.get(key) != wanted[key]]
     if different or names != volumes:

@@ -72,9 +72,7 @@ class HeldOut:
         self._chosen = structured[:: math.ceil(len(structured) / _MOST_CROPS)]
         k = context
         self.linear = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "linear"))
-        self.bicubic = self._score(
-            lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "bicubic")
-        )
+        self.bicubic = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "bicubic"))
 
     def score(self, model: Niiv) -> float:
         """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes."""

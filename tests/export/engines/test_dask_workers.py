@@ -81,9 +81,7 @@ def test_workers_of_another_version(small_model, volume, config, tmp_path, runni
         list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
 
 
-def test_workers_that_do_not_see_the_folder(
-    small_model, volume, config, tmp_path, running, monkeypatch
-) -> None:
+def test_workers_that_do_not_see_the_folder(small_model, volume, config, tmp_path, running, monkeypatch) -> None:
     real = cluster.Payload.of
 
     def elsewhere(*arguments: object, **options: object) -> cluster.Payload:
@@ -100,15 +98,11 @@ def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) 
     monkeypatch.setattr(cluster, "_TIMEOUT", 8)
     model = small_model()
     with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
-        events = export(
-            volume, model, tmp_path / "out.zarr", config(scheduler=local.scheduler_address, shard=1 << 13)
-        )
+        events = export(volume, model, tmp_path / "out.zarr", config(scheduler=local.scheduler_address, shard=1 << 13))
         while not isinstance(next(events), ExportProgress):
             pass
         local.close()
-        with pytest.raises(
-            OutputError, match=r"scheduler at .* was lost; start it again and go on with resume=True"
-        ):
+        with pytest.raises(OutputError, match=r"scheduler at .* was lost; start it again and go on with resume=True"):
             list(events)
     first, *_ = export(volume, model, tmp_path / "out.zarr", config(resume=True, shard=1 << 13))
     assert first.resumed > 0
@@ -158,9 +152,7 @@ def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> N
         while not isinstance(next(events), ExportProgress):
             pass
         local.scale(0)
-        with pytest.raises(
-            OutputError, match="All workers are gone; start new ones and go on with resume=True"
-        ):
+        with pytest.raises(OutputError, match="All workers are gone; start new ones and go on with resume=True"):
             list(events)
     first, *_ = export(volume, model, target, config(resume=True, **settings))
     assert first.resumed > 0
@@ -174,9 +166,7 @@ def test_no_workers(small_model, volume, config, tmp_path, monkeypatch) -> None:
             while client.nthreads():
                 pass
         with pytest.raises(OutputError, match="scheduler has no workers; start some"):
-            list(
-                export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=local.scheduler_address))
-            )
+            list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=local.scheduler_address)))
     assert not os.listdir(tmp_path)
 
 
@@ -191,9 +181,7 @@ def test_a_source_that_does_not_travel(small_model, volume, config, tmp_path, ru
             return volume.array[key]
 
     source = replace(volume, array=Connected())
-    with pytest.raises(
-        OutputError, match=r"'volume' cannot be sent to other processes \(.*\); open it from its file"
-    ):
+    with pytest.raises(OutputError, match=r"'volume' cannot be sent to other processes \(.*\); open it from its file"):
         list(export(source, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
 
 
@@ -208,9 +196,7 @@ def test_a_worker_gives_up_when_the_export_is_over(tmp_path, monkeypatch) -> Non
 
 
 @pytest.mark.parametrize("wanted", ["closed", "finished"])
-def test_the_payload_goes_with_the_export(
-    small_model, volume, config, tmp_path, running, wanted: str
-) -> None:
+def test_the_payload_goes_with_the_export(small_model, volume, config, tmp_path, running, wanted: str) -> None:
     """So that no task of an export that is over writes into the next one."""
     settings = config(scheduler=running.scheduler_address, shard=1 << 13, threads=1)
     events = export(volume, small_model(), tmp_path / "out.zarr", settings)
@@ -250,9 +236,7 @@ def test_gpus_that_are_all_claimed_are_shared(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_as_many_workers_as_asked_for(
-    small_model, volume, config, tmp_path, monkeypatch, number: int
-) -> None:
+def test_as_many_workers_as_asked_for(small_model, volume, config, tmp_path, monkeypatch, number: int) -> None:
     asked = []
 
     class Local(distributed.LocalCluster):
@@ -286,9 +270,7 @@ def dask_cuda(monkeypatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(
-    ("device", "number", "theirs"), [("cuda", 2, True), ("cuda", 3, False), ("cpu", 2, False)]
-)
+@pytest.mark.parametrize(("device", "number", "theirs"), [("cuda", 2, True), ("cuda", 3, False), ("cpu", 2, False)])
 def test_dask_cuda_is_used_where_it_has_a_gpu_for_each_worker(dask_cuda, device, number, theirs) -> None:
     made = cluster._local_cluster(torch.device(device), n_workers=number)
     assert (type(made) is dask_cuda.LocalCUDACluster) == theirs
@@ -333,9 +315,7 @@ def test_workers_keep_freed_memory() -> None:
         "given_back = faults(); keep_freed(); faults(); print(given_back, faults())"
     )
     environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}  # as dask's
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     given_back, kept = map(int, done.stdout.split())
     assert given_back > 20
     assert kept < given_back / 10

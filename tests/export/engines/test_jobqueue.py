@@ -104,9 +104,7 @@ def test_a_job_is_interrupted_and_started_anew(small_model, volume, config, tmp_
         ("exit 0", "Could not parse job id"),
     ],
 )
-def test_a_queue_that_takes_no_jobs(
-    small_model, volume, config, tmp_path, slurm: Path, sbatch: str, why: str
-) -> None:
+def test_a_queue_that_takes_no_jobs(small_model, volume, config, tmp_path, slurm: Path, sbatch: str, why: str) -> None:
     (slurm / "sbatch").write_text(f"#!/bin/sh\n{sbatch}\n")
     with pytest.raises(OutputError, match=rf"took none of the 1 jobs \({why}.*\); try sbatch by hand"):
         list(export(volume, small_model(), tmp_path / "out.zarr", config(jobqueue="slurm", workers=1)))

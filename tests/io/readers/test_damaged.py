@@ -109,9 +109,7 @@ WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
     "slices_png": lambda p, a: slices(p, a, "png"),
     "v2.zarr": lambda p, a: plain_zarr(p, a, zarr_format=2),
     "v3.zarr": lambda p, a: plain_zarr(p, a, zarr_format=3),
-    "blosc.zarr": lambda p, a: plain_zarr(
-        p, a, zarr_format=3, compressors=zarr.codecs.BloscCodec(cname="lz4")
-    ),
+    "blosc.zarr": lambda p, a: plain_zarr(p, a, zarr_format=3, compressors=zarr.codecs.BloscCodec(cname="lz4")),
     "ome4.zarr": lambda p, a: ome_zarr(p, a, "0.4"),
     "ome5.zarr": lambda p, a: ome_zarr(p, a, "0.5", shards=(4, 16, 16)),
     "gzip.n5": lambda p, a: n5(p, a, "gzip"),
@@ -150,9 +148,7 @@ def outcomes(tmp_path: Path, checkpoint: Path, capfd) -> Callable[[Path], list[i
         for command in (["info", str(path)], ["reconstruct", str(path), *more]):
             status = main(command)
             err = capfd.readouterr().err
-            err = "".join(
-                line for line in err.splitlines(True) if not line.startswith("PNG warning")
-            )  # libpng's
+            err = "".join(line for line in err.splitlines(True) if not line.startswith("PNG warning"))  # libpng's
             if status:
                 assert status == 2
                 assert err.startswith("napari-niiv: "), err

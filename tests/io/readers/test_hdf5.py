@@ -24,9 +24,7 @@ def values(*shape: int, dtype="u2") -> np.ndarray:
 
 
 def axistags(order: str) -> str:
-    return json.dumps(
-        {"axes": [{"key": a, "typeFlags": 2, "resolution": 0, "description": ""} for a in order]}
-    )
+    return json.dumps({"axes": [{"key": a, "typeFlags": 2, "resolution": 0, "description": ""} for a in order]})
 
 
 def write(path: Path, array: np.ndarray, name: str = "data", attributes=None, **options) -> Path:
@@ -73,9 +71,7 @@ def test_several_datasets_must_be_told_apart(tmp_path: Path) -> None:
     volume = open_volume(path, dataset="/more/labels")
     assert (volume.shape, volume.name) == ((4, 5, 6), "a/more/labels")
     for wrong in ("none", "more"):
-        with pytest.raises(
-            VolumeError, match=f"no dataset '{wrong}', but more/labels, raw; give one of these"
-        ):
+        with pytest.raises(VolumeError, match=f"no dataset '{wrong}', but more/labels, raw; give one of these"):
             open_volume(path, dataset=wrong)
 
 

@@ -110,9 +110,7 @@ def test_a_pyramid_in_a_group(root: Path, attributes, size, unit: str) -> None:
     for level in range(3):
         step = 2**level
         write(root, f"setup/s{level}", array[::step, ::step], downsamplingFactors=[step, step, 1])
-    add(root / "setup", **attributes) if "transform" not in attributes else add(
-        root / "setup/s0", **attributes
-    )
+    add(root / "setup", **attributes) if "transform" not in attributes else add(root / "setup/s0", **attributes)
     volume = open_volume(root)
     assert (volume.voxel_size, volume.unit) == (size, unit)
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2), (1, 4)]

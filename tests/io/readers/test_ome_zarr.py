@@ -38,9 +38,7 @@ def shift(*by: float) -> dict[str, Any]:
     return {"type": "translation", "translation": list(by)}
 
 
-def image(
-    group: zarr.Group, array: np.ndarray, axes="zyx", steps=(1, 2, 4), voxel=(4.0, 0.5, 0.5), **more
-) -> None:
+def image(group: zarr.Group, array: np.ndarray, axes="zyx", steps=(1, 2, 4), voxel=(4.0, 0.5, 0.5), **more) -> None:
     """An OME image in a group, coarser levels by skipping; `more` replaces parts of the metadata."""
     named = [axis(a) for a in axes] if isinstance(axes, str) else axes
     datasets = []
@@ -111,9 +109,7 @@ def test_more_axes_and_channel_names(group: zarr.Group, path: Path, axes: str) -
     assert volume.voxel_size == voxel
     np.testing.assert_array_equal(volume.array, array.transpose([axes.index(a) for a in order]))
     moved = pickle.loads(pickle.dumps(volume))
-    np.testing.assert_array_equal(
-        moved.at(*[0] * (len(axes) - 3)).read_raw(), volume.array[(0,) * (len(axes) - 3)]
-    )
+    np.testing.assert_array_equal(moved.at(*[0] * (len(axes) - 3)).read_raw(), volume.array[(0,) * (len(axes) - 3)])
 
 
 def test_scales_and_translations_of_level_and_image(group: zarr.Group, path: Path) -> None:
@@ -155,9 +151,7 @@ def test_units(group: zarr.Group, path: Path, units, expected, unit: str) -> Non
         ([scale(8, 1, 1)], False),
     ],
 )
-def test_levels_that_are_not_whole_are_left_out(
-    group: zarr.Group, path: Path, transforms, kept: bool
-) -> None:
+def test_levels_that_are_not_whole_are_left_out(group: zarr.Group, path: Path, transforms, kept: bool) -> None:
     datasets = [
         {"path": "0", "coordinateTransformations": [scale(4, 0.5, 0.5)]},
         {"path": "1", "coordinateTransformations": transforms},
@@ -190,12 +184,7 @@ def test_opening_reads_no_voxels_and_a_slice_only_its_chunks(group: zarr.Group, 
     for file in (path / "0").rglob("*"):
         inside = f"{file.relative_to(path / '0').as_posix()}"
         chunk = inside.removeprefix("c/").replace(".", "/") + "/"
-        if (
-            file.is_file()
-            and "zar" not in file.name
-            and file.name != ".zattrs"
-            and not chunk.startswith("2/0/")
-        ):
+        if file.is_file() and "zar" not in file.name and file.name != ".zattrs" and not chunk.startswith("2/0/"):
             file.write_bytes(b"garbage")
     volume = open_volume(path)
     np.testing.assert_array_equal(volume.read_raw(slice(2, 3), slice(0, 16)), array[2:3, :16])
@@ -218,14 +207,10 @@ def test_damaged_chunks_print_nothing(group: zarr.Group, path: Path, caplog) -> 
     assert not [r for r in caplog.records if "concurrent_map" in r.getMessage()]
 
 
-def test_missing_chunks_are_the_fill_value_and_noted_if_all_are_missing(
-    group: zarr.Group, path: Path
-) -> None:
+def test_missing_chunks_are_the_fill_value_and_noted_if_all_are_missing(group: zarr.Group, path: Path) -> None:
     array = values(3, 16, 16)
     image(group, array, steps=(1,))
-    chunks = [
-        f for f in (path / "0").rglob("*") if f.is_file() and "zar" not in f.name and f.name != ".zattrs"
-    ]
+    chunks = [f for f in (path / "0").rglob("*") if f.is_file() and "zar" not in f.name and f.name != ".zattrs"]
     chunks[0].unlink()
     volume = open_volume(path)
     assert (volume.read_raw() == 0).sum() == 256

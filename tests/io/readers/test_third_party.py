@@ -52,9 +52,7 @@ def test_stacks_of_microscopes(shared_data: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["vnc_stack1.tif", "flybrain_lm.tif", "mousebrain_lm.tif"])
-def test_the_same_piece_by_piece_and_copied(
-    shared_data: Path, name: str, tmp_path: Path, monkeypatch
-) -> None:
+def test_the_same_piece_by_piece_and_copied(shared_data: Path, name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 1000)
     volume = open_volume(shared_data / name)
     assert volume.provenance.slow

@@ -27,9 +27,7 @@ def imagej(path: Path, array: np.ndarray, axes: str, resolution=(4.0, 5.0), **me
     return path
 
 
-def ome(
-    path: Path, array: np.ndarray, axes: str, sizes=(2.0, 0.2, 0.25), units=("µm",) * 3, **options
-) -> Path:
+def ome(path: Path, array: np.ndarray, axes: str, sizes=(2.0, 0.2, 0.25), units=("µm",) * 3, **options) -> Path:
     metadata = {"axes": axes}
     for axis, size, unit in zip("ZYX", sizes, units, strict=True):
         metadata |= {f"PhysicalSize{axis}": size} if size is not None else {}
@@ -127,9 +125,7 @@ def test_layouts(tmp_path: Path, options) -> None:
 @pytest.mark.parametrize(
     ("options", "chunk"), [({}, (21, 19)), ({"tile": (16, 16)}, (16, 16)), ({"rowsperstrip": 8}, (8, 19))]
 )
-def test_large_compressed_files_are_read_piece_by_piece(
-    tmp_path: Path, monkeypatch, axes: str, options, chunk
-) -> None:
+def test_large_compressed_files_are_read_piece_by_piece(tmp_path: Path, monkeypatch, axes: str, options, chunk) -> None:
     monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 100)
     array = values(*(3, 4, 21, 19)[-len(axes) :])
     path = ome(tmp_path / "a.ome.tif", array, axes, compression="zlib", **options)
@@ -256,9 +252,7 @@ def test_partial_ome_spacing(tmp_path: Path, missing: str) -> None:
     assert all(v > 0 for v in volume.voxel_size)
 
 
-@pytest.mark.parametrize(
-    "kind", ["RGB page", "RGB stack", "planar RGB", "2-D", "2-D ImageJ", "2-D with channels"]
-)
+@pytest.mark.parametrize("kind", ["RGB page", "RGB stack", "planar RGB", "2-D", "2-D ImageJ", "2-D with channels"])
 def test_what_is_no_volume(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.tif"
     if kind == "RGB page":
@@ -298,16 +292,12 @@ def test_truncated_files(tmp_path: Path, writer: str, share: float) -> None:
     WRITERS[writer](path, values(8, 40, 40))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(
-        VolumeError, match=r"a\.tif (is truncated|is not a readable|holds no picture)"
-    ) as caught:
+    with pytest.raises(VolumeError, match=r"a\.tif (is truncated|is not a readable|holds no picture)") as caught:
         open_volume(path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"II", b"II*\0", b"MM\0*\0\0\0\x08", b"hello world" * 50, b"\x89PNG\r\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"II", b"II*\0", b"MM\0*\0\0\0\x08", b"hello world" * 50, b"\x89PNG\r\n"])
 def test_what_is_no_tiff(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(VolumeError) as caught:

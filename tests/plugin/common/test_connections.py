@@ -18,9 +18,7 @@ class Thing(QObject):
 @pytest.mark.parametrize("kind", ["napari", "psygnal", "qt"])
 def test_all_kinds_of_events(kind, qapp):
     thing = Thing()
-    event = {"napari": EventEmitter(type_name="changed"), "psygnal": SignalInstance(()), "qt": thing.changed}[
-        kind
-    ]
+    event = {"napari": EventEmitter(type_name="changed"), "psygnal": SignalInstance(()), "qt": thing.changed}[kind]
     emit = event if kind == "napari" else event.emit
     connections, calls = Connections(), []
 

@@ -76,9 +76,7 @@ def test_a_place_in_the_window_and_its_fraction(viewer, orientation):
     ],
 )
 def test_exactly_what_lies_right_of_the_line_is_kept(order, scale, turn):
-    source = Image(
-        np.zeros(SHAPE), scale=scale, rotate=(0, 0, turn) if turn else None, contrast_limits=(0, 9)
-    )
+    source = Image(np.zeros(SHAPE), scale=scale, rotate=(0, 0, turn) if turn else None, contrast_limits=(0, 9))
     viewer = side_view(ViewerModel(), source)
     viewer.dims.order = order
     centre = np.mean(source.extent.world, axis=0)
@@ -280,9 +278,7 @@ def test_the_mouse_drags_the_line_and_not_the_picture(make_napari_viewer, interp
     def send(kind, x, button=Qt.MouseButton.NoButton, held=Qt.MouseButton.NoButton):
         canvas._last_time = 0  # vispy drops moves in quick succession
         place = QPointF(x, canvas.height() / 2)
-        event = QMouseEvent(
-            kind, place, canvas.mapToGlobal(place), button, held, Qt.KeyboardModifier.NoModifier
-        )
+        event = QMouseEvent(kind, place, canvas.mapToGlobal(place), button, held, Qt.KeyboardModifier.NoModifier)
         QApplication.sendEvent(canvas, event)
 
     def drag(start, stop, style):

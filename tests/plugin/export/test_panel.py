@@ -174,9 +174,7 @@ def test_the_window_does_not_wait_for_torch():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_untouched_it_writes_the_whole_beside_the_file(
-    viewer, make_panel, texture, tmp_path, qtbot, messages
-):
+def test_untouched_it_writes_the_whole_beside_the_file(viewer, make_panel, texture, tmp_path, qtbot, messages):
     folder = tmp_path / "data"
     folder.mkdir()
     tifffile.imwrite(folder / "cells.tif", (200 * texture(SHAPE)).astype(np.uint8))
@@ -205,9 +203,7 @@ def test_the_form_says_the_rest(panel, qtbot, tmp_path, monkeypatch):
     form.project.value = True
     form.format.value = ".tif"
     wait_target(qtbot, panel, tmp_path / "my-stack-isotropic.tif")
-    assert panel.preview.job.config == ExportConfig(
-        output_scale=0.5, planes="xz", dtype="float32", project=True
-    )
+    assert panel.preview.job.config == ExportConfig(output_scale=0.5, planes="xz", dtype="float32", project=True)
     assert "26 × 18 × 22" in panel.summary.text()
     for typed, target, suffix in (
         (tmp_path / "a.zarr", tmp_path / "a.zarr", ".zarr"),
@@ -517,9 +513,7 @@ def test_nothing_is_replaced_unasked(panel, qtbot, tmp_path):
     ],
     ids=["full", "read-only", "a defect"],
 )
-def test_a_failure_is_one_sentence_and_goes_on(
-    panel, gate, qtbot, tmp_path, messages, monkeypatch, error, sentence
-):
+def test_a_failure_is_one_sentence_and_goes_on(panel, gate, qtbot, tmp_path, messages, monkeypatch, error, sentence):
     real, calls = shards_module.write_shard, []
 
     def failing(*arguments):
@@ -559,9 +553,7 @@ def test_the_source_may_be_deleted_meanwhile(panel, viewer, source, gate, qtbot,
     np.testing.assert_allclose(opened.scale, 0.3)
 
 
-def test_a_file_that_goes_meanwhile_is_one_sentence(
-    viewer, make_panel, gate, texture, qtbot, tmp_path, messages
-):
+def test_a_file_that_goes_meanwhile_is_one_sentence(viewer, make_panel, gate, texture, qtbot, tmp_path, messages):
     path = tmp_path / "cells.tif"
     tifffile.imwrite(path, (200 * texture(SHAPE)).astype(np.uint8))
     open_file(viewer, path)
@@ -570,9 +562,7 @@ def test_a_file_that_goes_meanwhile_is_one_sentence(
     path.unlink()
     gate.allow()
     wait_ended(qtbot, panel)
-    assert messages == [
-        f"'cells' is gone ({path}: No such file or directory); put it back and go on with Resume."
-    ]
+    assert messages == [f"'cells' is gone ({path}: No such file or directory); put it back and go on with Resume."]
 
 
 def test_it_only_hides_when_its_window_is_closed(panel, gate, qtbot, messages):
@@ -608,9 +598,7 @@ def window(make_napari_viewer, messages, texture, monkeypatch, small_model, tmp_
 
 def test_the_live_view_goes_on_meanwhile(window, gate, qtbot, tmp_path):
     viewer, widget = window
-    qtbot.waitUntil(
-        lambda: widget.models.loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000
-    )
+    qtbot.waitUntil(lambda: widget.models.loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000)
     widget.show_side("xz")
     qtbot.waitUntil(lambda: "refined" in widget.status.value, timeout=30_000)
     widget.export.button.changed.emit(True)
@@ -660,9 +648,7 @@ def test_what_goes_in_the_middle_keeps_what_is_finished(window, gate, qtbot, tmp
 def test_stages_are_put_into_words():
     from napari_niiv.export import ExportProgress, ExportStarted
 
-    started = ExportStarted(
-        Path("a"), Path("a.unfinished"), (10, 10, 10), "zyx", (1, 1, 1), "nm", "uint8", 3, 250
-    )
+    started = ExportStarted(Path("a"), Path("a.unfinished"), (10, 10, 10), "zyx", (1, 1, 1), "nm", "uint8", 3, 250)
     log = ExportLog()
     assert log.message == "Looking at the volume…"
     log.add(started)

@@ -135,9 +135,7 @@ def test_a_folder_is_asked_for_where_that_of_the_file_is_read_only(
     writable = os.access
     monkeypatch.setattr(copy.os, "access", lambda path, mode: path != slow.parent and writable(path, mode))
     answers = ["", str(other)]
-    monkeypatch.setattr(
-        module.QFileDialog, "getExistingDirectory", lambda *a: (asked.append(a[1]), answers.pop(0))[1]
-    )
+    monkeypatch.setattr(module.QFileDialog, "getExistingDirectory", lambda *a: (asked.append(a[1]), answers.pop(0))[1])
     widget = open_widget(viewer)
     drop(widget, slow)
     offer = offered(qtbot, widget)

@@ -63,9 +63,7 @@ def write_nifti(path, array):
 def write_n5(path, array):
     tensorstore = pytest.importorskip("tensorstore")
     specification = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
-    tensorstore.open(specification, create=True, dtype="uint16", shape=array.T.shape).result().write(
-        array.T
-    ).result()
+    tensorstore.open(specification, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
     attributes = path / "raw/attributes.json"
     more = {"pixelResolution": {"unit": "nm", "dimensions": [0.6, 0.5, 4.0]}}
     attributes.write_text(json.dumps(json.loads(attributes.read_text()) | more))

@@ -58,9 +58,7 @@ def assert_on_the_ramp(layer, source, across, index, offset=0.0):
 
 @pytest.mark.parametrize(("order", "across"), [((1, 0, 2), 1), ((2, 1, 0), 2), ((0, 1, 2), 0)])
 def test_it_lies_at_its_slice(begin, qtbot, order, across):
-    viewer, source = looked_at(
-        ramp(SHAPE, SLOPES), order, scale=(4, 1, 1), translate=(3, 4, 5), units=("nm",) * 3
-    )
+    viewer, source = looked_at(ramp(SHAPE, SLOPES), order, scale=(4, 1, 1), translate=(3, 4, 5), units=("nm",) * 3)
     live = begin(viewer, source)
     wait_final(qtbot, live, lambda: viewer.dims.set_current_step(across, 7), index=7.0)
     layer = live.freeze()

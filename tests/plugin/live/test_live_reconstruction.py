@@ -22,9 +22,7 @@ SLOPES = (5.0, 1.0, 2.0)
 def viewer(make_napari_viewer):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(900, 700)
-    viewer.add_image(
-        ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", contrast_limits=(0, 300)
-    )
+    viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", contrast_limits=(0, 300))
     viewer.dims.order = (1, 0, 2)
     viewer.reset_view()
     return viewer
@@ -194,9 +192,7 @@ def test_what_is_no_volume_is_refused(make_napari_viewer, interpolating_model, d
 def test_several_dimensions_and_units(make_napari_viewer, interpolating_model, qtbot):
     viewer = make_napari_viewer(show=True)
     data = np.stack([ramp(SHAPE, SLOPES), 100 + ramp(SHAPE, SLOPES)])
-    layer = viewer.add_image(
-        data, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400)
-    )
+    layer = viewer.add_image(data, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400))
     viewer.dims.order = (0, 2, 1, 3)
     viewer.dims.current_step = (0, 0, 9, 0)
     viewer.reset_view()

@@ -79,9 +79,7 @@ def test_the_window_covers_what_is_seen_and_no_more_than_the_volume(order):
 def test_cost_follows_the_screen_not_the_volume():
     pixels = []
     for size in (500, 50_000):
-        layer = Image(
-            np.broadcast_to(np.float32(0), (64, size, size)), scale=(8, 1, 1), contrast_limits=(0, 1)
-        )
+        layer = Image(np.broadcast_to(np.float32(0), (64, size, size)), scale=(8, 1, 1), contrast_limits=(0, 1))
         viewer = viewer_with(layer, (1, 0, 2), zoom=1.0, size=(400, 400))
         viewer.dims.point = (250.0,) * 3
         viewer.scene.camera.center = (0, 250, 250)

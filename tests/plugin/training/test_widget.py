@@ -315,10 +315,7 @@ def test_events_become_progress_words_and_curves(widget, stub, qtbot, viewer, tm
     np.testing.assert_allclose(widget.curves.linear.getData()[1], 29)
     for theme in ("light", "dark"):
         viewer.theme = theme
-        assert (
-            widget.curves.loss_plot.backgroundBrush().color().name()
-            == module.get_theme(theme).background.as_hex()
-        )
+        assert widget.curves.loss_plot.backgroundBrush().color().name() == module.get_theme(theme).background.as_hex()
     stub.tell(Finished(tmp_path / "x.safetensors", 0.82, 60, 300.0), END)
     wait_ready(qtbot, widget)
 
@@ -365,9 +362,7 @@ def test_the_live_view_follows_every_checkpoint(widget, stub, qtbot, viewer, tmp
     stub.tell(trial(10, 31.0, path))
     qtbot.waitUntil(lambda: live.models.loaded == (str(path), "auto"), timeout=20_000)
     assert live.checkpoint.value == str(path)
-    qtbot.waitUntil(
-        lambda: live.live is not None and live.live.model is live.live_layers.model, timeout=20_000
-    )
+    qtbot.waitUntil(lambda: live.live is not None and live.live.model is live.live_layers.model, timeout=20_000)
     before = live.live_layers.model
     stub.tell(trial(20, 31.5, path))
     qtbot.waitUntil(lambda: live.live_layers.model is not before, timeout=20_000)
@@ -377,9 +372,7 @@ def test_the_live_view_follows_every_checkpoint(widget, stub, qtbot, viewer, tmp
     assert live.checkpoint.value == str(path)
 
 
-def test_a_view_that_is_closed_stays_closed_until_the_end(
-    widget, stub, qtbot, viewer, tmp_path, interpolating_model
-):
+def test_a_view_that_is_closed_stays_closed_until_the_end(widget, stub, qtbot, viewer, tmp_path, interpolating_model):
     path = tmp_path / "mine.safetensors"
     save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
     widget.toggle()
@@ -405,9 +398,7 @@ def test_only_the_newest_of_many_loads_is_done():
             self.started.append((then, failed))
 
     later, loaded, refused = Later(), [], []
-    loader = ModelLoader(
-        later.run, lambda *outcome: loaded.append(outcome), lambda *trouble: refused.append(trouble)
-    )
+    loader = ModelLoader(later.run, lambda *outcome: loaded.append(outcome), lambda *trouble: refused.append(trouble))
     for name in ("first", "second", "third"):
         loader.load((name, "cpu"))
     assert len(later.started) == 1

@@ -72,9 +72,7 @@ def test_a_rectangle_of_the_user(viewer, source):
 
 
 def test_a_rectangle_in_other_units_and_dimensions(viewer):
-    source = viewer.add_image(
-        np.zeros((2, 12, 32, 40), np.uint8), scale=(1, 4, 1, 1), units=("s", "um", "um", "um")
-    )
+    source = viewer.add_image(np.zeros((2, 12, 32, 40), np.uint8), scale=(1, 4, 1, 1), units=("s", "um", "um", "um"))
     viewer.dims.current_step = (1, 6, 0, 0)
     corners = np.array([(10, 20), (10, 30), (18, 30), (18, 20)], float)  # y, x
     shapes = viewer.add_shapes([corners], shape_type="rectangle", units=("um", "um"))

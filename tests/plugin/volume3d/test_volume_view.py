@@ -81,9 +81,7 @@ def opened(viewer, interpolating_model):
 
 def wait_done(qtbot, view, action=lambda: None):
     """Do something and wait for all of the volume."""
-    with qtbot.waitSignal(
-        view.progress, timeout=20_000, check_params_cb=lambda p: p.done == p.blocks
-    ) as waited:
+    with qtbot.waitSignal(view.progress, timeout=20_000, check_params_cb=lambda p: p.done == p.blocks) as waited:
         action()
     return waited.args[0]
 
@@ -122,9 +120,7 @@ def test_it_grows_block_by_block_over_its_source(viewer, source, opened, qtbot):
     assert_exact(view)
 
 
-def test_placeholder_then_blocks_reach_the_screen(
-    viewer, source, opened, qtbot, interpolating_model, monkeypatch
-):
+def test_placeholder_then_blocks_reach_the_screen(viewer, source, opened, qtbot, interpolating_model, monkeypatch):
     """What napari was given last is what is there in the end."""
     with torch.no_grad():
         for weights in interpolating_model.parameters():
@@ -206,14 +202,10 @@ def test_contrast_is_shared(viewer, source, opened, qtbot):
 def counts(viewer, source):
     emitters = [viewer.dims.events.point, viewer.dims.events.ndisplay, viewer.dims.events.order]
     emitters += [source.events.data, source.events.scale, source.events.contrast_limits, source.events.gamma]
-    return [
-        len(e.callbacks) for e in (*emitters, viewer.layers.events.removed, viewer.scene.camera.events.zoom)
-    ]
+    return [len(e.callbacks) for e in (*emitters, viewer.layers.events.removed, viewer.scene.camera.events.zoom)]
 
 
-def test_closing_in_the_middle_leaves_nothing(
-    viewer, source, opened, qtbot, monkeypatch, interpolating_model
-):
+def test_closing_in_the_middle_leaves_nothing(viewer, source, opened, qtbot, monkeypatch, interpolating_model):
     """A thread that works is stopped between two layers of the network."""
     entered, go_on = threading.Event(), threading.Event()
     encode = interpolating_model.encode
@@ -257,9 +249,7 @@ def test_deleting_either_layer_ends_it(viewer, source, opened, qtbot, which):
 
 def test_time_points_and_channels(viewer, opened, qtbot):
     times = np.stack([ramp(SHAPE, SLOPES), 100 + 2 * ramp(SHAPE, SLOPES)])
-    source = viewer.add_image(
-        times, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400)
-    )
+    source = viewer.add_image(times, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400))
     viewer.dims.order = (0, 2, 1, 3)
     viewer.dims.set_current_step(0, 0)
     view = opened(source)
@@ -381,9 +371,7 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     live = widget.live.layer
     viewer.dims.ndisplay = 3
     assert not source.visible
-    qtbot.waitUntil(
-        lambda: widget.status.value.startswith("3-D · pixel 1 voxel units · refined"), timeout=30_000
-    )
+    qtbot.waitUntil(lambda: widget.status.value.startswith("3-D · pixel 1 voxel units · refined"), timeout=30_000)
     assert [layer.name for layer in viewer.layers if layer.visible] == [NAME]
     viewer.dims.ndisplay = 2
     assert widget.volume_views.get(source) is None

@@ -53,9 +53,7 @@ class Stub:
     def prepare(self, request: SliceRequest, interrupt: Interrupt) -> None:
         self.slice(request, "ahead", interrupt, 0)
 
-    def slice(
-        self, request: SliceRequest, quality: str, interrupt: Interrupt, time_limit: float
-    ) -> SliceResponse:
+    def slice(self, request: SliceRequest, quality: str, interrupt: Interrupt, time_limit: float) -> SliceResponse:
         step = (int(request.index), quality)
         self.calls.append(step)
         if step in self.stops:
@@ -303,9 +301,7 @@ def test_between_pieces_it_gives_way(desk: Desk) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "ahead"), [(5, 8, [9, 10, 11, 12]), (8, 5, [4, 3, 2, 1]), (4, 1, [0])]
-)
+@pytest.mark.parametrize(("first", "second", "ahead"), [(5, 8, [9, 10, 11, 12]), (8, 5, [4, 3, 2, 1]), (4, 1, [0])])
 def test_the_next_slices_are_prepared_in_the_direction_of_scrolling(
     desk: Desk, first: int, second: int, ahead: list[int]
 ) -> None:
@@ -334,9 +330,7 @@ def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk) -> None:
     assert [desk.next()[:2] for _ in range(3)] == [(7, "placeholder"), (7, "fast"), (7, "refined")]
 
 
-@pytest.mark.parametrize(
-    ("cached", "passes"), [({"fast"}, ["fast", "refined"]), ({"fast", "refined"}, ["refined"])]
-)
+@pytest.mark.parametrize(("cached", "passes"), [({"fast"}, ["fast", "refined"]), ({"fast", "refined"}, ["refined"])])
 def test_zooming_begins_with_the_best_that_is_cached(desk: Desk, cached: set[str], passes: list[str]) -> None:
     desk.scheduler.submit(Stub(cached=cached), request(1))
     assert [desk.next()[1] for _ in passes] == passes

@@ -33,9 +33,7 @@ def whole_plane(volume: Volume, plane: str, index: float, pitch: float = 1.0, **
     _, row, column = AXES[plane]
     shape = volume.shape[-3:]
     samplings = [
-        Sampling.covering(
-            shape[axis], output_size(shape[axis], (volume.anisotropy if axis == 0 else 1) / pitch)
-        )
+        Sampling.covering(shape[axis], output_size(shape[axis], (volume.anisotropy if axis == 0 else 1) / pitch))
         for axis in (row, column)
     ]
     return SliceRequest(plane, index, *samplings, **options)
@@ -94,18 +92,14 @@ def test_the_screen_is_the_file_zoomed(small_model, texture, scale: float) -> No
 @pytest.mark.parametrize("plane", ["xz", "yz"])
 @pytest.mark.parametrize("quality", ["placeholder", "fast", "refined"])
 @pytest.mark.parametrize("pitch", [0.3, 1.0, 2.7, 5.0])
-def test_the_cache_and_windows_do_not_matter(
-    small_model, texture, plane: str, quality: str, pitch: float
-) -> None:
+def test_the_cache_and_windows_do_not_matter(small_model, texture, plane: str, quality: str, pitch: float) -> None:
     model = small_model(context=3)
     volume = anisotropic(texture(SHAPE), 8.0)
     request = whole_plane(volume, plane, 40, pitch)
     whole = image(Reconstructor(volume, model), request, quality)
     height, width = whole.shape
     warm = Reconstructor(volume, model)
-    for first in np.linspace(0, width - max(2, width // 3), 4).astype(
-        int
-    ):  # a pan, then jumps, then everything
+    for first in np.linspace(0, width - max(2, width // 3), 4).astype(int):  # a pan, then jumps, then everything
         window = (slice(height // 4, height), slice(int(first), int(first) + width // 3))
         result = image(warm, part(request, *window), quality)
         np.testing.assert_allclose(result, whole[window], atol=1e-4)
@@ -181,9 +175,7 @@ def test_degenerate_volumes(small_model, shape, plane: str, quality: str, pitch:
 @pytest.mark.parametrize("quality", ["placeholder", "fast", "refined"])
 @pytest.mark.parametrize("pitch", [0.4, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize("anisotropy", [2.0, 8.0])
-def test_a_ramp_lies_where_the_voxels_say(
-    linear_model, plane, quality, pitch: float, anisotropy: float
-) -> None:
+def test_a_ramp_lies_where_the_voxels_say(linear_model, plane, quality, pitch: float, anisotropy: float) -> None:
     slopes = (3.0, -2.0, 1.0)
     grid = np.mgrid[:40, :64, :64].astype(np.float32)
     volume = anisotropic(sum(a * g for a, g in zip(slopes, grid, strict=True)), anisotropy)
@@ -198,9 +190,7 @@ def test_a_ramp_lies_where_the_voxels_say(
     response = Reconstructor(volume, linear_model).slice(request, quality)
     np.testing.assert_allclose(response.image, expected, atol=5e-3)
     assert response.downsample == max(1, pitch)
-    assert response.inferred == (
-        quality != "placeholder" and plane != "xy" and anisotropy / max(1, pitch) > 1.25
-    )
+    assert response.inferred == (quality != "placeholder" and plane != "xy" and anisotropy / max(1, pitch) > 1.25)
 
 
 def test_an_xy_plane_may_lie_between_voxels(linear_model, texture) -> None:
@@ -282,9 +272,7 @@ def test_an_unwanted_request_stops(small_model, texture) -> None:
     assert reconstructor.slice(whole_plane(volume, "xz", 3), "placeholder", unwanted).image.size
 
 
-def test_out_of_memory_halves_forgets_and_says_so(
-    small_model, texture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_halves_forgets_and_says_so(small_model, texture, monkeypatch: pytest.MonkeyPatch) -> None:
     model, volume = small_model(), anisotropic(texture(SHAPE))
     request = whole_plane(volume, "xz", 3)
     expected = image(Reconstructor(volume, model), request)

@@ -58,8 +58,7 @@ def test_the_volume_is_made_of_whole_slices(model, texture) -> None:
     box = torch.from_numpy(normalization.apply(array))
     with torch.inference_mode():
         xz, yz = (
-            model(box.permute(SLICE_AXES[plane])[:, None], 4.0, Sampling.covering(7, 28))
-            for plane in ("xz", "yz")
+            model(box.permute(SLICE_AXES[plane])[:, None], 4.0, Sampling.covering(7, 28)) for plane in ("xz", "yz")
         )
         both = (xz.permute(2, 0, 1) + yz.permute(2, 1, 0)) / 2
     assert ((both > 0.01) & (both < 0.99)).float().mean() > 0.8

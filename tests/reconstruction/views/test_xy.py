@@ -18,9 +18,7 @@ from napari_niiv.volume import Volume
 
 
 def request(index: float, height: int = 30, width: int = 40, **more) -> SliceRequest:
-    return SliceRequest(
-        "xy", index, Sampling.covering(height, height), Sampling.covering(width, width), **more
-    )
+    return SliceRequest("xy", index, Sampling.covering(height, height), Sampling.covering(width, width), **more)
 
 
 @pytest.fixture

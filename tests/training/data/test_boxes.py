@@ -22,8 +22,7 @@ def test_what_was_measured_stays_measured(small_model, texture, anisotropy: floa
 def test_the_degradation_matters(small_model, texture) -> None:
     measured = torch.from_numpy(texture((6, 17, 15)))
     average, skip = (
-        pseudo_isotropic(small_model(), measured, 5.0, degradation=d)
-        for d in (Average(), Skip(thickness=0.01))
+        pseudo_isotropic(small_model(), measured, 5.0, degradation=d) for d in (Average(), Skip(thickness=0.01))
     )
     torch.testing.assert_close(skip[2::5], measured, atol=1e-4, rtol=0)  # thin slices: their middles
     assert (average[2::5] - measured).abs().max() > 0.01
@@ -45,9 +44,7 @@ def test_a_core_is_what_it_is_in_the_whole(small_model, texture) -> None:
 
 
 @pytest.mark.parametrize("anisotropy", [2.0, 3.7])
-def test_holes_become_holes_and_reach_no_further_than_they_must(
-    small_model, texture, anisotropy: float
-) -> None:
+def test_holes_become_holes_and_reach_no_further_than_they_must(small_model, texture, anisotropy: float) -> None:
     model = small_model()
     volume = torch.from_numpy(texture((12, 60, 20)))
     hollow = volume.clone()

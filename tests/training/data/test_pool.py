@@ -46,9 +46,7 @@ def pool() -> Iterator[Callable[..., Pool]]:
     """Builds pools, and closes them."""
     pools = []
 
-    def build(
-        arrays: list, size: BoxSize, make: MakeBox | None = None, voxels: float = 1e9, seed: int = 0
-    ) -> Pool:
+    def build(arrays: list, size: BoxSize, make: MakeBox | None = None, voxels: float = 1e9, seed: int = 0) -> Pool:
         made = Pool(
             [training_volume(a) for a in arrays],
             size,
@@ -258,9 +256,7 @@ def test_boxes_of_all_volumes_keep_their_shapes(pool) -> None:
 def test_a_seed_repeats(pool) -> None:
     def boxes(seed: int) -> list[tuple[Box, Box]]:
         made = Made()
-        boxes_of_two = pool(
-            [noise(12, 50, 60), noise(9, 40, 40)], BoxSize(4, 16), made, voxels=6 * 4 * 256, seed=seed
-        )
+        boxes_of_two = pool([noise(12, 50, 60), noise(9, 40, 40)], BoxSize(4, 16), made, voxels=6 * 4 * 256, seed=seed)
         list(boxes_of_two.fill())
         boxes_of_two.sampler(1, 0)
         for _ in range(9):
@@ -298,9 +294,7 @@ def test_levels_are_averaged_laterally_or_in_cubes(pool, factor: int, context: i
     assert drawn.shape == (400, 2 * context + 1, 6, 6)
     values = drawn.flatten().numpy().round(4)
     near = np.array(sorted(expected))
-    distance = np.abs(
-        values[:, None] - near[np.searchsorted(near, values).clip(1, len(near) - 1)[:, None] - [0, 1]]
-    )
+    distance = np.abs(values[:, None] - near[np.searchsorted(near, values).clip(1, len(near) - 1)[:, None] - [0, 1]])
     assert distance.min(1).max() < 2e-4
     assert len(np.unique(values)) > 0.7 * len(expected)
 

@@ -33,9 +33,7 @@ def test_every_time_and_channel_is_a_volume_of_its_own() -> None:
 
 
 def test_volumes_follow_each_other() -> None:
-    usable, _ = training_volumes(
-        [Volume(noise(8, 20, 24), name="a"), Volume(noise(2, 8, 9, 9), "czyx", name="b")]
-    )
+    usable, _ = training_volumes([Volume(noise(8, 20, 24), name="a"), Volume(noise(2, 8, 9, 9), "czyx", name="b")])
     assert [s.volume.name for s in usable] == ["a", "b", "b"]
 
 

@@ -80,17 +80,13 @@ def by_hand(state: State, first: NDArray[Any], second: NDArray[Any]) -> float:
 
     def features(image: NDArray[Any]) -> list[NDArray[Any]]:
         result = [image]
-        x = (image - np.reshape([0.485, 0.456, 0.406], (3, 1, 1))) / np.reshape(
-            [0.229, 0.224, 0.225], (3, 1, 1)
-        )
+        x = (image - np.reshape([0.485, 0.456, 0.406], (3, 1, 1))) / np.reshape([0.229, 0.224, 0.225], (3, 1, 1))
         for _, layers in STAGES:
             if layers[0] > 0:
                 x = np.stack([np.sqrt(convolve(c**2, window, mode="constant")[::2, ::2] + 1e-12) for c in x])
             for layer in layers:
                 kernel, bias = state[f"{layer}.weight"].numpy(), state[f"{layer}.bias"].numpy()
-                views = np.lib.stride_tricks.sliding_window_view(
-                    np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2)
-                )
+                views = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2))
                 x = np.maximum(np.tensordot(kernel, views, ((1, 2, 3), (0, 3, 4))) + bias[:, None, None], 0)
             result.append(x)
         return result
@@ -126,9 +122,7 @@ def test_agrees_with_the_formula(dists: Dists, state: State, channels: int, heig
     result = dists(prediction, target)
     assert result.shape == (1,)
     assert result.dtype == torch.float32
-    first, second = (
-        np.broadcast_to(image[0].double().numpy(), (3, height, width)) for image in (prediction, target)
-    )
+    first, second = (np.broadcast_to(image[0].double().numpy(), (3, height, width)) for image in (prediction, target))
     expected = by_hand(state, first, second)
     assert expected > 0.01
     assert float(result) == pytest.approx(expected, abs=1e-5)
@@ -305,9 +299,7 @@ def one_sentence(error: pytest.ExceptionInfo[TrainingError]) -> str:
     return text
 
 
-@pytest.mark.parametrize(
-    "why", [ImportError("No module"), RuntimeError("operator torchvision::nms does not exist")]
-)
+@pytest.mark.parametrize("why", [ImportError("No module"), RuntimeError("operator torchvision::nms does not exist")])
 def test_no_weights_at_all(monkeypatch: pytest.MonkeyPatch, why: Exception) -> None:
     class Broken(types.ModuleType):
         def __getattr__(self, name: str) -> Any:
@@ -403,9 +395,7 @@ SOME = {"0.weight": torch.ones(64, 3, 3, 3), "0.bias": torch.ones(64)}
         ("nan.pth", lambda p: torch.save({**SOME, "0.bias": torch.full((64,), torch.nan)}, p), "not finite"),
     ],
 )
-def test_files_that_cannot_be_used(
-    tmp_path: Path, name: str, write: Callable[[Path], None], message: str
-) -> None:
+def test_files_that_cannot_be_used(tmp_path: Path, name: str, write: Callable[[Path], None], message: str) -> None:
     write(tmp_path / name)
     with pytest.raises(TrainingError, match=message) as error:
         load_dists(tmp_path / name, CPU)

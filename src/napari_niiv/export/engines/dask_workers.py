@@ -147,9 +147,7 @@ def _local_cluster(device: torch.device, **options: Any) -> Any:
             from dask_cuda import LocalCUDACluster
 
             return LocalCUDACluster(**options)
-        except (
-            Exception
-        ):  # it may be made for another dask, or lack a library: then workers claim GPUs themselves
+        except Exception:  # it may be made for another dask, or lack a library: then workers claim GPUs themselves
             _LOG.debug("dask-cuda does not work", exc_info=True)
     from distributed import LocalCluster
 
@@ -302,6 +300,4 @@ def _explaining(address: str) -> Iterator[None]:
     except (CancelledError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's; dask's own have no number
-        raise OutputError(
-            f"The dask scheduler at {address} was lost; start it again and", Remedy.RESUME
-        ) from error
+        raise OutputError(f"The dask scheduler at {address} was lost; start it again and", Remedy.RESUME) from error

@@ -75,11 +75,7 @@ def _load(payload: Payload, worker: str) -> tuple[Work, threading.Semaphore]:
     if payload.shares_terminal:
         drop_dask_logs()
     versions = installed()
-    wrong = [
-        f"{name} {versions[name]}, not {wanted}"
-        for name, wanted in payload.versions
-        if versions[name] != wanted
-    ]
+    wrong = [f"{name} {versions[name]}, not {wanted}" for name, wanted in payload.versions if versions[name] != wanted]
     if wrong:
         computer = os.uname().nodename if hasattr(os, "uname") else "another computer"
         raise OutputError(f"A worker on {computer} has {' and '.join(wrong)}; install the same versions.")

@@ -81,9 +81,7 @@ def channels(
     shown = []
     for number, (label, (low, high)) in enumerate(zip(names, windows, strict=True)):
         window = {"start": low, "end": high}
-        window |= (
-            {"min": float(limits.min), "max": float(limits.max)} if limits else {"min": low, "max": high}
-        )
+        window |= {"min": float(limits.min), "max": float(limits.max)} if limits else {"min": low, "max": high}
         colour = _COLOURS[0] if count == 1 else _COLOURS[1 + number % (len(_COLOURS) - 1)]
         shown.append({"label": str(label), "color": colour, "active": True, "window": window})
     return shown

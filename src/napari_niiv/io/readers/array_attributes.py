@@ -59,9 +59,7 @@ def spacing_of(attributes: Mapping[str, Any], axes: str) -> tuple[Spacing, Origi
     names = _by_axis([units] * 3 if isinstance(units, str) else units, stored)
     spacing = Spacing.of([_number(along.get(a)) for a in _SPATIAL], [names.get(a) for a in _SPATIAL])
     offsets = _by_axis(offset, stored)
-    z, y, x = (
-        convert(_number(offsets.get(a)), unit_name(names.get(a)), spacing.unit) or 0.0 for a in _SPATIAL
-    )
+    z, y, x = (convert(_number(offsets.get(a)), unit_name(names.get(a)), spacing.unit) or 0.0 for a in _SPATIAL)
     return spacing, (z, y, x)
 
 

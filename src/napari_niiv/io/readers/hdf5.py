@@ -37,9 +37,7 @@ def _plain(path: Path, file: Any, dataset: str | None) -> StoredVolume:
     if dataset is None:
         names = _candidates(file)
         if not names:
-            raise VolumeError(
-                f"{path.name} holds no dataset of three or more dimensions; choose another file."
-            )
+            raise VolumeError(f"{path.name} holds no dataset of three or more dimensions; choose another file.")
         if len(names) > 1:
             raise DatasetChoice(path.name, names)
         dataset = names[0]

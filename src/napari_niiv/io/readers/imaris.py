@@ -41,9 +41,7 @@ def read_imaris(path: Path, file: Any) -> StoredVolume:
     )
     channels = _numbered(file["DataSetInfo"], "Channel ")
     names = [_text(attributes_of(channel).get("Name", "")) for channel in channels]
-    return StoredVolume(
-        fine, "tczyx", spacing, {"channel_names": names} if any(names) else {}, pyramid, origin
-    )
+    return StoredVolume(fine, "tczyx", spacing, {"channel_names": names} if any(names) else {}, pyramid, origin)
 
 
 def _level(path: Path, level: Any) -> da.Array:

@@ -72,9 +72,7 @@ class _Store:
         except Exception as error:  # tensorstore's kinds of errors
             if self.remote and not isinstance(error, json.JSONDecodeError):
                 raise unreachable(self.location, error) from error
-            raise VolumeError(
-                f"{self.name} is not a readable N5 ({key}: {first_line(error)}); get it anew."
-            ) from error
+            raise VolumeError(f"{self.name} is not a readable N5 ({key}: {first_line(error)}); get it anew.") from error
         return attributes if isinstance(attributes, dict) else {}
 
     def datasets(self) -> list[str]:
@@ -82,9 +80,7 @@ class _Store:
         try:
             keys = self._open(self.url + "/").result().list().result()
         except Exception as error:
-            raise VolumeError(
-                f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET
-            ) from error
+            raise VolumeError(f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET) from error
         files = {key.decode() for key in keys}
         folders = sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == "attributes.json")
         arrays = [p for p in folders if p and _ndim(self.attributes(p)) >= 3]
@@ -126,9 +122,7 @@ def _dataset(store: _Store, path: str) -> StoredVolume:
     array = _array(store, path, own)
     # the group of a level may have the voxel size, which is then that of the finest
     above = store.attributes(posixpath.dirname(path)) if path else {}
-    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(
-        array.ndim, "?"
-    )
+    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(array.ndim, "?")
     spacing, origin = spacing_of(own, axes)
     if spacing.problem:
         spacing, origin = spacing_of(above, axes)
@@ -141,9 +135,7 @@ def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray
         array = FileArray(_reopened, (store.url, path), shape, attributes["dataType"], chunks)
         _reopened(store.url, path)  # reads no voxels; refuses metadata that are damaged
     except Exception as error:
-        raise VolumeError(
-            f"{store.name} is not a readable N5 ({path}: {first_line(error)}); get it anew."
-        ) from error
+        raise VolumeError(f"{store.name} is not a readable N5 ({path}: {first_line(error)}); get it anew.") from error
     return array
 
 

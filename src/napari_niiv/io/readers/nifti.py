@@ -78,11 +78,7 @@ def _gzipped(path: Path) -> bool:
 
 
 def _origin(affine: Any, zooms: list[float]) -> tuple[float, float, float]:
-    if (
-        affine is None
-        or len(zooms) < 3
-        or not np.allclose(affine[:3, :3], np.diag(zooms[:3]), rtol=1e-3, atol=1e-6)
-    ):
+    if affine is None or len(zooms) < 3 or not np.allclose(affine[:3, :3], np.diag(zooms[:3]), rtol=1e-3, atol=1e-6):
         return 0.0, 0.0, 0.0
     x, y, z = (float(v) for v in affine[:3, 3])
     return z, y, x

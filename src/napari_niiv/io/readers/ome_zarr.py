@@ -120,9 +120,7 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
     nodes = [(group.get(_text(level["path"])), level) for level in image["datasets"]]
     levels = [(guarded(array), level) for array, level in nodes if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
-        raise VolumeError(
-            f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew."
-        )
+        raise VolumeError(f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew.")
     array = levels[0][0]
     axes, units = _axes(image, array.ndim)
     if len(axes) != array.ndim:
@@ -131,9 +129,7 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
     coarser = tuple(
         level
         for level, attributes in levels[1:]
-        if _fits(
-            array, level, axes, _transform(image, levels[0][1], axes), _transform(image, attributes, axes)
-        )
+        if _fits(array, level, axes, _transform(image, levels[0][1], axes), _transform(image, attributes, axes))
     )
     channels = (ome.get("omero") or {}).get("channels") or []
     names = [str(channel.get("label") or "") for channel in channels]
@@ -186,9 +182,7 @@ def _place(
     named = dict(zip(axes, units, strict=True))
     spacing = Spacing.of([scale.get(a) for a in "zyx"], [named.get(a) for a in "zyx"])
     per = [Spacing.of((None, None, 1.0), (None, None, named.get(a))).unit for a in "zyx"]
-    z, y, x = (
-        convert(translation.get(a), unit, spacing.unit) or 0.0 for a, unit in zip("zyx", per, strict=True)
-    )
+    z, y, x = (convert(translation.get(a), unit, spacing.unit) or 0.0 for a, unit in zip("zyx", per, strict=True))
     return spacing, (z, y, x)
 
 

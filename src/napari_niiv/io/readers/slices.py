@@ -78,9 +78,7 @@ def read_slices(path: Path) -> StoredVolume:
     suffix, _ = Counter(p.suffix.lower() for p in pictures).most_common(1)[0]
     files = sorted((p for p in pictures if p.suffix.lower() == suffix), key=_natural)
     if len(files) < 2:
-        raise VolumeError(
-            f"{path.name} holds one picture, {files[0].name}; open that, or a folder of several slices."
-        )
+        raise VolumeError(f"{path.name} holds one picture, {files[0].name}; open that, or a folder of several slices.")
     shape, dtype, spacing = _first(files[0])
     missing = _missing([p.stem for p in files])
     note = f"the folder lacks the slices {missing}" if missing else ""
@@ -96,9 +94,7 @@ def _first(path: Path) -> tuple[tuple[int, int], np.dtype[Any], Spacing]:
         array, spacing = _picture(path), Spacing()
         rgb = array.ndim == 3
     if rgb:
-        raise VolumeError(
-            f"{path.name} is an RGB picture; convert the slices to one intensity channel first."
-        )
+        raise VolumeError(f"{path.name} is an RGB picture; convert the slices to one intensity channel first.")
     if array.ndim != 2:
         raise VolumeError(f"{path.name} is a stack of shape {array.shape} itself; open that file alone.")
     return (int(array.shape[0]), int(array.shape[1])), np.dtype(array.dtype).newbyteorder("="), spacing

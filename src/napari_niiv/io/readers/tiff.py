@@ -60,9 +60,7 @@ def _decoded(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def _check_shape(array: Any, shape: tuple[int, ...], path: Path) -> None:
     if tuple(array.shape) != shape:
-        raise VolumeError(
-            f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew."
-        )
+        raise VolumeError(f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew.")
 
 
 def tiff_spacing(path: Path) -> Spacing:
@@ -87,9 +85,7 @@ def _opened_file(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
 _TRUNCATED = ("invalid page offset", "invalid offset to page", "TiffTag 270 ")
 
 
-def _check_complete(
-    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]
-) -> None:
+def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]) -> None:
     size = path.stat().st_size
     len(file.pages)  # follows the chain of pages to its end
     if any(sign in message for message in messages for sign in _TRUNCATED):

@@ -43,9 +43,7 @@ class Background(QObject):
             target=self._work, args=(work, then, failed or self._failed), name="napari-niiv loading"
         ).start()
 
-    def _work(
-        self, work: Callable[[], Any], then: Callable[[Any], None], failed: Callable[[str], None]
-    ) -> None:
+    def _work(self, work: Callable[[], Any], then: Callable[[Any], None], failed: Callable[[str], None]) -> None:
         answer: Callable[[Any], None] = then
         try:
             outcome = work()

@@ -14,9 +14,7 @@ from napari_niiv.errors import NiivError
 _LARGEST = 10**9  # of a number without a limit: Qt's boxes have one
 
 
-def setting_widget(
-    configuration: type[BaseModel], name: str, *, as_text: bool = False, **changes: Any
-) -> Any:
+def setting_widget(configuration: type[BaseModel], name: str, *, as_text: bool = False, **changes: Any) -> Any:
     """The form field of a configuration's field; its value is the field's default.
 
     Numbers that may be left out are boxes whose lowest value, 0, stands for None.
@@ -82,9 +80,7 @@ def _number(setting: Setting, common: dict[str, Any], changes: dict[str, Any]) -
     low = 0 if setting.optional or setting.lowest is None else setting.lowest
     bounds: dict[str, Any] = {"min": low, "max": _LARGEST if setting.highest is None else setting.highest}
     step: dict[str, Any] = {} if whole else {"step": 0.05}
-    box = (SpinBox if whole else FloatSpinBox)(
-        **common | bounds | step | {"value": setting.default or low} | changes
-    )
+    box = (SpinBox if whole else FloatSpinBox)(**common | bounds | step | {"value": setting.default or low} | changes)
     box.native.setKeyboardTracking(False)  # half a number is not meant
     if setting.optional:
         box.native.setSpecialValueText(setting.unset)

@@ -71,16 +71,12 @@ class Compare:
         self._live_layers = live_layers
         self._key = HoldKey(viewer, KEY, self._compare)
         hint = f", or hold the key {KEY} over the picture" if self._key.bound else ""
-        self.hold = PushButton(
-            text="Hold to compare", tooltip=f"shows the source as long as it is pressed{hint}"
-        )
+        self.hold = PushButton(text="Hold to compare", tooltip=f"shows the source as long as it is pressed{hint}")
         self.split = CheckBox(
             text="",
             tooltip="source on the left, reconstruction on the right; drag the line in the picture",
         )
-        self.position = Slider(
-            min=0, max=100, value=50, tooltip="per cent of the window that show the source"
-        )
+        self.position = Slider(min=0, max=100, value=50, tooltip="per cent of the window that show the source")
         self.position.enabled = False
         self.freeze = PushButton(text="Freeze", tooltip="keeps the picture of now as a layer of its own")
         self.steps = CheckBox(

@@ -151,8 +151,6 @@ class ModelChoice:
             self.load()
 
     def _browse(self, value: Any = None) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self.browse.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})"
-        )
+        path, _ = QFileDialog.getOpenFileName(self.browse.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})")
         if path:
             self.select(path)

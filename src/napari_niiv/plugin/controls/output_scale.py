@@ -26,9 +26,7 @@ class OutputScale:
 
     def __init__(self, changed: Callable[[float], None]) -> None:
         self._changed = changed
-        self.match_zoom = CheckBox(
-            text="auto", value=True, tooltip="match the zoom: one sample per screen pixel"
-        )
+        self.match_zoom = CheckBox(text="auto", value=True, tooltip="match the zoom: one sample per screen pixel")
         self.samples = FloatSlider(
             min=0.25,
             max=4,

@@ -334,18 +334,14 @@ class ExportControls:
     def __init__(self, viewer: ViewerModel, live_layers: LiveLayers, layer: ComboBox) -> None:
         self._viewer, self._live_layers, self._layer = viewer, live_layers, layer
         self.panel: ExportPanel | None = None
-        self.button = PushButton(
-            text=EXPORT, tooltip="write the whole isotropic volume, or a part, to a file"
-        )
+        self.button = PushButton(text=EXPORT, tooltip="write the whole isotropic volume, or a part, to a file")
         self.rows = [self.button]
         self.button.changed.connect(self.open)
 
     def open(self, value: Any = None) -> ExportPanel:
         """Show the window."""
         if self.panel is None:
-            self.panel = ExportPanel(
-                self.button.native, self._viewer, self._live_layers, lambda: self._layer.value
-            )
+            self.panel = ExportPanel(self.button.native, self._viewer, self._live_layers, lambda: self._layer.value)
             self.panel.progress_text.connect(lambda text: setattr(self.button, "text", text or EXPORT))
         self.panel.show()
         self.panel.raise_()

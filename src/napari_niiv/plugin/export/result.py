@@ -42,9 +42,7 @@ def over_source(job: ExportJob, source: Image, ndim: int) -> dict[str, Any]:
     return appearance | placement(source, plan.grid.parts(plan.samples))
 
 
-def add_result(
-    viewer: ViewerModel, job: ExportJob, source: Image | None, data: Any, keywords: dict[str, Any]
-) -> Image:
+def add_result(viewer: ViewerModel, job: ExportJob, source: Image | None, data: Any, keywords: dict[str, Any]) -> Image:
     """Add the output of an export on top, over its source if that is still there."""
     if source is not None and source in viewer.layers:
         keywords = keywords | over_source(job, source, len(keywords["scale"]))

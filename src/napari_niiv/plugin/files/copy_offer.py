@@ -162,9 +162,7 @@ class CopyOffer:
         if tuple(finest_data(source).shape) != copy.shape:
             data, keywords = layer_data(copy)
             self._viewer.add_image(data, **keywords)
-            self._tell(
-                f"{source.name} was turned while it was copied, so the copy is a layer of its own: {path}."
-            )
+            self._tell(f"{source.name} was turned while it was copied, so the copy is a layer of its own: {path}.")
             return
         replaced = replace_layer(self._viewer, source, copy, self._replaced)
         self._tell(f"{replaced.name} is read from its zarr copy now: {path}.")
@@ -184,9 +182,7 @@ class CopyOffer:
         self.make.enabled = not self._preparing
 
 
-def replace_layer(
-    viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]
-) -> Image:
+def replace_layer(viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]) -> Image:
     """Exchange a layer for one of another volume, with its name, colours and scale; the selection follows.
 
     Parameters

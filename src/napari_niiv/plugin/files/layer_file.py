@@ -82,18 +82,12 @@ def rename_axes(layer: Image, names: str) -> None:
         If these are no names for the axes, or the layer is rotated or sheared.
     """
     before = axis_names(layer)
-    if (
-        len(names) != layer.ndim
-        or len(set(names)) != len(names)
-        or not set("zyx") <= set(names) <= set(ORDER)
-    ):
+    if len(names) != layer.ndim or len(set(names)) != len(names) or not set("zyx") <= set(names) <= set(ORDER):
         raise VolumeError(f"{names.upper()!r} are no names for the {layer.ndim} axes of {layer.name!r}.")
     if names == before:
         return
     if not _upright(layer):
-        raise VolumeError(
-            f"{layer.name!r} is rotated or sheared; correct its axes before, or reset its transforms."
-        )
+        raise VolumeError(f"{layer.name!r} is rotated or sheared; correct its axes before, or reset its transforms.")
     file = layer_file(layer)
     order = tuple(names.index(letter) for letter in ORDER if letter in names)
     levels = [rearranged(level, order) for level in (layer.data if layer.multiscale else [layer.data])]

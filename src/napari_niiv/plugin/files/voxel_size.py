@@ -60,9 +60,7 @@ class VoxelSizeControl:
         self._layer: Image | None = None
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._questions: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()
-        self.button = PushButton(
-            text="Voxel size and axes…", tooltip="correct what the file says, or does not say"
-        )
+        self.button = PushButton(text="Voxel size and axes…", tooltip="correct what the file says, or does not say")
         self.form = SpacingForm(self._apply, self._dismiss, self._never_ask)
         self.rows = [self.button, *self.form.rows]
         self.button.enabled = False
@@ -96,9 +94,7 @@ class VoxelSizeControl:
             self._dismiss()
             return
         file = layer_file(self._layer)
-        sentence = (
-            "Remembered for this file." if file else "The layer has no file for which it could be remembered."
-        )
+        sentence = "Remembered for this file." if file else "The layer has no file for which it could be remembered."
         self.refill()
         self.form.ask(sentence, axis_names(self._layer), finest_data(self._layer).shape, by_hand=True)
 

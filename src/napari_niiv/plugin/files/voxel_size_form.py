@@ -52,9 +52,7 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         To be put into another form: the question, and this.
     """
 
-    def __init__(
-        self, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]
-    ) -> None:
+    def __init__(self, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]) -> None:
         self._lengths: tuple[int, ...] = ()
         self._names: list[str] = []
         self._unit_choices = [(short, name) for name, short in _UNITS.items()]
@@ -63,9 +61,7 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         self.sizes = {a: LineEdit(tooltip=f"size of a voxel along {a}") for a in _SPATIAL}
         self.unit = ComboBox(choices=lambda widget: self._unit_choices)
         tip = "what this axis is, and how long"
-        self.axes = [
-            ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)
-        ]
+        self.axes = [ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)]
         # lest they widen the dock
         for part in (*self.sizes.values(), *self.axes):
             part.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

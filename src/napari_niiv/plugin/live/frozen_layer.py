@@ -26,9 +26,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         return own_extent(self) if self.reported is None else self.reported
 
 
-def frozen(
-    source: napari.layers.Image, live: napari.layers.Image, view: View, response: SliceResponse
-) -> Image:
+def frozen(source: napari.layers.Image, live: napari.layers.Image, view: View, response: SliceResponse) -> Image:
     """A layer with a picture, one voxel thick, where it belongs; it looks as the live layer does.
 
     Parameters

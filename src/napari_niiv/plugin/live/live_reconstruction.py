@@ -299,11 +299,7 @@ class LiveReconstruction(QObject):
         self._schedule_request()
 
     def _request(self) -> None:
-        if (
-            not self._open
-            or self._reconstructor is None
-            or not (self.layer.visible or self._picture.hidden_by_us)
-        ):
+        if not self._open or self._reconstructor is None or not (self.layer.visible or self._picture.hidden_by_us):
             return
         settings = self.settings
         view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=settings.finest)

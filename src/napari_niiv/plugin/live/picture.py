@@ -43,9 +43,7 @@ class LivePicture:
         Whether the layer is hidden for want of a picture, not by the user.
     """
 
-    def __init__(
-        self, viewer: ViewerModel, source: napari.layers.Image, drag: Callable[[float], None]
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, source: napari.layers.Image, drag: Callable[[float], None]) -> None:
         self._viewer, self._source, self._drag = viewer, source, drag
         self.newest: tuple[View, SliceResponse] | None = None
         self._on_screen: tuple[Any, ...] = ()

@@ -84,9 +84,7 @@ class SplitHandle:
         Gets the part that the mouse asks for.
     """
 
-    def __init__(
-        self, viewer: ViewerModel, fraction: Callable[[], float], move: Callable[[float], None]
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, fraction: Callable[[], float], move: Callable[[float], None]) -> None:
         self._viewer, self._fraction, self._move = viewer, fraction, move
         self._style: Any = None  # the cursor's own, while it points at the line
         viewer.mouse_drag_callbacks.append(self._drag)

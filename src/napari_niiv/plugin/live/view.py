@@ -98,9 +98,7 @@ class VisibleRegion:
         return tuple(int(np.clip(round(self.position[d]), 0, self.shape[d] - 1)) for d in range(n - 3))
 
 
-def visible(
-    viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0
-) -> View | None:
+def visible(viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0) -> View | None:
     """What a 2-D viewer shows of a layer, or None where there is nothing to reconstruct.
 
     Parameters

@@ -34,9 +34,7 @@ class OrthoButton:
     def __init__(self, host: Host, live_layers: LiveLayers) -> None:
         self._host, self._live_layers = host, live_layers
         self.views: OrthoViews | None = None
-        self.button = PushButton(
-            text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
-        )
+        self.button = PushButton(text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair")
         self.button.native.setCheckable(True)
         live_layers.changed.connect(self._apply)
 
@@ -47,9 +45,7 @@ class OrthoButton:
         from napari_niiv.plugin.ortho.ortho_views import OrthoViews  # with torch, by now imported elsewhere
 
         try:
-            self.views = OrthoViews(
-                self._host.viewer, live.source, live.settings, memory=self._live_layers.memory
-            )
+            self.views = OrthoViews(self._host.viewer, live.source, live.settings, memory=self._live_layers.memory)
         except NiivError as error:
             self.button.value = False
             self._host.fail(str(error))

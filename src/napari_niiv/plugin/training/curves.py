@@ -64,9 +64,7 @@ class Curves(QWidget):
     def show_progress(self, losses: Sequence[tuple[float, float]], validations: Sequence[Validation]) -> None:
         """Draw what there is."""
         steps, values = thinned(np.array(losses, dtype=np.float64).reshape(-1, 2))
-        tried, quality = thinned(
-            np.array([(v.step, v.model) for v in validations], np.float64).reshape(-1, 2)
-        )
+        tried, quality = thinned(np.array([(v.step, v.model) for v in validations], np.float64).reshape(-1, 2))
         across = np.array([0.0, max([1.0, *steps[-1:], *tried[-1:]])])
         self.loss.setData(steps, values)
         self.loss_words.setText(_named("loss", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
@@ -87,9 +85,7 @@ class Curves(QWidget):
             ("bicubic", BICUBIC, last.bicubic),
             ("linear", LINEAR, last.linear),
         )
-        self.quality_words.setText(
-            "PSNR " + " · ".join(_named(n, colour, f"{v:.2f}") for n, colour, v in named)
-        )
+        self.quality_words.setText("PSNR " + " · ".join(_named(n, colour, f"{v:.2f}") for n, colour, v in named))
 
 
 def thinned(points: NDArray[np.float64], most: int = MOST_POINTS) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -162,9 +162,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         """Show where the checkpoint will be written, and whether a training can be resumed."""
         interrupted = self._interrupted()
         self.resume.visible = interrupted is not None
-        self.resume.tooltip = (
-            f"go on with {interrupted}, with the settings that it had" if interrupted else ""
-        )
+        self.resume.tooltip = f"go on with {interrupted}, with the settings that it had" if interrupted else ""
         output = self.chosen_output()
         with self.output.changed.blocked():
             self.output.value = str(output or "")
@@ -241,9 +239,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         self.update_output()
 
     def _browse_init(self, value: Any = None) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self.native, "Start from a checkpoint", "", f"Checkpoints (*{SUFFIX})"
-        )
+        path, _ = QFileDialog.getOpenFileName(self.native, "Start from a checkpoint", "", f"Checkpoints (*{SUFFIX})")
         if path:
             self.choose_init(path)
 
@@ -265,9 +261,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
             line.value = path
 
 
-def _row(
-    configuration: type[BaseModel], name: str, widget: Any, tooltip: str
-) -> tuple[PushButton, Container[Any]]:
+def _row(configuration: type[BaseModel], name: str, widget: Any, tooltip: str) -> tuple[PushButton, Container[Any]]:
     """A field beside a button that opens a file dialog: the button, and the row of both."""
     button = PushButton(text="Browse…", tooltip=tooltip)
     return button, row(setting_of(configuration, name).label, widget, button)

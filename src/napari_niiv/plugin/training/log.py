@@ -83,9 +83,7 @@ class TrainingLog:
         if self.goes_on and len(self.validations) > 1 and self.validations[0].step == 0:
             change = gain - self.validations[0].gain
             equal = abs(change) < _EQUAL
-            words += (
-                " (no better than before this training)" if equal else f" ({change:+.2f} dB by this training)"
-            )
+            words += " (no better than before this training)" if equal else f" ({change:+.2f} dB by this training)"
         return words
 
 

@@ -170,9 +170,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 error = failure("The reconstruction", problem)
             complete = response is None or response.complete
             # nothing better follows an interpolation that is the right answer
-            best = quality == "refined" or (
-                quality == "fast" and response is not None and not response.inferred
-            )
+            best = quality == "refined" or (quality == "fast" and response is not None and not response.inferred)
             final = error is not None or (complete and best)
             if self.is_cancelled(job):
                 return False

@@ -132,17 +132,13 @@ class Latents:
         joined = [torch.cat([grids[part] for part in line], dim=-1) for line in lines]
         return joined[0] if len(joined) == 1 else torch.cat(joined, dim=-2)
 
-    def _parts(
-        self, view: Resolved, orientation: Orientation, rows: Span, columns: Span
-    ) -> list[list[_CellPart]]:
+    def _parts(self, view: Resolved, orientation: Orientation, rows: Span, columns: Span) -> list[list[_CellPart]]:
         """The cells of a window: a line for each step along the lateral axis."""
         edge, (depth, width) = self._edge, view.size
         slice_key = (view.plane, view.index, *self._key(view, orientation))
         return [
             [
-                _CellPart(
-                    (*slice_key, row.lo, column.lo), row.intersection(rows), column.intersection(columns)
-                )
+                _CellPart((*slice_key, row.lo, column.lo), row.intersection(rows), column.intersection(columns))
                 for row in rows.tiles(edge, depth)
             ]
             for column in columns.tiles(edge, width)
@@ -171,9 +167,7 @@ class Latents:
         """The slabs of slices, encoded together, that the slices of a tile lie in."""
         return [Box(slab, tile.y, tile.x) for slab in tile.z.tiles(SLAB_SLICES, view.shape[0])]
 
-    def of_tile(
-        self, view: Resolved, orientation: Orientation, tile: Box, read: Read, interrupt: Interrupt
-    ) -> Tensor:
+    def of_tile(self, view: Resolved, orientation: Orientation, tile: Box, read: Read, interrupt: Interrupt) -> Tensor:
         """Latent grids of one orientation through a tile: (slices, C + 1, lateral, z), cached or encoded."""
         parts = []
         for slab in self.slabs(view, tile):
@@ -198,24 +192,18 @@ class Latents:
     def _key(self, view: Resolved, orientation: Orientation) -> tuple[Hashable, ...]:
         return orientation, view.leading, view.coarsening, str(self._model.device)
 
-    def _encode(
-        self, view: Resolved, orientation: Orientation, box: Box, read: Read, interrupt: Interrupt
-    ) -> Tensor:
+    def _encode(self, view: Resolved, orientation: Orientation, box: Box, read: Read, interrupt: Interrupt) -> Tensor:
         """Encode the slices of one orientation through a box: (slices, C + 1, lateral, axial)."""
         model = self._model
         across = AXES[orientation][0]
-        padded = box.padded(
-            three(model.context if axis == across else model.halo for axis in range(3)), view.shape
-        )
+        padded = box.padded(three(model.context if axis == across else model.halo for axis in range(3)), view.shape)
         slices = read(padded).permute(SLICE_AXES[orientation])
         inside = box.slices_in(padded)
         wanted, kept, depth = (inside[axis] for axis in SLICE_AXES[orientation])
         batches = encode_slices(
             model, slices, wanted, (kept, depth), view.anisotropy, self._batch_budget.batch_pixels, interrupt
         )
-        parts = [
-            torch.cat([latent.float(), slices[part, kept, depth][:, None]], dim=1) for part, latent in batches
-        ]
+        parts = [torch.cat([latent.float(), slices[part, kept, depth][:, None]], dim=1) for part, latent in batches]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _get(self, key: Hashable) -> object:

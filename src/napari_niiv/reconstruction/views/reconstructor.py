@@ -151,9 +151,7 @@ class Reconstructor:
         view = self._resolve(request)
         if view.inferable and view.plane != "xy":
             (orientation,) = _orientations(view, "fast")
-            self._attempt(
-                lambda: encode_axial(self._task(view, request, "fast", interrupt, math.inf), orientation)
-            )
+            self._attempt(lambda: encode_axial(self._task(view, request, "fast", interrupt, math.inf), orientation))
 
     def forget(self) -> None:
         """Free what is cached: latent grids and voxels."""

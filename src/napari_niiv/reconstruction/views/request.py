@@ -63,17 +63,11 @@ class SliceRequest:
         if self.plane not in AXES:
             raise ReconstructionError(f"There is no plane {self.plane!r}; use xz, yz or xy.")
         leading = shape[:-3]
-        if len(self.leading) != len(leading) or any(
-            not 0 <= i < n for i, n in zip(self.leading, leading, strict=True)
-        ):
-            raise ReconstructionError(
-                f"The leading (T, C) index {self.leading} does not fit the shape {shape}."
-            )
+        if len(self.leading) != len(leading) or any(not 0 <= i < n for i, n in zip(self.leading, leading, strict=True)):
+            raise ReconstructionError(f"The leading (T, C) index {self.leading} does not fit the shape {shape}.")
         size = shape[-3:][AXES[self.plane][0]]
         if not -0.5 <= self.index <= size - 0.5:
-            raise ReconstructionError(
-                f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}."
-            )
+            raise ReconstructionError(f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}.")
         return self
 
 

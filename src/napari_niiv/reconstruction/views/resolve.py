@@ -75,9 +75,7 @@ class Resolved:
 
     def box(self, rows: Span, columns: Span, across: Span | None = None) -> Box:
         """A window of the plane as a box of voxels; as thick as `across`, by default the voxel of the position."""
-        spans = dict(
-            zip(AXES[self.plane], (across or Span(self.index, self.index + 1), rows, columns), strict=True)
-        )
+        spans = dict(zip(AXES[self.plane], (across or Span(self.index, self.index + 1), rows, columns), strict=True))
         return Box(spans[0], spans[1], spans[2])
 
     @property

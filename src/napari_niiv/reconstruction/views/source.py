@@ -36,9 +36,7 @@ class Source:
         Under which they are.
     """
 
-    def __init__(
-        self, volume: Volume, level: Level, leading: tuple[int, ...], memory: Memory, owner: object
-    ) -> None:
+    def __init__(self, volume: Volume, level: Level, leading: tuple[int, ...], memory: Memory, owner: object) -> None:
         self._volume = replace(volume, array=level.array, pyramid=())
         self._memory, self._owner, self._key = memory, owner, (leading, level.lateral)
         self.shape: Shape = three(int(n) for n in level.array.shape)
@@ -61,11 +59,7 @@ class Source:
         if not tiles or Box.hull(tiles).size * self._volume.dtype.itemsize > self._memory.voxels.limit // 2:
             return self._volume.read_raw(*box.slices)
         cache = self._memory.voxels
-        cached = {
-            tile: voxels
-            for tile in tiles
-            if (voxels := cache.get(self._owner, (*self._key, tile))) is not None
-        }
+        cached = {tile: voxels for tile in tiles if (voxels := cache.get(self._owner, (*self._key, tile))) is not None}
         if missing := [tile for tile in tiles if tile not in cached]:
             hull = Box.hull(missing)
             read = self._volume.read_raw(*hull.slices)  # at once: the array reads chunks side by side

@@ -74,8 +74,7 @@ def _restore_tiles(task: PictureTask, orientation: Orientation) -> Iterator[tupl
     missing = [
         tile
         for tile in tiles
-        if not _encoded(latents, view, orientation, tile)
-        and latents.cached(view, orientation, key(tile)) is None
+        if not _encoded(latents, view, orientation, tile) and latents.cached(view, orientation, key(tile)) is None
     ]
     return task.deadline.in_time(tiles, missing, restore)
 

@@ -63,9 +63,7 @@ class PatchSampler:
         self._layout = torch.tensor(
             [
                 (*shape, first, entry, *table)
-                for shape, first, entry, table in zip(
-                    self._shapes, self._first, self._first_entry, tables, strict=True
-                )
+                for shape, first, entry, table in zip(self._shapes, self._first, self._first_entry, tables, strict=True)
             ],
             device=device,
         )
@@ -128,8 +126,7 @@ class PatchSampler:
         swap = dice[7] < 0.5
         extents = (depth, torch.where(swap, width, height), torch.where(swap, height, width))
         z, lateral, axial = (
-            (die * (extent - size + 1)).long()
-            for die, extent, size in zip(dice[:3], extents, sizes, strict=True)
+            (die * (extent - size + 1)).long() for die, extent, size in zip(dice[:3], extents, sizes, strict=True)
         )
         y, x = torch.where(swap, axial, lateral), torch.where(swap, lateral, axial)
         high, wide = (torch.where(swap, sizes[2 - i], sizes[1 + i]) for i in (0, 1))

@@ -92,9 +92,7 @@ class Pool:
             # in proportion to the volumes' size, at least one of each
             share = np.maximum(1, np.floor(count * np.array(voxels) / sum(voxels))).astype(int)
             self._slots = [
-                (volume, shape)
-                for volume, shape, n in zip(volumes, shapes, share, strict=True)
-                for _ in range(n)
+                (volume, shape) for volume, shape, n in zip(volumes, shapes, share, strict=True) for _ in range(n)
             ]
             order = self._random.permutation(len(self._slots))
             self._slots = [self._slots[i] for i in order]

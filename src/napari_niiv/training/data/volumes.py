@@ -87,9 +87,7 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
     refusal: VolumeError | None = None
     for volume in volumes:
         leading = list(np.ndindex(volume.shape[:-3]))
-        chosen = np.unique(
-            np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int)
-        )
+        chosen = np.unique(np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int))
         for index in (leading[i] for i in chosen):
             part = volume.at(*index)
             held_out = _held_out(part)
@@ -97,9 +95,7 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
                 usable.append(TrainingVolume(part, Normalization.of(part, holes=True), held_out))
             except VolumeError as error:
                 refusal = error
-                notices.append(
-                    f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error)
-                )
+                notices.append(f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error))
     if not usable:
         assert refusal is not None
         raise refusal

@@ -93,9 +93,7 @@ class Dists(nn.Module):
                 f"DISTS compares images (B, 1 or 3, H, W) of one shape, not {tuple(prediction.shape)} "
                 f"and {tuple(target.shape)}"
             )
-        texture, structure = zip(
-            *map(_similarities, self._features(prediction), self._features(target)), strict=True
-        )
+        texture, structure = zip(*map(_similarities, self._features(prediction), self._features(target)), strict=True)
         # Under autocast a product with the weights would be rounded: 1 - its result is what counts.
         with torch.autocast(prediction.device.type, enabled=False):
             similarity = (self.alpha * torch.cat(texture, 1)).sum(1)
@@ -196,9 +194,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise TrainingError(
-            f"VGG16's weights in {path.name} cannot be read ({error.strerror}); {_GIVE}."
-        ) from error
+        raise TrainingError(f"VGG16's weights in {path.name} cannot be read ({error.strerror}); {_GIVE}.") from error
     try:
         content: object
         if suffix == ".safetensors":
