@@ -1,5 +1,6 @@
 # make demo     opens napari on the sample with the reconstruction on    make demo ARGS="--screenshot demo.png"
 # make test     runs the tests                                           make test ARGS="-k volume -x"
+# make coverage runs them too, and tells which share of the code they run
 # make lint     style, types and the rules of imports
 # make docs     builds docs/_build/html
 # make clean    removes the environment and everything built
@@ -20,7 +21,7 @@ INSTALL := $(PIP) install --quiet --constraint requirements/test-constraints.txt
 INPUTS := pyproject.toml requirements/test-constraints.txt
 RUN := $(BIN)/python scripts/with_display.py $(BIN)/python -m
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test coverage lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -30,6 +31,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	@bash scripts/system_libraries.sh
 	@$(RUN) pytest $(ARGS)
+
+coverage: $(VENV)/.installed-coverage
+	@bash scripts/system_libraries.sh
+	@$(RUN) pytest --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/python -m ruff check
@@ -41,7 +46,7 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) .tox build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .tox build dist htmlcov .coverage* docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
@@ -62,6 +67,10 @@ $(VENV)/.installed-test: $(VENV)/.created $(INPUTS)
 	@echo "installing napari-niiv with napari and the test tools (the first time this takes some minutes)"
 	@$(INSTALL) --editable ".[all]" --group test
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-coverage: $(VENV)/.installed-test
+	@$(INSTALL) --group coverage
+	@touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed
 	@$(INSTALL) --group lint --group types --group imports

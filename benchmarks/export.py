@@ -26,9 +26,10 @@ import zarr
 from napari_niiv import load_model
 from napari_niiv.device import synchronize
 from napari_niiv.export import ExportConfig, ExportProgress, export
-from napari_niiv.geometry import Span
+from napari_niiv.geometry import Box, Span
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid
+from napari_niiv.reconstruction.planes import orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume
 
@@ -50,10 +51,7 @@ class Tissue:
         self.tile = ((smooth - low) / (high - low) * 255).byte().numpy()
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
-        places = [
-            np.arange(*part.indices(n)) % m
-            for part, n, m in zip(key, self.shape, self.tile.shape, strict=True)
-        ]
+        places = [np.arange(*part.indices(n)) % m for part, n, m in zip(key, self.shape, self.tile.shape, strict=True)]
         return self.tile[np.ix_(*places)]
 
 
@@ -72,15 +70,11 @@ def one(options: argparse.Namespace) -> None:
             print(json.dumps({"stage": event.stage, "done": event.done}), flush=True)
     seconds = time.monotonic() - began
     rate = (8 * np.prod(options.shape) - ahead) / (seconds - first)  # once the model is loaded and warm
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        1 << (20 if sys.platform != "darwin" else 30)
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform != "darwin" else 30))
     print(json.dumps({"seconds": seconds, "first": first, "rate": rate, "peak": peak}), flush=True)
 
 
-def started(
-    options: argparse.Namespace, shape: tuple[int, ...], target: Path, **config: Any
-) -> subprocess.Popen:
+def started(options: argparse.Namespace, shape: tuple[int, ...], target: Path, **config: Any) -> subprocess.Popen:
     """An export in a fresh process."""
     program = [sys.executable, __file__, "--one", "--device", options.device, "--target", str(target)]
     program += ["--config", json.dumps(config), "--shape", *map(str, shape)]
@@ -122,9 +116,7 @@ def workers(options: argparse.Namespace, folder: Path) -> None:
         }
         seconds = finished(started(options, shape, folder / "out.zarr", **config))["seconds"]
         alone = alone or seconds
-        print(
-            f"| {number} | {seconds:.1f} | {voxels / seconds / 1e6:.2f} | {alone / seconds:.2f} |", flush=True
-        )
+        print(f"| {number} | {seconds:.1f} | {voxels / seconds / 1e6:.2f} | {alone / seconds:.2f} |", flush=True)
 
 
 def kill(options: argparse.Namespace, folder: Path) -> None:
@@ -144,9 +136,7 @@ def kill(options: argparse.Namespace, folder: Path) -> None:
     finished(started(options, shape, target, **config, resume=True))
     levels = len(zarr.open_group(target, mode="r").attrs["ome"]["multiscales"][0]["datasets"])
     same = all(
-        np.array_equal(
-            zarr.open_array(target / str(n))[...], zarr.open_array(folder / "alone.zarr" / str(n))[...]
-        )
+        np.array_equal(zarr.open_array(target / str(n))[...], zarr.open_array(folder / "alone.zarr" / str(n))[...])
         for n in range(levels)
     )
     print(f"\n| shards finished when killed | output, {levels} levels |\n|---|---|")
@@ -162,17 +152,17 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     print(f"\n{name}, torch {torch.__version__}\n")
     print("| planes | computed, Mvoxel/s | with storage | first block after, s |\n|---|---|---|---|")
-    held = Tissue((176, 320, 320))[:, :, :]
-    volume = Volume(held, voxel_size=(8.0, 1.0, 1.0))
+    voxels = Tissue((176, 320, 320))[:, :, :]
+    volume = Volume(voxels, voxel_size=(8.0, 1.0, 1.0))
     grid = Grid.of(volume, 1.0)
     for planes in ("xz", "both"):
-        restoration = Restoration.of(volume, grid, BatchBudget(model), planes)
-        block = restoration.block((Span(24 * 8, 152 * 8), Span(32, 288), Span(32, 288)))
+        restoration = Restoration.of(volume, grid, BatchBudget(model), orientations_of(planes))
+        block = restoration.block(Box(Span(24 * 8, 152 * 8), Span(32, 288), Span(32, 288)))
         times = []
         for run in range(8 if device.type == "cuda" else 1):
             synchronize(device)
             began = time.perf_counter()
-            voxels = restoration.compute(volume, block).size
+            count = restoration.compute(volume, block).size
             synchronize(device)
             if run >= 3 or device.type != "cuda":
                 times.append(time.perf_counter() - began)
@@ -181,16 +171,14 @@ def gpu(options: argparse.Namespace, folder: Path) -> None:
             shape = (256, 1024, 1024)
             took = finished(started(options, shape, folder / "out.zarr", planes=planes, overwrite=True))
             stored, after = f"{took['rate'] / 1e6:.0f}", f"{took['first']:.1f}"
-        print(f"| {planes} | {voxels / float(np.median(times)) / 1e6:.0f} | {stored} | {after} |", flush=True)
+        print(f"| {planes} | {count / float(np.median(times)) / 1e6:.0f} | {stored} | {after} |", flush=True)
 
 
 def gpus(options: argparse.Namespace, folder: Path) -> None:
     """Workers, each with a GPU of its own as far as there are any, storage included."""
     shape = (1024, 1024, 1024)
     print(f"\n{torch.cuda.device_count()} GPUs\n")
-    print(
-        "| workers | seconds | first unit after, s | Mvoxel/s from then on | times one |\n|---|---|---|---|---|"
-    )
+    print("| workers | seconds | first unit after, s | Mvoxel/s from then on | times one |\n|---|---|---|---|---|")
     alone = None
     for number in options.workers:
         config = {"planes": options.planes, "workers": number, "overwrite": True}

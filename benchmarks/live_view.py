@@ -20,8 +20,8 @@ from qtpy.QtWidgets import QApplication
 from scipy.ndimage import gaussian_filter
 from timing import timed
 
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live import live_reconstruction as live_layer
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 
 def wait(until: Callable[[], bool], seconds: float = 60) -> None:
@@ -74,10 +74,12 @@ def main() -> None:
     stack = np.tile(small, (1, options.size // 256, options.size // 256))
     stack = ((stack - stack.min()) / np.ptp(stack) * 255).astype(np.uint8)
 
-    held: list[float] = []
-    for name in ("_scroll", "_request", "_receive_all", "_poke", "_mute"):
+    callbacks: list[float] = []
+    for name in ("_scroll", "_request", "_receive_all", "_schedule_request", "_drop_picture"):
         setattr(
-            live_layer.LiveReconstruction, name, timed(held, getattr(live_layer.LiveReconstruction, name))
+            live_layer.LiveReconstruction,
+            name,
+            timed(callbacks, getattr(live_layer.LiveReconstruction, name)),
         )
     viewer = napari.Viewer()
     viewer.window.resize(1500, 950)
@@ -93,9 +95,8 @@ def main() -> None:
     viewer.reset_view()
     wait(lambda: "refined from" in widget.status.value)
     pictures: list[tuple[float, str, int]] = []
-    whole: list[
-        tuple[float, str, int]
-    ] = []  # those of them that are not waiting for more pieces of their pass
+    # those of them that are not waiting for more pieces of their pass
+    whole: list[tuple[float, str, int]] = []
     stale: list[int] = []
 
     def note(shown: live_layer.Shown) -> None:
@@ -108,7 +109,7 @@ def main() -> None:
             whole.append(pictures[-1])
 
     widget.live.shown.connect(note)
-    held.clear()
+    callbacks.clear()
     beats_on: list[float] = []
     began = time.perf_counter()
     scroll(viewer, options.steps, beats_on)
@@ -146,7 +147,7 @@ def main() -> None:
         zooms.append(1e3 * (pictures[-1][0] - asked))
 
     print("\n| milliseconds | n | median | 95 % | longest |\n|---|---|---|---|---|")
-    row("GUI thread held by one callback of the plugin", held)
+    row("GUI thread held by one callback of the plugin", callbacks)
     row("pause of the window, plugin off", beats_off)
     row("pause of the window, plugin on", beats_on)
     row("event to placeholder", placeholder)

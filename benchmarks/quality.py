@@ -25,9 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model(options.checkpoint, options.device)
     truth = tifffile.imread(options.volume)[-128:]
-    print(
-        "| anisotropy | method | PSNR, dB | clipped-Fourier PSNR, dB | above bicubic |\n|---|---|---|---|---|"
-    )
+    print("| anisotropy | method | PSNR, dB | clipped-Fourier PSNR, dB | above bicubic |\n|---|---|---|---|---|")
     for anisotropy in options.anisotropy:
         scores = compare_cubes(truth, model, anisotropy)
         base = scores["bicubic"]

@@ -27,7 +27,7 @@ from napari_niiv.volume import Volume
 
 
 def milliseconds(work: Callable[[int], object], device: torch.device, runs: int) -> tuple[float, float]:
-    """Median and 95th percentile; `work` is told the number of the run."""
+    """Median and 95th percentile; `work` is given the number of the run."""
     for run in range(3):
         work(run)
     times = []
@@ -53,16 +53,14 @@ def main() -> None:
         Architecture(decoder="implicit", context=0, features=64, blocks=16, degree=0, anisotropy_range=(8, 8))
     ).place(device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {options.threads} threads"
-    print(
-        f"{where}, torch {torch.__version__}\n\n| | em, ms (median, 95 %) | paper's architecture |\n|---|---|---|"
-    )
+    print(f"{where}, torch {torch.__version__}\n\n| | em, ms (median, 95 %) | paper's architecture |\n|---|---|---|")
 
     random = np.random.default_rng(0)
 
     def views(chosen: Niiv, size: int, runs: int) -> list[tuple[float, float]]:
         """A side view of size x size pixels, of size / 8 slices."""
-        stack = random.integers(0, 255, (size // 8, 80, size), dtype=np.uint8)
-        volume = Volume(stack, voxel_size=(8.0, 1.0, 1.0))
+        array = random.integers(0, 255, (size // 8, 80, size), dtype=np.uint8)
+        volume = Volume(array, voxel_size=(8.0, 1.0, 1.0))
         engine = Reconstructor(volume, chosen)
         engine.normalization()
         new = milliseconds(lambda i: engine.slice(slice_request(volume, "xz", 5 + i), "fast"), device, runs)
@@ -73,9 +71,7 @@ def main() -> None:
         zooms = [slice_request(volume, "xz", 5, w, (w[3] + 0.5) / size) for w in windows]
         zoom = milliseconds(lambda i: engine.slice(zooms[i], "fast"), device, runs)
         few = min(runs, 5) if device.type == "cpu" else runs
-        refined = milliseconds(
-            lambda i: engine.slice(slice_request(volume, "xz", 40 + i), "refined"), device, few
-        )
+        refined = milliseconds(lambda i: engine.slice(slice_request(volume, "xz", 40 + i), "refined"), device, few)
         return [new, zoom, refined]
 
     names = ("new view", "change of zoom, latents cached", "refined picture (both planes)")
@@ -92,8 +88,7 @@ def main() -> None:
         box = torch.rand(16, 128, 128, device=device)
         axial = Sampling.covering(16, 128)
         times = [
-            milliseconds(lambda i, m=m: restore_box(m, box, 8.0, axial, ("xz",)), device, 50)
-            for m in (model, paper)
+            milliseconds(lambda i, m=m: restore_box(m, box, 8.0, axial, ("xz",)), device, 50) for m in (model, paper)
         ]
         row = " | ".join(f"{median:.2f} ({late:.2f})" for median, late in times)
         print(f"| 128³ at 8x, one orientation | {row} |")

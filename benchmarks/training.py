@@ -48,9 +48,7 @@ def from_nothing(options: argparse.Namespace, output: Path) -> None:
     steps, seconds = _train(_recorded(options.folder), _config(options, output))
     truth = tifffile.imread(options.folder / "fib25_val_256x384x384.tif")[128:]
     scores = compare_cubes(truth, load_model(output, options.device), 8)
-    print(
-        f"from nothing, {options.minutes:g} min, {steps} steps, {seconds:.0f} s: {_above(scores)}", flush=True
-    )
+    print(f"from nothing, {options.minutes:g} min, {steps} steps, {seconds:.0f} s: {_above(scores)}", flush=True)
 
 
 def fine_tune(options: argparse.Namespace, output: Path) -> None:
@@ -71,9 +69,9 @@ def speed(options: argparse.Namespace, output: Path) -> None:
     for event in train(_recorded(options.folder), _config(options, output, first_stage=0.2)):
         if isinstance(event, TrainingStep) and event.stage == 2 and event.fraction > 0.5:
             paces.append(event.samples)
-    ranks = Processes.launched()
-    if ranks.main:
-        print(f"{ranks.size} process(es): {np.median(paces):.0f} patches per second", flush=True)
+    processes = Processes.launched()
+    if processes.main:
+        print(f"{processes.size} process(es): {np.median(paces):.0f} patches per second", flush=True)
 
 
 def memory(options: argparse.Namespace, output: Path) -> None:
@@ -101,15 +99,11 @@ def memory(options: argparse.Namespace, output: Path) -> None:
 def _recorded(folder: Path) -> list[Volume]:
     volumes = [tifffile.imread(folder / f"fib25_train{i}_250.tif") for i in (1, 2)]
     volumes.append(tifffile.imread(folder / "fib25_val_256x384x384.tif")[:128])
-    return [
-        Volume(degraded(v, 8), voxel_size=(8.0, 1.0, 1.0), name=f"TRAIN {i}") for i, v in enumerate(volumes)
-    ]
+    return [Volume(degraded(v, 8), voxel_size=(8.0, 1.0, 1.0), name=f"TRAIN {i}") for i, v in enumerate(volumes)]
 
 
 def _config(options: argparse.Namespace, output: Path, **more: object) -> TrainingConfig:
-    return TrainingConfig(
-        output=output, minutes=options.minutes, device=options.device, overwrite=True, **more
-    )
+    return TrainingConfig(output=output, minutes=options.minutes, device=options.device, overwrite=True, **more)
 
 
 def _train(volumes: list[Volume], config: TrainingConfig) -> tuple[int, float]:
@@ -123,8 +117,7 @@ def _train(volumes: list[Volume], config: TrainingConfig) -> tuple[int, float]:
 def _above(scores: dict[str, tuple[float, float]]) -> str:
     base = scores["bicubic"]
     return ", ".join(
-        f"{name} {scores[name][0] - base[0]:+.2f} / {scores[name][1] - base[1]:+.2f} dB"
-        for name in ("xz", "both")
+        f"{name} {scores[name][0] - base[0]:+.2f} / {scores[name][1] - base[1]:+.2f} dB" for name in ("xz", "both")
     )
 
 

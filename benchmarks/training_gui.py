@@ -21,14 +21,14 @@ from timing import timed
 
 from napari_niiv.plugin import widget
 from napari_niiv.plugin.demo import open_demo
-from napari_niiv.plugin.files.reader import PLUGIN, TRAINING
 from napari_niiv.plugin.live import live_reconstruction as live_layer
+from napari_niiv.plugin.manifest_names import PLUGIN, TRAINING
 from napari_niiv.plugin.training.widget import TrainOnVolume
 
 BEAT = 10  # ms
 IDLE = 10  # seconds
 CALLBACKS: tuple[tuple[type, str], ...] = (
-    (TrainOnVolume, "_hear"),
+    (TrainOnVolume, "_receive"),
     (TrainOnVolume, "_draw"),
     (TrainOnVolume, "_ended"),
     (widget.IsotropicReconstruct, "_adopt_model"),

@@ -66,9 +66,7 @@ def pyramid(folder: Path, shape: tuple[int, int, int]) -> Volume:
         size = (shape[0] // axial, shape[1] // lateral, shape[2] // lateral)
         if levels and max(size[1:]) < 512:
             break
-        level = zarr.create_array(
-            folder / str(lateral), shape=size, chunks=CHUNK, dtype="uint8", fill_value=0
-        )
+        level = zarr.create_array(folder / str(lateral), shape=size, chunks=CHUNK, dtype="uint8", fill_value=0)
         # a plate in the middle of y, thin enough to write, as wide as the widest view of the level
         y = size[1] // 2 // 256 * 256
         for z in range(0, min(size[0], 1024), 64):
@@ -96,9 +94,7 @@ def size(model: Niiv, folder: Path) -> None:
     for name, rows, columns, pitch, z in views:
         for quality in ("placeholder", "fast"):
             both = cost(volumes, model, rows, columns, pitch, quality, z)
-            print(
-                f"| {name}, {pitch:g} | {quality} | {both[0]:.1f} | {both[1]:.1f} | {both[1] / both[0]:.2f} |"
-            )
+            print(f"| {name}, {pitch:g} | {quality} | {both[0]:.1f} | {both[1]:.1f} | {both[1] / both[0]:.2f} |")
     for name, rows, columns, pitch in [
         ("1024 x 1024", 1024, 1024, 1.0),
         ("1024 x 1024", 1024, 1024, 3.9),
@@ -130,7 +126,7 @@ def cost(
                 )
                 synchronize(model.device)
                 began = time.perf_counter()
-                engine.slice(request, quality, patience=0.4)
+                engine.slice(request, quality, time_limit=0.4)
                 synchronize(model.device)
                 if number > 1:
                     mine.append(1e3 * (time.perf_counter() - began))

@@ -45,9 +45,9 @@ def main() -> None:
         rest()
 
     def picture(name: str, canvas_only: bool = False) -> np.ndarray:
-        return viewer.screenshot(
-            None if canvas_only else str(folder / name), canvas_only=canvas_only, flash=False
-        )[..., :3]
+        return viewer.screenshot(None if canvas_only else str(folder / name), canvas_only=canvas_only, flash=False)[
+            ..., :3
+        ]
 
     refined()
     passes: dict[str, np.ndarray] = {}
@@ -87,7 +87,7 @@ def main() -> None:
         panel = widget.export.open()
         panel.form.output.value = str(Path(data) / "fib25-isotropic.zarr")
         panel.form.output.native.editingFinished.emit()
-        wait(lambda: panel.found is not None and panel.found.job.target.parent == Path(data))
+        wait(lambda: panel.preview is not None and panel.preview.job.target.parent == Path(data))
         panel.press()
         wait(lambda: panel.job is not None and 0.4 < panel.progress.value() / 1000 < 1)
         rest(0.1)

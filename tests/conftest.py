@@ -64,9 +64,7 @@ def stored() -> Callable[[Path], dict[str, bytes]]:
             name = str(file.relative_to(path))
             found[name] = file.read_bytes()
             if json.loads(found[name])["node_type"] == "array":
-                found[str(file.parent.relative_to(path))] = zarr.open_array(file.parent, mode="r")[
-                    ...
-                ].tobytes()
+                found[str(file.parent.relative_to(path))] = zarr.open_array(file.parent, mode="r")[...].tobytes()
         return found
 
     return of

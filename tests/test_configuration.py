@@ -9,13 +9,21 @@ from pydantic import BaseModel, Field, ValidationError
 from napari_niiv.configuration import refusal, setting_of
 
 
+class Boiled(BaseModel):
+    kind: Literal["boiled"] = "boiled"
+
+
+class Fried(BaseModel):
+    kind: Literal["fried"] = Field("fried", title="fried in butter")
+    butter: float = Field(gt=0)
+
+
 class Kitchen(BaseModel):
     minutes: float | None = Field(None, gt=0, le=60, title="Time", description="how long to cook")
     eggs: int = Field(2, ge=1, le=12)
-    dish: Literal["omelette", "soup"] = Field(
-        "soup", json_schema_extra={"choices": {"omelette": "an omelette"}}
-    )
+    dish: Literal["omelette", "soup"] = Field("soup", json_schema_extra={"choices": {"omelette": "an omelette"}})
     size: Literal[16, 32] | None = Field(None, json_schema_extra={"unset": "as large as it gets"})
+    cooking: Boiled | Fried = Field(Boiled(), discriminator="kind")
     recipe: Path
 
 
@@ -33,6 +41,9 @@ def test_a_setting_holds_what_a_face_needs():
     size = setting_of(Kitchen, "size")
     assert (size.kind, size.optional, size.unset) == (int, True, "as large as it gets")
     assert list(size.choices) == [16, 32]
+    cooking = setting_of(Kitchen, "cooking")
+    assert (cooking.kind, cooking.default) == (str, "boiled")
+    assert cooking.choices == {"boiled": "boiled", "fried": "fried in butter"}
     assert setting_of(Kitchen, "recipe").kind is Path
 
 
@@ -41,3 +52,6 @@ def test_what_is_refused_is_one_sentence():
         Kitchen(recipe="x", eggs=0)
     sentence = refusal(caught.value, lambda name: f"--{name}")
     assert sentence == "--eggs is 0: it should be greater than or equal to 1."
+    with pytest.raises(ValidationError) as caught:
+        Kitchen(recipe="x", cooking={"kind": "fried", "butter": 0})
+    assert refusal(caught.value, lambda name: f"--{name}") == "--butter is 0: it should be greater than 0."

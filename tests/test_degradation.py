@@ -68,9 +68,7 @@ def test_fractional_factors_integrate_exactly(anisotropy: float) -> None:
     np.testing.assert_allclose(applied(Average(), x, anisotropy), np.diff(edges) / anisotropy, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("anisotropy", "coarse", "fine"), [(4, 5, 20), (2.5, 3, 7), (1.3, 10, 13), (10.87, 2, 21)]
-)
+@pytest.mark.parametrize(("anisotropy", "coarse", "fine"), [(4, 5, 20), (2.5, 3, 7), (1.3, 10, 13), (10.87, 2, 21)])
 def test_restored_positions_are_the_fine_pixels(anisotropy: float, coarse: int, fine: int) -> None:
     positions = restored_positions(coarse, anisotropy)
     assert positions.count == fine
@@ -131,9 +129,7 @@ def test_skip_integrates_the_middle_exactly(anisotropy: float, thickness: float)
 @pytest.mark.parametrize("anisotropy", FACTORS)
 def test_sections_without_gaps_are_averages(anisotropy: float) -> None:
     x = noise(2, 60)
-    np.testing.assert_allclose(
-        applied(Skip(thickness=1), x, anisotropy), applied(Average(), x, anisotropy), atol=1e-6
-    )
+    np.testing.assert_allclose(applied(Skip(thickness=1), x, anisotropy), applied(Average(), x, anisotropy), atol=1e-6)
 
 
 @pytest.mark.parametrize("anisotropy", [2.5, 5.0, 7.7])
@@ -165,9 +161,7 @@ def test_a_measured_gaussian_is_the_gaussian(anisotropy: float) -> None:
     measured = Measured(profile=tuple(np.exp(-0.5 * (z / sigma) ** 2)), spacing=0.1)
     x = noise(80)
     # four standard deviations and more were measured, three are taken of the formula
-    np.testing.assert_allclose(
-        applied(measured, x, anisotropy), applied(Gaussian(fwhm=1.5), x, anisotropy), atol=1e-2
-    )
+    np.testing.assert_allclose(applied(measured, x, anisotropy), applied(Gaussian(fwhm=1.5), x, anisotropy), atol=1e-2)
 
 
 def test_a_point_is_seen_as_its_image_was_measured() -> None:
@@ -282,10 +276,10 @@ def test_what_is_constant_stays(degradation: Degradation) -> None:
 
 @pytest.mark.parametrize("degradation", ALL, ids=repr)
 @pytest.mark.parametrize("anisotropy", FACTORS)
-def test_a_lesson_shows_only_what_is_there(degradation: Degradation, anisotropy: float) -> None:
+def test_a_training_pair_shows_only_what_is_there(degradation: Degradation, anisotropy: float) -> None:
     n = degradation.needed(5, anisotropy) + 1
     sharp = torch.from_numpy(noise(2, n)).float()
-    coarse, positions, covered = degradation.lesson(sharp, anisotropy)
+    coarse, positions, covered = degradation.training_pair(sharp, anisotropy)
     assert coarse.shape[-1] >= 5
     assert positions.count == covered.stop - covered.start == int(coarse.shape[-1] * anisotropy + 1e-9)
     assert covered.start >= 0
@@ -298,9 +292,9 @@ def test_a_lesson_shows_only_what_is_there(degradation: Degradation, anisotropy:
 
 @pytest.mark.parametrize("degradation", ALL, ids=repr)
 @pytest.mark.parametrize("anisotropy", COARSE)
-def test_a_lesson_and_its_solution_are_aligned(degradation: Degradation, anisotropy: float) -> None:
+def test_a_training_pair_is_aligned(degradation: Degradation, anisotropy: float) -> None:
     ramp = torch.arange(degradation.needed(8, anisotropy) + 2).float()
-    coarse, positions, covered = degradation.lesson(ramp[None], anisotropy)
+    coarse, positions, covered = degradation.training_pair(ramp[None], anisotropy)
     restored = resample(coarse, positions)[0]
     at = positions.start + positions.step * np.arange(positions.count)
     inside = torch.from_numpy((at >= 0) & (at <= coarse.shape[-1] - 1))  # beyond, there is nothing between
@@ -313,13 +307,13 @@ def test_a_lesson_and_its_solution_are_aligned(degradation: Degradation, anisotr
 @pytest.mark.parametrize("axial", [1, 6])
 def test_needed_is_the_least(degradation: Degradation, anisotropy: float, axial: int) -> None:
     needed = degradation.needed(axial, anisotropy)
-    coarse, _, _ = degradation.lesson(torch.zeros(1, needed), anisotropy)
+    coarse, _, _ = degradation.training_pair(torch.zeros(1, needed), anisotropy)
     assert coarse.shape[-1] == axial
     if axial == 1:
         with pytest.raises(ValueError, match="fewer than one voxel"):
-            degradation.lesson(torch.zeros(1, needed - 1), anisotropy)
+            degradation.training_pair(torch.zeros(1, needed - 1), anisotropy)
     else:
-        coarse, _, _ = degradation.lesson(torch.zeros(1, needed - 1), anisotropy)
+        coarse, _, _ = degradation.training_pair(torch.zeros(1, needed - 1), anisotropy)
         assert coarse.shape[-1] == axial - 1
 
 

@@ -75,14 +75,13 @@ def test_tiles_cover_a_span_on_one_grid(lo: int, length: int, tile: int, size: i
 def test_a_span_grows_inside_its_axis_and_cuts_its_part() -> None:
     assert Span(3, 5).padded(4, 20) == Span(0, 9)
     assert Span(17, 20).padded(4, 20) == Span(13, 20)
+    assert Span(3, 6).offset_from(Span(0, 10)) == Span(0, 10).offset_from(Span(4, 7)) == 1
     axis = np.arange(20)
     np.testing.assert_array_equal(axis[2:12][Span(4, 7).slice_in(Span(2, 12))], [4, 5, 6])
     np.testing.assert_array_equal(axis[Span(4, 7).slice], [4, 5, 6])
 
 
-@pytest.mark.parametrize(
-    ("size", "scale", "expected"), [(20, 10.87, 217), (3, 0.1, 1), (1, 16, 16), (7, 1.0, 7)]
-)
+@pytest.mark.parametrize(("size", "scale", "expected"), [(20, 10.87, 217), (3, 0.1, 1), (1, 16, 16), (7, 1.0, 7)])
 def test_output_size(size: int, scale: float, expected: int) -> None:
     assert output_size(size, scale) == expected
 

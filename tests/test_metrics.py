@@ -15,9 +15,7 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
 
 def test_psnr_is_that_of_scikit_image() -> None:
     prediction, truth = pair()
-    assert psnr(prediction, truth) == pytest.approx(
-        peak_signal_noise_ratio(truth, prediction, data_range=1.0)
-    )
+    assert psnr(prediction, truth) == pytest.approx(peak_signal_noise_ratio(truth, prediction, data_range=1.0))
     assert psnr(255 * prediction, 255 * truth, 255.0) == pytest.approx(psnr(prediction, truth))
     assert psnr(truth, truth) == float("inf")
 

@@ -33,9 +33,7 @@ def test_large_volumes_are_sampled() -> None:
     assert (normalization.low, normalization.high) == (pytest.approx(0, abs=1), pytest.approx(99, abs=1))
 
 
-@pytest.mark.parametrize(
-    "dtype", ["u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"]
-)
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"])
 def test_there_and_back(dtype: str) -> None:
     kind = np.dtype(dtype)
     top = min(np.iinfo(kind).max, 2**40) if kind.kind in "iu" else 1000
@@ -48,9 +46,7 @@ def test_there_and_back(dtype: str) -> None:
     np.testing.assert_allclose(back.astype(np.float64), expected, atol=tolerance, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["?", "u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"]
-)
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", "u2", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", ">f4", "f8"])
 def test_on_a_device_it_is_the_same(dtype: str) -> None:
     kind = np.dtype(dtype)
     values = np.random.default_rng(0).random((5, 6, 7)) * (1 if kind.kind == "b" else 100)

@@ -9,9 +9,9 @@ import pytest
 import napari_niiv
 
 CORE = sorted(
-    ".".join(
-        ("napari_niiv", *path.relative_to(Path(napari_niiv.__file__).parent).with_suffix("").parts)
-    ).removesuffix(".__init__")
+    ".".join(("napari_niiv", *path.relative_to(Path(napari_niiv.__file__).parent).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
     for path in Path(napari_niiv.__file__).parent.rglob("*.py")
     if "plugin" not in path.parts and path.name != "__main__.py"
 )
@@ -21,9 +21,7 @@ GUI = ["napari", "qtpy", "magicgui", "superqt", "vispy", "PyQt5", "PyQt6", "PySi
 def modules_after(code: str) -> set[str]:
     """Top-level names imported by a fresh interpreter."""
     code += "; import sys; print(*{m.split('.')[0] for m in sys.modules})"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return set(done.stdout.split())
 
 

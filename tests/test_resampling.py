@@ -98,9 +98,7 @@ def test_area_average_is_the_exact_integral(n: int, start: float, step: float, c
     values = x[np.arange(-reach, n + reach).clip(0, n - 1)]
     integral = np.concatenate([[0], np.cumsum(values)])
     positions = start + step * np.arange(count)
-    expected = np.interp(positions + step / 2, edges, integral) - np.interp(
-        positions - step / 2, edges, integral
-    )
+    expected = np.interp(positions + step / 2, edges, integral) - np.interp(positions - step / 2, edges, integral)
     result = area_average(torch.from_numpy(x).float(), Sampling(start, step, count)).numpy()
     np.testing.assert_allclose(result, expected / step, atol=1e-5)
 

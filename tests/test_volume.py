@@ -140,9 +140,7 @@ def test_at_of_a_dask_array_stays_lazy() -> None:
     def fail(block_info=None):
         raise AssertionError("read")
 
-    array = da.map_blocks(
-        fail, chunks=((1, 1), (4,), (5,), (6,)), dtype=np.uint8, meta=np.zeros((0,) * 4, "u1")
-    )
+    array = da.map_blocks(fail, chunks=((1, 1), (4,), (5,), (6,)), dtype=np.uint8, meta=np.zeros((0,) * 4, "u1"))
     assert Volume(array, "czyx").at(1).shape == (4, 5, 6)
 
 

@@ -66,22 +66,30 @@ def setting_of(configuration: type[BaseModel], name: str) -> Setting:
     """A field of a configuration.
 
     Beside what pydantic knows of it, `json_schema_extra` may hold ``"choices"``, what a form calls each value, and
-    ``"unset"``, what it calls None.
+    ``"unset"``, what it calls None. Of a field that is a choice of models the values are those of their discriminator,
+    whose `title` is what a form calls them.
     """
     field = configuration.model_fields[name]
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     members = [a for a in _members(field.annotation) if a is not type(None)]
-    values = [v for member in members if get_origin(member) is Literal for v in get_args(member)]
-    kind = type(values[0]) if values else get_origin(members[0]) or members[0]
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
     named = extra.get("choices")
     words: dict[str, Any] = named if isinstance(named, dict) else {}
+    if isinstance(field.discriminator, str):
+        tags = [member.model_fields[field.discriminator] for member in members]
+        values = [tag.default for tag in tags]
+        words = {tag.default: tag.title or tag.default for tag in tags}
+        default = getattr(default, field.discriminator, None)
+    else:
+        values = [v for member in members if get_origin(member) is Literal for v in get_args(member)]
+    kind = type(values[0]) if values else get_origin(members[0]) or members[0]
     bounds = {key: getattr(m, key) for m in field.metadata for key in ("ge", "gt", "le") if hasattr(m, key)}
     return Setting(
         name=name,
         label=field.title or name.replace("_", " ").capitalize(),
         help=field.description or "",
         kind=kind,
-        default=None if field.is_required() else field.get_default(call_default_factory=True),
+        default=default,
         optional=type(None) in _members(field.annotation),
         choices={value: str(words.get(str(value), value)) for value in values},
         lowest=bounds.get("ge"),

@@ -3,6 +3,9 @@
 Every degradation is a weight over position along the axial axis, in axial voxels (z steps) from the centre of the
 coarse voxel. A coarse voxel is the weighted mean of the sharp signal, each pixel of which is taken as constant over its
 extent: so any factor, whole or not, is exact.
+
+Forms and the command line are built from these classes: torch, which takes seconds to import, is imported by the
+arithmetic alone.
 """
 
 from __future__ import annotations
@@ -10,20 +13,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch import Tensor
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.geometry import Sampling
-from napari_niiv.resampling import weighted_means
 
-_SIGMAS = 3.0  # of a Gaussian that count
-_FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian with unit standard deviation
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# of a Gaussian that count
+_SIGMAS = 3.0
+# of a Gaussian with unit standard deviation
+_FWHM = 2 * math.sqrt(2 * math.log(2))
 
 
 class _Degradation(BaseModel, ABC):
@@ -59,6 +64,8 @@ class _Degradation(BaseModel, ABC):
         ValueError
             If the axis is shorter than one axial voxel.
         """
+        from napari_niiv.resampling import weighted_means
+
         if positions is None:
             positions = coarse_positions(sharp.shape[-1], anisotropy)
         return weighted_means(sharp, positions, _Pixels(self, anisotropy))
@@ -68,11 +75,11 @@ class _Degradation(BaseModel, ABC):
         return math.ceil(max(0.0, self.reach - 0.5) * anisotropy - 1e-6)
 
     def needed(self, axial: int, anisotropy: float) -> int:
-        """Sharp pixels from which a lesson of `axial` coarse voxels can be made."""
+        """Sharp pixels from which a training pair of `axial` coarse voxels can be made."""
         return math.ceil(axial * anisotropy - 1e-9) + 2 * self.margin(anisotropy)
 
-    def lesson(self, sharp: Tensor, anisotropy: float) -> tuple[Tensor, Sampling, slice]:
-        """Something to restore, and its solution.
+    def training_pair(self, sharp: Tensor, anisotropy: float) -> tuple[Tensor, Sampling, slice]:
+        """Something to restore, and how much of the sharp signal it shows.
 
         Parameters
         ----------
@@ -82,7 +89,7 @@ class _Degradation(BaseModel, ABC):
         Returns
         -------
         coarse : Tensor, shape (..., m)
-            Degraded; only voxels that see nothing but what is there.
+            Degraded; only voxels that see nothing beyond the ends of `sharp`.
         positions : Sampling
             Of the sharp pixels that they cover, in coarse voxels.
         covered : slice
@@ -119,15 +126,15 @@ class _Pixels:
 class Average(_Degradation):
     """Every coarse voxel is the mean over its extent, as when a thick section is imaged."""
 
-    kind: Literal["average"] = "average"
+    kind: Literal["average"] = Field("average", title="average over the z step")
 
     @property
     def reach(self) -> float:
-        """Half an axial voxel."""
+        """Half the extent of the weight: half an axial voxel."""
         return 0.5
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of a box of the voxel's extent."""
+        """Integral of the weight up to a position: of a box of the voxel's extent."""
         return np.clip(position + 0.5, 0, 1)
 
 
@@ -137,16 +144,23 @@ class Gaussian(_Degradation):
     Give the blur that the axial direction has beyond the lateral one: sqrt(axial FWHM² - lateral FWHM²).
     """
 
-    kind: Literal["gaussian"] = "gaussian"
-    fwhm: float = Field(gt=0, le=16, description="full width at half maximum, in z steps")
+    kind: Literal["gaussian"] = Field("gaussian", title="Gaussian blur")
+    fwhm: float = Field(
+        gt=0,
+        le=16,
+        title="FWHM",
+        description="full width at half maximum of the blur that z has beyond x and y, in z steps",
+    )
 
     @property
     def reach(self) -> float:
-        """Three standard deviations."""
+        """Half the extent of the weight: three standard deviations, in axial voxels."""
         return _SIGMAS * self.fwhm / _FWHM
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of a Gaussian cut at three standard deviations."""
+        """Integral of the weight up to a position: of a Gaussian cut at three standard deviations."""
+        import torch
+
         u = torch.from_numpy(np.clip(position * _FWHM / self.fwhm, -_SIGMAS, _SIGMAS))
         tail = 0.5 * math.erfc(_SIGMAS / math.sqrt(2))
         integral = 0.5 * (1 + torch.erf(u / math.sqrt(2))).numpy()
@@ -156,23 +170,23 @@ class Gaussian(_Degradation):
 class Skip(_Degradation):
     """Thin sections with gaps: each coarse voxel is the mean over the middle part of its extent."""
 
-    kind: Literal["skip"] = "skip"
-    thickness: float = Field(gt=0, le=1, description="thickness of a section, in z steps")
+    kind: Literal["skip"] = Field("skip", title="thin sections with gaps")
+    thickness: float = Field(gt=0, le=1, title="Section", description="thickness of a section, in z steps")
 
     @property
     def reach(self) -> float:
-        """Half the thickness."""
+        """Half the extent of the weight: half the thickness of a section, in axial voxels."""
         return self.thickness / 2
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of a box of the section's thickness."""
+        """Integral of the weight up to a position: of a box of the section's thickness."""
         return np.clip(position / self.thickness + 0.5, 0, 1)
 
 
 class Measured(_Degradation):
     """A measured point-spread function: its profile along z, summed over y and x."""
 
-    kind: Literal["measured"] = "measured"
+    kind: Literal["measured"] = Field("measured", title="measured PSF")
     profile: tuple[float, ...] = Field(min_length=1, description="weights at equal distances along z")
     spacing: float = Field(gt=0, description="distance between the weights, in z steps")
 
@@ -180,15 +194,13 @@ class Measured(_Degradation):
     @classmethod
     def _usable(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(math.isfinite(v) and v >= 0 for v in value) or not sum(value) > 0:
-            raise ValueError(
-                "the profile must hold finite weights that are not negative, some of them positive"
-            )
+            raise ValueError("the profile must hold finite weights that are not negative, some of them positive")
         total = sum(value)
         return value if abs(total - 1) < 1e-12 else tuple(v / total for v in value)
 
     @property
     def _weights(self) -> NDArray[np.float64]:
-        """The profile turned round: it tells where light of one point goes, a voxel where its light comes from."""
+        """The profile reversed: it is where light of one point goes, a voxel asks where its light comes from."""
         return np.array(self.profile[::-1])
 
     @property
@@ -201,11 +213,11 @@ class Measured(_Degradation):
 
     @property
     def reach(self) -> float:
-        """Extent of the profile from its centre of gravity."""
+        """Extent of the profile from its centre of gravity, in axial voxels."""
         return float(np.abs(self._edges).max())
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Of the profile, each weight spread over its bin."""
+        """Integral of the profile up to a position, each weight spread over its bin."""
         return np.asarray(np.interp(position, self._edges, np.concatenate([[0.0], np.cumsum(self._weights)])))
 
     @classmethod
@@ -244,9 +256,7 @@ class Measured(_Degradation):
         profile = columns[:, columns.max(0) > 0.1 * columns.max()].sum(1).clip(0)
         lit = np.flatnonzero(profile > (1e-2 if values.ndim == 3 else 1e-3) * profile.max())
         if not profile.max() > 0 or not (0 < z_spacing < math.inf and z_step > 0):
-            raise VolumeError(
-                "The measured PSF is constant or has no z spacing; crop the image of a single bead."
-            )
+            raise VolumeError("The measured PSF is constant or has no z spacing; crop the image of a single bead.")
         kept = profile[lit[0] : lit[-1] + 1]
         return cls(profile=tuple(float(v) for v in kept), spacing=z_spacing / z_step)
 

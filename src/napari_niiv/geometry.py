@@ -103,6 +103,10 @@ class Span:
         """Widened to multiples of `edge`, inside an axis of `size` voxels."""
         return Span(self.lo // edge * edge, min(rounded_up(self.hi, edge), size))
 
+    def offset_from(self, other: Span) -> int:
+        """Distance between the centres of two spans, in halves of a voxel."""
+        return abs(self.lo + self.hi - other.lo - other.hi)
+
     def intersection(self, other: Span) -> Span:
         """What two overlapping spans share."""
         return Span(max(self.lo, other.lo), min(self.hi, other.hi))
@@ -123,8 +127,7 @@ class Span:
     def tiles(self, edge: int, size: int) -> list[Span]:
         """The tiles that this span touches, of a grid of `edge` voxels from voxel 0 of an axis of `size` voxels."""
         return [
-            Span(index * edge, min((index + 1) * edge, size))
-            for index in range(self.lo // edge, -(-self.hi // edge))
+            Span(index * edge, min((index + 1) * edge, size)) for index in range(self.lo // edge, -(-self.hi // edge))
         ]
 
 

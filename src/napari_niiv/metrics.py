@@ -12,9 +12,7 @@ def psnr(prediction: NDArray[np.floating], truth: NDArray[np.floating], data_ran
     return float("inf") if error == 0 else float(10 * np.log10(data_range**2 / error))
 
 
-def clipped_fourier_psnr(
-    prediction: NDArray[np.floating], truth: NDArray[np.floating], radius: float = 25
-) -> float:
+def clipped_fourier_psnr(prediction: NDArray[np.floating], truth: NDArray[np.floating], radius: float = 25) -> float:
     """PSNR of the spatial frequencies within `radius` of zero, mean over slices, for intensities in 0 … 1.
 
     The measure of the niiv paper: noise, which no method can predict, fills the high frequencies, so only those

@@ -17,14 +17,15 @@ from napari_niiv.volume import Volume, averaged
 PERCENTILES = (0.1, 99.9)
 _SAMPLE_SLICES, _SAMPLE_VOXELS = 24, 4_000_000
 _LARGE = 1 << 28  # voxels from which on whole slices are too much to read
-_BOX = 256  # pixels: edge of the pieces of slices that are looked at in a large volume
-_ON_DEVICE = {  # what float32 holds all digits of
+_PIECE = 256  # pixels: edge of the pieces of slices that are looked at in a large volume
+# types whose digits float32 has all
+_ON_DEVICE = {
     np.dtype(np.uint8): torch.uint8,
     np.dtype(np.int8): torch.int8,
     np.dtype(np.int16): torch.int16,
     np.dtype(np.uint16): torch.int16,
 }
-_BOXES, _MOST_BOXES = 64, 1024  # with structure in them; at all
+_PIECES, _MOST_PIECES = 64, 1024  # with structure in them; at all
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,7 @@ class Normalization:
         if holes:
             sample = sample[np.isfinite(sample)]
         if not sample.size:
-            raise VolumeError(
-                f"{volume.name!r} holds nothing but NaN; choose a volume with intensities in it."
-            )
+            raise VolumeError(f"{volume.name!r} holds nothing but NaN; choose a volume with intensities in it.")
         low, high = (float(v) for v in np.percentile(sample, PERCENTILES))
         if low == high:  # sparse data: nearly all of it background
             low, high = float(sample.min()), float(sample.max())
@@ -96,12 +95,12 @@ class Normalization:
     def invert(self, values: NDArray[np.float32] | Tensor, dtype: DTypeLike) -> NDArray[Any]:
         """Back to intensities; integers are rounded and clipped to their range.
 
-        What is on a device is converted there: a picture travels as bytes, not as real numbers.
+        A tensor is converted on its device: a picture travels as bytes, not as real numbers.
         """
         kind = np.dtype(dtype)
         if isinstance(values, Tensor):
             if kind in _ON_DEVICE:
-                return self._invert_there(values.float(), kind)
+                return self._invert_on_device(values.float(), kind)
             values = np.asarray(values.cpu().numpy(), dtype=np.float32)
         # float64 for wide integers: float32 holds 24 bits
         wide = np.dtype(np.float64 if kind.itemsize > 2 else np.float32)
@@ -114,7 +113,7 @@ class Normalization:
             return np.asarray(out >= 0.5)
         return np.asarray(out.astype(kind))
 
-    def _invert_there(self, values: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
+    def _invert_on_device(self, values: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:
         limits = np.iinfo(kind)
         scaled = values.mul(self.high - self.low).add_(self.low).round_().clamp_(limits.min, limits.max)
         if kind == np.uint16:  # as int16, whose numbers of 2^15 and more are negative
@@ -134,20 +133,20 @@ def _slices(volume: Volume, holes: bool) -> list[NDArray[Any]]:
 def _scattered(volume: Volume, holes: bool) -> list[NDArray[Any]]:
     """Pieces of slices at the places of a Halton sequence, aligned to what chunks usually are multiples of."""
     depth, height, width = volume.shape
-    found, empty = [], np.zeros(0)
-    for number in range(1, _MOST_BOXES + 1):
+    pieces, empty = [], np.zeros(0)
+    for number in range(1, _MOST_PIECES + 1):
         z, y, x = (
             int(_radical_inverse(number, base) * size / step) * step
-            for base, size, step in ((2, depth, 1), (3, height, _BOX), (5, width, _BOX))
+            for base, size, step in ((2, depth, 1), (3, height, _PIECE), (5, width, _PIECE))
         )
-        box = volume.read_raw(slice(z, z + 1), slice(y, y + _BOX), slice(x, x + _BOX), holes=holes)
-        if (box == box.flat[0]).all():
-            empty = box  # padding, or beyond the specimen: says nothing of its intensities
+        piece = volume.read_raw(slice(z, z + 1), slice(y, y + _PIECE), slice(x, x + _PIECE), holes=holes)
+        if (piece == piece.flat[0]).all():
+            empty = piece  # padding, or beyond the specimen: says nothing of its intensities
             continue
-        found.append(box)
-        if len(found) == _BOXES:
+        pieces.append(piece)
+        if len(pieces) == _PIECES:
             break
-    return found or [empty]
+    return pieces or [empty]
 
 
 def _radical_inverse(number: int, base: int) -> float:

@@ -79,9 +79,7 @@ def _bands(
     sampling: Sampling, n: int, kernel: Kernel, device_type: str, device_index: int | None
 ) -> tuple[tuple[int, int, Tensor], ...]:
     """Weights of each block of outputs: (first input, end of inputs, matrix of shape (inputs, outputs))."""
-    device = (
-        torch.device(device_type, device_index) if device_index is not None else torch.device(device_type)
-    )
+    device = torch.device(device_type, device_index) if device_index is not None else torch.device(device_type)
     spans, matrices = [], []
     for first in range(0, sampling.count, _BLOCK):
         count = min(_BLOCK, sampling.count - first)
@@ -106,6 +104,5 @@ def _bands(
         together = torch.from_numpy(np.concatenate([matrix.ravel() for matrix in matrices])).to(device)
         parts = together.split([matrix.size for matrix in matrices])
         return tuple(
-            (lo, hi, part.view(matrix.shape))
-            for (lo, hi), part, matrix in zip(spans, parts, matrices, strict=True)
+            (lo, hi, part.view(matrix.shape)) for (lo, hi), part, matrix in zip(spans, parts, matrices, strict=True)
         )

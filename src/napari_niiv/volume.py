@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -15,12 +15,68 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import NiivError, VolumeError
 
+if TYPE_CHECKING:
+    from napari_niiv.io.spacing import Spacing
+
 MAX_ANISOTROPY = 16.0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a volume comes from, and what is known of its file; a volume made of an array in memory has none.
+
+    Parameters
+    ----------
+    path : str, optional
+        File, folder or URL.
+    dataset : str, optional
+        Which of several datasets in it.
+    stored_axes : str, optional
+        What the axes of the file became, one letter each in the file's order, "?" for those left out: what the
+        `axes` of `open_volume` would have to be.
+    spacing : Spacing, optional
+        The voxel size as the file gives it.
+    spacing_problem : str
+        Why that cannot be trusted, as the end of a sentence; empty if it can, or if the user gave another.
+    slow : str
+        Why its voxels are slow to read; empty if they are not.
+    note : str
+        What else is remarkable, such as missing slices.
+    remembered : str
+        What of it is as the user has set it before, as a sentence; empty if nothing is.
+    axes_corrected : bool
+        Whether the user has named the axes.
+    """
+
+    path: str | None = None
+    dataset: str | None = None
+    stored_axes: str | None = None
+    spacing: Spacing | None = None
+    spacing_problem: str = ""
+    slow: str = ""
+    note: str = ""
+    remembered: str = ""
+    axes_corrected: bool = False
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """All that is known of the origin but the spacing, as JSON can hold it."""
+        names = (
+            "note",
+            "slow",
+            "spacing_problem",
+            "stored_axes",
+            "dataset",
+            "path",
+            "remembered",
+            "axes_corrected",
+        )
+        return {name: value for name in names if (value := getattr(self, name))}
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A 3-D (or T/C + 3-D) image that is read only where it is looked at.
+    """A 3-D (or T/C + 3-D) image that is read only where it is indexed.
 
     Parameters
     ----------
@@ -37,10 +93,12 @@ class Volume:
     origin : tuple of float
         World position of the centre of voxel (0, 0, 0), in `unit`.
     metadata : mapping
-        What else the file said, such as channel names.
+        What else the file says of the image, such as the names of the channels.
     pyramid : tuple of array-like
         The same at coarser resolutions, finest first, without `array` itself. Their voxels cover whole numbers of its
         voxels; those that do not, or are not coarser in y and x alike, are not used.
+    provenance : Provenance
+        Where it comes from.
 
     Raises
     ------
@@ -56,6 +114,7 @@ class Volume:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     pyramid: tuple[Any, ...] = ()
+    provenance: Provenance = Provenance()
 
     def __post_init__(self) -> None:
         shape = tuple(self.array.shape)
@@ -126,15 +185,13 @@ class Volume:
         return replace(self, array=_at(self.array, leading), axes="zyx", pyramid=pyramid)
 
     def levels(self) -> tuple[Level, ...]:
-        """The resolutions at which it can be read, finest first; the first is the array itself."""
-        found = [Level(self.array, 1, 1)]
+        """The resolutions at which the volume can be read, finest first; the first is the array itself."""
+        levels = [Level(self.array, 1, 1)]
         for array in self.pyramid:
-            factors = [
-                round(n / m) if m else 0 for n, m in zip(self.shape[-3:], array.shape[-3:], strict=True)
-            ]
-            if factors[1] == factors[2] > found[-1].lateral and factors[0] >= 1:
-                found.append(Level(array, factors[0], factors[1]))
-        return tuple(found)
+            factors = [round(n / m) if m else 0 for n, m in zip(self.shape[-3:], array.shape[-3:], strict=True)]
+            if factors[1] == factors[2] > levels[-1].lateral and factors[0] >= 1:
+                levels.append(Level(array, factors[0], factors[1]))
+        return tuple(levels)
 
     def read_raw(
         self,
@@ -170,15 +227,13 @@ class Volume:
         """
         d = downsample
         height, width = self.shape[-2:]
-        box = self.read_raw(
-            z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width))
-        )
+        box = self.read_raw(z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width)))
         return averaged(box, d)
 
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Turn what a codec, a disk or a network says into one sentence.
+    """Turn the errors of codecs, disks and networks into one sentence.
 
     Raises
     ------
@@ -189,9 +244,9 @@ def reading(name: str) -> Iterator[None]:
     except (NiivError, MemoryError):
         raise
     except Exception as error:  # of codecs and networks, which have types of their own
-        said = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise VolumeError(
-            f"{name!r} cannot be read ({said}); check that the file is complete and still there."
+            f"{name!r} cannot be read ({reason}); check that the file is complete and still there."
         ) from error
 
 
@@ -202,6 +257,7 @@ class Level:
     Attributes
     ----------
     array : array-like
+        Its last three axes are z, y, x.
     axial, lateral : int
         Voxels of the full resolution that one of its voxels covers, along z, and along y and x.
     """
@@ -222,7 +278,8 @@ def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
 
 
 def _at(array: Any, leading: tuple[int, ...]) -> Any:
-    if not isinstance(array, np.ndarray | da.Array):  # zarr and HDF5 would read all of that index here
+    # zarr and HDF5 would read all of that index at once
+    if not isinstance(array, np.ndarray | da.Array):
         array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
     return array[leading]
 

@@ -28,9 +28,9 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
     real = good.astype(np.float32)
 
     def stack(name: str, array: np.ndarray, **metadata) -> None:
-        said = {"axes": "ZYX", "spacing": 2.0, "unit": "um"} | metadata
-        said = {key: value for key, value in said.items() if value is not None}
-        tifffile.imwrite(tmp_path / name, array, imagej=True, resolution=(2.0, 2.0), metadata=said)
+        tags = {"axes": "ZYX", "spacing": 2.0, "unit": "um"} | metadata
+        tags = {key: value for key, value in tags.items() if value is not None}
+        tifffile.imwrite(tmp_path / name, array, imagej=True, resolution=(2.0, 2.0), metadata=tags)
 
     stack("good.tif", good)
     stack("constant.tif", np.full_like(good, 9))
@@ -165,9 +165,7 @@ def test_bad_input(run: Run, folder: Path, case: str) -> None:
         ("good.tif", "folder.tif", ["--overwrite"], "is a folder"),
     ],
 )
-def test_bad_output(
-    run: Run, folder: Path, source: str, output: str, options: list[str], message: str
-) -> None:
+def test_bad_output(run: Run, folder: Path, source: str, output: str, options: list[str], message: str) -> None:
     (folder / "folder.tif").mkdir()
     (folder / "link.tif").symlink_to(folder / "good.tif")
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}

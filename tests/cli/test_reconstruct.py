@@ -31,7 +31,7 @@ COMMON = ("--checkpoint", "tiny.safetensors", "--device", "cpu")
 @pytest.fixture
 def folder(tmp_path: Path, texture, small_model) -> Path:
     """Holds a stack, the same over time (each time is a unit of the export), and a checkpoint."""
-    said = {"spacing": 2.0, "unit": "um"}
+    tags = {"spacing": 2.0, "unit": "um"}
     for name, shape, axes in (
         ("good", (6, 14, 15), "ZYX"),
         ("times", (40, 6, 24, 25), "TZYX"),
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
     ):
         array = (200 * texture(shape)).astype(np.uint8)
         tifffile.imwrite(
-            tmp_path / f"{name}.tif", array, imagej=True, resolution=(2, 2), metadata={"axes": axes, **said}
+            tmp_path / f"{name}.tif", array, imagej=True, resolution=(2, 2), metadata={"axes": axes, **tags}
         )
     model = small_model()
     save_model(model, Card(name="tiny", architecture=model.architecture), tmp_path / "tiny.safetensors")
@@ -71,18 +71,16 @@ def test_a_compressed_file_that_memory_should_not_hold(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, stored: Callable[[Path], dict[str, bytes]]
 ) -> None:
     """Of it pieces are read, and the user is told what is faster."""
-    said = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5}
-    tifffile.imwrite(
-        folder / "packed.ome.tif", tifffile.imread(folder / "good.tif"), compression="zlib", metadata=said
-    )
-    assert "slowly" not in run("packed.ome.tif", "held.zarr")[1]
+    tags = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5}
+    tifffile.imwrite(folder / "packed.ome.tif", tifffile.imread(folder / "good.tif"), compression="zlib", metadata=tags)
+    assert "slowly" not in run("packed.ome.tif", "decoded.zarr")[1]
     monkeypatch.setattr("napari_niiv.cli.reconstruct._DECODED_BYTES", 100)
     status, out, err = run("packed.ome.tif", "pieces.zarr")
     assert (status, err) == (0, "")
     assert "packed reads slowly" in out
     assert "napari-niiv copy packed.ome.tif OUT.zarr" in out
-    held, pieces = stored(folder / "held.zarr"), stored(folder / "pieces.zarr")
-    assert held["0"] == pieces["0"]
+    decoded, pieces = stored(folder / "decoded.zarr"), stored(folder / "pieces.zarr")
+    assert decoded["0"] == pieces["0"]
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".tif", ".ome.tif"])
@@ -124,11 +122,9 @@ def test_the_chunk(run: Run, folder: Path) -> None:
         (["--scheduler", "tcp://127.0.0.1:9"], "no dask scheduler at 'tcp://127.0.0.1:9'"),
     ],
 )
-def test_options_that_make_no_sense(
-    run: Run, folder: Path, monkeypatch, options: list[str], message: str
-) -> None:
+def test_options_that_make_no_sense(run: Run, folder: Path, monkeypatch, options: list[str], message: str) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 2)
     before = sorted(folder.iterdir())
     status, out, err = run("good.tif", "out.zarr", *options)
     assert (status, out) == (2, "")
@@ -173,19 +169,19 @@ def test_what_is_there_already(
     if there:
         assert run("few.tif", "out.zarr")[0] == 0
     if unfinished:
-        real, notes = Unfinished.note, []
+        real, records = Unfinished.record, []
 
-        def note(self: Unfinished, *arguments: object) -> None:
+        def record(self: Unfinished, *arguments: object) -> None:
             real(self, *arguments)
-            notes.append(arguments)
-            if len(notes) == 3:
+            records.append(arguments)
+            if len(records) == 3:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(Unfinished, "note", note)
+        monkeypatch.setattr(Unfinished, "record", record)
         status, _, err = run("few.tif", "out.zarr", *(["--overwrite"] if there else []))
         assert status == 130
         assert "stopped; what is finished is kept in out.zarr.unfinished: go on with --resume" in err
-        monkeypatch.setattr(Unfinished, "note", real)
+        monkeypatch.setattr(Unfinished, "record", real)
     before = content(folder)
     status, _, err = run("few.tif", "out.zarr", *options)
     assert (status, message in err) == (2 if message else 0, True)
@@ -204,24 +200,18 @@ def test_what_is_there_already(
         model = load_model(str(folder / "tiny.safetensors"), "cpu")
         planes = "yz" if "yz" in options else "both"
         for time_point in range(6):
-            expected = reconstruct(
-                open_volume(folder / "few.tif").at(time_point), model, planes=planes
-            ).array.compute()
+            expected = reconstruct(open_volume(folder / "few.tif").at(time_point), model, planes=planes).array.compute()
             np.testing.assert_array_equal(zarr.open_array(target / "0", mode="r")[time_point], expected)
 
 
-@pytest.mark.parametrize(
-    "output", ["good.tif", "link.tif", "series.zarr", "series.zarr/out.zarr", "slices/out.tif"]
-)
+@pytest.mark.parametrize("output", ["good.tif", "link.tif", "series.zarr", "series.zarr/out.zarr", "slices/out.tif"])
 def test_the_output_is_never_the_input(run: Run, folder: Path, output: str) -> None:
     (folder / "link.tif").symlink_to(folder / "good.tif")
     assert run("good.tif", "series.zarr")[0] == 0
     (folder / "slices").mkdir()
     for number, picture in enumerate(tifffile.imread(folder / "good.tif")):
         tifffile.imwrite(folder / "slices" / f"{number}.tif", picture)
-    source = {"s": "series.zarr", "sl": "slices"}.get(
-        output[:2] if output[:2] == "sl" else output[:1], "good.tif"
-    )
+    source = {"s": "series.zarr", "sl": "slices"}.get(output[:2] if output[:2] == "sl" else output[:1], "good.tif")
     before = content(folder)
     status, _, err = run(source, output, "--anisotropy", "2", "--overwrite")
     assert status == 2
@@ -322,13 +312,13 @@ def test_workers_print_nothing(folder: Path, what: str) -> None:
 
 def test_a_folder_that_vanishes(run: Run, folder: Path, monkeypatch) -> None:
     """Such as a share that is taken away in the middle."""
-    real = Unfinished.note
+    real = Unfinished.record
 
-    def note(self: Unfinished, *arguments: object) -> None:
+    def record(self: Unfinished, *arguments: object) -> None:
         real(self, *arguments)
         shutil.rmtree(self.folder)
 
-    monkeypatch.setattr(Unfinished, "note", note)
+    monkeypatch.setattr(Unfinished, "record", record)
     status, _, err = run("times.tif", "out.zarr")
     assert status == 2
     assert one_line(err), err

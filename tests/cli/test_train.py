@@ -36,25 +36,25 @@ PROGRAM = [sys.executable, "-m", "napari_niiv", "train", "good.tif", "--output",
 
 @pytest.fixture
 def folder(tmp_path: Path, texture, small_model) -> Path:
-    """Holds a good stack, a point's image, checkpoints, and what no training can begin with."""
+    """Holds a good volume, a point's image, checkpoints, and what no training can begin with."""
     good = (200 * texture((6, 32, 32))).astype(np.uint8)
 
-    def stack(name: str, array: np.ndarray, spacing: float | None = 2.0) -> None:
-        said = {"axes": "ZYX", "unit": "um"} | ({} if spacing is None else {"spacing": spacing})
-        tifffile.imwrite(tmp_path / name, array, imagej=True, resolution=(2.0, 2.0), metadata=said)
+    def write(name: str, array: np.ndarray, spacing: float | None = 2.0) -> None:
+        metadata = {"axes": "ZYX", "unit": "um"} | ({} if spacing is None else {"spacing": spacing})
+        tifffile.imwrite(tmp_path / name, array, imagej=True, resolution=(2.0, 2.0), metadata=metadata)
 
-    stack("good.tif", good)
-    stack("small.tif", good[:, :14])
-    stack("thin.tif", good[:2])
-    stack("constant.tif", np.full_like(good, 9))
-    stack("isotropic.tif", good, spacing=0.5)
-    stack("unsaid.tif", good, spacing=None)
+    write("good.tif", good)
+    write("small.tif", good[:, :14])
+    write("thin.tif", good[:2])
+    write("constant.tif", np.full_like(good, 9))
+    write("isotropic.tif", good, spacing=0.5)
+    write("unsaid.tif", good, spacing=None)
     np.save(tmp_path / "good.npy", good)
     z, y, x = np.mgrid[-5:6, -4:5, -4:5]
     point = (1000 * np.exp(-(z**2 / 8 + (y**2 + x**2) / 4))).astype(np.uint16)
-    stack("point.tif", point, spacing=0.4)
-    stack("point-unsaid.tif", point, spacing=None)
-    stack("point-flat.tif", np.ones_like(point))
+    write("point.tif", point, spacing=0.4)
+    write("point-unsaid.tif", point, spacing=None)
+    write("point-flat.tif", np.ones_like(point))
     (tmp_path / "noise.tif").write_bytes(b"noise")
     for name, architecture in {
         "old": {},
@@ -69,9 +69,7 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
 
 
 @pytest.fixture
-def run(
-    folder: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(folder: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `train` in the folder; says the status, stdout and stderr."""
     monkeypatch.chdir(folder)
 
@@ -152,9 +150,7 @@ def test_options_are_settings(asked, options: str, settings: dict[str, Any]) -> 
     ],
 )
 def test_a_measured_psf_is_counted_in_z_steps(asked, options: str, spacing: float) -> None:
-    _, config = asked(
-        "good.tif", "--output", "new.safetensors", "--degradation", "measured", *options.split()
-    )
+    _, config = asked("good.tif", "--output", "new.safetensors", "--degradation", "measured", *options.split())
     assert isinstance(config.degradation, Measured)
     assert config.degradation.spacing == pytest.approx(spacing)
     around = np.arange(len(config.degradation.profile)) - len(config.degradation.profile) // 2
@@ -319,7 +315,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
-    monkeypatch.setattr("napari_niiv.training.run.Run.events", lambda self: pytest.fail("it was trained"))
+    monkeypatch.setattr("napari_niiv.training.train.Progress", lambda *_: pytest.fail("it was trained"))
     arguments, message = BAD[case]
     before = contents(folder)
     status, out, err = run("--output", "new.safetensors", *arguments.split())

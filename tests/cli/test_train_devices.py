@@ -108,9 +108,7 @@ def test_gpus_that_cannot_be_had(
     assert not started
 
 
-def test_what_went_wrong_in_a_process_is_said_once(
-    launched, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_went_wrong_in_a_process_is_said_once(launched, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same = TrainingError("The training diverged: again.")
     failures = {
         0: failure(folder, 0, None, 1),

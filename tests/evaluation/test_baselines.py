@@ -20,9 +20,7 @@ def keys(t: np.ndarray, a: float = -0.75) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("method", "order"), [("nearest", 0), ("linear", 1)])
-@pytest.mark.parametrize(
-    "anisotropy", [1.0, 3.0, 3.6, 10.88]
-)  # no fine pixel is midway between two coarse ones
+@pytest.mark.parametrize("anisotropy", [1.0, 3.0, 3.6, 10.88])  # no fine pixel is midway between two coarse ones
 def test_against_scipy(texture, method: str, order: int, anisotropy: float) -> None:
     volume = texture((7, 5, 6))
     z = positions(7, anisotropy)
@@ -52,9 +50,7 @@ def test_along_the_last_axis_alone(texture, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["nearest", "linear", "bicubic"])
-@pytest.mark.parametrize(
-    ("n", "anisotropy", "fine"), [(100, 1.15, 115), (10, 1.1, 11), (3, 4.1, 12), (7, 2, 14)]
-)
+@pytest.mark.parametrize(("n", "anisotropy", "fine"), [(100, 1.15, 115), (10, 1.1, 11), (3, 4.1, 12), (7, 2, 14)])
 def test_the_fine_pixels_that_the_coarse_cover(method: str, n: int, anisotropy: float, fine: int) -> None:
     assert interpolate_axial(np.zeros((n, 2, 3), np.float32), anisotropy, method).shape == (fine, 2, 3)
 

@@ -17,9 +17,7 @@ def test_degraded_is_the_mean_of_whole_voxels() -> None:
 
 
 @pytest.mark.parametrize("anisotropy", [4.0, 3.5])
-def test_a_model_without_a_residual_scores_as_linear_interpolation(
-    linear_model, texture, anisotropy: float
-) -> None:
+def test_a_model_without_a_residual_scores_as_linear_interpolation(linear_model, texture, anisotropy: float) -> None:
     truth = (255 * texture((28, 30, 31))).astype(np.uint8)
     scores = compare(truth, linear_model, anisotropy, planes=("xz", "yz", "both"))
     assert set(scores) == {"nearest", "linear", "bicubic", "xz", "yz", "both"}

@@ -26,5 +26,5 @@ def volume(texture) -> Volume:
 
 
 def make(array: np.ndarray, dtype: str = "uint8", **more: object) -> Volume:
-    said = {"voxel_size": (4 * 0.3, 0.3, 0.3), "unit": "micrometer", "origin": (5.0, -2.0, 7.0)}
-    return Volume((200 * array).astype(dtype), **{**said, **more})
+    keywords = {"voxel_size": (4 * 0.3, 0.3, 0.3), "unit": "micrometer", "origin": (5.0, -2.0, 7.0)}
+    return Volume((200 * array).astype(dtype), **{**keywords, **more})

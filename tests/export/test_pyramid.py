@@ -40,9 +40,7 @@ def test_means(dtype: str, shape: tuple[int, int, int]) -> None:
         values = random.normal(size=shape).astype(kind) if kind.kind == "f" else random.random(shape) > 0.5
     result = halved(values, tuple(1 if n == 1 else 2 for n in shape))
     assert result.dtype == kind
-    np.testing.assert_allclose(
-        result.astype(float), means(values).astype(float), rtol=2e-3 if dtype == "f2" else 1e-6
-    )
+    np.testing.assert_allclose(result.astype(float), means(values).astype(float), rtol=2e-3 if dtype == "f2" else 1e-6)
 
 
 def test_halves_are_rounded_to_even() -> None:

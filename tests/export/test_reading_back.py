@@ -122,8 +122,8 @@ def test_every_level_lies_where_the_source_does(
 def test_what_the_attributes_say(small_model, texture, config, tmp_path) -> None:
     model = small_model()
     model.card = Card(name="tiny", architecture=model.architecture)
-    said = {"channel_names": ["DAPI", "GFP"], "note": "slow", "strange": object()}
-    volume = make(texture((2, 2, 9, 20, 18)), axes="tczyx", name="cells", metadata=said)
+    tags = {"channel_names": ["DAPI", "GFP"], "note": "slow", "strange": object()}
+    volume = make(texture((2, 2, 9, 20, 18)), axes="tczyx", name="cells", metadata=tags)
     run(volume, model, tmp_path / "out.zarr", config())
     image = open_ome_zarr(zarr.open_group(tmp_path / "out.zarr", mode="r")).attributes.ome
     axes = [(axis.name, axis.type, axis.unit) for axis in image.multiscales[0].axes]
@@ -173,14 +173,14 @@ def test_an_ome_tiff(small_model, texture, config, tmp_path, axes: str) -> None:
 
 def test_positions_of_a_microscopes_stage_are_no_origin(texture, tmp_path) -> None:
     places = {f"Position{a}": [100.0] * 4 for a in "ZYX"} | {f"Position{a}Unit": ["µm"] * 4 for a in "ZYX"}
-    said = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5, "Plane": places}
-    tifffile.imwrite(tmp_path / "a.ome.tif", texture((4, 9, 9)), ome=True, metadata=said)
+    tags = {"axes": "ZYX", "PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5, "Plane": places}
+    tifffile.imwrite(tmp_path / "a.ome.tif", texture((4, 9, 9)), ome=True, metadata=tags)
     assert open_volume(tmp_path / "a.ome.tif").origin == (0, 0, 0)
 
 
 def test_the_origin_as_imagej_has_it(texture, tmp_path) -> None:
-    said = {"axes": "ZYX", "spacing": 2.0, "unit": "um", "xorigin": -3.0, "yorigin": 4.0, "zorigin": "?"}
-    tifffile.imwrite(tmp_path / "a.tif", texture((4, 9, 9)), imagej=True, resolution=(2, 2), metadata=said)
+    tags = {"axes": "ZYX", "spacing": 2.0, "unit": "um", "xorigin": -3.0, "yorigin": 4.0, "zorigin": "?"}
+    tifffile.imwrite(tmp_path / "a.tif", texture((4, 9, 9)), imagej=True, resolution=(2, 2), metadata=tags)
     assert open_volume(tmp_path / "a.tif").origin == pytest.approx((0, -2.0, 1.5))
 
 

@@ -29,7 +29,7 @@ from napari_niiv.export import (
 from napari_niiv.export import store as store_module
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.reconstruction.whole import reconstruct
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Provenance, Volume
 from tests.export.conftest import make
 
 
@@ -76,9 +76,7 @@ def test_a_box_is_a_cut_of_the_whole(small_model, volume, config, tmp_path) -> N
     assert last.shape == result.shape == (24, 25, 45)
     expected = whole.array.compute()[12:36, 5:30].astype(int)
     assert np.abs(result - expected).max() <= 1  # blocks begin elsewhere: a rounding apart
-    transforms = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["ome"]["multiscales"][0]["datasets"][
-        0
-    ]
+    transforms = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["ome"]["multiscales"][0]["datasets"][0]
     origin = transforms["coordinateTransformations"][1]["translation"]
     np.testing.assert_allclose(origin, np.array(whole.origin) + np.array(whole.voxel_size) * (12, 5, 0))
 
@@ -130,19 +128,17 @@ def test_progress_ends_with_everything(small_model, volume, config, tmp_path) ->
         assert [s.done for s in steps] == sorted(s.done for s in steps)
         assert steps[-1].done == steps[-1].total == total
         assert steps[-1].fraction == 1
-        assert steps[-1].seconds_left == 0
+        assert steps[-1].remaining == 0
         assert all(s.voxels_per_second > 0 for s in steps)
 
 
-def test_a_block_that_takes_long_shows_signs_of_life(
-    small_model, volume, config, tmp_path, monkeypatch
-) -> None:
+def test_a_block_that_takes_long_shows_signs_of_life(small_model, volume, config, tmp_path, monkeypatch) -> None:
     """So that who listens can give up in the middle of it."""
-    held = threading.Event()
+    proceed = threading.Event()
 
     class Slow(Restoration):
         def compute(self, source, block, interrupt=None):
-            while not held.wait(0.01):
+            while not proceed.wait(0.01):
                 interrupt()
             return super().compute(source, block, interrupt)
 
@@ -153,9 +149,9 @@ def test_a_block_that_takes_long_shows_signs_of_life(
     next(events)
     for _ in range(3):
         beat = next(events)
-        assert (beat.stage, beat.done, beat.voxels_per_second, beat.seconds_left) == ("restore", 0, 0, None)
+        assert (beat.stage, beat.done, beat.voxels_per_second, beat.remaining) == ("restore", 0, 0, None)
     events.close()
-    held.set()
+    proceed.set()
     assert isinstance(run(volume, small_model(), target, config(resume=True))[-1], ExportFinished)
 
 
@@ -188,15 +184,15 @@ def test_cancel_and_resume(small_model, volume, config, tmp_path, monkeypatch) -
     run(volume, model, tmp_path / "whole.zarr", config())
     cancelled(volume, model, target, config(), steps=5)
     assert not target.exists()
-    with pytest.raises(OutputError, match="continue with --resume or start anew with --overwrite"):
+    with pytest.raises(OutputError, match="continue with resume=True or start anew with overwrite=True"):
         run(volume, model, target, config())
     done = len((tmp_path / "out.zarr.unfinished" / "journal").read_text().splitlines())
     assert done >= 1
     written_now = []
-    real = store_module.Unfinished.note
+    real = store_module.Unfinished.record
     monkeypatch.setattr(
         store_module.Unfinished,
-        "note",
+        "record",
         lambda self, unit, size: written_now.append(unit) or real(self, unit, size),
     )
     first, *_, last = run(volume, model, target, config(resume=True))
@@ -248,9 +244,7 @@ def test_an_unfinished_export_of_something_else(small_model, volume, texture, co
         "other settings": (volume, model, config(resume=True, planes="yz")),
     }
     for what, arguments in others.items():
-        with pytest.raises(
-            OutputError, match=f"was begun with {what}.*start anew with --overwrite"
-        ) as caught:
+        with pytest.raises(OutputError, match=f"was begun with {what}.*start anew with overwrite=True") as caught:
             run(*arguments[:2], target, arguments[2])
         assert "\n" not in str(caught.value)
     with pytest.raises(OutputError, match="planes: both, now yz"):
@@ -283,7 +277,7 @@ def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatc
         return real(*arguments)
 
     monkeypatch.setattr("napari_niiv.export.work.write_shard", full)
-    with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
+    with pytest.raises(OutputError, match="The disk is full; free space and go on with resume=True"):
         run(volume, model, target, config())
     first, *_ = run(volume, model, target, config(resume=True))
     assert first.resumed > 0
@@ -291,7 +285,7 @@ def test_the_disk_becomes_full(small_model, volume, config, tmp_path, monkeypatc
     np.testing.assert_array_equal(written(target), expected)
 
 
-def test_too_little_space_is_said_at_the_start(small_model, volume, config, tmp_path, monkeypatch) -> None:
+def test_too_little_space_is_noticed_at_the_start(small_model, volume, config, tmp_path, monkeypatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
     monkeypatch.setattr("napari_niiv.export.checks.shutil.disk_usage", lambda path: usage)
     events = run(volume, small_model(), tmp_path / "out.zarr", config())
@@ -305,7 +299,7 @@ def test_a_source_that_does_not_stay(small_model, texture, config, tmp_path, how
     source = tmp_path / "source.npy"
     np.save(source, (200 * texture((13, 37, 45))).astype(np.uint8))
     array = np.load(source, mmap_mode="r")
-    volume = Volume(array, voxel_size=(4, 1, 1), name="source", metadata={"path": str(source)})
+    volume = Volume(array, voxel_size=(4, 1, 1), name="source", provenance=Provenance(str(source)))
     events = export(volume, small_model(), tmp_path / "out.zarr", config())
     next(events)
     if how == "gone":
@@ -347,14 +341,14 @@ from napari_niiv.export import ExportConfig, export
 from napari_niiv.export import store
 from napari_niiv import load_model
 from napari_niiv.volume import Volume
-real, count = store.Unfinished.note, 0
-def note(self, unit, size):
+real, count = store.Unfinished.record, 0
+def record(self, unit, size):
     global count
     real(self, unit, size)
     count += 1
     if count == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-store.Unfinished.note = note
+store.Unfinished.record = record
 volume = Volume(np.load("source.npy"), voxel_size=(4, 1, 1))
 model = load_model("tiny.safetensors", "cpu")
 for event in export(volume, model, "out.zarr", ExportConfig(chunk=16, shard=1 << 14, block=(8, 16))):
@@ -380,7 +374,5 @@ def test_killed_and_resumed(small_model, texture, config, tmp_path, monkeypatch)
     )
     first, *_ = run(volume, model, Path("out.zarr"), config(resume=True))
     assert first.resumed > 0
-    np.testing.assert_array_equal(
-        written(Path("out.zarr")), reconstruct(volume, model, block=(8, 16)).array.compute()
-    )
+    np.testing.assert_array_equal(written(Path("out.zarr")), reconstruct(volume, model, block=(8, 16)).array.compute())
     assert not Path("out.zarr.unfinished").exists()

@@ -44,14 +44,11 @@ def content(path: Path) -> dict[str, bytes]:
     return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not delete what is open")
 def test_two_exports_to_one_target(small_model, volume, config, tmp_path) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     first = begun(volume, model, target, config())
     for settings in (config(resume=True), config(overwrite=True), config(overwrite=True, planes="xz")):
-        with pytest.raises(
-            OutputError, match=r"Another process is writing .*; wait for it, or stop it first"
-        ):
+        with pytest.raises(OutputError, match=r"Another process is writing .*; wait for it, or stop it first"):
             run(volume, model, target, settings)
     with pytest.raises(OutputError, match="Another process"):
         discard(target)
@@ -83,9 +80,7 @@ def test_a_finished_shard_that_is_damaged_is_computed_anew(
     model, target = small_model(), tmp_path / "out.zarr"
     run(volume, model, tmp_path / "whole.zarr", config())
     begun(volume, model, target, config(), shards=3).close()
-    shard = next(
-        f for f in (tmp_path / "out.zarr.unfinished" / "data.zarr" / "0" / "c").rglob("*") if f.is_file()
-    )
+    shard = next(f for f in (tmp_path / "out.zarr.unfinished" / "data.zarr" / "0" / "c").rglob("*") if f.is_file())
     whole = shard.read_bytes()
     shard.unlink()
     if how != "missing":
@@ -101,7 +96,7 @@ def test_a_damaged_journal(small_model, volume, config, tmp_path, line: str) -> 
     begun(volume, model, target, config()).close()
     with (tmp_path / "out.zarr.unfinished" / "journal").open("ab") as journal:
         journal.write(line.encode("latin-1"))
-    with pytest.raises(OutputError, match="is damaged; start anew with --overwrite"):
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
         run(volume, model, target, config(resume=True))
     run(volume, model, target, config(overwrite=True))
     assert os.listdir(tmp_path) == ["out.zarr"]
@@ -112,12 +107,12 @@ def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> Non
     model, target = small_model(), tmp_path / "out.zarr"
     begun(volume, model, target, config()).close()
     (tmp_path / "out.zarr.unfinished" / "plan.json").write_text(plan)
-    with pytest.raises(OutputError, match="is damaged; start anew with --overwrite"):
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
         run(volume, model, target, config(resume=True))
 
 
 def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path) -> None:
-    """A script may say --resume until it is done."""
+    """A script may say resume=True until it is done."""
     model, target = small_model(), tmp_path / "out.zarr"
     run(volume, model, target, config())
     before = content(target)
@@ -194,6 +189,29 @@ def test_killed_while_it_is_exchanged(small_model, volume, config, tmp_path, mon
     assert content(target) == old
 
 
+def test_killed_while_it_is_discarded(small_model, volume, config, tmp_path, monkeypatch) -> None:
+    """The output that was to be replaced is not taken for the new one."""
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config(planes="xz"))
+    begun(volume, model, target, config(overwrite=True)).close()
+    real = shutil.rmtree
+
+    def killed(path: Path, **options: object) -> None:
+        real(path, **options)
+        if Path(path).name == "data.zarr":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        discard(target)
+    monkeypatch.setattr(module.shutil, "rmtree", real)
+    old = content(target)
+    first, *_ = run(volume, model, target, config(overwrite=True, resume=True))
+    assert first.resumed == 0
+    assert content(target) != old
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
 def test_a_tiff_that_is_killed_leaves_nothing_outside(
     small_model, volume, config, tmp_path, monkeypatch, suffix: str
@@ -224,7 +242,7 @@ def test_a_disk_that_is_full_without_a_number(small_model, volume, config, tmp_p
         run(volume, small_model(), tmp_path / "out.tif", config())
     usage = module.shutil.disk_usage(tmp_path)._replace(free=1 << 20)
     monkeypatch.setattr("napari_niiv.export.run.shutil.disk_usage", lambda path: usage)
-    with pytest.raises(OutputError, match="The disk is full; free space and go on with --resume"):
+    with pytest.raises(OutputError, match="The disk is full; free space and go on with resume=True"):
         run(volume, small_model(), tmp_path / "out.tif", config(resume=True))
 
 
@@ -274,9 +292,9 @@ def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_p
 
 
 def test_a_file_may_be_decoded_or_not_when_an_export_goes_on(small_model, volume, config, tmp_path) -> None:
-    said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+    tags = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
     path, target, model = tmp_path / "source.ome.tif", tmp_path / "out.zarr", small_model()
-    tifffile.imwrite(path, volume.array, compression="zlib", metadata=said)
+    tifffile.imwrite(path, volume.array, compression="zlib", metadata=tags)
     for memory, other in ((None, 1), (1, None)):
         begun(open_volume(path, memory=memory), model, target, config()).close()
         source = open_volume(path, memory=other)
@@ -285,7 +303,7 @@ def test_a_file_may_be_decoded_or_not_when_an_export_goes_on(small_model, volume
         discard(target)
         shutil.rmtree(target)
     begun(open_volume(path), model, target, config()).close()
-    tifffile.imwrite(path, volume.array[::-1], compression="zlib", metadata=said)
+    tifffile.imwrite(path, volume.array[::-1], compression="zlib", metadata=tags)
     with pytest.raises(OutputError, match="another source"):
         run(open_volume(path, memory=1), model, target, config(resume=True))
 
@@ -323,7 +341,7 @@ def test_a_damaged_shard_that_is_averaged(small_model, volume, config, tmp_path)
     assert (read_level(store.data, 0, (), unit.place) == values).all()
     path = shard_path(store.data, plan.levels[0], unit)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*--overwrite"):
+    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*overwrite=True"):
         read_level(store.data, 0, (), unit.place)
 
 

@@ -19,7 +19,7 @@ from napari_niiv.io import copy as module
 from napari_niiv.io.copy import CopyFinished, CopyProgress, copy_to_zarr, free_target
 from napari_niiv.io.lazy_arrays import FileArray, LazyArray
 from napari_niiv.io.open import open_volume
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Provenance, Volume
 
 
 def values(*shape: int, dtype="u2") -> np.ndarray:
@@ -78,13 +78,13 @@ def test_a_compressed_tiff(tmp_path: Path, small, axes: str, options, dtype: str
     assert copy.origin == pytest.approx((0, 0, 0))
     if "C" in axes:
         assert copy.metadata["channel_names"] == ["DAPI", "GFP"]
-    assert not {"slow", "spacing_problem"} & set(copy.metadata)
+    assert not {"slow", "spacing_problem"} & set(copy.provenance.plain)
 
 
 def test_the_metadata_are_those_of_the_standard(tmp_path: Path) -> None:
     array = values(2, 5, 600, 300)
-    said = {"channel_names": ["a", "b"]}
-    volume = Volume(array, "czyx", (4.0, 0.5, 0.6), "nanometer", "stack", (10.0, 20.0, 30.0), said)
+    metadata = {"channel_names": ["a", "b"]}
+    volume = Volume(array, "czyx", (4.0, 0.5, 0.6), "nanometer", "stack", (10.0, 20.0, 30.0), metadata)
     list(copy_to_zarr(volume, tmp_path / "a.zarr"))
     image = Image.from_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r"))
     multiscale = image.ome_attributes.multiscales[0]
@@ -95,9 +95,7 @@ def test_the_metadata_are_those_of_the_standard(tmp_path: Path) -> None:
         [1, 4, 1.0, 1.2],
         [1, 4, 2.0, 2.4],
     ]
-    assert multiscale.datasets[1].coordinateTransformations[1].translation == pytest.approx(
-        [0, 10, 20.25, 30.3]
-    )
+    assert multiscale.datasets[1].coordinateTransformations[1].translation == pytest.approx([0, 10, 20.25, 30.3])
     shown = image.ome_attributes.omero["channels"]
     assert [channel["label"] for channel in shown] == ["a", "b"]
     assert 0 <= shown[0]["window"]["start"] < shown[0]["window"]["end"] <= 200
@@ -118,9 +116,7 @@ def test_coarser_levels_are_means_of_pixels(tmp_path: Path, shape, dtype: str) -
     np.testing.assert_allclose(coarse, means, atol=0.5 if dtype == "u2" else 1e-4)
     if shape[1] % 2:
         ends = array[:, -1, : shape[2] // 2 * 2].astype(float).reshape(shape[0], -1, 2).mean(2)
-        np.testing.assert_allclose(
-            levels[1].array[:, -1, : shape[2] // 2], ends, atol=0.5 if dtype == "u2" else 1e-4
-        )
+        np.testing.assert_allclose(levels[1].array[:, -1, : shape[2] // 2], ends, atol=0.5 if dtype == "u2" else 1e-4)
 
 
 class Counting(LazyArray):
@@ -167,7 +163,7 @@ def test_a_strip_is_decoded_once(tmp_path: Path, small, monkeypatch) -> None:
     calls = []
     codecs = tifffile.TIFF.DECOMPRESSORS
     decode = codecs[8]
-    counting = lambda *said, **more: (calls.append(1), decode(*said, **more))[1]  # noqa: E731
+    counting = lambda *args, **more: (calls.append(1), decode(*args, **more))[1]  # noqa: E731
     monkeypatch.setattr(type(codecs), "__getitem__", lambda self, key: counting)
     list(copy_to_zarr(volume, tmp_path / "a.zarr"))
     assert len(calls) == 9
@@ -205,7 +201,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, small, monkeypatch) ->
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
-    volume = Volume(values(3, 8, 8), metadata={"path": str(tmp_path / "in.zarr")})
+    volume = Volume(values(3, 8, 8), provenance=Provenance(str(tmp_path / "in.zarr")))
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "in.zarr").mkdir()
     for target, sentence in (

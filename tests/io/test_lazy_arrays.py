@@ -48,6 +48,16 @@ def load(path: str) -> np.ndarray:
     return np.load(path)
 
 
+def test_a_file_that_is_opened_while_it_is_being_written(tmp_path: Path) -> None:
+    """What is half there is neither read nor kept."""
+    np.save(tmp_path / "a.npy", VALUES[:1])
+    lazy = FileArray(load, (str(tmp_path / "a.npy"),), VALUES.shape, VALUES.dtype)
+    with pytest.raises(ValueError, match=r"its shape is \(1, 3, 4, 5\) by now, no longer \(2, 3, 4, 5\)"):
+        lazy[0]
+    np.save(tmp_path / "a.npy", VALUES)
+    np.testing.assert_array_equal(lazy, VALUES)
+
+
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_indexing(tmp_path: Path, key) -> None:
     np.save(tmp_path / "a.npy", VALUES)
@@ -151,6 +161,6 @@ def test_a_volume_of_a_mapped_file_travels_by_name(tmp_path: Path, order: str) -
     assert len(packed) < 2000
     moved = pickle.loads(packed)
     np.testing.assert_array_equal(moved.read_raw(slice(10, 12)), values[10:12])
-    assert moved.metadata["path"] == str(tmp_path / "v.npy")
+    assert moved.provenance.path == str(tmp_path / "v.npy")
     with pytest.raises(TypeError):
         moved.metadata["path"] = ""

@@ -23,7 +23,7 @@ def test_npy_is_mapped(tmp_path: Path, order: str, dtype: str) -> None:
     volume = open_volume(tmp_path / "v.npy")
     assert isinstance(volume.array, np.memmap)
     assert (volume.axes, volume.name, volume.unit, volume.voxel_size) == ("zyx", "v", "pixel", (1, 1, 1))
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.array, values)
 
 
@@ -44,9 +44,9 @@ def test_axes_are_put_in_order(tmp_path: Path, shape, axes, expected: str) -> No
     np.save(tmp_path / "v.npy", values)
     volume = open_volume(tmp_path / "v.npy", axes=axes)
     assert volume.axes == expected
-    said = (axes or "tczyx"[-len(shape) :]).lower()
-    kept = "".join(a for a in said if a in expected)
-    squeezed = values.reshape([n for n, a in zip(shape, said, strict=True) if a in expected])
+    letters = (axes or "tczyx"[-len(shape) :]).lower()
+    kept = "".join(a for a in letters if a in expected)
+    squeezed = values.reshape([n for n, a in zip(shape, letters, strict=True) if a in expected])
     np.testing.assert_array_equal(volume.array, np.einsum(f"{kept}->{expected}", squeezed))
 
 
@@ -117,7 +117,7 @@ def test_a_voxel_size_can_be_corrected(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", array(3, 4, 5))
     volume = open_volume(str(tmp_path / "v.npy"), voxel_size=(8.0, 2.0, 2.0))
     assert volume.voxel_size == (8, 2, 2)
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
     with pytest.raises(VolumeError, match="not three positive numbers"):
         open_volume(tmp_path / "v.npy", voxel_size=(8.0, 0.0, 2.0))
 
@@ -149,4 +149,4 @@ def test_real_volumes(shared_data: Path, name: str, shape, voxel_size) -> None:
     volume = open_volume(shared_data / name)
     assert (volume.shape, volume.axes, volume.unit) == (shape, "zyx", "micrometer")
     assert volume.voxel_size == pytest.approx(voxel_size, rel=5e-3)
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -27,12 +30,12 @@ def test_what_was_said_last_is_recalled(file: Path) -> None:
     assert recall(file) is None
     remember(file, SIZE)
     assert recall(str(file)) == SIZE
-    said = Correction((1.0, 1.0, 1.0), "pixel", "xyz", silent=True)
-    remember(file, said)
-    assert recall(file) == said
+    correction = Correction((1.0, 1.0, 1.0), "pixel", "xyz", silent=True)
+    remember(file, correction)
+    assert recall(file) == correction
     assert recall(file, "raw") is None
     remember(file, SIZE, "/raw/")
-    assert (recall(file, "raw"), recall(file)) == (SIZE, said)
+    assert (recall(file, "raw"), recall(file)) == (SIZE, correction)
 
 
 def test_relative_and_absolute_paths_and_file_urls_are_one(file: Path, monkeypatch) -> None:
@@ -92,9 +95,9 @@ def test_a_damaged_store_is_set_aside(file: Path, state_folder: Path, content: b
 )
 def test_an_entry_that_makes_no_sense_is_none(file: Path, state_folder: Path, change) -> None:
     remember(file, SIZE)
-    held = json.loads((state_folder / "volumes.json").read_text())
-    next(iter(held["volumes"].values())).update(change)
-    (state_folder / "volumes.json").write_text(json.dumps(held))
+    stored = json.loads((state_folder / "volumes.json").read_text())
+    next(iter(stored["volumes"].values())).update(change)
+    (state_folder / "volumes.json").write_text(json.dumps(stored))
     assert recall(file) is None
 
 
@@ -103,7 +106,32 @@ def test_the_oldest_are_forgotten(file: Path, monkeypatch, state_folder: Path) -
     for name in ("a", "b", "c", "a", "d"):
         remember(f"https://host/{name}.zarr", SIZE)
     assert [recall(f"https://host/{name}.zarr") is not None for name in "abcd"] == [True, False, True, True]
-    assert [path.name for path in state_folder.iterdir()] == ["volumes.json"]  # nothing half-written stays
+    names = {path.name for path in state_folder.iterdir()} - {"volumes.json.lock"}
+    assert names == {"volumes.json"}  # nothing half-written stays
+
+
+def test_all_that_is_remembered_at_once_is_kept() -> None:
+    urls = [f"https://host/{n}.zarr" for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda url: remember(url, SIZE), urls))
+    assert [recall(url) for url in urls] == [SIZE] * len(urls)
+
+
+def test_it_waits_for_another_process_but_not_for_ever(file: Path, state_folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT", 0.0)
+    state_folder.mkdir(parents=True)
+    code = (
+        "import sys; from filelock import FileLock\n"
+        f"with FileLock({str(state_folder / 'volumes.json.lock')!r}): print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=PIPE, stdout=PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(OutputError, match="cannot be remembered"):
+            remember(file, SIZE)
+        assert recall(file) is None
+        other.stdin.close()
+    remember(file, SIZE)
+    assert recall(file) == SIZE
 
 
 def test_where_nothing_can_be_written_is_one_sentence(file: Path, tmp_path: Path, monkeypatch) -> None:
@@ -129,14 +157,14 @@ def test_the_folder_is_the_systems(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_volume_opens_as_it_was_corrected(file: Path) -> None:
-    assert "remembered" not in open_remembered(file).metadata
-    assert open_remembered(file).metadata["spacing_problem"]
+    assert not open_remembered(file).provenance.remembered
+    assert open_remembered(file).provenance.spacing_problem
     remember(file, Correction((4.0, 2.0, 1.0), "nanometer", "xyz"))
     volume = open_remembered(file)
     assert (volume.voxel_size, volume.unit, volume.shape) == ((4, 2, 1), "nanometer", (5, 4, 3))
     np.testing.assert_array_equal(volume.array, np.load(file).T)
-    assert "spacing_problem" not in volume.metadata
-    note = volume.metadata["remembered"]
+    assert not volume.provenance.spacing_problem
+    note = volume.provenance.remembered
     assert note.startswith("voxel size 4 × 2 × 1 nanometer (z × y × x) and axes XYZ")
 
 
@@ -144,10 +172,10 @@ def test_what_is_given_wins(file: Path) -> None:
     remember(file, Correction((4.0, 2.0, 1.0), "nanometer", "xyz"))
     volume = open_remembered(file, voxel_size=(7.0, 1.0, 1.0))
     assert (volume.voxel_size, volume.unit, volume.shape) == ((7, 1, 1), "pixel", (5, 4, 3))
-    assert "voxel size" not in volume.metadata["remembered"]
+    assert "voxel size" not in volume.provenance.remembered
     volume = open_remembered(file, axes="yzx")  # sizes along axes of other names say nothing
     assert (volume.voxel_size, volume.shape) == ((1, 1, 1), (4, 3, 5))
-    assert "remembered" not in volume.metadata
+    assert not volume.provenance.remembered
     volume = open_remembered(file, axes="XYZ")
     assert (volume.voxel_size, volume.shape) == ((4, 2, 1), (5, 4, 3))
 
@@ -161,7 +189,7 @@ def test_a_correction_that_no_longer_fits_is_left_out(tmp_path: Path) -> None:
     remember(path, Correction(None, "pixel", "czyx"))
     volume = open_remembered(path)
     assert volume.axes == "zyx"
-    assert "remembered" not in volume.metadata
+    assert not volume.provenance.remembered
     with pytest.raises(VolumeError, match="There is no file"):
         open_remembered(tmp_path / "none.zarr")
 
@@ -180,7 +208,7 @@ def test_a_correction_that_no_longer_fits_is_left_out(tmp_path: Path) -> None:
 def test_stored_axes_open_the_same_again(tmp_path: Path, shape, axes, stored: str) -> None:
     np.save(tmp_path / "a.npy", np.arange(np.prod(shape)).reshape(shape))
     volume = module.open_volume(tmp_path / "a.npy", axes=axes)
-    assert volume.metadata["stored_axes"] == stored
+    assert volume.provenance.stored_axes == stored
     again = module.open_volume(tmp_path / "a.npy", axes=stored)
     assert again.axes == volume.axes
     np.testing.assert_array_equal(again.array, volume.array)

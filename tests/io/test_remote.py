@@ -64,9 +64,7 @@ def write(path: Path | str, zarr_format: int = 2, **options) -> None:
     for number, step in enumerate((1, 2)):
         group.create_array(str(number), data=ARRAY[:, ::step, ::step], chunks=(1, 16, 16))
         factors = [4.0, 0.5 * step, 0.5 * step]
-        datasets.append(
-            {"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": factors}]}
-        )
+        datasets.append({"path": str(number), "coordinateTransformations": [{"type": "scale", "scale": factors}]})
     axes = [{"name": a, "type": "space", "unit": "micrometer"} for a in "zyx"]
     ome = {"multiscales": [{"version": "0.4", "axes": axes, "datasets": datasets}]}
     group.attrs.update(ome if zarr_format == 2 else {"ome": {"version": "0.5", **ome}})
@@ -75,7 +73,7 @@ def write(path: Path | str, zarr_format: int = 2, **options) -> None:
 def check(url: str) -> None:
     volume = open_volume(url)
     assert (volume.voxel_size, volume.unit, volume.name) == ((4.0, 0.5, 0.5), "micrometer", "a")
-    assert volume.metadata["path"] == url
+    assert volume.provenance.path == url
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2)]
     np.testing.assert_array_equal(volume.read_raw(), ARRAY)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read_raw(slice(1, 3)), ARRAY[1:3])

@@ -8,7 +8,7 @@ from napari_niiv.io.spacing import Spacing, unit_name
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("unit", "expected"),
     [
         ("µm", "micrometer"),
         ("μm", "micrometer"),  # Greek mu
@@ -28,8 +28,8 @@ from napari_niiv.io.spacing import Spacing, unit_name
         (None, "pixel"),
     ],
 )
-def test_units(said, expected: str) -> None:
-    assert unit_name(said) == expected
+def test_units(unit, expected: str) -> None:
+    assert unit_name(unit) == expected
 
 
 @pytest.mark.parametrize(

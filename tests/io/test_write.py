@@ -31,7 +31,7 @@ def test_round_trip(tmp_path: Path, unit: str, suffix: str, dtype: str) -> None:
     assert again.dtype == volume.dtype
     assert (again.axes, again.unit) == ("zyx", unit)
     assert again.voxel_size == pytest.approx(volume.voxel_size, rel=1e-6)
-    assert "spacing_problem" not in again.metadata
+    assert not again.provenance.spacing_problem
     np.testing.assert_array_equal(again.array, volume.array)
     with tifffile.TiffFile(tmp_path / f"a{suffix}") as file:
         assert file.is_imagej == (dtype in ("u1", "u2", "f4") and suffix != ".ome.tif" and unit != "angstrom")
@@ -83,9 +83,7 @@ def test_dask_is_computed_slab_by_slab_and_progress_told(tmp_path: Path) -> None
     np.testing.assert_array_equal(open_volume(tmp_path / "a.tif").array, values)
 
 
-@pytest.mark.parametrize(
-    "error", [VolumeError("gone"), OSError(28, "No space left on device"), KeyboardInterrupt()]
-)
+@pytest.mark.parametrize("error", [VolumeError("gone"), OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_nothing_half_written_stays(tmp_path: Path, error: BaseException) -> None:
     (tmp_path / "a.tif").write_bytes(b"before")
 

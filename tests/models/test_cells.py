@@ -38,15 +38,12 @@ def by_hand(net: Niiv, x: Tensor, anisotropy: float, level: float) -> Tensor:
     for number in range(2 * k + s):
         for pixel in range(r):
             cells[:, number * r + pixel] = x[:, number, pixel::r]
-    weights = iter(net.encoder.weights(anisotropy))
+    weights = iter(net.encoder.weights(anisotropy, level))
 
     def layer(y: Tensor) -> Tensor:
         return conv2d(pad(y, (1, 1, 1, 1), mode="replicate"), *next(weights))
 
-    y = layer(cells)
-    if level:
-        y = y + net.encoder.noise_offset(anisotropy, torch.tensor([level]))
-    head = y
+    head = y = layer(cells)
     for _ in range(net.architecture.blocks):
         y = y + layer(relu(layer(y)))
     y = layer(head + layer(y))
@@ -81,19 +78,21 @@ def test_a_part_with_its_halo_is_as_the_whole(lateral: int, slices: int) -> None
     torch.testing.assert_close(part, whole[:, :, rows, 10:14], rtol=0, atol=1e-5)
 
 
-def test_levels_of_their_own_are_those_of_a_batch() -> None:
-    net, x = model(4, 2), pictures(3, 6, 16, 8)
-    together = net.encode(x, 8.0, level=torch.tensor([0.0, 0.02, 0.1]))
-    for number, level in enumerate((0.0, 0.02, 0.1)):
-        alone = net.encode(x[number : number + 1], 8.0, level=level)
-        torch.testing.assert_close(together[2 * number : 2 * number + 2], alone, rtol=0, atol=1e-5)
-    assert not torch.allclose(together[:2], net.encode(x[:1], 8.0, level=0.1))
+def test_the_weights_are_linear_in_the_level() -> None:
+    net = model(2, 2)
+    at = {level: net.encoder.weights(4.0, level)[3][0] for level in (0.0, 0.05, 0.1)}
+    torch.testing.assert_close(at[0.05], (at[0.0] + at[0.1]) / 2, rtol=0, atol=1e-6)
+    assert not torch.allclose(at[0.0], at[0.1])
+    on_device = net.encoder.weights(4.0, torch.tensor(0.1))[3][0]
+    torch.testing.assert_close(on_device, at[0.1], rtol=0, atol=1e-7)
+    again = net.encoder.weights(4.0, 0.1)[3][0]
+    torch.testing.assert_close(again, at[0.1], rtol=0, atol=0)
 
 
 def test_a_model_that_is_not_told_the_noise_does_not_mind_it() -> None:
     net, x = model(2, 2, noise=0.0), pictures(1, 6, 8, 6)
     assert not net.knows_noise
-    assert "encoder.noise_bias" not in net.state_dict()
+    assert net.encoder.kernels[0].shape[0] == net.architecture.degree + 1
     torch.testing.assert_close(net.encode(x, 4.0, level=0.3), net.encode(x, 4.0), rtol=0, atol=0)
 
 
@@ -103,9 +102,7 @@ def test_forward_restores_the_slices_of_a_cell_in_order() -> None:
     restored = net(x, 4.0, axial)
     assert restored.shape == (8, 8, 24)
     centres = x[:, 2:6].flatten(0, 1)
-    torch.testing.assert_close(
-        restored, net.decode(net.encode(x, 4.0), centres, axial, 4.0), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(restored, net.decode(net.encode(x, 4.0), centres, axial, 4.0), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("lateral", "slices"), CELLS)

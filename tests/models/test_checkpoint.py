@@ -54,9 +54,7 @@ def test_half_precision_weights_are_saved_in_full(tmp_path: Path, small_model) -
     model = small_model()
     model.half()
     save_model(model, Card(architecture=model.architecture), tmp_path / "m.safetensors")
-    assert {v.dtype for v in load_model(tmp_path / "m.safetensors", "cpu").state_dict().values()} == {
-        torch.float32
-    }
+    assert {v.dtype for v in load_model(tmp_path / "m.safetensors", "cpu").state_dict().values()} == {torch.float32}
 
 
 def test_saving_replaces(saved: Path, small_model) -> None:
@@ -136,9 +134,7 @@ def test_an_unknown_architecture(saved: Path, tmp_path: Path, small_model, field
     assert f"does not know (architecture.{field}" in complaint(path)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("features", 5), ("context", 2), ("blocks", 2), ("decoder", "implicit")]
-)
+@pytest.mark.parametrize(("field", "value"), [("features", 5), ("context", 2), ("blocks", 2), ("decoder", "implicit")])
 def test_weights_of_another_architecture(saved: Path, tmp_path: Path, small_model, field: str, value) -> None:
     path = edited(saved, tmp_path, small_model, lambda card: card["architecture"].update({field: value}))
     assert "do not fit the architecture" in complaint(path)

@@ -50,15 +50,11 @@ def test_implicit_is_the_papers_mlp() -> None:
                 waves = [inside]
                 for band in (1, 2):
                     waves += [np.sin(2 * np.pi * band * inside), np.cos(2 * np.pi * band * inside)]
-                inputs = torch.tensor(
-                    [*mixed.tolist(), *waves, float(linear[0, lateral, j])], dtype=torch.float32
-                )
+                inputs = torch.tensor([*mixed.tolist(), *waves, float(linear[0, lateral, j])], dtype=torch.float32)
                 assert float(decoder.mlp(inputs)) == pytest.approx(float(result[0, lateral, j]), abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    "decoder", [SubvoxelDecoder(4), ImplicitDecoder(4, 8, 3, 2)], ids=["subvoxel", "implicit"]
-)
+@pytest.mark.parametrize("decoder", [SubvoxelDecoder(4), ImplicitDecoder(4, 8, 3, 2)], ids=["subvoxel", "implicit"])
 @pytest.mark.parametrize(("cells", "count"), [(40, 60), (40, 100), (36, 48), (50, 185)])
 def test_where_a_tile_begins_does_not_matter(decoder, cells: int, count: int) -> None:
     """Including positions that fall on the edge between two cells, where rounding must not decide."""

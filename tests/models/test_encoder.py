@@ -38,9 +38,7 @@ def reference(encoder: Encoder, x: torch.Tensor, anisotropy: float) -> torch.Ten
     layers = []
     for kernel, bias in zip(encoder.kernels, encoder.biases, strict=True):
         layer = nn.Conv2d(kernel.shape[2], kernel.shape[1], 3, padding=1, padding_mode="replicate")
-        layer.weight = nn.Parameter(
-            sum(s * c * k for s, c, k in zip(scales, chebyshev, kernel, strict=False))
-        )
+        layer.weight = nn.Parameter(sum(s * c * k for s, c, k in zip(scales, chebyshev, kernel, strict=False)))
         layer.bias = nn.Parameter(sum(s * c * b for s, c, b in zip(scales, chebyshev, bias, strict=False)))
         layers.append(layer)
     head = y = layers[0](x)
@@ -128,9 +126,7 @@ def test_folded_weights_are_kept_for_one_anisotropy(encoder: Encoder) -> None:
     assert encoder.weights(4.0)[0][0].requires_grad
 
 
-@pytest.mark.parametrize(
-    "change", ["load_state_dict", "load into the whole", "train", "to", "step while training"]
-)
+@pytest.mark.parametrize("change", ["load_state_dict", "load into the whole", "train", "to", "step while training"])
 def test_changed_weights_are_folded_anew(encoder: Encoder, change: str) -> None:
     x = picture(1, 3, 5, 5)
     whole = nn.Sequential(encoder)

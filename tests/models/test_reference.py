@@ -24,9 +24,7 @@ from napari_niiv.models.decoders import Frame, cell_centres
 Weights = dict[str, Tensor]
 
 
-def weights_of(
-    features: int = 6, blocks: int = 2, hidden: int = 3, width: int = 16, octaves: int = 2
-) -> Weights:
+def weights_of(features: int = 6, blocks: int = 2, hidden: int = 3, width: int = 16, octaves: int = 2) -> Weights:
     """Random weights under the names of the reference code, whose answers vary inside 0 … 1."""
     generator = torch.Generator().manual_seed(0)
     state: Weights = {}
@@ -186,9 +184,7 @@ def test_the_halo_is_the_receptive_field_inside(saved) -> None:
     assert difference[10 + 4 :].max() == 0
 
 
-@pytest.mark.parametrize(
-    "variant", ["model", "bare", "module", "module inside", "training", "half", "old format"]
-)
+@pytest.mark.parametrize("variant", ["model", "bare", "module", "module inside", "training", "half", "old format"])
 def test_variants_of_the_file(saved, variant: str) -> None:
     state = weights_of()
     prefixed = {f"module.{key}": value for key, value in state.items()}

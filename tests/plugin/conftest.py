@@ -9,6 +9,7 @@ pytest.importorskip("pytestqt")
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 
 
 @pytest.fixture
@@ -25,16 +26,16 @@ def messages(monkeypatch):
     """What the widget tells by notifications."""
     from napari_niiv.plugin.controls import status
 
-    told: list[str] = []
+    messages: list[str] = []
     for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(status, name, told.append)
-    return told
+        monkeypatch.setattr(status, name, messages.append)
+    return messages
 
 
 @pytest.fixture
 def live(viewer, interpolating_model, qtbot):
     """The layer "ramp" of the viewer of a module, live and refined."""
-    live = LiveReconstruction(viewer, viewer.layers["ramp"], interpolating_model)
+    live = LiveReconstruction(viewer, viewer.layers["ramp"], LiveSettings(interpolating_model))
     wait_final(qtbot, live)
     yield live
     live.close()

@@ -14,9 +14,10 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from napari_niiv.plugin.controls import status as module
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live import live_reconstruction as live_layer
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 
 SHAPE, SLOPES = (12, 48, 64), (5.0, 1.0, 2.0)
@@ -35,7 +36,7 @@ def viewer():
 
 @pytest.fixture
 def live(viewer, interpolating_model, qtbot):
-    live = LiveReconstruction(viewer, viewer.layers["ramp"], interpolating_model)
+    live = LiveReconstruction(viewer, viewer.layers["ramp"], LiveSettings(interpolating_model))
     live.failed.connect(lambda sentence: pytest.fail(sentence))
     wait_final(qtbot, live)
     yield live
@@ -136,7 +137,7 @@ class Slow:
 
 @pytest.fixture
 def slow(monkeypatch):
-    monkeypatch.setattr(live_layer, "PATIENCE_MS", 150)
+    monkeypatch.setattr(live_layer, "SLOW_SOURCE_MS", 150)
     slow = Slow(ramp(SHAPE, SLOPES))
     yield slow
     slow.gate.set()
@@ -156,7 +157,7 @@ def test_a_source_that_takes_its_time_is_named_and_waited_for(
     slow, slow_viewer, interpolating_model, qtbot, monkeypatch
 ):
     slow.gate.clear()
-    live = LiveReconstruction(slow_viewer, slow_viewer.layers["slow"], interpolating_model)
+    live = LiveReconstruction(slow_viewer, slow_viewer.layers["slow"], LiveSettings(interpolating_model))
     with qtbot.waitSignal(live.waiting, timeout=5000) as waited:
         pass
     assert waited.args == ["Waiting for the data of slow…"]
@@ -186,7 +187,7 @@ def test_a_slow_model_is_not_taken_for_slow_data(viewer, live, qtbot, monkeypatc
         return infer(*args)
 
     monkeypatch.setattr(Reconstructor, "_infer_axial", held)
-    live._patience.setInterval(50)
+    live._slow_timer.setInterval(50)
     viewer.dims.set_current_step(1, 25)
     qtbot.waitUntil(waiting.is_set, timeout=5000)
     viewer.dims.set_current_step(1, 26)  # which has to wait for the model to end
@@ -199,7 +200,7 @@ def test_a_slow_model_is_not_taken_for_slow_data(viewer, live, qtbot, monkeypatc
 def test_leaving_while_a_read_is_held_up(slow, slow_viewer, interpolating_model, qtbot, how):
     slow.gate.clear()
     source = slow_viewer.layers["slow"]
-    live = LiveReconstruction(slow_viewer, source, interpolating_model)
+    live = LiveReconstruction(slow_viewer, source, LiveSettings(interpolating_model))
     qtbot.waitUntil(slow.reading.is_set, timeout=5000)
     with qtbot.waitSignal(live.closed, timeout=1000):
         slow_viewer.layers.remove(source) if how == "source" else live.close()

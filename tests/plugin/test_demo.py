@@ -19,9 +19,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def demo(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", RUN, "demo", *arguments], capture_output=True, text=True, timeout=150
-    )
+    return subprocess.run([sys.executable, "-c", RUN, "demo", *arguments], capture_output=True, text=True, timeout=150)
 
 
 def test_it_saves_the_refined_window_and_exits(tmp_path):

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from napari_niiv.plugin.files.reader import VOLUMES
+from napari_niiv.plugin.manifest_names import PLUGIN, TRAINING, WIDGET
 
 npe2 = pytest.importorskip("npe2")
 
@@ -21,6 +22,11 @@ def test_the_manifest_is_valid_and_its_commands_exist(manifest):
         "Isotropic reconstruct",
         "Train on this volume",
     ]
+
+
+def test_the_names_are_those_that_the_code_uses(manifest):
+    assert manifest.name == PLUGIN
+    assert [w.display_name for w in manifest.contributions.widgets] == [WIDGET, TRAINING]
 
 
 def test_it_claims_no_files_that_napari_reads(manifest):

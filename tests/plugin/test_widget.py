@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_niiv.models.card import Card
 from napari_niiv.models.catalog import bundled_models
 from napari_niiv.models.checkpoint import save_model
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 SHAPE = (12, 48, 64)
 DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
@@ -284,6 +284,6 @@ def test_a_default_checkpoint_that_cannot_be_loaded_is_tried_once(viewer, qtbot,
     monkeypatch.setattr(checkpoint, "load_model", broken)
     widget = open_widget(viewer)
     wait_status(qtbot, widget, "no torch here")
-    with qtbot.assertNotEmitted(widget._background._finished, wait=300):
+    with qtbot.assertNotEmitted(widget._host.background._finished, wait=300):
         pass
     assert len(tries) == 1

@@ -72,9 +72,7 @@ def test_other_errors_are_not_swallowed() -> None:
     batch_budget = BatchBudget(Model("cpu"))
     assert batch_budget.batch_pixels == BATCH_PIXELS["cpu"]
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        batch_budget.attempt(
-            Hungry(batch_budget, 1, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-        )
+        batch_budget.attempt(Hungry(batch_budget, 1, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
     assert batch_budget.notice == ""
 
 

@@ -31,9 +31,7 @@ def request(plane: str) -> SliceRequest:
 def test_it_is_the_picture_of_the_cpu(texture, plane: str, quality: str, dtype: str) -> None:
     array = (200 * texture((12, 40, 50))).astype(dtype)
     volume = Volume(array, voxel_size=(4, 1, 1))
-    cpu, gpu = (
-        Reconstructor(volume, load_model("em", d)).slice(request(plane), quality) for d in ("cpu", "cuda")
-    )
+    cpu, gpu = (Reconstructor(volume, load_model("em", d)).slice(request(plane), quality) for d in ("cpu", "cuda"))
     assert gpu.image.dtype == cpu.image.dtype
     np.testing.assert_allclose(gpu.image.astype(float), cpu.image.astype(float), atol=3)
     assert gpu.trust.keys() == cpu.trust.keys()
@@ -55,8 +53,7 @@ def test_out_of_memory_in_the_middle_of_a_scroll(texture) -> None:
     volume = Volume(texture((64, 512, 512)), voxel_size=(8, 1, 1))
     reconstructor = Reconstructor(volume, load_model("em", "cuda"))
     views = [
-        SliceRequest("xz", index, Sampling.covering(64, 512), Sampling.covering(512, 512))
-        for index in range(200, 206)
+        SliceRequest("xz", index, Sampling.covering(64, 512), Sampling.covering(512, 512)) for index in range(200, 206)
     ]
     expected = [reconstructor.slice(view).image for view in views]
     reconstructor.forget()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from napari_niiv.errors import ReconstructionError, VolumeError
+from napari_niiv.interrupt import Interrupted, interrupt_if
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.region import (
     RegionBlock,
@@ -16,7 +17,6 @@ from napari_niiv.reconstruction.region import (
     RegionPlan,
     reconstruct_region,
 )
-from napari_niiv.reconstruction.views.reconstructor import Superseded
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
@@ -68,9 +68,7 @@ def test_the_values_are_those_of_the_whole_volume(small_model, texture, box, ani
 
 def test_every_sample_is_restored_once(small_model, texture) -> None:
     volume = anisotropic(texture(SHAPE), 3.7)
-    plan, _, _, blocks = assembled(
-        reconstruct_region(volume, small_model(), BOX, budget=PLENTY, block=(2, 7))
-    )
+    plan, _, _, blocks = assembled(reconstruct_region(volume, small_model(), BOX, budget=PLENTY, block=(2, 7)))
     times = np.zeros(plan.shape, int)
     for block in blocks:
         assert block.array.shape == times[block.place].shape
@@ -119,9 +117,7 @@ def test_no_axis_is_longer_than_a_texture(small_model) -> None:
 def test_it_begins_at_the_centre(small_model, texture) -> None:
     volume = anisotropic(texture((9, 40, 40)), 4.0)
     box = (slice(1, 9), slice(4, 36), slice(4, 36))
-    plan, _, _, blocks = assembled(
-        reconstruct_region(volume, small_model(), box, budget=PLENTY, block=(3, 8))
-    )
+    plan, _, _, blocks = assembled(reconstruct_region(volume, small_model(), box, budget=PLENTY, block=(3, 8)))
     centres = [[(s.start + s.stop) / 2 for s in block.place] for block in blocks]
     distances = [math.dist(c, [n / 2 for n in plan.shape]) for c in centres]
     assert distances == sorted(distances)
@@ -167,9 +163,7 @@ class Watched:
         self.lo = np.minimum(self.lo, [r[0] for r in ranges])
         self.hi = np.maximum(self.hi, [r[-1] + 1 for r in ranges])
         self.voxels += math.prod(map(len, ranges))
-        return sum(np.sin(1.1 * a) for a in np.ogrid[tuple(slice(r[0], r[-1] + 1) for r in ranges)]).astype(
-            np.float32
-        )
+        return sum(np.sin(1.1 * a) for a in np.ogrid[tuple(slice(r[0], r[-1] + 1) for r in ranges)]).astype(np.float32)
 
 
 @pytest.mark.parametrize("budget", [PLENTY, 30_000])
@@ -209,9 +203,7 @@ def test_far_out_it_is_interpolated_in_small_reads(small_model, monkeypatch) -> 
             return values
 
     array = Measured((40, 400, 400))
-    plan, _, result, blocks = assembled(
-        reconstruct_region(anisotropic(array, 4.0), small_model(), budget=4000)
-    )
+    plan, _, result, blocks = assembled(reconstruct_region(anisotropic(array, 4.0), small_model(), budget=4000))
     assert plan.output_scale < 0.125
     assert not blocks
     assert max(largest) < 0.2 * 40 * 400 * 400
@@ -222,13 +214,14 @@ def test_far_out_it_is_interpolated_in_small_reads(small_model, monkeypatch) -> 
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 def test_it_stops_when_it_is_no_longer_wanted(small_model, texture, after) -> None:
     unwanted = False
+    interrupt = interrupt_if(lambda: unwanted)
     events = reconstruct_region(
-        anisotropic(texture(SHAPE), 3.7), small_model(), budget=PLENTY, block=(3, 8), stale=lambda: unwanted
+        anisotropic(texture(SHAPE), 3.7), small_model(), budget=PLENTY, block=(3, 8), interrupt=interrupt
     )
     for _ in range(after + 1):
         next(events)
     unwanted = True
-    with pytest.raises(Superseded):
+    with pytest.raises(Interrupted):
         next(events)
 
 
@@ -236,7 +229,7 @@ def test_it_stops_inside_a_block(small_model, texture, monkeypatch) -> None:
     """Between two layers of the network, so that closing a view does not wait for seconds."""
     model, asked = small_model(blocks=3), 0
 
-    def stale() -> bool:
+    def unwanted() -> bool:
         nonlocal asked
         asked += 1
         return asked > 4
@@ -250,10 +243,14 @@ def test_it_stops_inside_a_block(small_model, texture, monkeypatch) -> None:
 
     monkeypatch.setattr(model, "encode", counted)
     events = reconstruct_region(
-        anisotropic(texture(SHAPE), 3.7), model, budget=PLENTY, block=(99, 99), stale=stale
+        anisotropic(texture(SHAPE), 3.7),
+        model,
+        budget=PLENTY,
+        block=(99, 99),
+        interrupt=interrupt_if(unwanted),
     )
     next(events), next(events)
-    with pytest.raises(Superseded):
+    with pytest.raises(Interrupted):
         next(events)
     assert len(encoded) == 1
 

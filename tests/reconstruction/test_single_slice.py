@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_niiv.errors import ReconstructionError
+from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.single_slice import reconstruct_slice, slice_request
-from napari_niiv.reconstruction.views.request import AXES
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
@@ -23,9 +23,7 @@ def ramp(anisotropy: float = 4.0) -> Volume:
 
 @pytest.mark.parametrize("plane", ["xz", "yz"])
 @pytest.mark.parametrize("anisotropy", [1.3, 2.5, 4.0])
-def test_by_default_it_is_the_plane_of_the_isotropic_volume(
-    small_model, texture, plane: str, anisotropy
-) -> None:
+def test_by_default_it_is_the_plane_of_the_isotropic_volume(small_model, texture, plane: str, anisotropy) -> None:
     volume = Volume(texture((7, 21, 25)), voxel_size=(anisotropy * 0.3, 0.3, 0.3))
     model = small_model()
     for quality, planes in (("refined", "both"), ("fast", plane)):
@@ -53,9 +51,7 @@ def test_it_has_the_size_of_the_isotropic_volume(depth: int, hundredths: int, mi
 @pytest.mark.parametrize("pixel_size", [None, 0.1, 0.07])
 def test_a_window_of_a_ramp(linear_model, quality: str, pixel_size: float | None) -> None:
     window = (2.0, 1.5, 6.0, 6.1)  # top, left, bottom, right
-    result = reconstruct_slice(
-        ramp(), linear_model, "xz", 20, window=window, pixel_size=pixel_size, quality=quality
-    )
+    result = reconstruct_slice(ramp(), linear_model, "xz", 20, window=window, pixel_size=pixel_size, quality=quality)
     pixel = pixel_size or 0.2
     rows, columns = round(4.0 / pixel), round(4.6 / pixel)
     assert result.shape == (rows, columns)

@@ -17,9 +17,7 @@ from napari_niiv.volume import Volume
 
 @pytest.mark.parametrize("degradation", [Average(), Gaussian(fwhm=1.2), Skip(thickness=0.5)], ids=repr)
 @pytest.mark.parametrize("anisotropy", [1.3, 2.5, 3.0, 3.7])
-def test_projected_it_comes_nearer_to_what_was_measured(
-    texture, anisotropy: float, degradation: Degradation
-) -> None:
+def test_projected_it_comes_nearer_to_what_was_measured(texture, anisotropy: float, degradation: Degradation) -> None:
     measured = torch.from_numpy(texture((9, 8, 10)))
     restored = torch.from_numpy(texture((9, 8, round(10 * anisotropy)), seed=1))
     projected = project(restored, measured, degradation)
@@ -40,11 +38,9 @@ def test_of_averages_nothing_of_the_misfit_is_left(texture) -> None:
     torch.testing.assert_close(projected.unflatten(-1, (10, 4)).mean(-1), measured)
 
 
-def side(plane: str, depth: int = 6, width: int = 24, **more) -> SliceRequest:
+def side_view(plane: str, depth: int = 6, width: int = 24, **more) -> SliceRequest:
     """A whole side view with four rows per slice."""
-    return SliceRequest(
-        plane, 7, Sampling.covering(depth, 4 * depth), Sampling.covering(width, width), **more
-    )
+    return SliceRequest(plane, 7, Sampling.covering(depth, 4 * depth), Sampling.covering(width, width), **more)
 
 
 @pytest.mark.parametrize("plane", ["xz", "yz"])
@@ -55,8 +51,8 @@ def test_a_projected_picture_has_the_averages_that_were_measured(
     array = texture((6, 24, 24))
     reconstructor = Reconstructor(Volume(array, voxel_size=(4, 1, 1)), small_model())
     measured = array[:, 7] if plane == "xz" else array[:, :, 7]
-    free = reconstructor.slice(side(plane), quality).image
-    projected = reconstructor.slice(side(plane, project=True), quality).image
+    free = reconstructor.slice(side_view(plane), quality).image
+    projected = reconstructor.slice(side_view(plane, project=True), quality).image
     assert np.abs(free.reshape(6, 4, 24).mean(1) - measured).max() > 0.05
     np.testing.assert_allclose(projected.reshape(6, 4, 24).mean(1), measured, atol=1e-5)
 
@@ -64,9 +60,9 @@ def test_a_projected_picture_has_the_averages_that_were_measured(
 def test_the_maps_of_a_side_view(small_model, texture) -> None:
     array = 50 + 200 * texture((6, 24, 24))
     reconstructor = Reconstructor(Volume(array, voxel_size=(4, 1, 1)), small_model())
-    request = side("xz", trust=("disagreement", "misfit"))
+    request = side_view("xz", trust=("disagreement", "misfit"))
     response = reconstructor.slice(request, "refined")
-    xz = reconstructor.slice(side("xz"), "fast").image
+    xz = reconstructor.slice(side_view("xz"), "fast").image
     yz = 2 * response.image - xz  # the picture is the mean of both
     np.testing.assert_allclose(response.trust["disagreement"], np.abs(xz - yz), atol=1e-2)
     again = response.image.reshape(6, 4, 24).mean(1)
@@ -87,9 +83,9 @@ def test_a_window_says_what_the_whole_says(small_model, texture, degradation: De
     )
     rows, columns = slice(130, 140), slice(33, 60)
     window = replace(whole, rows=whole.rows.part(130, 10), columns=whole.columns.part(33, 27))
-    expected, found = reconstructor.slice(whole, "fast"), Reconstructor(reconstructor.volume, model)
-    found._degradation = degradation
-    response = found.slice(window, "fast")
+    expected, other = reconstructor.slice(whole, "fast"), Reconstructor(reconstructor.volume, model)
+    other._degradation = degradation
+    response = other.slice(window, "fast")
     np.testing.assert_allclose(response.image, expected.image[rows, columns], atol=1e-4)
     np.testing.assert_allclose(response.trust["misfit"], expected.trust["misfit"][rows, columns], atol=1e-4)
 

@@ -42,9 +42,7 @@ def test_blocks_do_not_matter(small_model, texture, decoder: str, context: int, 
 
 @pytest.mark.parametrize("anisotropy", ANISOTROPIES)
 @pytest.mark.parametrize("decoder", ["subvoxel", "implicit"])
-def test_blocks_do_not_matter_for_any_anisotropy(
-    small_model, texture, anisotropy: float, decoder: str
-) -> None:
+def test_blocks_do_not_matter_for_any_anisotropy(small_model, texture, anisotropy: float, decoder: str) -> None:
     model = small_model(decoder=decoder)
     volume = anisotropic(texture(SHAPE), anisotropy)
     whole = computed(volume, model, block=(1000, 1000))
@@ -55,9 +53,7 @@ def test_blocks_do_not_matter_for_any_anisotropy(
 def test_blocks_of_one_voxel(small_model, texture) -> None:
     volume = anisotropic(texture((4, 5, 3)), 3.7)
     whole = computed(volume, small_model(context=3), block=(1000, 1000))
-    np.testing.assert_allclose(
-        computed(volume, small_model(context=3), block=(1, 1)), whole, atol=1e-4, rtol=0
-    )
+    np.testing.assert_allclose(computed(volume, small_model(context=3), block=(1, 1)), whole, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 20, 15), (9, 1, 15), (9, 20, 1), (1, 1, 1 + 1), (2, 3, 2)])
@@ -86,9 +82,7 @@ def test_at_scale_one_it_is_the_restored_box(small_model, texture, planes: str) 
 
 
 @pytest.mark.parametrize("batch_pixels", [1, 500, 10**8])
-def test_batches_do_not_matter(
-    small_model, texture, monkeypatch: pytest.MonkeyPatch, batch_pixels: int
-) -> None:
+def test_batches_do_not_matter(small_model, texture, monkeypatch: pytest.MonkeyPatch, batch_pixels: int) -> None:
     volume = anisotropic(texture((5, 20, 17)), 3.0)
     expected = computed(volume, small_model())
     monkeypatch.setattr(module, "BatchBudget", lambda model: BatchBudget(model, batch_pixels))
@@ -135,18 +129,14 @@ def test_a_ramp_lies_where_the_voxels_say(linear_model, anisotropy: float, scale
     )
     result = reconstruct(volume, linear_model, output_scale=scale, block=(5, 14))
     assert (result.unit, result.axes) == ("micrometer", "zyx")
-    places = [
-        o + s * np.arange(n) for o, s, n in zip(result.origin, result.voxel_size, result.shape, strict=True)
-    ]
+    places = [o + s * np.arange(n) for o, s, n in zip(result.origin, result.voxel_size, result.shape, strict=True)]
     for edge_before, edge_after in zip(_edges(volume), _edges(result), strict=True):
         np.testing.assert_allclose(edge_after, edge_before, atol=1e-9)
     expected = sum(a * w for a, w in zip(slopes, np.meshgrid(*places, indexing="ij"), strict=True))
     # where the triangle of the resampling (and the average of the level) stays inside the volume
     inside = [
         (p > lo + max(s, r)) & (p < hi - max(s, r))
-        for p, (lo, hi), s, r in zip(
-            places, _edges(volume), volume.voxel_size, result.voxel_size, strict=True
-        )
+        for p, (lo, hi), s, r in zip(places, _edges(volume), volume.voxel_size, result.voxel_size, strict=True)
     ]
     if scale < 1:
         inside[1:] = [
@@ -164,8 +154,7 @@ def test_a_ramp_lies_where_the_voxels_say(linear_model, anisotropy: float, scale
 
 def _edges(volume: Volume) -> list[tuple[float, float]]:
     return [
-        (o - s / 2, o - s / 2 + s * n)
-        for o, s, n in zip(volume.origin, volume.voxel_size, volume.shape, strict=True)
+        (o - s / 2, o - s / 2 + s * n) for o, s, n in zip(volume.origin, volume.voxel_size, volume.shape, strict=True)
     ]
 
 
@@ -238,11 +227,7 @@ def test_memory_running_out_is_reported_in_one_sentence(small_model, texture, mo
 def test_a_large_offset_costs_no_contrast(linear_model, dtype: str, scale: float) -> None:
     """Intensities far from zero in a small range: float32 alone would leave steps of 128 at 2 to the power of 30."""
     small = np.random.default_rng(0).integers(0, 100, (6, 16, 16))
-    plain = reconstruct(
-        Volume(small.astype("float64"), voxel_size=(4, 1, 1)), linear_model, output_scale=scale
-    )
-    far = reconstruct(
-        Volume((small + 2**30).astype(dtype), voxel_size=(4, 1, 1)), linear_model, output_scale=scale
-    )
+    plain = reconstruct(Volume(small.astype("float64"), voxel_size=(4, 1, 1)), linear_model, output_scale=scale)
+    far = reconstruct(Volume((small + 2**30).astype(dtype), voxel_size=(4, 1, 1)), linear_model, output_scale=scale)
     difference = far.array.compute().astype("float64") - 2**30 - plain.array.compute()
     assert np.abs(difference).max() < (0.51 if dtype != "float64" else 1e-3)

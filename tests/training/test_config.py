@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from pydantic import ValidationError
 
@@ -57,3 +60,9 @@ def test_the_output_must_be_given() -> None:
 def test_settings_can_be_stored(degradation) -> None:
     config = TrainingConfig(output="x.safetensors", degradation=degradation, anisotropies=(2, 4))
     assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_it_is_known_without_torch() -> None:
+    """The command line and the form of the plugin are built from it before torch is imported."""
+    code = "import sys, napari_niiv.training.config; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

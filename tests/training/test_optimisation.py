@@ -24,7 +24,7 @@ from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.training import optimisation as module
 from napari_niiv.training.data.patches import PatchSampler
-from napari_niiv.training.optimisation import Optimisation
+from napari_niiv.training.optimisation import Optimisation, ProgressCheck
 from napari_niiv.training.processes import Processes
 
 RATE = 1e-3
@@ -53,9 +53,7 @@ def batch(number: int = 0, count: int = 4, context: int = 0) -> Tensor:
 
 
 def optimised(model: Niiv | None = None, loss: Any = F.l1_loss, **settings: Any) -> Optimisation:
-    return Optimisation(
-        model or tiny(), Average(), loss, **{"learning_rate": RATE, "averaging": 0.9, **settings}
-    )
+    return Optimisation(model or tiny(), Average(), loss, **{"learning_rate": RATE, "averaging": 0.9, **settings})
 
 
 def stepped(optimisation: Optimisation, *numbers: int) -> Optimisation:
@@ -64,7 +62,7 @@ def stepped(optimisation: Optimisation, *numbers: int) -> Optimisation:
     return optimisation
 
 
-def flat(model: Niiv) -> Tensor:
+def vector(model: Niiv) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
@@ -88,11 +86,11 @@ def test_some_seconds_beat_linear_interpolation(monkeypatch: pytest.MonkeyPatch)
     optimisation = optimised(learning_rate=5e-3)
     for number in range(150):
         assert optimisation.step(lambda: sampler.draw(4, 20, 28), 4.0, number / 150)
-    loss, trouble = optimisation.told()
-    assert trouble == ""
-    assert 0 < loss < 0.2
+    check = optimisation.check_progress()
+    assert check.notice == ""
+    assert 0 < check.loss < 0.2
     sharp = balls(1)[:, None]
-    coarse, positions, covered = Average().lesson(sharp, 4.0)
+    coarse, positions, covered = Average().training_pair(sharp, 4.0)
     with torch.no_grad():
         restored = optimisation.average(coarse, 4.0, positions)
     target = sharp[:, 0, :, covered]
@@ -109,7 +107,7 @@ def test_a_seed_repeats(decoder: str) -> None:
         optimisation = optimised(tiny(decoder=decoder, latent=4, mlp_width=8, mlp_layers=2))
         for _ in range(5):
             optimisation.step(lambda: sampler.draw(4, 16, 16), 4.0, 0.0)
-        return flat(optimisation.average)
+        return vector(optimisation.average)
 
     first, second, other = weights(1), weights(1), weights(2)
     assert torch.equal(first, second)
@@ -140,30 +138,28 @@ def test_the_loss_compares_the_restored_centre_with_the_sharp_one(at_once: None)
     ((restored, target),) = seen
     assert restored.shape == target.shape == (4, 16, 12)
     assert torch.equal(target, sharp[:, 1, :, :12])
-    assert optimisation.told()[0] == pytest.approx(float(F.l1_loss(restored, target)))
+    assert optimisation.check_progress().loss == pytest.approx(float(F.l1_loss(restored, target)))
 
 
-def test_the_mean_loss_is_told_once() -> None:
+def test_the_mean_loss_is_of_the_steps_since_the_last_check() -> None:
     losses = iter([1.0, 2.0, 6.0, 5.0])
     optimisation = optimised(loss=lambda restored, target: restored.mean() * 0 + next(losses))
     stepped(optimisation, 0, 1, 2)
-    assert optimisation.told() == (3.0, "")
+    assert optimisation.check_progress() == ProgressCheck(3.0)
     stepped(optimisation, 3)
-    assert optimisation.told() == (5.0, "")
+    assert optimisation.check_progress() == ProgressCheck(5.0)
 
 
 # rates and averages; Adam's first step is the rate, whatever the gradient
 
 
 def largest_step(optimisation: Optimisation, fraction: float = 0.0) -> float:
-    before = flat(optimisation.model)
+    before = vector(optimisation.model)
     optimisation.step(lambda: batch(), 4.0, fraction)
-    return float((flat(optimisation.model) - before).abs().max())
+    return float((vector(optimisation.model) - before).abs().max())
 
 
-@pytest.mark.parametrize(
-    ("fraction", "part"), [(0, 1.0), (0.5, 0.5), (0.75, 0.5 - 0.5**1.5), (1, 1e-3), (3, 1e-3)]
-)
+@pytest.mark.parametrize(("fraction", "part"), [(0, 1.0), (0.5, 0.5), (0.75, 0.5 - 0.5**1.5), (1, 1e-3), (3, 1e-3)])
 def test_the_rate_falls_as_a_cosine(at_once: None, fraction: float, part: float) -> None:
     assert largest_step(optimised(), fraction) == pytest.approx(part * RATE, rel=1e-2, abs=2e-8)
 
@@ -184,14 +180,14 @@ def test_gradients_are_clipped() -> None:
 @pytest.mark.parametrize("averaging", [0.0, 0.25, 0.999])
 def test_the_average_forgets_at_first_fast_then_slowly(at_once: None, averaging: float) -> None:
     optimisation = optimised(averaging=averaging)
-    expected = flat(optimisation.model)
+    expected = vector(optimisation.model)
     for step in range(1, 9):
         stepped(optimisation, step)
         decay = min(averaging, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * flat(optimisation.model)
-        torch.testing.assert_close(flat(optimisation.average), expected)
+        expected = decay * expected + (1 - decay) * vector(optimisation.model)
+        torch.testing.assert_close(vector(optimisation.average), expected)
     if averaging:
-        assert not torch.allclose(flat(optimisation.average), flat(optimisation.model), rtol=1e-6, atol=1e-7)
+        assert not torch.allclose(vector(optimisation.average), vector(optimisation.model), rtol=1e-6, atol=1e-7)
 
 
 def test_the_average_answers_with_its_newest_weights(at_once: None) -> None:
@@ -234,35 +230,35 @@ def test_it_returns_to_the_last_good_weights_at_half_the_rate(at_once: None, fai
     loss = Failing()
     optimisation = optimised(loss=loss)
     stepped(optimisation, 0, 1)
-    assert optimisation.told()[1] == ""
-    good = flat(optimisation.model), flat(optimisation.average)
+    assert optimisation.check_progress().notice == ""
+    good = vector(optimisation.model), vector(optimisation.average)
     for returns in (1, 2):
         stepped(optimisation, 5)
         loss.instead = failure
         stepped(optimisation, 2)
         loss.instead = None
         stepped(optimisation, 3)
-        mean, trouble = optimisation.told()
-        assert math.isnan(mean)
-        assert "half the learning rate" in trouble
-        assert "\n" not in trouble
-        assert torch.equal(flat(optimisation.model), good[0])
-        assert torch.equal(flat(optimisation.average), good[1])
+        check = optimisation.check_progress()
+        assert math.isnan(check.loss)
+        assert "half the learning rate" in check.notice
+        assert "\n" not in check.notice
+        assert torch.equal(vector(optimisation.model), good[0])
+        assert torch.equal(vector(optimisation.average), good[1])
         assert largest_step(optimisation) == pytest.approx(RATE * 0.5**returns, rel=1e-2)
-        mean, trouble = optimisation.told()
-        assert math.isfinite(mean)
-        assert trouble == ""
-        good = flat(optimisation.model), flat(optimisation.average)
+        check = optimisation.check_progress()
+        assert math.isfinite(check.loss)
+        assert check.notice == ""
+        good = vector(optimisation.model), vector(optimisation.average)
 
 
 def test_it_gives_up_in_the_end() -> None:
     optimisation = optimised(loss=not_a_number)
     for _ in range(5):
         stepped(optimisation, 0)
-        assert optimisation.told()[1]
+        assert optimisation.check_progress().notice
     stepped(optimisation, 0)
     with pytest.raises(TrainingError, match="diverged again and again") as caught:
-        optimisation.told()
+        optimisation.check_progress()
     assert "\n" not in str(caught.value)
 
 
@@ -285,12 +281,12 @@ def test_without_memory_nothing_is_learnt_and_nothing_harmed(failure: Any) -> No
     assert optimisation.step(lambda: batch(1), 4.0, 0.0) is False
     loss.instead = None
     assert optimisation.step_number == 1
-    assert torch.equal(flat(optimisation.model), flat(untroubled.model))
-    assert torch.equal(flat(optimisation.average), flat(untroubled.average))
+    assert torch.equal(vector(optimisation.model), vector(untroubled.model))
+    assert torch.equal(vector(optimisation.average), vector(untroubled.average))
     stepped(optimisation, 2)
     stepped(untroubled, 2)
-    assert torch.equal(flat(optimisation.model), flat(untroubled.model))
-    assert optimisation.told() == untroubled.told()
+    assert torch.equal(vector(optimisation.model), vector(untroubled.model))
+    assert optimisation.check_progress() == untroubled.check_progress()
 
 
 def test_a_batch_too_large_to_draw_is_noticed_too() -> None:
@@ -316,20 +312,20 @@ def test_a_stored_one_goes_on_as_if_nothing_had_happened(at_once: None) -> None:
     later.restore(load(stored))
     assert later.step_number == 3
     stepped(later, 3, 4, 5)
-    assert torch.equal(flat(later.model), flat(through.model))
-    assert torch.equal(flat(later.average), flat(through.average))
+    assert torch.equal(vector(later.model), vector(through.model))
+    assert torch.equal(vector(later.average), vector(through.average))
 
 
 def test_one_that_never_began_can_be_stored(at_once: None) -> None:
     fresh, later = optimised(), optimised(tiny(seed=7))
     later.restore(load(save(fresh.state())))
-    assert torch.equal(flat(stepped(later, 0).average), flat(stepped(fresh, 0).average))
+    assert torch.equal(vector(stepped(later, 0).average), vector(stepped(fresh, 0).average))
 
 
 def test_the_halved_rate_is_stored(at_once: None) -> None:
     troubled = optimised(loss=not_a_number)
     stepped(troubled, 0)
-    troubled.told()
+    troubled.check_progress()
     later = optimised(tiny(seed=7))
     later.restore(load(save(troubled.state())))
     assert largest_step(later) == pytest.approx(RATE / 2, rel=1e-2)
@@ -340,11 +336,11 @@ def test_after_a_failure_it_returns_to_what_was_stored() -> None:
     stored = load(save(stepped(optimised(), 0, 1).state()))
     later = optimised(tiny(seed=7), loss)
     later.restore(stored)
-    before = flat(later.model)
+    before = vector(later.model)
     loss.instead = not_a_number
     stepped(later, 2)
-    assert later.told()[1]
-    assert torch.equal(flat(later.model), before)
+    assert later.check_progress().notice
+    assert torch.equal(vector(later.model), before)
 
 
 # together
@@ -355,23 +351,23 @@ def member(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
     module.training_precision = exactly
-    ranks = Processes.launched().join(torch.device("cpu"))
-    assert (ranks.rank, ranks.size, ranks.main) == (rank, 2, rank == 0)
+    processes = Processes.launched().join(torch.device("cpu"))
+    assert (processes.rank, processes.size, processes.main) == (rank, 2, rank == 0)
     loss = Failing()
-    optimisation = optimised(tiny(seed=rank), loss, ranks=ranks, clip=1e9)
-    kept = {"start": flat(optimisation.model)}
+    optimisation = optimised(tiny(seed=rank), loss, processes=processes, clip=1e9)
+    kept = {"start": vector(optimisation.model)}
     stepped(optimisation, 10 + rank)
     kept["gradient"] = torch.cat([p.grad.flatten() for p in optimisation.model.parameters()])
-    kept["loss"] = torch.tensor(optimisation.told()[0])
+    kept["loss"] = torch.tensor(optimisation.check_progress().loss)
     loss.instead = full if rank else None
     assert optimisation.step(lambda: batch(20 + rank), 4.0, 0.0) is (rank == 0)
     loss.instead = None
-    kept["after"] = flat(optimisation.model)
+    kept["after"] = vector(optimisation.model)
     stepped(optimisation, 30 + rank, 40 + rank)
-    kept |= {"end": flat(optimisation.model), "average": flat(optimisation.average)}
-    kept["agreed"] = torch.tensor(ranks.agree(float(rank), 3.0))
+    kept |= {"end": vector(optimisation.model), "average": vector(optimisation.average)}
+    kept["agreed"] = torch.tensor(processes.agree(float(rank), 3.0))
     torch.save(kept, Path(folder) / f"{rank}.pt")
-    ranks.leave()
+    processes.leave()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo needs another set-up there")
@@ -387,22 +383,22 @@ def test_two_processes_learn_as_one_from_both_batches(
     assert first["agreed"].tolist() == [0.5, 3]
     # one process, with the patches of both
     alone = optimised(clip=1e9)
-    assert torch.equal(flat(alone.model), first["start"])  # the first one's weights
+    assert torch.equal(vector(alone.model), first["start"])  # the first one's weights
     alone.step(lambda: torch.cat([batch(10), batch(11)]), 4.0, 0.0)
     gradient = torch.cat([p.grad.flatten() for p in alone.model.parameters()])
     torch.testing.assert_close(first["gradient"], gradient, atol=1e-6, rtol=1e-4)
-    assert float(first["loss"]) == pytest.approx(alone.told()[0], rel=1e-5)
+    assert float(first["loss"]) == pytest.approx(alone.check_progress().loss, rel=1e-5)
 
 
 def test_alone_there_is_nothing_to_agree_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    ranks = Processes.launched().join(torch.device("cpu"))
-    assert ranks == Processes()
-    assert ranks.main
+    processes = Processes.launched().join(torch.device("cpu"))
+    assert processes == Processes()
+    assert processes.main
     x = torch.ones(2)
-    ranks.average(x)
-    assert ranks.agree(1.0, 2.0) == (1.0, 2.0)
-    ranks.leave()
+    processes.average(x)
+    assert processes.agree(1.0, 2.0) == (1.0, 2.0)
+    processes.leave()
 
 
 # from one stage to the next
@@ -436,13 +432,13 @@ def test_a_widened_model_learns_from_its_neighbours(small_model, at_once: None) 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_widened_model_is_a_copy(small_model, training: bool) -> None:
     narrow = small_model(context=0).train(training)
-    before = flat(narrow)
+    before = vector(narrow)
     wide = narrow.widened(2)
     assert wide.training is training
     with torch.no_grad():
         for weights in wide.parameters():
             weights.zero_()
-    assert torch.equal(flat(narrow), before)
+    assert torch.equal(vector(narrow), before)
 
 
 def test_a_wide_model_is_not_widened(small_model) -> None:

@@ -16,7 +16,7 @@ from napari_niiv.training.plan import Group, plan_architecture, plan_groups
 from napari_niiv.volume import Volume
 
 
-def subject(anisotropy: float, edge: int = 256, width: int | None = None) -> TrainingVolume:
+def volume(anisotropy: float, edge: int = 256, width: int | None = None) -> TrainingVolume:
     array = np.broadcast_to(np.zeros((), np.uint8), (8, edge, width or edge))
     volume = Volume(array, voxel_size=(anisotropy, 1.0, 1.0), name=f"v{anisotropy:g}")
     return TrainingVolume(volume, Normalization(0, 1), (4,))
@@ -26,11 +26,11 @@ def config(**settings: Any) -> TrainingConfig:
     return TrainingConfig(output="model.safetensors", **settings)
 
 
-def planned(*subjects: TrainingVolume, **settings: Any) -> tuple[Group, ...]:
-    return plan_groups(subjects, config(**settings))
+def planned(*volumes: TrainingVolume, **settings: Any) -> tuple[Group, ...]:
+    return plan_groups(volumes, config(**settings))
 
 
-def told(group: Group) -> list[tuple[int, float]]:
+def tasks(group: Group) -> list[tuple[int, float]]:
     return [(t.downsample, pytest.approx(t.anisotropy)) for t in group.tasks]
 
 
@@ -49,9 +49,9 @@ def told(group: Group) -> list[tuple[int, float]]:
     ],
 )
 def test_own_factors_and_those_of_levels_zoomed_out(anisotropy: float, levels) -> None:
-    (group,) = planned(subject(anisotropy))
-    assert told(group) == levels
-    assert group.judged == pytest.approx(anisotropy)
+    (group,) = planned(volume(anisotropy))
+    assert tasks(group) == levels
+    assert group.validation_anisotropy == pytest.approx(anisotropy)
     assert group.anisotropy == anisotropy
     assert sum(t.weight for t in group.tasks) == pytest.approx(1)
     assert group.tasks[0].weight >= 0.75  # what the volume is looked at most
@@ -61,41 +61,41 @@ def test_own_factors_and_those_of_levels_zoomed_out(anisotropy: float, levels) -
 @pytest.mark.parametrize(("edge", "levels"), [(60, 1), (64, 2), (127, 2), (128, 3)])
 def test_small_volumes_are_not_averaged(edge: int, levels: int) -> None:
     """A level must hold two patches of 16 pixels across."""
-    (group,) = planned(subject(6.0, 300, edge))
+    (group,) = planned(volume(6.0, 300, edge))
     assert len(group.tasks) == min(levels, 3)
     assert sum(t.weight for t in group.tasks) == pytest.approx(1)
 
 
 def test_like_volumes_learn_together() -> None:
-    near, nearer, far = subject(4.02), subject(4.0), subject(6.0)
+    near, nearer, far = volume(4.02), volume(4.0), volume(6.0)
     groups = planned(far, near, nearer)
-    assert [g.subjects for g in groups] == [(nearer, near), (far,)]
+    assert [g.volumes for g in groups] == [(nearer, near), (far,)]
     assert [sum(t.weight for t in g.tasks) for g in groups] == [pytest.approx(1)] * 2
 
 
 def test_given_factors_go_to_the_nearest_volumes() -> None:
     """On a logarithmic scale: 4.1 is nearer to 8 than to 2."""
-    low, high = planned(subject(8.0), subject(2.0), anisotropies=(1.5, 3.9, 4.1, 10.0))
+    low, high = planned(volume(8.0), volume(2.0), anisotropies=(1.5, 3.9, 4.1, 10.0))
     assert (low.anisotropy, high.anisotropy) == (2, 8)
-    assert told(low) == [(1, 1.5), (1, 3.9)]
-    assert told(high) == [(1, 4.1), (1, 10)]
-    assert low.judged == 1.5  # nearer to 2 than 3.9
-    assert high.judged == 10
+    assert tasks(low) == [(1, 1.5), (1, 3.9)]
+    assert tasks(high) == [(1, 4.1), (1, 10)]
+    assert low.validation_anisotropy == 1.5  # nearer to 2 than 3.9
+    assert high.validation_anisotropy == 10
 
 
 def test_volumes_without_a_factor_have_no_part() -> None:
-    (group,) = planned(subject(8.0), subject(2.0), anisotropies=(7.0,))
+    (group,) = planned(volume(8.0), volume(2.0), anisotropies=(7.0,))
     assert group.anisotropy == 8
 
 
 @pytest.mark.parametrize("anisotropy", [1.0, 1.49])
 def test_isotropic_volumes_need_factors(anisotropy: float) -> None:
     with pytest.raises(TrainingError, match=f"'v{anisotropy:g}'.*isotropic or nearly so") as caught:
-        planned(subject(4.0), subject(anisotropy))
+        planned(volume(4.0), volume(anisotropy))
     assert "\n" not in str(caught.value)
-    (group,) = planned(subject(anisotropy), anisotropies=(2.0, 6.0, 3.0))
-    assert told(group) == [(1, 2), (1, 6), (1, 3)]
-    assert group.judged == 6
+    (group,) = planned(volume(anisotropy), anisotropies=(2.0, 6.0, 3.0))
+    assert tasks(group) == [(1, 2), (1, 6), (1, 3)]
+    assert group.validation_anisotropy == 6
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_isotropic_volumes_need_factors(anisotropy: float) -> None:
 )
 def test_factors_beyond_reason_are_refused(own: float, settings, message: str) -> None:
     with pytest.raises(VolumeError, match=message):
-        planned(subject(own), **settings)
+        planned(volume(own), **settings)
 
 
 @pytest.mark.parametrize(
@@ -125,11 +125,9 @@ def test_factors_beyond_reason_are_refused(own: float, settings, message: str) -
     ],
 )
 def test_volumes_smaller_than_a_patch_are_refused(anisotropy: float, settings, least: int) -> None:
-    planned(subject(anisotropy, 300, least), **settings)
-    with pytest.raises(
-        TrainingError, match=f"300 × {least - 1} pixels.*{least} × {least}.*larger volume"
-    ) as caught:
-        planned(subject(anisotropy, 300, least - 1), **settings)
+    planned(volume(anisotropy, 300, least), **settings)
+    with pytest.raises(TrainingError, match=f"300 × {least - 1} pixels.*{least} × {least}.*larger volume") as caught:
+        planned(volume(anisotropy, 300, least - 1), **settings)
     assert "\n" not in str(caught.value)
 
 
@@ -152,45 +150,42 @@ def sentence(groups: tuple[Group, ...], model: Niiv | None = None, **settings: A
     [((4.0,), 0), ((2.0, 4.0), 1), ((2.0, 2.001, 4.0), 1), ((2.0, 3.0, 4.0, 5.0, 6.0, 8.0), 3)],
 )
 def test_a_network_for_the_factors(anisotropies: tuple[float, ...], degree: int) -> None:
-    made = plan_architecture(planned(subject(4.0), anisotropies=anisotropies), config(), None)
+    made = plan_architecture(planned(volume(4.0), anisotropies=anisotropies), config(), None)
     assert made == Architecture(anisotropy_range=(anisotropies[0], anisotropies[-1]), degree=degree)
 
 
 def test_a_network_asked_for() -> None:
     wanted = Architecture(features=5, decoder="implicit")
-    assert plan_architecture(planned(subject(4.0)), config(architecture=wanted), None) == wanted
+    assert plan_architecture(planned(volume(4.0)), config(architecture=wanted), None) == wanted
 
 
 def test_a_network_to_go_on_with(small_model) -> None:
     model = small_model(anisotropy_range=(2.0, 8.0))
-    groups = planned(subject(4.0))
+    groups = planned(volume(4.0))
     assert plan_architecture(groups, config(init="x"), model) == model.architecture
-    assert (
-        plan_architecture(groups, config(init="x", architecture=model.architecture), model)
-        == model.architecture
-    )
+    assert plan_architecture(groups, config(init="x", architecture=model.architecture), model) == model.architecture
 
 
 def test_another_network_than_the_checkpoints_is_refused(small_model) -> None:
     model = small_model(anisotropy_range=(2.0, 8.0))
-    assert "not that of x" in sentence(planned(subject(4.0)), model, init="x", architecture=Architecture())
+    assert "not that of x" in sentence(planned(volume(4.0)), model, init="x", architecture=Architecture())
 
 
 @pytest.mark.parametrize("anisotropy", [1.7, 9.3, 16.0])
 def test_factors_that_the_checkpoint_is_not_for(small_model, anisotropy: float) -> None:
     model = small_model(anisotropy_range=(2.0, 8.0))
-    message = sentence(planned(subject(anisotropy), anisotropies=(anisotropy,)), model, init="x")
+    message = sentence(planned(volume(anisotropy), anisotropies=(anisotropy,)), model, init="x")
     assert f"2 to 8, these volumes have {anisotropy:g}" in message
 
 
 @pytest.mark.parametrize("anisotropy", [1.75, 2.0, 9.1])
 def test_factors_that_it_is_nearly_for(small_model, anisotropy: float) -> None:
     model = small_model(anisotropy_range=(2.0, 8.0))
-    assert plan_architecture(planned(subject(anisotropy)), config(init="x"), model) == model.architecture
+    assert plan_architecture(planned(volume(anisotropy)), config(init="x"), model) == model.architecture
 
 
 def test_the_reference_decoder_cannot_be_trained(small_model) -> None:
-    groups = planned(subject(4.0))
+    groups = planned(volume(4.0))
     reference = Architecture(decoder="reference", context=0, features=4, blocks=1, latent=4, mlp_width=8)
     assert "subvoxel and implicit" in sentence(groups, architecture=reference)
     assert "another program" in sentence(groups, Niiv(reference), init="paper.pth")

@@ -119,16 +119,14 @@ def test_a_truncated_file_is_damaged(tmp_path: Path, kept: float) -> None:
     assert "model.unfinished is damaged" in refused(config(tmp_path))
 
 
-@pytest.mark.parametrize("about", [None, {}, {"other": "1"}, {"napari_niiv_training": "{"}])
-def test_the_file_of_another_program_is_damaged(tmp_path: Path, about) -> None:
-    save_file(TENSORS, tmp_path / "model.unfinished", metadata=about)
+@pytest.mark.parametrize("metadata", [None, {}, {"other": "1"}, {"napari_niiv_training": "{"}])
+def test_the_file_of_another_program_is_damaged(tmp_path: Path, metadata) -> None:
+    save_file(TENSORS, tmp_path / "model.unfinished", metadata=metadata)
     assert "damaged" in refused(config(tmp_path))
 
 
 def test_a_card_without_all_of_its_entries_is_damaged(tmp_path: Path) -> None:
-    save_file(
-        TENSORS, tmp_path / "model.unfinished", metadata={"napari_niiv_training": json.dumps({"stage": 1})}
-    )
+    save_file(TENSORS, tmp_path / "model.unfinished", metadata={"napari_niiv_training": json.dumps({"stage": 1})})
     assert "damaged" in refused(config(tmp_path))
 
 

@@ -29,7 +29,7 @@ from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import read_card, save_model
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.training import budget, optimisation, run
+from napari_niiv.training import budget, loop, optimisation, stages
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 from napari_niiv.training.state import state_path
@@ -63,7 +63,7 @@ def volume(truth: NDArray[np.uint8]) -> Volume:
 def quick(one_thread: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Settings of a training that takes seconds."""
     monkeypatch.setattr(optimisation, "WARM_UP", 10)
-    monkeypatch.setattr(run, "_JUDGING", 0)
+    monkeypatch.setattr(loop, "_VALIDATION_PAUSE", 0)
 
     def config(**more: object) -> TrainingConfig:
         settings: dict[str, object] = {
@@ -176,9 +176,7 @@ def test_by_default_a_volume_teaches_its_own_factor_and_those_of_zooming_out(
 # going on
 
 
-def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(
-    quick, volume: Volume, tmp_path: Path
-) -> None:
+def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(quick, volume: Volume, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     last(train([volume], quick(output=start)))
     events = list(train([volume], quick(init=str(start), steps=10, learning_rate=1e-6)))
@@ -192,7 +190,7 @@ def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(
         torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
 
 
-def judged(after: float) -> Callable[[Event], bool]:
+def validated(after: float) -> Callable[[Event], bool]:
     return lambda event: isinstance(event, Validation) and event.fraction > after
 
 
@@ -203,10 +201,10 @@ def preparing(what: str) -> Callable[[Event], bool]:
 @pytest.mark.parametrize(
     ("moment", "stage"),
     [
-        (judged(0.2), 1),
+        (validated(0.2), 1),
         (preparing("Restoring the neighbours"), 2),
         (preparing("Restoring volumes"), 2),
-        (judged(0.8), 2),
+        (validated(0.8), 2),
     ],
     ids=["first stage", "before the neighbours", "before the second stage", "second stage"],
 )
@@ -303,7 +301,7 @@ class Unplugged:
 
 @pytest.mark.parametrize(
     ("moment", "stage"),
-    [(judged(0.2), 1), (preparing("Restoring the neighbours"), 2), (judged(0.6), 2)],
+    [(validated(0.2), 1), (preparing("Restoring the neighbours"), 2), (validated(0.6), 2)],
     ids=["first stage", "between", "second stage"],
 )
 def test_a_volume_that_can_be_read_no_more_ends_the_training_which_can_go_on(
@@ -314,15 +312,15 @@ def test_a_volume_that_can_be_read_no_more_ends_the_training_which_can_go_on(
     moment: Callable[[Event], bool],
     stage: int,
 ) -> None:
-    monkeypatch.setattr(run, "_FRESH_SLICES", 1)
-    monkeypatch.setattr(run, "_RESTORING", 100)  # a new box at every step
+    monkeypatch.setattr(stages, "_FRESH_SLICES", 1)
+    monkeypatch.setattr(stages, "_RESTORING", 100)  # a new box at every step
     array = Unplugged(volume.array)
     lost = replace(volume, array=array)
     config = quick(steps=60, validations=5, memory=1e-4)  # holds a box, not the volume
-    told = []
+    events = []
 
     def watch(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         if moment(event):
             array.allowed = min(array.allowed, array.reads)
 
@@ -330,9 +328,9 @@ def test_a_volume_that_can_be_read_no_more_ends_the_training_which_can_go_on(
         last(map(watch, train([lost], config)))
     assert "\n" not in str(caught.value)
     assert array.reads > array.allowed
-    steps = [e for e in told if isinstance(e, TrainingStep)]
+    steps = [e for e in events if isinstance(e, TrainingStep)]
     assert 0 < steps[-1].step < 60
-    best = max(e.model for e in told if isinstance(e, Validation) and e.checkpoint)
+    best = max(e.model for e in events if isinstance(e, Validation) and e.checkpoint)
     assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] == pytest.approx(best, abs=1e-3)
     load_model(config.output, "cpu")
     array.allowed = np.inf
@@ -385,9 +383,7 @@ def test_bad_input_is_one_sentence_at_once(
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_the_training(
-    quick, volume: Volume, tmp_path
-) -> None:
+def test_an_output_that_cannot_be_written_is_refused_before_the_training(quick, volume: Volume, tmp_path) -> None:
     (tmp_path / "there.safetensors").write_bytes(b"precious")
     for output, message in (
         (tmp_path / "there.safetensors", "exists already"),

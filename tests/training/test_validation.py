@@ -23,14 +23,14 @@ CPU = torch.device("cpu")
 AVERAGE = Average()
 
 
-def subject(
+def training_volume(
     array: NDArray[np.float32], held_out: tuple[int, ...] = (2,), anisotropy: float = 4.0
 ) -> TrainingVolume:
     return TrainingVolume(Volume(array, voxel_size=(anisotropy, 1.0, 1.0)), Normalization(0.0, 2.0), held_out)
 
 
-def held(*subjects: tuple[TrainingVolume, float], context: int = 1, degradation: Any = AVERAGE) -> HeldOut:
-    return HeldOut(subjects, degradation, context, CPU)
+def held_out(*volumes: tuple[TrainingVolume, float], context: int = 1, degradation: Any = AVERAGE) -> HeldOut:
+    return HeldOut(volumes, degradation, context, CPU)
 
 
 def psnr(slices: Iterable[NDArray[np.float32]], factor: int, mode: str) -> float:
@@ -54,58 +54,56 @@ def psnr(slices: Iterable[NDArray[np.float32]], factor: int, mode: str) -> float
 @pytest.mark.parametrize("context", [0, 2])
 def test_interpolations_are_torchs(texture, factor: int, context: int) -> None:
     array = texture((6, 45, 50), size=1.0) * 2
-    judged = held((subject(array, (1, 4)), float(factor)), context=context)
+    validation = held_out((training_volume(array, (1, 4)), float(factor)), context=context)
     slices = [array[z] / 2 for z in (1, 4)]
-    assert judged.linear == pytest.approx(psnr(slices, factor, "linear"), abs=1e-3)
-    assert judged.bicubic == pytest.approx(psnr(slices, factor, "bicubic"), abs=1e-3)
-    assert judged.bicubic > judged.linear
+    assert validation.linear == pytest.approx(psnr(slices, factor, "linear"), abs=1e-3)
+    assert validation.bicubic == pytest.approx(psnr(slices, factor, "bicubic"), abs=1e-3)
+    assert validation.bicubic > validation.linear
 
 
 def test_only_the_slices_held_out_count(texture) -> None:
     array = texture((6, 45, 50), size=1.0) * 2
-    first = held((subject(array, (2,)), 4.0))
+    first = held_out((training_volume(array, (2,)), 4.0))
     array[[0, 1, 3, 4, 5]] = 7
-    assert held((subject(array, (2,)), 4.0)).linear == first.linear
+    assert held_out((training_volume(array, (2,)), 4.0)).linear == first.linear
 
 
 def test_several_volumes_and_factors_are_pooled_by_pixels(texture) -> None:
     one, two = texture((6, 40, 44), size=1.0) * 2, texture((6, 60, 64), size=2.0) * 2
-    judged = held((subject(one), 4.0), (subject(two, (3,), 2.0), 2.0))
+    validation = held_out((training_volume(one), 4.0), (training_volume(two, (3,), 2.0), 2.0))
     parts = [psnr([one[2] / 2], 4, "linear"), psnr([two[3] / 2], 2, "linear")]
     areas = np.array([40 * 44, 60 * 64])
     expected = -10 * math.log10((areas * 10 ** (-np.array(parts) / 10)).sum() / areas.sum())
-    assert judged.linear == pytest.approx(expected, abs=1e-3)
+    assert validation.linear == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("factor", [4.0, 2.5])
-def test_a_model_without_residual_scores_as_linear_interpolation(
-    linear_model: Niiv, texture, factor: float
-) -> None:
-    judged = held((subject(texture((6, 45, 50), size=3.0) * 2), factor))
-    assert judged.score(linear_model) == pytest.approx(judged.linear, abs=1e-3)
+def test_a_model_without_residual_scores_as_linear_interpolation(linear_model: Niiv, texture, factor: float) -> None:
+    validation = held_out((training_volume(texture((6, 45, 50), size=3.0) * 2), factor))
+    assert validation.score(linear_model) == pytest.approx(validation.linear, abs=1e-3)
 
 
 def test_what_a_model_is_given_is_not_rounded(linear_model: Niiv, texture) -> None:
     array = texture((6, 44, 48)) * 2
     watcher = watching(linear_model)
-    held((subject(array), 4.0)).score(watcher)
+    held_out((training_volume(array), 4.0)).score(watcher)
     expected = F.avg_pool1d(torch.from_numpy(array[2:3] / 2), 4)
     torch.testing.assert_close(watcher.given[0][:, 1], expected, atol=1e-5, rtol=0)
 
 
 def test_models_of_less_context_can_be_scored(small_model, texture) -> None:
     blind = small_model(context=0)
-    judged = held((subject(texture((6, 45, 50)) * 2), 4.0), context=2)
-    score = judged.score(blind)
-    assert score == pytest.approx(judged.score(blind.widened(2)), abs=1e-3)
-    assert score != pytest.approx(judged.linear, abs=0.1)
+    validation = held_out((training_volume(texture((6, 45, 50)) * 2), 4.0), context=2)
+    score = validation.score(blind)
+    assert score == pytest.approx(validation.score(blind.widened(2)), abs=1e-3)
+    assert score != pytest.approx(validation.linear, abs=0.1)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_scoring_leaves_the_model_as_it_was(small_model, texture, training: bool) -> None:
     model = small_model().train(training)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    held((subject(texture((6, 45, 50)) * 2), 4.0)).score(model)
+    held_out((training_volume(texture((6, 45, 50)) * 2), 4.0)).score(model)
     assert model.training is training
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
@@ -113,7 +111,7 @@ def test_scoring_leaves_the_model_as_it_was(small_model, texture, training: bool
 def test_a_fractional_factor_or_another_degradation(texture) -> None:
     array = texture((6, 45, 50), size=1.0) * 2
     sharper, blurrier = (
-        held((subject(array), 2.5), degradation=Gaussian(fwhm=fwhm)).linear for fwhm in (0.5, 3.0)
+        held_out((training_volume(array), 2.5), degradation=Gaussian(fwhm=fwhm)).linear for fwhm in (0.5, 3.0)
     )
     assert 15 < blurrier < sharper < 60
 
@@ -126,22 +124,22 @@ def test_crops_with_holes_are_avoided(texture) -> None:
     whole = array[2, :, 256:512] / 2
     array[2, 100, 20] = np.nan
     array[2, :, 700:] = np.nan
-    judged = held((subject(array), 4.0))
-    assert judged.linear == pytest.approx(psnr([whole], 4, "linear"), abs=1e-3)
+    validation = held_out((training_volume(array), 4.0))
+    assert validation.linear == pytest.approx(psnr([whole], 4, "linear"), abs=1e-3)
 
 
 def test_a_slice_of_holes_is_passed_over(texture) -> None:
     array = texture((6, 40, 44), size=1.0) * 2
     array[1, 5, 5] = np.nan
-    judged = held((subject(array, (1, 4)), 4.0))
-    assert judged.linear == pytest.approx(psnr([array[4] / 2], 4, "linear"), abs=1e-3)
+    validation = held_out((training_volume(array, (1, 4)), 4.0))
+    assert validation.linear == pytest.approx(psnr([array[4] / 2], 4, "linear"), abs=1e-3)
 
 
 def test_nothing_but_holes(texture) -> None:
     array = texture((6, 40, 44)) * 2
     array[2, 5, 5] = np.nan
     with pytest.raises(TrainingError, match="free of NaN") as caught:
-        held((subject(array), 4.0))
+        held_out((training_volume(array), 4.0))
     assert "\n" not in str(caught.value)
 
 
@@ -150,9 +148,9 @@ def test_of_a_large_slice_the_crops_with_most_structure(texture) -> None:
     rough = (1, 5, 6, 7, 8, 9, 10, 11)
     for crop in rough:
         array[:, :, 256 * crop : 256 * (crop + 1)] *= 1 + texture((4, 256, 256), crop, 1.0)
-    judged = held((subject(array), 4.0))
+    validation = held_out((training_volume(array), 4.0))
     crops = [array[2, :, 256 * c : 256 * (c + 1)] / 2 for c in rough]
-    assert judged.linear == pytest.approx(psnr(crops, 4, "linear"), abs=1e-2)
+    assert validation.linear == pytest.approx(psnr(crops, 4, "linear"), abs=1e-2)
 
 
 # neighbours
@@ -177,17 +175,15 @@ def watching(model: Niiv) -> Watching:
 
 def test_neighbours_are_repeated_until_they_are_inferred(linear_model: Niiv, texture) -> None:
     watcher = watching(linear_model)
-    held((subject(texture((6, 40, 44)) * 2), 4.0)).score(watcher)
+    held_out((training_volume(texture((6, 40, 44)) * 2), 4.0)).score(watcher)
     assert len(watcher.given) == 2
     for slices in watcher.given:
         assert torch.equal(slices[:, 0], slices[:, 1])
         assert torch.equal(slices[:, 2], slices[:, 1])
 
 
-@pytest.mark.parametrize("judged_by", [4.0, 2.0])
-def test_neighbours_are_a_lateral_pixel_away(
-    small_model, linear_model: Niiv, texture, judged_by: float
-) -> None:
+@pytest.mark.parametrize("factor", [4.0, 2.0])
+def test_neighbours_are_a_lateral_pixel_away(small_model, linear_model: Niiv, texture, factor: float) -> None:
     """Of a volume that brightens evenly with z they are known."""
     k, per_slice = 2, 0.08
     plane = texture((1, 40, 44))
@@ -196,10 +192,10 @@ def test_neighbours_are_a_lateral_pixel_away(
     with torch.no_grad():
         for weights in model.parameters():
             weights.zero_()
-    judged = held((subject(array, (5,)), judged_by), context=k)
-    judged.surround(linear_model)
+    validation = held_out((training_volume(array, (5,)), factor), context=k)
+    validation.surround(linear_model)
     watcher = watching(model)
-    judged.score(watcher)
+    validation.score(watcher)
     for slices in watcher.given:
         for offset in range(-k, k + 1):
             difference = slices[:, k + offset] - slices[:, k]
@@ -210,31 +206,31 @@ def test_neighbours_are_a_lateral_pixel_away(
 @pytest.mark.parametrize("z", [0, 5, 11])
 def test_the_centre_stays_what_was_measured(small_model, texture, z: int) -> None:
     array = texture((12, 40, 44)) * 2
-    judged = held((subject(array, (z,)), 4.0))
-    before, linear = watching(small_model()), judged.linear
-    judged.score(before)
-    judged.surround(small_model(seed=1))
+    validation = held_out((training_volume(array, (z,)), 4.0))
+    before, linear = watching(small_model()), validation.linear
+    validation.score(before)
+    validation.surround(small_model(seed=1))
     after = watching(small_model())
-    judged.score(after)
+    validation.score(after)
     for old, new in zip(before.given, after.given, strict=True):
         torch.testing.assert_close(new[:, 1], old[:, 1], atol=1e-6, rtol=0)
         assert new.isfinite().all()
         assert (new[:, 0] - old[:, 0]).abs().mean() > 1e-3
         assert (new[:, 2] - new[:, 0]).abs().mean() > 1e-3
-    assert judged.linear == linear
+    assert validation.linear == linear
 
 
 def test_holes_in_the_neighbourhood_do_no_harm(small_model, texture) -> None:
     array = texture((12, 40, 44)) * 2
     array[6, 3:9] = np.nan
-    judged = held((subject(array, (5,)), 4.0))
-    judged.surround(small_model())
-    assert math.isfinite(judged.score(small_model()))
+    validation = held_out((training_volume(array, (5,)), 4.0))
+    validation.surround(small_model())
+    assert math.isfinite(validation.score(small_model()))
 
 
 def test_without_context_there_are_no_neighbours(small_model, texture) -> None:
-    judged = held((subject(texture((6, 40, 44)) * 2), 4.0), context=0)
+    validation = held_out((training_volume(texture((6, 40, 44)) * 2), 4.0), context=0)
     model = small_model(context=0)
-    before = judged.score(model)
-    judged.surround(model)
-    assert judged.score(model) == before
+    before = validation.score(model)
+    validation.surround(model)
+    assert validation.score(model) == before

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from napari_niiv._version import __version__
 from napari_niiv.cli.copy import add_copy
+from napari_niiv.cli.demo import add_demo
+from napari_niiv.cli.info import add_info
 from napari_niiv.cli.reconstruct import add_reconstruct
 from napari_niiv.cli.train import add_train
-from napari_niiv.cli.volume_options import add_input, describe, open_input
 from napari_niiv.cli.words import COMMAND_LINE_WORDS
 from napari_niiv.errors import NiivError
 
@@ -36,43 +36,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-niiv {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    demo = commands.add_parser("demo", help="open napari on the sample, side view, reconstruction on")
-    demo.add_argument("--screenshot", metavar="PNG", type=Path, help="save the refined window and exit")
-    demo.set_defaults(run=_demo)
-
-    add_reconstruct(commands)
-    add_train(commands)
-    add_copy(commands)
-
-    info = commands.add_parser(
-        "info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card"
-    )
-    info.add_argument("path", metavar="PATH")
-    add_input(info)
-    info.set_defaults(run=_info)
+    for add in (add_demo, add_reconstruct, add_train, add_copy, add_info):
+        add(commands)
     return parser
-
-
-def _demo(options: argparse.Namespace) -> int:
-    try:
-        from napari_niiv.plugin.demo import run_demo
-    except ModuleNotFoundError as error:
-        if error.name not in ("napari", "qtpy", "magicgui"):
-            raise
-        raise NiivError('The demo needs napari; install it with: pip install "napari-niiv[all]"') from error
-    return run_demo(options.screenshot)
-
-
-def _info(options: argparse.Namespace) -> int:
-    from napari_niiv.models.catalog import SUFFIX, bundled_models
-
-    # pickled ones too: those of the paper's code can be read
-    if options.path in bundled_models() or options.path.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
-        from napari_niiv.models.checkpoint import read_card
-
-        print(read_card(options.path).model_dump_json(indent=2))
-        return 0
-    for word, value in describe(open_input(options.path, options)):
-        print(f"{word:<12}{value}")
-    return 0

@@ -29,7 +29,7 @@ def run_copy(options: argparse.Namespace) -> int:
 
     check_output(options.output, suffixes=(".zarr",))  # before a file is decoded
     volume = open_input(options.input, options)
-    if problem := volume.metadata.get("spacing_problem"):
+    if problem := volume.provenance.spacing_problem:
         print(
             f"napari-niiv: {volume.name} {problem}, nor will the copy; give --voxel-size Z Y X to mend that.",
             file=sys.stderr,
@@ -41,7 +41,7 @@ def run_copy(options: argparse.Namespace) -> int:
             if isinstance(event, CopyFinished):
                 bar.close()
                 shape = " × ".join(map(str, volume.shape))
-                print(f"{options.output}: {shape}, {event.seconds:.1f} s")
+                print(f"{options.output}: {shape}, {event.elapsed:.1f} s")
             else:
                 bar.total = event.total
                 bar.update(event.done - bar.n)

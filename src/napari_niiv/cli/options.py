@@ -11,9 +11,7 @@ from napari_niiv.configuration import refusal, setting_of
 from napari_niiv.errors import NiivError
 
 
-def add_setting(
-    parser: argparse._ActionsContainer, configuration: type[BaseModel], name: str, **changes: Any
-) -> None:
+def add_setting(parser: argparse._ActionsContainer, configuration: type[BaseModel], name: str, **changes: Any) -> None:
     """Add the option of a configuration's field.
 
     What the user does not give is not in the parsed options either, so that the configuration's own default holds.
@@ -36,8 +34,9 @@ def add_setting(
         settings["type"] = setting.kind
         if setting.choices:
             settings["choices"] = list(setting.choices)
-        if setting.default is not None and not isinstance(setting.default, tuple):
-            settings["help"] += f"; {setting.default} by default"
+        default = setting.unset if setting.optional else setting.default
+        if default is not None and default != "automatic" and not isinstance(default, tuple):
+            settings["help"] += f"; {default} by default"
     parser.add_argument(setting.flag, **{**settings, **changes})
 
 

@@ -7,30 +7,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from napari_niiv.cli.options import add_setting, given, refuse
 from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness
 from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.export.config import ExportConfig
 from napari_niiv.interrupt import until_interrupted
 
 if TYPE_CHECKING:
-    from napari_niiv.export.config import ExportConfig
     from napari_niiv.export.events import ExportEvent
 
-# options that are settings of the export by the same name
-_SETTINGS = (
-    "output_scale",
-    "planes",
-    "project",
-    "dtype",
-    "box",
-    "chunk",
-    "threads",
-    "overwrite",
-    "resume",
-    "workers",
-    "scheduler",
-    "jobqueue",
-)
-_DECODED_BYTES = 512 << 20  # of a source: a CPU has time for decoding it piece by piece, and needs 1 GB else
+# bytes of a source that is decoded at once: a CPU has time for decoding it piece by piece, and needs 1 GB else
+_DECODED_BYTES = 512 << 20
 _STAGES = {"restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
 
 
@@ -42,35 +31,28 @@ def add_reconstruct(commands: Any) -> None:
     reconstruct.add_argument("--checkpoint", default="em", metavar="em|PATH")
     reconstruct.add_argument("--anisotropy", type=float, metavar="A", help="axial over lateral voxel size")
     add_input(reconstruct)
-    reconstruct.add_argument("--planes", choices=("both", "xz", "yz"), default="both")
-    reconstruct.add_argument(
-        "--project", action="store_true", help="keep what was measured: correct what contradicts it"
-    )
+    add_setting(reconstruct, ExportConfig, "planes")
+    add_setting(reconstruct, ExportConfig, "project")
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     output = reconstruct.add_argument_group("the output")
-    output.add_argument(
-        "--output-scale", type=float, default=1.0, metavar="S", help="samples per isotropic voxel"
+    add_setting(output, ExportConfig, "output_scale", metavar="S")
+    add_setting(output, ExportConfig, "dtype")
+    add_setting(
+        output,
+        ExportConfig,
+        "box",
+        type=_box,
+        metavar="Z0:Z1,Y0:Y1,X0:X1",
+        help="part to write, in voxels of IN",
     )
-    output.add_argument("--dtype", choices=("float32", "uint8", "uint16"), help="that of IN by default")
-    output.add_argument(
-        "--box", type=_box, metavar="Z0:Z1,Y0:Y1,X0:X1", help="part to write, in voxels of IN"
-    )
-    output.add_argument(
-        "--chunk", type=int, default=64, metavar="N", help="edge of a chunk: 16, 32, 64 or 128"
-    )
-    output.add_argument(
-        "--overwrite", action="store_true", help="replace an existing output when the new one is complete"
-    )
-    output.add_argument("--resume", action="store_true", help="go on with the interrupted export to OUT")
+    add_setting(output, ExportConfig, "chunk", choices=None, metavar="N")
+    add_setting(output, ExportConfig, "overwrite")
+    add_setting(output, ExportConfig, "resume")
     work = reconstruct.add_argument_group("who does the work")
-    work.add_argument("--threads", type=int, metavar="N", help="of a process; all cores by default")
-    work.add_argument(
-        "--workers", type=int, metavar="N", help="processes, on this computer or the job queue's"
-    )
-    work.add_argument("--scheduler", metavar="tcp://…", help="address of a running dask scheduler")
-    work.add_argument(
-        "--jobqueue", metavar="slurm|pbs|sge|lsf…", help="have a batch system start the workers"
-    )
+    add_setting(work, ExportConfig, "threads", metavar="N")
+    add_setting(work, ExportConfig, "workers", metavar="N")
+    add_setting(work, ExportConfig, "scheduler", metavar="tcp://…")
+    add_setting(work, ExportConfig, "jobqueue", choices=None, metavar="slurm|pbs|sge|lsf…")
     reconstruct.set_defaults(run=run_reconstruct)
 
 
@@ -82,7 +64,10 @@ def run_reconstruct(options: argparse.Namespace) -> int:
     from napari_niiv.export.run import export
     from napari_niiv.models.checkpoint import load_model
 
-    config = _config(options)
+    try:
+        config = ExportConfig(**given(options, ExportConfig))
+    except ValidationError as error:
+        refuse(error, OutputError)
     if config.workers is not None and config.jobqueue is None:
         start_tracker()
     # workers, which may have GPUs, map what is decoded here
@@ -113,20 +98,6 @@ def _stopped(output: Path) -> str:
     if not Unfinished(output.expanduser()).begun:
         return "stopped before anything was written."
     return f"stopped; what is finished is kept in {output.name}.unfinished: go on with --resume."
-
-
-def _config(options: argparse.Namespace) -> ExportConfig:
-    from pydantic import ValidationError
-
-    from napari_niiv.export.config import ExportConfig
-
-    try:
-        return ExportConfig(**{name: getattr(options, name) for name in _SETTINGS})
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        where = f"--{str(first['loc'][0]).replace('_', '-')} is {first['input']!r}: " if first["loc"] else ""
-        raise OutputError(f"{where}{message[0].upper()}{message[1:]}.") from error
 
 
 def _box(text: str) -> tuple[tuple[int, int], ...]:

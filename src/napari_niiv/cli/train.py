@@ -7,83 +7,72 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ValidationError
+
+from napari_niiv.cli.options import add_setting, given, refuse
 from napari_niiv.cli.volume_options import add_input, check_spacing, open_input
+from napari_niiv.configuration import setting_of
+from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import NiivError, TrainingError
 from napari_niiv.interrupt import until_interrupted
+from napari_niiv.training.config import PsfFile, TrainingConfig
 
 if TYPE_CHECKING:
-    from napari_niiv.training.config import TrainingConfig
     from napari_niiv.training.events import Event
     from napari_niiv.volume import Volume
 
-_TOGETHER = "napari-niiv"  # name of the run of several processes that `--devices` starts
+# name of the run of several processes that `--devices` starts
+_TOGETHER = "napari-niiv"
 
-# options that are settings of the training by the same name
-_SETTINGS = (
-    "init",
-    "minutes",
-    "steps",
-    "loss",
-    "batch",
-    "learning_rate",
-    "seed",
-    "device",
-    "overwrite",
-    "resume",
-)
+# what each degradation must be told; the spacing of a PSF may be in its file
+_DEGRADATION_OPTIONS: dict[str, tuple[tuple[type[BaseModel], str, str], ...]] = {
+    "gaussian": ((Gaussian, "fwhm", "F"),),
+    "skip": ((Skip, "thickness", "T"),),
+    "measured": ((PsfFile, "psf", "TIFF"), (PsfFile, "psf_spacing", "Z")),
+}
 
 
 def add_train(commands: Any) -> None:
     """Add the command to the parser's commands."""
     train = commands.add_parser("train", help="fit a model to volumes")
+    setting = partial(add_setting, configuration=TrainingConfig)
     train.add_argument("volumes", metavar="VOLUME", nargs="+", help="files, folders or URLs")
-    train.add_argument("--output", metavar="CHECKPOINT", type=Path, required=True)
-    train.add_argument("--init", metavar="em|PATH", help="checkpoint to go on from; from nothing by default")
+    setting(train, name="output", metavar="CHECKPOINT", required=True)
+    setting(train, name="init", metavar="em|PATH")
     budget = train.add_argument_group("budget (5 minutes by default; whichever ends first)")
-    budget.add_argument("--minutes", type=float, metavar="M")
-    budget.add_argument("--steps", type=int, metavar="N")
+    setting(budget, name="minutes", metavar="M", help=setting_of(TrainingConfig, "minutes").help)
+    setting(budget, name="steps", metavar="N", help=setting_of(TrainingConfig, "steps").help)
     how = train.add_argument_group("what the coarse z step did to the data")
-    how.add_argument("--degradation", choices=("average", "gaussian", "skip", "measured"), default="average")
-    how.add_argument(
-        "--fwhm", type=float, metavar="F", help="gaussian: full width at half maximum, in z steps"
-    )
-    how.add_argument("--thickness", type=float, metavar="T", help="skip: thickness of a section, in z steps")
-    how.add_argument("--psf", type=Path, metavar="TIFF", help="measured: image of a point, z, y, x")
-    how.add_argument(
-        "--psf-spacing",
-        type=float,
-        metavar="Z",
-        help="its z step, in the volumes' unit, if the file lacks it",
-    )
+    setting(how, name="degradation")
+    for kind, options in _DEGRADATION_OPTIONS.items():
+        for configuration, name, metavar in options:
+            words = f"{kind}: {setting_of(configuration, name).help}"
+            add_setting(how, configuration, name, metavar=metavar, help=words)
     how.add_argument("--anisotropy", type=float, metavar="A", help="of the volumes: z step over pixel size")
     how.add_argument(
         "--learn",
+        dest="anisotropies",
         type=float,
         nargs="+",
-        default=(),
+        default=argparse.SUPPRESS,
         metavar="A",
-        help="anisotropies to learn, if not the volumes' own",
+        help=setting_of(TrainingConfig, "anisotropies").help,
     )
     add_input(train.add_argument_group("the volumes"))
     fine = train.add_argument_group("the training")
-    fine.add_argument(
-        "--loss", choices=("mae", "dists"), default="mae", help="dists: the paper's DISTS + 30 MAE"
-    )
-    fine.add_argument("--vgg-weights", type=Path, metavar="FILE", help="VGG16's weights, for dists")
-    fine.add_argument("--batch", type=int, metavar="N")
-    fine.add_argument("--learning-rate", type=float, metavar="R")
-    fine.add_argument("--seed", type=int, default=0)
-    fine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    fine.add_argument(
-        "--devices", type=int, default=1, metavar="N", help="train on N GPUs of this computer together"
-    )
-    train.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint")
-    train.add_argument(
-        "--resume", action="store_true", help="go on with the interrupted training of this output"
-    )
+    setting(fine, name="loss")
+    setting(fine, name="vgg_weights", metavar="FILE")
+    setting(fine, name="batch", metavar="N")
+    setting(fine, name="learning_rate", metavar="R")
+    setting(fine, name="seed")
+    setting(fine, name="device")
+    fine.add_argument("--devices", type=int, default=1, metavar="N", help="train on N GPUs of this computer together")
+    setting(train, name="overwrite")
+    setting(train, name="resume")
     train.set_defaults(run=run_train)
 
 
@@ -107,18 +96,18 @@ def _train(options: argparse.Namespace) -> int:
     if options.devices < 1:
         raise TrainingError(f"--devices is {options.devices}: give 1 or more.")
     volumes = [open_input(path, options) for path in options.volumes]
-    if not options.learn:
+    if not hasattr(options, "anisotropies"):
         for volume in volumes:
             check_spacing(volume, options)
     events = train(volumes, _config(options, volumes))
-    ranks = Processes.launched()
-    if options.devices > 1 and ranks.size == 1:
+    processes = Processes.launched()
+    if options.devices > 1 and processes.size == 1:
         return _on_several(options)
     try:
-        _show(until_interrupted(events), options.output.name, ranks.main)
+        _show(until_interrupted(events), options.output.name, processes.main)
     except KeyboardInterrupt:
         events.close()
-        if not ranks.main:
+        if not processes.main:
             return 2
         raise TrainingError(_stopped(options.output)) from None
     return 0
@@ -130,58 +119,39 @@ def _stopped(output: Path) -> str:
 
     if not state_path(output.expanduser()).exists():
         return "Stopped before anything was learnt."
-    kept = (
-        "the best checkpoint so far is kept" if output.expanduser().exists() else "no checkpoint was made yet"
-    )
+    kept = "the best checkpoint so far is kept" if output.expanduser().exists() else "no checkpoint was made yet"
     return f"Stopped; {kept}. Add --resume to go on."
 
 
 def _config(options: argparse.Namespace, volumes: list[Volume]) -> TrainingConfig:
-    from pydantic import ValidationError
-
-    from napari_niiv.training.config import TrainingConfig
-
-    settings = {name: getattr(options, name) for name in _SETTINGS}
     try:
-        return TrainingConfig(
-            output=options.output,
-            vgg_weights=options.vgg_weights,
-            anisotropies=tuple(options.learn),
-            degradation=_degradation(options, volumes),
-            **settings,
-        )
+        settings = given(options, TrainingConfig) | _degradation(options, volumes)
+        return TrainingConfig(**settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        parts = [str(part) for part in first["loc"] if part not in ("gaussian", "skip")]
-        where = "--" + "-".join(parts).replace("_", "-")
-        raise TrainingError(
-            f"{where.replace('degradation-', '')} is {first['input']!r}: {first['msg']}."
-        ) from error
+        refuse(error, TrainingError)
 
 
-def _degradation(options: argparse.Namespace, volumes: list[Volume]) -> Any:
+def _degradation(options: argparse.Namespace, volumes: list[Volume]) -> dict[str, Any]:
+    """The setting of the degradation, from its kind and the options that belong to it."""
     from napari_niiv.io.psf import read_psf
 
-    belongs = {"fwhm": "gaussian", "thickness": "skip", "psf": "measured", "psf-spacing": "measured"}
-    for name, kind in belongs.items():
-        given = getattr(options, name.replace("-", "_")) is not None
-        if kind == options.degradation and not given and name != "psf-spacing":
-            raise TrainingError(f"The degradation {kind} needs --{name}.")
-        if kind != options.degradation and given:
-            raise TrainingError(f"--{name} is for --degradation {kind}; add that, or leave --{name} out.")
-    match options.degradation:
-        case "gaussian":
-            return {"kind": "gaussian", "fwhm": options.fwhm}
-        case "skip":
-            return {"kind": "skip", "thickness": options.thickness}
-        case "measured":
-            measured = read_psf(options.psf, volumes[0], options.psf_spacing)
-            if measured is None:
-                raise TrainingError(
-                    f"{options.psf.name} has no z step in {volumes[0].unit}; give it with --psf-spacing."
-                )
-            return measured
-    return {"kind": "average"}
+    kind = getattr(options, "degradation", "average")
+    values: dict[str, Any] = {}
+    for owner, belonging in _DEGRADATION_OPTIONS.items():
+        for configuration, name, _ in belonging:
+            flag, value = setting_of(configuration, name).flag, getattr(options, name, None)
+            if owner == kind and value is None and configuration.model_fields[name].is_required():
+                raise TrainingError(f"The degradation {kind} needs {flag}.")
+            if owner != kind and value is not None:
+                raise TrainingError(f"{flag} is for --degradation {owner}; add that, or leave {flag} out.")
+            if owner == kind:
+                values[name] = value
+    if kind != "measured":
+        return {"degradation": {"kind": kind, **values}}
+    measured = read_psf(values["psf"], volumes[0], values["psf_spacing"])
+    if measured is None:
+        raise TrainingError(f"{values['psf'].name} has no z step in {volumes[0].unit}; give it with --psf-spacing.")
+    return {"degradation": measured}
 
 
 def _show(events: Iterable[Event], name: str, main: bool) -> None:
@@ -191,7 +161,8 @@ def _show(events: Iterable[Event], name: str, main: bool) -> None:
     from napari_niiv.training.events import Finished, Notice, Preparing, TrainingStep, Validation
 
     gain = ""
-    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"  # which begins with a comma
+    # the postfix begins with a comma
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
     with tqdm(total=1.0, desc=name, bar_format=form, disable=None if main else True) as bar:
         for event in events:
             match event:
@@ -232,9 +203,10 @@ def _on_several(options: argparse.Namespace) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     present = torch.cuda.device_count()
-    if options.device in ("auto", "cuda") and present and options.devices > present:
+    device = getattr(options, "device", "auto")
+    if device in ("auto", "cuda") and present and options.devices > present:
         raise NiivError(f"This computer has {present} GPU(s); give --devices {present} at most.")
-    if options.device not in ("auto", "cuda", "cpu"):
+    if device not in ("auto", "cuda", "cpu"):
         raise NiivError(f"--devices {options.devices} takes the GPUs in order; leave --device out.")
     launch = LaunchConfig(
         min_nodes=1,
@@ -245,7 +217,8 @@ def _on_several(options: argparse.Namespace) -> int:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
-    for name in ("", ".agent.server.api"):  # the second has a level of its own
+    # the second has a level of its own
+    for name in ("", ".agent.server.api"):
         logging.getLogger(f"torch.distributed.elastic{name}").setLevel(logging.CRITICAL)
     try:
         elastic_launch(launch, sys.executable)("-m", "napari_niiv", *sys.argv[1:])

@@ -22,9 +22,7 @@ def add_input(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def open_input(
-    path: str | os.PathLike[str], options: argparse.Namespace, memory: int | None = None
-) -> Volume:
+def open_input(path: str | os.PathLike[str], options: argparse.Namespace, memory: int | None = None) -> Volume:
     """Open a volume by the options of `add_input`, its anisotropy set where there is such an option.
 
     What no option says is as the user has corrected it in napari, where that is remembered; `memory` is as
@@ -57,42 +55,15 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
     VolumeError
         With the options that help.
     """
-    problem = volume.metadata.get("spacing_problem")
+    problem = volume.provenance.spacing_problem
     if problem and options.anisotropy is None:
-        raise VolumeError(
-            f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X."
-        )
+        raise VolumeError(f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X.")
 
 
 def slowness(volume: Volume) -> str:
     """What to do about a file whose voxels are slow to read; empty if they are not."""
-    if not (why := volume.metadata.get("slow")):
+    origin = volume.provenance
+    if not origin.slow:
         return ""
-    name = Path(str(volume.metadata["path"])).name
-    return f"reads slowly: {why}; make a zarr of it once: napari-niiv copy {name} OUT.zarr"
-
-
-def describe(volume: Volume) -> list[tuple[str, str]]:
-    """What `info` tells: a word and its value, line by line."""
-    size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
-    lines = [
-        ("name", volume.name),
-        ("axes", volume.axes.upper()),
-        ("shape", " × ".join(map(str, volume.shape))),
-        ("type", str(volume.dtype)),
-        ("voxel size", f"{size} {volume.unit} (z × y × x)"),
-        ("anisotropy", f"{volume.anisotropy:.4g}"),
-    ]
-    if any(volume.origin):
-        lines.append(("origin", " × ".join(f"{v:.4g}" for v in volume.origin) + f" {volume.unit}"))
-    if names := volume.metadata.get("channel_names"):
-        lines.append(("channels", ", ".join(str(name or "?") for name in names)))
-    if coarser := volume.levels()[1:]:
-        shapes = (" × ".join(map(str, level.array.shape[-3:])) for level in coarser)
-        lines.append(("levels", "; ".join(shapes)))
-    if problem := volume.metadata.get("spacing_problem"):
-        lines.append(("note", f"the file {problem}"))
-    if slow := slowness(volume):
-        lines.append(("note", slow))
-    lines += [("note", str(volume.metadata[key])) for key in ("remembered", "note") if key in volume.metadata]
-    return lines
+    name = Path(str(origin.path)).name
+    return f"reads slowly: {origin.slow}; make a zarr of it once: napari-niiv copy {name} OUT.zarr"

@@ -1,0 +1,1 @@
+"""A model against interpolation, on volumes whose truth is known."""

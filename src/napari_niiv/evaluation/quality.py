@@ -13,7 +13,8 @@ from napari_niiv.degradation import Average
 from napari_niiv.evaluation.baselines import interpolate_axial
 from napari_niiv.metrics import clipped_fourier_psnr, psnr
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.whole import Planes, reconstruct
+from napari_niiv.reconstruction.planes import Planes
+from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
 Score = tuple[float, float]
@@ -73,7 +74,7 @@ def compare_cubes(
     model : Niiv
     anisotropy : float
     edge : int
-        Of a cube, in voxels.
+        Voxels along each axis of a cube.
     data_range : float
 
     Returns
@@ -93,5 +94,5 @@ def compare_cubes(
 
 def _score(values: NDArray[Any], target: NDArray[np.float64]) -> Score:
     clipped = np.clip(values, 0, 1)
-    side = clipped_fourier_psnr(clipped.transpose(1, 0, 2), target.transpose(1, 0, 2))
-    return psnr(clipped, target), side
+    clipped_fourier = clipped_fourier_psnr(clipped.transpose(1, 0, 2), target.transpose(1, 0, 2))
+    return psnr(clipped, target), clipped_fourier

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.fingerprint import source_path
 from napari_niiv.export.plan import Plan
@@ -15,11 +15,12 @@ from napari_niiv.volume import Volume
 
 TIFF = (".tif", ".tiff")
 SUFFIXES = (".zarr", *TIFF)
+# files at the root of a zarr
 _OF_ZARR = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def check_target(target: Path, volume: Volume, config: ExportConfig) -> Path:
-    """Find out whether an output can be written.
+    """Find out whether an output can be written; its path, with ~ expanded.
 
     Raises
     ------
@@ -40,10 +41,7 @@ def check_target(target: Path, volume: Volume, config: ExportConfig) -> Path:
     if path.suffix.lower() == ".zarr" and path.is_file():
         raise OutputError(f"{path} is a file and no zarr; choose another name.")
     if Unfinished(path).begun and not (config.resume or config.overwrite):
-        raise OutputError(
-            f"{unfinished_path(path)} holds an interrupted export: "
-            "continue with --resume or start anew with --overwrite."
-        )
+        raise OutputError(f"{unfinished_path(path)} holds an interrupted export:", Remedy.RESUME_OR_START_ANEW)
     return path
 
 
@@ -53,9 +51,11 @@ def check_space(target: Path, plan: Plan, done: float) -> str:
     Parameters
     ----------
     target : Path
+        The output.
     plan : Plan
+        What is to be written.
     done : float
-        Part that is written already.
+        Part that is written already, 0 … 1.
 
     Raises
     ------

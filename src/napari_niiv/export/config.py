@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from napari_niiv.reconstruction.restoration import Planes
+from napari_niiv.reconstruction.planes import Planes
 
-Bounds = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 Jobqueue = Literal["slurm", "pbs", "sge", "lsf", "htcondor", "moab", "oar"]
 
 
@@ -17,25 +16,41 @@ class ExportConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    output_scale: float = Field(1.0, description="samples per isotropic voxel, above 0 up to 16")
-    planes: Planes = Field("both", description="slices along which the network runs; both is best")
-    project: bool = Field(False, description="correct what contradicts the measurement")
-    dtype: Literal["float32", "uint8", "uint16"] | None = Field(
-        None, description="type of the output's voxels; that of the source by default"
+    output_scale: float = Field(
+        1.0, description="samples per isotropic voxel: 1 keeps the pixel size of the slices, 0.5 doubles it"
     )
-    box: Bounds | None = Field(
-        None, description="part to write, voxels of the source: ((z0, z1), (y0, y1), (x0, x1))"
+    planes: Planes = Field(
+        "both",
+        description="along which slices the network runs",
+        json_schema_extra={"choices": {"both": "xz and yz (best)", "xz": "xz only (faster)", "yz": "yz only (faster)"}},
     )
-    chunk: Literal[16, 32, 64, 128] = Field(64, description="edge of a chunk of the OME-Zarr, voxels")
+    project: bool = Field(
+        False,
+        title="keep measured averages",
+        description="corrects the volume so that, made coarse again, it is what was measured",
+    )
+    dtype: Literal["float32", "uint16", "uint8"] | None = Field(
+        None,
+        title="Data type",
+        description="type of the voxels",
+        json_schema_extra={"unset": "as the source"},
+    )
+    box: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = Field(
+        None, description="part to write, in voxels of the source: ((z0, z1), (y0, y1), (x0, x1))"
+    )
+    chunk: Literal[16, 32, 64, 128] = Field(64, description="edge of a chunk of the OME-Zarr: 16, 32, 64 or 128 voxels")
     shard: int = Field(1 << 26, ge=1 << 12, le=1 << 28, description="voxels of a shard at most")
     block: tuple[int, int] | None = Field(
         None,
-        description="source voxels computed at once, axial and lateral; by default what suits the device",
+        description="source voxels computed at once, axial and lateral",
+        json_schema_extra={"unset": "what suits the device"},
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="threads of a process; all cores by default")
-    overwrite: bool = Field(False, description="replace an existing output, once the new one is complete")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads of a process", json_schema_extra={"unset": "all cores"}
+    )
+    overwrite: bool = Field(False, description="replace an existing output when the new one is complete")
     resume: bool = Field(False, description="go on with the interrupted export to this output")
-    workers: int | None = Field(None, ge=1, le=4096, description="processes, here or asked of the job queue")
+    workers: int | None = Field(None, ge=1, le=4096, description="processes, on this computer or the job queue's")
     scheduler: str | None = Field(None, min_length=1, description="address of a running dask scheduler")
     jobqueue: Jobqueue | None = Field(None, description="batch system that starts the workers")
 

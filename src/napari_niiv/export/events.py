@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from napari_niiv.events import Notice
+
 Stage = Literal["restore", "pyramid", "tiff"]
+"""A part of an export: the full resolution, coarser ones, or the TIFF file."""
+
+ExportNotice = Notice
+"""Something the user should know, in one sentence; the export goes on."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +26,13 @@ class ExportStarted:
     shape : tuple of int
         Of the output, its T and C axes included.
     axes : str
-        Their names.
+        Names of the output's axes, such as "czyx".
     voxel_size : tuple of float
         Along z, y, x, in `unit`.
     unit : str
+        Such as "micrometer".
     dtype : str
+        Type of the voxels, such as "uint8".
     levels : int
         Resolutions, the full one included.
     resumed : int
@@ -43,13 +51,6 @@ class ExportStarted:
 
 
 @dataclass(frozen=True)
-class ExportNotice:
-    """Something the user should know, in one sentence; the export goes on."""
-
-    message: str
-
-
-@dataclass(frozen=True)
 class ExportProgress:
     """Progress of a stage, after each block of it and while one takes long.
 
@@ -60,16 +61,16 @@ class ExportProgress:
     done, total : int
         Output voxels of the stage, those of an earlier run included.
     voxels_per_second : float
-        Of this run and stage.
-    seconds_left : float or None
-        Of the stage; None until something is done.
+        Speed of this run in this stage.
+    remaining : float or None
+        Seconds that the stage will still take; None until something is done.
     """
 
     stage: Stage
     done: int
     total: int
     voxels_per_second: float
-    seconds_left: float | None
+    remaining: float | None
 
     @property
     def fraction(self) -> float:
@@ -84,19 +85,21 @@ class ExportFinished:
     Attributes
     ----------
     path : Path
+        What is written.
     shape : tuple of int
+        Of the output, its T and C axes included.
     voxel_size : tuple of float
         Along z, y, x, in `unit`.
     unit : str
-    seconds : float
-        Of this run.
+    elapsed : float
+        Seconds that this run took.
     """
 
     path: Path
     shape: tuple[int, ...]
     voxel_size: tuple[float, float, float]
     unit: str
-    seconds: float
+    elapsed: float
 
 
-ExportEvent = ExportStarted | ExportNotice | ExportProgress | ExportFinished
+ExportEvent = ExportStarted | Notice | ExportProgress | ExportFinished

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv._version import __version__
-from napari_niiv.errors import VolumeError
+from napari_niiv.errors import Remedy, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.volume import Volume
 
 FORMAT = 1
-_SAMPLED = 1 << 14  # voxels that tell apart what is in memory
+# voxels that tell apart what is in memory
+_SAMPLED = 1 << 14
 Fingerprint = dict[str, dict[str, Any]]
+"""Everything that an output depends on, as JSON has it: software, source, model and settings."""
 # settings that change what is written; the others say how, and may differ between the runs of one export
 _SETTINGS = {"output_scale", "planes", "project", "dtype", "box", "chunk", "shard", "block"}
 _NAMES = {
@@ -29,8 +31,8 @@ _NAMES = {
 }
 
 
-def fingerprint(volume: Volume, model: Niiv, config: ExportConfig) -> Fingerprint:
-    """Everything that the output depends on, as JSON has it."""
+def fingerprint_of(volume: Volume, model: Niiv, config: ExportConfig) -> Fingerprint:
+    """Everything that the output of an export depends on, as JSON has it."""
     facts = {
         "software": {"format": FORMAT, "version": __version__},
         "source": source_identity(volume),
@@ -42,7 +44,7 @@ def fingerprint(volume: Volume, model: Niiv, config: ExportConfig) -> Fingerprin
 
 
 def source_identity(volume: Volume) -> dict[str, Any]:
-    """Which volume, as far as can be told without reading it."""
+    """Which volume it is, as far as can be told without reading it."""
     facts: dict[str, Any] = {
         "name": volume.name,
         "axes": volume.axes,
@@ -52,16 +54,17 @@ def source_identity(volume: Volume) -> dict[str, Any]:
         "unit": volume.unit,
         "origin": list(volume.origin),
     }
-    for key in ("path", "url", "dataset"):
-        if (said := volume.metadata.get(key)) is not None:
-            facts[key] = str(Path(said).absolute()) if key == "path" else str(said)
+    if (path := volume.provenance.path) is not None:
+        facts["path"] = str(Path(path).absolute())
+    if (dataset := volume.provenance.dataset) is not None:
+        facts["dataset"] = dataset
     if in_memory(volume.array):
         facts["voxels"] = _sample(volume.array)
     return facts | file_state(volume)
 
 
 def in_memory(array: Any) -> bool:
-    """Whether all voxels are there already; of a mapped file they are not."""
+    """Whether all voxels of an array are in memory; those of a mapped file are not."""
     while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
         if array.base is None:
             return True
@@ -77,19 +80,17 @@ def _sample(array: NDArray[Any]) -> str:
 
 def source_path(volume: Volume) -> Path | None:
     """The file or folder that a volume is read from, if it says so."""
-    said = volume.metadata.get("path")
-    if said is None or "://" in str(said):
-        return None
-    return Path(said)
+    path = volume.provenance.path
+    return None if path is None or "://" in path else Path(path)
 
 
 def file_state(volume: Volume) -> dict[str, Any]:
-    """Size and time of the source's file; of folders, only that they are there.
+    """Size and time of the file that a volume is read from; of folders, only that they are there.
 
     Raises
     ------
     VolumeError
-        If it is gone.
+        If the file or folder is gone.
     """
     path = source_path(volume)
     if path is None:
@@ -98,13 +99,13 @@ def file_state(volume: Volume) -> dict[str, Any]:
         state = path.stat()
     except OSError as error:
         raise VolumeError(
-            f"{volume.name!r} is gone ({path}: {error.strerror}); put it back and go on with --resume."
+            f"{volume.name!r} is gone ({path}: {error.strerror}); put it back and", Remedy.RESUME
         ) from error
     return {"size": state.st_size, "modified": state.st_mtime_ns} if path.is_file() else {}
 
 
 def check_unchanged(volume: Volume, before: dict[str, Any]) -> None:
-    """Refuse to mix two states of a source.
+    """Refuse to mix two states of a source, whose `file_state` was `before`.
 
     Raises
     ------
@@ -113,9 +114,7 @@ def check_unchanged(volume: Volume, before: dict[str, Any]) -> None:
     """
     now = file_state(volume)
     if any(before.get(key) != value for key, value in now.items()):
-        raise VolumeError(
-            f"{volume.name!r} was changed while it was being exported; start anew with --overwrite."
-        )
+        raise VolumeError(f"{volume.name!r} was changed while it was being exported;", Remedy.START_ANEW)
 
 
 def checksum(model: Niiv) -> str:
@@ -128,13 +127,13 @@ def checksum(model: Niiv) -> str:
 
 
 def card_of(model: Niiv) -> dict[str, Any]:
-    """The checkpoint's card, or of a model without one its architecture."""
+    """The card of a model's checkpoint, or of a model without one its architecture."""
     if model.card is not None:
         return model.card.model_dump(mode="json")
     return {"architecture": model.architecture.model_dump(mode="json")}
 
 
-def difference(before: Fingerprint, now: Fingerprint) -> str:
+def mismatch(before: Fingerprint, now: Fingerprint) -> str:
     """How two fingerprints differ, as a part of a sentence; empty if they agree."""
     for part, name in _NAMES.items():
         old, new = before.get(part, {}), now[part]

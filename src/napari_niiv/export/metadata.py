@@ -13,34 +13,37 @@ from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attri
 from napari_niiv.volume import Volume
 
 
-def attributes(
-    volume: Volume, plan: Plan, shown: tuple[Channel, ...], made_of: Fingerprint
-) -> dict[str, Any]:
-    """Of the group, as JSON has them.
+def attributes(volume: Volume, plan: Plan, treated: tuple[Channel, ...], fingerprint: Fingerprint) -> dict[str, Any]:
+    """Attributes of the OME-Zarr's group, as JSON has them.
 
     Parameters
     ----------
     volume : Volume
         The source.
     plan : Plan
-    shown : tuple of Channel
+        Levels of the output, and where they lie.
+    treated : tuple of Channel
         In the order of the T and C indices.
-    made_of : dict
+    fingerprint : dict
+        What the output is made of.
     """
     places = [(plan.size_of(level), plan.origin_of(level)) for level in range(len(plan.levels))]
-    found = channels(volume.name, volume.metadata.get("channel_names"), _windows(plan, shown), plan.dtype)
+    shown = channels(volume.name, volume.metadata.get("channel_names"), _windows(plan, treated), plan.dtype)
     how = "Means over 2 voxels along each axis."
     return {
-        "ome": ome_attributes(volume.name, plan.axes, plan.unit, places, found, how),
-        "napari_niiv": {**made_of, "metadata": json_part(volume.metadata)},
+        "ome": ome_attributes(volume.name, plan.axes, plan.unit, places, shown, how),
+        "napari_niiv": {
+            **fingerprint,
+            "metadata": json_part({**volume.metadata, **volume.provenance.plain}),
+        },
     }
 
 
-def _windows(plan: Plan, shown: tuple[Channel, ...]) -> list[Window]:
+def _windows(plan: Plan, treated: tuple[Channel, ...]) -> list[Window]:
     """The range of intensities of each channel, over all times."""
     axis = plan.axes.find("c")
     indexed = np.empty(plan.leading or (1,), dtype=object)
-    indexed.flat[:] = shown
+    indexed.flat[:] = treated
     of_channel = np.moveaxis(indexed, axis, 0) if axis >= 0 else indexed.reshape(1, -1)
     return [
         (

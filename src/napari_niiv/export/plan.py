@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from napari_niiv.errors import OutputError
-from napari_niiv.export.config import Bounds, ExportConfig
+from napari_niiv.export.config import ExportConfig
 from napari_niiv.geometry import Box, Shape, Span, rounded_up, three
 from napari_niiv.reconstruction.grid import BLOCK_BYTES, Grid, block_edges
 from napari_niiv.volume import Volume
 
-COARSEST = 256  # voxels: the longest edge of the last level
+# voxels: the longest edge of the last level
+COARSEST = 256
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Unit:
 
     @property
     def voxels(self) -> int:
-        """How many it has."""
+        """How many voxels the shard has."""
         return self.place.size
 
 
@@ -127,7 +128,7 @@ class Plan:
         config: ExportConfig,
         device: str,
         *,
-        flat: bool = False,
+        tiff: bool = False,
         edges: Shape | None = None,
     ) -> Plan:
         """Plan an export.
@@ -138,7 +139,7 @@ class Plan:
         config : ExportConfig
         device : str
             Type of the device, which larger blocks suit if it is a GPU.
-        flat : bool
+        tiff : bool
             No coarser levels, and chunks that are read slab by slab: what a TIFF is written from.
         edges : tuple of int, optional
             Samples of a block, where an earlier run has chosen them.
@@ -154,12 +155,12 @@ class Plan:
         samples = grid.samples_of(_voxels(config.box, grid.source, volume.name))
         dtype = np.dtype(config.dtype) if config.dtype else volume.dtype
         shape = samples.shape
-        chunk = (16, 128, 128) if flat else (config.chunk, config.chunk, config.chunk)
+        chunk = (16, 128, 128) if tiff else (config.chunk, config.chunk, config.chunk)
         if edges is None:
             asked = block_edges(grid, device, dtype.itemsize, config.block, shape)
             edges = three([rounded_up(edge, c) for edge, c in zip(asked, chunk, strict=True)])
         levels = [Level(shape, (1, 1, 1), _shard(shape, edges, chunk, dtype.itemsize, config.shard))]
-        while not flat and max(levels[-1].shape) > COARSEST:
+        while not tiff and max(levels[-1].shape) > COARSEST:
             levels.append(levels[-1].coarser(chunk))
         places = grid.parts(samples)
         size = [v * s.step for v, s in zip(volume.voxel_size, places, strict=True)]
@@ -179,16 +180,16 @@ class Plan:
         )
 
     def shape(self, level: int = 0) -> tuple[int, ...]:
-        """Of a level, T and C axes included."""
+        """Shape of a level, T and C axes included."""
         return self.leading + self.levels[level].shape
 
     def voxels(self, level: int = 0) -> int:
-        """How many a level has."""
+        """How many voxels a level has, T and C axes included."""
         return math.prod(self.shape(level))
 
     @property
     def bytes(self) -> int:
-        """Of all levels, uncompressed."""
+        """Size of all levels in bytes, uncompressed."""
         return sum(self.voxels(level) for level in range(len(self.levels))) * self.dtype.itemsize
 
     @property
@@ -198,11 +199,11 @@ class Plan:
 
     def written_with(self, unit: Unit) -> list[Unit]:
         """A unit, and those of coarser levels that are written at once with it."""
-        found = [unit]
+        units = [unit]
         while unit.level + 1 < self.later.start:
             unit = self.coarser(unit)
-            found.append(unit)
-        return found
+            units.append(unit)
+        return units
 
     def coarser(self, unit: Unit) -> Unit:
         """The unit of the next level that is the mean of one, if that level is written at once."""
@@ -241,7 +242,7 @@ def _shard(shape: Shape, edges: Shape, chunk: Shape, itemsize: int, voxels: int)
         shard[shortest] = min(2 * shard[shortest], rounded_up(shape[shortest], edges[shortest]))
 
 
-def _voxels(bounds: Bounds | None, shape: Shape, name: str) -> Box:
+def _voxels(bounds: Sequence[tuple[int, int]] | None, shape: Shape, name: str) -> Box:
     """The part that is asked for, in voxels of the volume."""
     box = Box.of(Span(lo, hi) for lo, hi in bounds) if bounds else Box.whole(shape)
     for axis, span, size in zip("zyx", box, shape, strict=True):

@@ -10,31 +10,25 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from napari_niiv.errors import OutputError
-from napari_niiv.export.checks import TIFF, check_space, check_target
+from napari_niiv.errors import OutputError, Remedy
+from napari_niiv.events import Notice
+from napari_niiv.export.checks import check_space
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.engines.dask_workers import cluster
 from napari_niiv.export.engines.local import Engine, in_this_process, threads
-from napari_niiv.export.events import (
-    ExportEvent,
-    ExportFinished,
-    ExportNotice,
-    ExportProgress,
-    ExportStarted,
-    Stage,
-)
-from napari_niiv.export.fingerprint import fingerprint
+from napari_niiv.export.events import ExportEvent, Stage
 from napari_niiv.export.metadata import attributes
-from napari_niiv.export.plan import Plan
-from napari_niiv.export.store import Unfinished
+from napari_niiv.export.plan import Plan, Unit
+from napari_niiv.export.prepare import PreparedExport, prepare
+from napari_niiv.export.progress import ProgressMeter
 from napari_niiv.export.tiff import write_from_store
-from napari_niiv.export.work import Work, measure_channels
-from napari_niiv.io.write import exists_already
+from napari_niiv.export.work import Work
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
-from napari_niiv.volume import Volume, check_anisotropy
+from napari_niiv.volume import Volume
 
-_NOTHING_FREE = 16 << 20  # bytes
+# bytes
+_NOTHING_FREE = 16 << 20
 
 
 def export(
@@ -74,111 +68,95 @@ def export(
         If the output scale makes no sense, or memory runs out.
     """
     began = time.monotonic()
-    check_anisotropy(volume.anisotropy, volume.name)
-    path = check_target(Path(target), volume, config).absolute()
-    flat = path.suffix.lower() in TIFF
-    store = Unfinished(path)
-    made_of = fingerprint(volume, model, config)
-    device = model.device.type
-    edges = store.resume(made_of) if config.resume and store.begun else None
-    plan = Plan.of(volume, config, device, flat=flat, edges=edges)
+    prepared = prepare(volume, model, Path(target), config)
+    with _explaining_what_failed(prepared.path):
+        if prepared.complete:
+            yield prepared.started(prepared.plan.voxels())
+            prepared.store.tidy()
+        else:
+            yield from _run(prepared, prepared.work(BatchBudget(model)))
+    yield prepared.finished(time.monotonic() - began)
 
-    def started(resumed: int) -> ExportStarted:
-        shape, levels = plan.shape(), len(plan.levels)
-        what = (shape, plan.axes, plan.voxel_size, plan.unit, str(plan.dtype), levels)
-        return ExportStarted(path, store.folder, *what, resumed)
 
-    def finished() -> ExportFinished:
-        return ExportFinished(path, plan.shape(), plan.voxel_size, plan.unit, time.monotonic() - began)
-
-    if config.resume and edges is None and store.is_complete(made_of):
-        yield started(plan.voxels())
-        with _saying_what_failed(path):
-            store.tidy()
-        yield finished()
-        return
-    if path.exists() and not config.overwrite:
-        raise exists_already(path)
-    channels = measure_channels(volume, plan.dtype)
-    batch_budget = BatchBudget(model)
-    work = Work(
-        volume, batch_budget, plan, channels, made_of["source"], store.data, config.planes, config.project
-    )
-    with _saying_what_failed(path), threads(config.threads), ExitStack() as stack:
-        if edges is None:
-            store.begin(made_of, plan.edges)
-        stack.enter_context(store.held())
-        todo = store.remaining(plan)
+def _run(prepared: PreparedExport, work: Work) -> Iterator[ExportEvent]:
+    """Compute what is missing, and put the output in its place."""
+    config, plan, store = prepared.config, prepared.plan, prepared.store
+    with threads(config.threads), ExitStack() as stack:
+        if not prepared.begun:
+            store.begin(prepared.fingerprint, plan.edges)
+        stack.enter_context(store.locked())
+        missing = store.missing(plan)
         store.create(plan)
-        resumed = plan.voxels() - sum(unit.voxels for unit in todo[0])
-        yield started(resumed)
-        if warning := check_space(path, plan, resumed / plan.voxels()):
-            yield ExportNotice(warning)
-        if blank := sum(channel.blank for channel in channels):
-            yield ExportNotice(
-                f"{blank} of {len(channels)} T/C indices are constant and written as they are."
-            )
+        resumed = plan.voxels() - sum(unit.voxels for unit in missing[0])
+        yield prepared.started(resumed)
+        yield from _notices(prepared, resumed / plan.voxels())
         engine: Engine = in_this_process
-        if config.distributed and any(todo.values()):
+        if config.distributed and any(missing.values()):
             if config.jobqueue is not None:
-                yield ExportNotice(f"Waiting for the first of {config.workers} jobs to start.")
+                yield Notice(f"Waiting for the first of {config.workers} jobs to start.")
             engine = stack.enter_context(cluster(config, work, store.shared))
         for stage, levels in _stages(plan):
-            pace = Pace(stage, sum(plan.voxels(level) for level in levels))
-            pace.done = pace.total - sum(unit.voxels for level in levels for unit in todo[level])
-            for level in levels:
-                with closing(engine(work, todo[level])) as steps:
-                    for voxels, written in steps:
-                        if written is not None:
-                            store.note(*written)
-                        if voxels or written is None:
-                            yield pace.event(voxels)
-                        if batch_budget.notice:
-                            yield ExportNotice(batch_budget.notice)
-                            batch_budget.notice = ""
-        if flat:
-            yield from write_from_store(volume, plan, store, made_of, Pace("tiff", plan.voxels()).event)
-        else:
-            store.publish(attributes(volume, plan, channels, made_of), config.overwrite)
-    yield finished()
+            yield from _compute(prepared, work, engine, stage, {level: missing[level] for level in levels})
+        yield from _publish(prepared)
 
 
-class Pace:
-    """How far a stage is, and how fast it goes."""
-
-    def __init__(self, stage: Stage, total: int) -> None:
-        self.stage, self.total, self.done = stage, total, 0
-        self._new, self._began = 0, time.monotonic()
-
-    def event(self, voxels: int) -> ExportProgress:
-        """More voxels are done, or none and time goes by."""
-        self.done += voxels
-        self._new += voxels
-        rate = self._new / max(time.monotonic() - self._began, 1e-9)
-        left = (self.total - self.done) / rate if self._new else None
-        return ExportProgress(self.stage, self.done, self.total, rate, left)
+def _notices(prepared: PreparedExport, done: float) -> Iterator[Notice]:
+    """What the user should know before the work begins, of which a part is done."""
+    if warning := check_space(prepared.path, prepared.plan, done):
+        yield Notice(warning)
+    channels = prepared.channels
+    if blank := sum(channel.blank for channel in channels):
+        yield Notice(f"{blank} of {len(channels)} T/C indices are constant and written as they are.")
 
 
 def _stages(plan: Plan) -> Iterator[tuple[Stage, range]]:
+    """The stages of the work, each with its levels."""
     yield "restore", range(1)
     if plan.later:
         yield "pyramid", plan.later
 
 
+def _compute(
+    prepared: PreparedExport, work: Work, engine: Engine, stage: Stage, missing: dict[int, list[Unit]]
+) -> Iterator[ExportEvent]:
+    """Have the missing units of a stage computed, and record each in the journal."""
+    total = sum(prepared.plan.voxels(level) for level in missing)
+    meter = ProgressMeter(stage, total, total - sum(unit.voxels for units in missing.values() for unit in units))
+    for units in missing.values():
+        with closing(engine(work, units)) as advances:
+            for advance in advances:
+                if advance.written is not None:
+                    prepared.store.record(*advance.written)
+                if advance.voxels or advance.written is None:
+                    yield meter.advance(advance.voxels)
+                if work.batch_budget.notice:
+                    yield Notice(work.batch_budget.notice)
+                    work.batch_budget.notice = ""
+
+
+def _publish(prepared: PreparedExport) -> Iterator[ExportEvent]:
+    """Make the output of the finished store, whole and at once."""
+    volume, plan, store = prepared.volume, prepared.plan, prepared.store
+    if prepared.is_tiff:
+        meter = ProgressMeter("tiff", plan.voxels())
+        yield from write_from_store(volume, plan, store, prepared.fingerprint, meter)
+    else:
+        metadata = attributes(volume, plan, prepared.channels, prepared.fingerprint)
+        store.publish(metadata, prepared.config.overwrite)
+
+
 @contextmanager
-def _saying_what_failed(path: Path) -> Iterator[None]:
+def _explaining_what_failed(path: Path) -> Iterator[None]:
     """Turn what the disk says into one sentence."""
     try:
         yield
     except MemoryError as error:
-        raise OutputError(
-            "The memory of this computer is full; end other programs, and go on with --resume."
-        ) from error
+        raise OutputError("The memory of this computer is full; end other programs, and", Remedy.RESUME) from error
     except OSError as error:
         # NumPy does not say why it wrote less than it should
         full = error.errno is None and shutil.disk_usage(path.parent).free < _NOTHING_FREE
         if full or error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError("The disk is full; free space and go on with --resume.") from error
+            raise OutputError("The disk is full; free space and", Remedy.RESUME) from error
         raise OutputError(
-            f"{path} could not be written ({error.strerror or error}); mend that and go on with --resume."
+            f"{path} could not be written ({error.strerror or error}); mend that and", Remedy.RESUME
         ) from error

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import zarr
 from numpy.typing import NDArray
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.plan import Level, Unit
 from napari_niiv.geometry import Box
 
@@ -75,9 +75,7 @@ def read_level(data: Path, level: int, leading: tuple[int, ...], place: Box) -> 
     try:
         values: NDArray[Any] = open_level(data, level)[(*leading, *place.slices)]
     except (RuntimeError, ValueError) as error:
-        raise OutputError(
-            f"Level {level} of the unfinished output is damaged ({error}); start anew with --overwrite."
-        ) from error
+        raise OutputError(f"Level {level} of the unfinished output is damaged ({error});", Remedy.START_ANEW) from error
     return values
 
 

@@ -6,14 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import zarr
 
-from napari_niiv.errors import OutputError
-from napari_niiv.export.fingerprint import Fingerprint, difference
+from napari_niiv.errors import OutputError, Remedy
+from napari_niiv.export.fingerprint import Fingerprint, mismatch
+from napari_niiv.export.locks import LockedError, lock
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
 from napari_niiv.geometry import Shape
@@ -21,8 +22,8 @@ from napari_niiv.io.ome.arrays import create_level
 from napari_niiv.io.write import whole_file
 
 _PLAN, _JOURNAL, _DATA, _OLD, _SHARED = "plan.json", "journal", "data.zarr", "replaced", "shared"
-_LOCK, _FILE, _SPENT = "lock", "whole.tif", "spent"
-_OURS = {_PLAN, _JOURNAL, _DATA, _OLD, _SHARED, WRITING, _LOCK, _FILE, _SPENT}
+_LOCK, _FILE, _USED = "lock", "whole.tif", "spent"
+_KNOWN = {_PLAN, _JOURNAL, _DATA, _OLD, _SHARED, WRITING, _LOCK, _FILE, _USED}
 
 
 def unfinished_path(target: Path) -> Path:
@@ -42,12 +43,10 @@ def discard(target: str | os.PathLike[str]) -> bool:
     folder = unfinished_path(path)
     if not folder.is_dir():
         return False
-    foreign = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - _OURS
+    foreign = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - _KNOWN
     if foreign:
-        raise OutputError(
-            f"{folder} holds something else than an unfinished export ({min(foreign)}); move it away."
-        )
-    with _alone(folder, path):
+        raise OutputError(f"{folder} holds something else than an unfinished export ({min(foreign)}); move it away.")
+    with _locked(folder, path):
         _delete(folder, path)
     return True
 
@@ -55,30 +54,37 @@ def discard(target: str | os.PathLike[str]) -> bool:
 def _delete(folder: Path, target: Path) -> None:
     if (folder / _OLD).exists() and not target.exists():
         os.rename(folder / _OLD, target)  # it was about to be replaced
-    shutil.rmtree(folder)
+    (folder / _PLAN).unlink(missing_ok=True)  # or what is there would be taken for what it tells of
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Delete the folder of an output, its plan last: until then it tells what the output is made of."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (_PLAN, _LOCK):
+            path.unlink()
+    (folder / _PLAN).unlink(missing_ok=True)
+    # Windows does not delete a file that is locked: `_locked` does, when it lets go of it
+    shutil.rmtree(folder, ignore_errors=os.name == "nt")
 
 
 @contextmanager
-def _alone(folder: Path, target: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, where the system has locks; one that is killed lets go of its own."""
+def _locked(folder: Path, target: Path) -> Iterator[None]:
+    """Keep other processes out of the folder of an output, where its file system has locks."""
     try:
-        import fcntl
-    except ImportError:  # Windows: it deletes nothing that is open
-        yield
-        return
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+        file_lock = lock(folder / _LOCK)
+    except LockedError as error:
+        raise OutputError(f"Another process is writing {target}; wait for it, or stop it first.") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"Another process is writing {target}; wait for it, or stop it first."
-            ) from error
-        except OSError:
-            pass  # a file system without locks
         yield
     finally:
-        os.close(handle)
+        if file_lock is not None:
+            file_lock.release()
+        if os.name == "nt":
+            with suppress(OSError):  # it holds what can be gone on with
+                folder.rmdir()
 
 
 class Unfinished:
@@ -90,6 +96,18 @@ class Unfinished:
     Parameters
     ----------
     target : Path
+        The output; the folder grows beside it.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds all that is unfinished.
+    data : Path
+        The zarr hierarchy.
+    shared : Path
+        What workers need.
+    file : Path
+        The TIFF file, while it is written.
     """
 
     def __init__(self, target: Path) -> None:
@@ -101,23 +119,23 @@ class Unfinished:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something to go on with."""
+        """Whether there is an interrupted export to go on with."""
         return (self.folder / _PLAN).is_file() and self.data.is_dir()
 
-    def is_complete(self, made_of: Fingerprint) -> bool:
+    def is_complete(self, fingerprint: Fingerprint) -> bool:
         """Whether the target is there, whole, and made of just this; perhaps its export was killed while it tidied up.
 
         A zarr says what it was made of, a file only as long as the unfinished folder is there.
         """
         if not self.target.exists():
             return False
-        said = _json(self.folder / _PLAN).get("made_of")
-        if said is None or self.data.is_dir():
-            said = _json(self.target / "zarr.json").get("attributes", {}).get("napari_niiv")
-        return isinstance(said, dict) and not difference(said, made_of)
+        stored = _json(self.folder / _PLAN).get("made_of")
+        if stored is None or self.data.is_dir():
+            stored = _json(self.target / "zarr.json").get("attributes", {}).get("napari_niiv")
+        return isinstance(stored, dict) and not mismatch(stored, fingerprint)
 
-    def begin(self, made_of: Fingerprint, edges: Shape) -> None:
-        """Make the folder; its plan is written last, so that a folder with a plan is complete."""
+    def begin(self, fingerprint: Fingerprint, edges: Shape) -> None:
+        """Make the folder anew; its plan is written last, so that a folder with a plan is complete."""
         discard(self.target)
         if self.folder.exists():
             raise OutputError(f"{self.folder} is a file, and the output would grow there; move it away.")
@@ -126,7 +144,7 @@ class Unfinished:
             self.data.mkdir()
             (self.folder / _JOURNAL).touch()
             with whole_file(self.folder / _PLAN) as partial:
-                partial.write_text(json.dumps({"edges": edges, "made_of": made_of}, indent=1))
+                partial.write_text(json.dumps({"edges": edges, "made_of": fingerprint}, indent=1))
                 sync(partial)
             sync(self.folder)
         except BaseException:
@@ -134,7 +152,7 @@ class Unfinished:
             raise
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep other processes out; if the block fails before any shard is finished, nothing stays.
 
         Raises
@@ -142,7 +160,7 @@ class Unfinished:
         OutputError
             If another process is writing.
         """
-        with _alone(self.folder, self.target):
+        with _locked(self.folder, self.target):
             shutil.rmtree(self.folder / WRITING, ignore_errors=True)  # left by a process that was killed
             try:
                 yield
@@ -152,8 +170,8 @@ class Unfinished:
                     _delete(self.folder, self.target)
                 raise
 
-    def resume(self, made_of: Fingerprint) -> Shape:
-        """Find out whether it can be gone on with; the edges of its blocks.
+    def resume(self, fingerprint: Fingerprint) -> Shape:
+        """Find out whether the export can be gone on with; the edges of its blocks along z, y, x.
 
         Raises
         ------
@@ -161,44 +179,41 @@ class Unfinished:
             If it was made of something else, or is damaged.
         """
         before, (z, y, x) = self._plan()
-        if what := difference(before, made_of):
+        if what := mismatch(before, fingerprint):
             raise OutputError(
-                f"{self.folder.name} was begun with {what}; repeat what it was begun with, "
-                "or start anew with --overwrite and without --resume."
+                f"{self.folder.name} was begun with {what}; repeat what it was begun with, or",
+                Remedy.START_ANEW_INSTEAD,
             )
         return z, y, x
 
     def settings(self) -> dict[str, Any]:
-        """What it was begun with, of `ExportConfig`.
+        """The settings that the export was begun with, as fields of `ExportConfig`.
 
         Raises
         ------
         OutputError
-            If it is damaged.
+            If the record of them is damaged.
         """
-        found: dict[str, Any] = self._plan()[0]["settings"]
-        return found
+        return dict(self._plan()[0]["settings"])
 
     def _plan(self) -> tuple[Fingerprint, Shape]:
         try:
-            held = json.loads((self.folder / _PLAN).read_text())
-            made_of, (z, y, x) = held["made_of"], held["edges"]
-            dict(made_of["settings"])
+            stored = json.loads((self.folder / _PLAN).read_text())
+            fingerprint, (z, y, x) = stored["made_of"], stored["edges"]
+            dict(fingerprint["settings"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
-        return made_of, (z, y, x)
+            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
+        return fingerprint, (z, y, x)
 
     def create(self, plan: Plan) -> None:
         """Make the arrays of all levels, without voxels; those that are there stay."""
         group = zarr.open_group(self.data, mode="a", zarr_format=3)
         for number, level in enumerate(plan.levels):
             if str(number) not in group:
-                create_level(
-                    group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard
-                )
+                create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
 
-    def remaining(self, plan: Plan) -> dict[int, list[Unit]]:
-        """The units that are not done, by level, of those that are not written with a finer one.
+    def missing(self, plan: Plan) -> dict[int, list[Unit]]:
+        """The units that are not written, by level; without those that are written with one of a finer level.
 
         Half a line at the end, left by a crash, is cut off.
 
@@ -215,16 +230,16 @@ class Unfinished:
         try:
             sizes = dict(_parsed(line) for line in whole.decode().splitlines())
         except ValueError as error:
-            raise OutputError(f"{self.folder} is damaged; start anew with --overwrite.") from error
+            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
 
         def done(unit: Unit) -> bool:
-            said = sizes.get((unit.level, unit.number))
+            recorded = sizes.get((unit.level, unit.number))
             parts = plan.written_with(unit)
-            return said == tuple(size_of(shard_path(self.data, plan.levels[p.level], p)) for p in parts)
+            return recorded == tuple(size_of(shard_path(self.data, plan.levels[p.level], p)) for p in parts)
 
         return {n: [unit for unit in plan.units(n) if not done(unit)] for n in (0, *plan.later)}
 
-    def note(self, unit: Unit, sizes: Sequence[int]) -> None:
+    def record(self, unit: Unit, sizes: Sequence[int]) -> None:
         """Add a unit that is on the disk, with the bytes of its shards, to the journal."""
         with (self.folder / _JOURNAL).open("a") as journal:
             journal.write(f"{unit.level}/{unit.number} {' '.join(map(str, sizes))}\n")
@@ -245,7 +260,7 @@ class Unfinished:
         """Put the file that was made of the hierarchy in the target's place, at once."""
         sync(self.file)
         os.replace(self.file, self.target)
-        os.rename(self.data, self.folder / _SPENT)  # the folder counts as complete now
+        os.rename(self.data, self.folder / _USED)  # the folder counts as complete now
         self.finish()
 
     def finish(self) -> None:
@@ -255,23 +270,17 @@ class Unfinished:
 
     def tidy(self) -> None:
         """Delete what a finished export left."""
-        if not self.folder.is_dir():
-            return
-        for path in self.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != _PLAN:
-                path.unlink()
-        shutil.rmtree(self.folder)
+        if self.folder.is_dir():
+            _remove(self.folder)
 
 
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object in a file; empty if there is none."""
     try:
-        found = json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _parsed(line: str) -> tuple[tuple[int, int], tuple[int, ...]]:

@@ -6,28 +6,26 @@ import json
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 
 from napari_niiv.export.events import ExportProgress
 from napari_niiv.export.fingerprint import Fingerprint
 from napari_niiv.export.plan import Plan
+from napari_niiv.export.progress import ProgressMeter
 from napari_niiv.export.shards import open_level
 from napari_niiv.export.store import Unfinished
+from napari_niiv.interrupt import StopFlag
 from napari_niiv.io.write import is_ome, save_tiff
 from napari_niiv.volume import Volume
-
-
-class _Stopped(Exception):
-    """The export was given up."""
 
 
 def write_from_store(
     volume: Volume,
     plan: Plan,
     store: Unfinished,
-    made_of: Fingerprint,
-    event: Callable[[int], ExportProgress],
+    fingerprint: Fingerprint,
+    meter: ProgressMeter,
 ) -> Generator[ExportProgress, None, None]:
     """Write the TIFF file; it appears whole, and the store goes.
 
@@ -36,11 +34,13 @@ def write_from_store(
     volume : Volume
         The source.
     plan : Plan
+        Of the file.
     store : Unfinished
-    made_of : dict
+        Holds the full resolution, complete.
+    fingerprint : dict
         Decides on the file's identity: what is written twice is the same to the last byte.
-    event : callable
-        Makes an event of voxels that are written.
+    meter : ProgressMeter
+        Counts the voxels that are written.
 
     Raises
     ------
@@ -55,15 +55,14 @@ def write_from_store(
         origin=plan.origin,
         pyramid=(),
     )
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(made_of, sort_keys=True))
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(fingerprint, sort_keys=True))
     fractions: queue.SimpleQueue[float | None] = queue.SimpleQueue()
-    stop = threading.Event()
+    stop = StopFlag()
     failed: list[Exception] = []
 
     def progress(fraction: float) -> None:
         fractions.put(fraction)
-        if stop.is_set():
-            raise _Stopped
+        stop()
 
     def run() -> None:
         try:
@@ -80,9 +79,9 @@ def write_from_store(
         while (fraction := fractions.get()) is not None:
             voxels = round(fraction * plan.voxels()) - done
             done += voxels
-            yield event(voxels)
+            yield meter.advance(voxels)
     finally:
-        stop.set()
+        stop.stop()
         writer.join()
     if failed:
         raise failed[0]

@@ -10,23 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.errors import ConstantVolumeError, OutputError
+from napari_niiv.errors import ConstantVolumeError, OutputError, Remedy
 from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import read_level, write_shard
 from napari_niiv.geometry import Box, three
+from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.io.ome.arrays import halved
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.allocator import trim
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Block
-from napari_niiv.reconstruction.restoration import PLANES, Restoration
+from napari_niiv.reconstruction.planes import orientations_of
+from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume
 
-_READ_BYTES = 256 << 20  # of the source: what is read at once for all blocks of a shard
 Sizes = tuple[int, ...]
 """Bytes of the shards that a unit wrote, its own and those of coarser levels."""
-_FEWEST_LEVELS = 16  # of grey, below which a type is too coarse for the intensities
+
+# of the source: what is read at once for all blocks of a shard
+_READ_BYTES = 256 << 20
+# of grey, below which a type is too coarse for the intensities
+_FEWEST_LEVELS = 16
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,9 @@ class Channel:
     Attributes
     ----------
     normalization : Normalization
+        Of its intensities.
     blank : bool
-        It is constant: interpolated, as there is nothing to infer.
+        Whether it is constant: interpolated, as there is nothing to infer.
     """
 
     normalization: Normalization
@@ -45,7 +51,7 @@ class Channel:
 
     @classmethod
     def of(cls, volume: Volume) -> Channel:
-        """Look at the intensities of a 3-D volume."""
+        """How a 3-D volume is treated, by its intensities."""
         try:
             return cls(Normalization.of(volume), blank=False)
         except ConstantVolumeError as error:
@@ -53,7 +59,7 @@ class Channel:
 
 
 def measure_channels(volume: Volume, dtype: np.dtype[Any]) -> tuple[Channel, ...]:
-    """Look at the intensities of every T and C index.
+    """How every T and C index of a volume is treated, by its intensities, in the order of the indices.
 
     Raises
     ------
@@ -78,13 +84,9 @@ def _check_range(channel: Channel, dtype: np.dtype[Any], volume: Volume) -> None
     clipped = low < limits.min or high > limits.max
     if clipped or (volume.dtype.kind == "f" and high - low < _FEWEST_LEVELS):
         raise OutputError(
-            f"The intensities of {volume.name!r} ({low:g} to {high:g}) do not fit the type {dtype}; choose float32 "
-            "or leave out --dtype."
+            f"The intensities of {volume.name!r} ({low:g} to {high:g}) do not fit the type {dtype};",
+            Remedy.KEEP_DTYPE,
         )
-
-
-def _nothing(_: int = 0) -> None:
-    """Nobody asked to be told."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +96,20 @@ class Work:
     Attributes
     ----------
     volume : Volume
+        The source.
     batch_budget : BatchBudget
         With the model.
     plan : Plan
+        What is written.
     channels : tuple of Channel
         In the order of the T and C indices.
     source : dict
         Its identity when the export began.
     data : Path
         The zarr hierarchy.
-    planes : str
+    planes : {"both", "xz", "yz"}
     project : bool
+        Whether what contradicts the measurement is corrected.
     """
 
     volume: Volume
@@ -119,18 +124,19 @@ class Work:
     def __call__(
         self,
         unit: Unit,
-        report: Callable[[int], None] = _nothing,
-        interrupt: Callable[[], None] = _nothing,
+        report: Callable[[int], None] = lambda voxels: None,
+        interrupt: Interrupt = never,
     ) -> Sizes:
         """Compute a unit and write it; of the full resolution, with the coarser levels that are written at once.
 
         Parameters
         ----------
         unit : Unit
+            A shard that is not written with one of a finer level.
         report : callable
-            Told how many voxels more are computed.
-        interrupt : callable
-            Called often; may raise to give up.
+            Gets how many voxels more are computed.
+        interrupt : Interrupt
+            Called often.
 
         Raises
         ------
@@ -138,6 +144,8 @@ class Work:
             If the source cannot be read, is gone, or was changed.
         OSError
             If the shard cannot be written.
+        Interrupted
+            By `interrupt`.
         """
         values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
         interrupt()
@@ -152,9 +160,7 @@ class Work:
             trim()
         return tuple(sizes)
 
-    def _restored(
-        self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]
-    ) -> NDArray[Any]:
+    def _restored(self, unit: Unit, report: Callable[[int], None], interrupt: Interrupt) -> NDArray[Any]:
         plan, volume = self.plan, self.volume.at(*unit.leading)
         number = int(np.ravel_multi_index(unit.leading, plan.leading)) if plan.leading else 0
         channel = self.channels[number]
@@ -162,7 +168,7 @@ class Work:
             plan.grid,
             self.batch_budget,
             channel.normalization,
-            PLANES[self.planes],
+            orientations_of(self.planes),
             plan.dtype,
             volume.name,
             self.project,
@@ -179,9 +185,7 @@ class Work:
             report(part.size)
         return values
 
-    def _coarsened(
-        self, unit: Unit, report: Callable[[int], None], interrupt: Callable[[], None]
-    ) -> NDArray[Any]:
+    def _coarsened(self, unit: Unit, report: Callable[[int], None], interrupt: Interrupt) -> NDArray[Any]:
         finer, level = self.plan.levels[unit.level - 1], self.plan.levels[unit.level]
         steps = level.steps_from(finer)
         # one shard of the finer level at a time

@@ -18,9 +18,9 @@ import dask.array as da
 import numpy as np
 
 from napari_niiv.errors import OutputError
-from napari_niiv.geometry import rounded_up, three
-from napari_niiv.io.formats import Place, is_url
-from napari_niiv.io.ome.arrays import Size, create_level, halved
+from napari_niiv.geometry import Box, Shape, rounded_up, three
+from napari_niiv.io.formats import Location, is_url
+from napari_niiv.io.ome.arrays import create_level, halved
 from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attributes
 from napari_niiv.io.write import check_output, whole_folder
 from napari_niiv.volume import Volume, reading
@@ -34,18 +34,19 @@ _MOST_BYTES = 512 << 20  # where they do not: then chunks get flatter
 
 @dataclass(frozen=True)
 class CopyProgress:
-    """A part is written.
+    """A part of the copy is written.
 
     Attributes
     ----------
     done, total : int
         Voxels, those of the coarser levels included.
-    seconds_left : float
+    remaining : float
+        Seconds that the rest will take.
     """
 
     done: int
     total: int
-    seconds_left: float
+    remaining: float
 
     @property
     def fraction(self) -> float:
@@ -55,10 +56,17 @@ class CopyProgress:
 
 @dataclass(frozen=True)
 class CopyFinished:
-    """The copy is in its place; nothing comes after."""
+    """The copy is in its place; nothing comes after.
+
+    Attributes
+    ----------
+    path : Path
+    elapsed : float
+        Seconds that it took.
+    """
 
     path: Path
-    seconds: float
+    elapsed: float
 
 
 CopyEvent = CopyProgress | CopyFinished
@@ -73,6 +81,7 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
     Parameters
     ----------
     volume : Volume
+        What is copied.
     target : path
         A folder to be, that ends in .zarr; never one that is there.
 
@@ -90,19 +99,17 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
     """
     began = time.monotonic()
     path = _check_target(volume, target)
-    with _saying_what_failed(path), whole_folder(path) as partial:
+    with _output_errors(path), whole_folder(path) as partial:
         import zarr
 
         group = zarr.open_group(partial, mode="w", zarr_format=3)
         plan = _Plan.of(volume)
         arrays = [
-            create_level(
-                group, n, volume.axes, volume.shape[:-3] + shape, volume.dtype, plan.chunk, plan.shard
-            )
+            create_level(group, n, volume.axes, volume.shape[:-3] + shape, volume.dtype, plan.chunk, plan.shard)
             for n, shape in enumerate(plan.levels)
         ]
         total, done = sum(math.prod(array.shape) for array in arrays), 0
-        for voxels in itertools.chain(_copied(volume, arrays[0], plan), _coarser(volume.dtype, arrays, plan)):
+        for voxels in itertools.chain(_copied(volume, arrays[0], plan), _coarser(arrays, plan)):
             done += voxels
             yield CopyProgress(done, total, (time.monotonic() - began) * (total - done) / done)
         group.attrs.update(_attributes(volume, plan, arrays[-1]))
@@ -111,32 +118,33 @@ def copy_to_zarr(volume: Volume, target: str | os.PathLike[str]) -> Generator[Co
 
 def free_target(source: str | os.PathLike[str], folder: Path | None = None) -> Path | None:
     """A name for the copy that is not taken: in the folder, or beside the source; None if that cannot be written to."""
-    place = Place(str(source), is_url(source))
+    title = Location(str(source)).title
     folder = folder or Path(source).parent
     if not os.access(folder, os.W_OK):
         return None
-    stem = re.sub(r"[^\w.\-]+", "-", place.title).strip("-.") or "volume"
+    stem = re.sub(r"[^\w.\-]+", "-", title).strip("-.") or "volume"
     names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
     return next(path for name in names if not (path := folder / f"{name}{SUFFIX}").exists())
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How the copy is cut; sizes are (z, y, x).
+    """How a copy is cut into pieces; sizes are (z, y, x).
 
     Attributes
     ----------
     chunk, shard : tuple of int
+        Of the copy.
     piece : tuple of int
         What is read and written at once: whole shards, and whole chunks of the source.
-    levels : tuple
-        Shapes.
+    levels : tuple of tuple
+        Shapes, the finest first.
     """
 
-    chunk: Size
-    shard: Size
-    piece: Size
-    levels: tuple[Size, ...]
+    chunk: Shape
+    shard: Shape
+    piece: Shape
+    levels: tuple[Shape, ...]
 
     @classmethod
     def of(cls, volume: Volume) -> _Plan:
@@ -156,22 +164,16 @@ class _Plan:
             piece[axis] = min(piece[axis] * max(1, fit), shape[axis])
         return cls(chunk, shard, three(piece), tuple(_levels(shape)))
 
-    def pieces(self, level: int) -> Iterator[tuple[slice, ...]]:
-        """Those of a level; of coarser ones, whole shards of about that size."""
-        edges = (
-            self.piece
-            if level == 0
-            else [max(s, p // s * s) for s, p in zip(self.shard, self.piece, strict=True)]
-        )
-        axes = [
-            [slice(lo, min(lo + edge, n)) for lo in range(0, n, edge)]
-            for n, edge in zip(self.levels[level], edges, strict=True)
-        ]
-        yield from itertools.product(*axes)
+    def pieces(self, level: int) -> list[Box]:
+        """What is written at once of a level; of coarser levels, whole shards of about that size."""
+        edges = self.piece
+        if level > 0:
+            edges = three(max(s, p // s * s) for s, p in zip(self.shard, self.piece, strict=True))
+        return Box.whole(self.levels[level]).pieces(edges)
 
 
-def _levels(shape: Size) -> Iterator[Size]:
-    """Laterally halved, as long as rounding leaves the factor beyond doubt."""
+def _levels(shape: Shape) -> Iterator[Shape]:
+    """Shapes of the levels: halved along y and x, as long as rounding leaves the factor beyond doubt."""
     yield shape
     factor = 2
     while max(shape[1:]) > _COARSEST * factor // 2 and 2 * factor**2 < min(shape[1:]):
@@ -179,8 +181,8 @@ def _levels(shape: Size) -> Iterator[Size]:
         factor *= 2
 
 
-def _stored_chunk(array: Any) -> Size:
-    """What is decoded at once along z, y, x."""
+def _stored_chunk(array: Any) -> Shape:
+    """Voxels along z, y, x that an array decodes at once."""
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
     if chunks is None:
         return 1, 1, 1
@@ -191,25 +193,21 @@ def _stored_chunk(array: Any) -> Size:
 
 def _copied(volume: Volume, array: Any, plan: _Plan) -> Iterator[int]:
     for leading in np.ndindex(volume.shape[:-3]):
-        for place in plan.pieces(0):
+        for piece in plan.pieces(0):
             with reading(volume.name):
-                values = np.asarray(volume.array[(*leading, *place)])
-            array[(*leading, *place)] = values.astype(volume.dtype, copy=False)
+                values = np.asarray(volume.array[(*leading, *piece.slices)])
+            array[(*leading, *piece.slices)] = values.astype(volume.dtype, copy=False)
             yield values.size
 
 
-def _coarser(dtype: np.dtype[Any], arrays: list[Any], plan: _Plan) -> Iterator[int]:
+def _coarser(arrays: list[Any], plan: _Plan) -> Iterator[int]:
     for level in range(1, len(arrays)):
         finer, array = arrays[level - 1], arrays[level]
-        height, width = finer.shape[-2:]
         for leading in np.ndindex(array.shape[:-3]):
-            for z, y, x in plan.pieces(level):
-                ys, xs = (
-                    slice(2 * y.start, min(2 * y.stop, height)),
-                    slice(2 * x.start, min(2 * x.stop, width)),
-                )
-                values = halved(finer[(*leading, z, ys, xs)], (1, 2, 2))
-                array[(*leading, z, y, x)] = values
+            for piece in plan.pieces(level):
+                halves = piece.scaled((1, 2, 2), finer.shape[-3:])
+                values = halved(finer[(*leading, *halves.slices)], (1, 2, 2))
+                array[(*leading, *piece.slices)] = values
                 yield values.size
 
 
@@ -221,21 +219,20 @@ def _attributes(volume: Volume, plan: _Plan, coarsest: Any) -> dict[str, Any]:
         shift = (factor - 1) / 2
         origin = (volume.origin[0], volume.origin[1] + shift * y, volume.origin[2] + shift * x)
         places.append(((z, factor * y, factor * x), origin))
-    shown = channels(
-        volume.name, volume.metadata.get("channel_names"), _windows(volume, coarsest), volume.dtype
-    )
+    shown = channels(volume.name, volume.metadata.get("channel_names"), _windows(volume, coarsest), volume.dtype)
     how = "Means over 2 × 2 pixels of each slice."
-    said = {key: value for key, value in volume.metadata.items() if key in ("path", "dataset", "labels")}
+    facts = {**volume.metadata, **volume.provenance.plain}
+    origin_of_copy = {key: value for key, value in facts.items() if key in ("path", "dataset", "labels")}
     return {
         "ome": ome_attributes(volume.name, volume.axes, volume.unit, places, shown, how),
-        "napari_niiv": {"copy_of": json_part(said)},
+        "napari_niiv": {"copy_of": json_part(origin_of_copy)},
     }
 
 
 def _windows(volume: Volume, coarsest: Any) -> list[Window]:
     """The range of intensities of each channel, without the brightest and darkest thousandth: of a few slices."""
     axis = volume.axes.find("c")
-    found = []
+    windows = []
     for channel in range(volume.shape[axis] if axis >= 0 else 1):
         leading = [0] * (len(volume.axes) - 3)
         if axis >= 0:
@@ -244,20 +241,20 @@ def _windows(volume: Volume, coarsest: Any) -> list[Window]:
         values = np.stack([coarsest[(*leading, z)] for z in range(0, coarsest.shape[-3], step)]).astype(float)
         finite = values[np.isfinite(values)]
         low, high = np.percentile(finite, (0.1, 99.9)) if finite.size else (0.0, 0.0)
-        found.append((float(low), float(high) if high > low else float(low) + 1))
-    return found
+        windows.append((float(low), float(high) if high > low else float(low) + 1))
+    return windows
 
 
 def _check_target(volume: Volume, target: str | os.PathLike[str]) -> Path:
     path = check_output(target, suffixes=(SUFFIX,)).absolute()
-    source = volume.metadata.get("path")
+    source = volume.provenance.path
     if source is not None and not is_url(source) and Path(source).resolve() in path.resolve().parents:
         raise OutputError(f"{path} lies inside of {source}, which is to be copied; choose another folder.")
     return path
 
 
 @contextmanager
-def _saying_what_failed(path: Path) -> Iterator[None]:
+def _output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -39,29 +39,32 @@ _BY_CONTENT = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a volume is.
 
     Attributes
     ----------
-    location : str
+    address : str
         A path or a URL.
-    remote : bool
     """
 
-    location: str
-    remote: bool
+    address: str
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is a URL."""
+        return is_url(self.address)
 
     @property
     def name(self) -> str:
         """Its last part, as messages call it."""
         if self.remote:
-            return PurePosixPath(urlsplit(self.location).path).name or self.location
-        return Path(self.location).name or Path(self.location).resolve().name or self.location
+            return PurePosixPath(urlsplit(self.address).path).name or self.address
+        return Path(self.address).name or Path(self.address).resolve().name or self.address
 
     @property
     def suffix(self) -> str:
-        """In lower case; ".nii.gz" as one."""
+        """The suffix of its name in lower case, such as ".tif"; ".nii.gz" is one."""
         name = self.name.lower()
         return ".nii.gz" if name.endswith(".nii.gz") else PurePosixPath(name).suffix
 
@@ -74,7 +77,7 @@ class Place:
     @property
     def is_file(self) -> bool:
         """Whether it is a local file."""
-        return not self.remote and Path(self.location).is_file()
+        return not self.remote and Path(self.address).is_file()
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
@@ -83,8 +86,8 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     return bool(separator) and len(scheme) > 1 and scheme.isascii()
 
 
-def place_of(path: str | os.PathLike[str]) -> Place:
-    """The place that a path or URL names.
+def locate(path: str | os.PathLike[str]) -> Location:
+    """The location that a path or URL names.
 
     Raises
     ------
@@ -94,40 +97,40 @@ def place_of(path: str | os.PathLike[str]) -> Place:
     if is_url(path):
         text = str(path).rstrip("/")
         if not text.startswith("file://"):
-            return Place(text, True)
+            return Location(text)
         path = text.removeprefix("file://")
     local = Path(path).expanduser()
     if not local.exists():
         raise VolumeError(f"There is no file {str(local)!r}; check its name.")
-    return Place(str(local), False)
+    return Location(str(local))
 
 
-def find_reader(place: Place) -> tuple[Callable[..., Any], bool]:
-    """The function that opens it, and whether that takes a dataset.
+def find_reader(location: Location) -> tuple[Callable[..., Any], bool]:
+    """The function that reads the volume at a location, and whether it takes a dataset.
 
     Raises
     ------
     VolumeError
         If it is of no kind that can be read.
     """
-    module, function, takes_dataset = _kind(place)
+    module, function, takes_dataset = _reader_of(location)
     return getattr(importlib.import_module(f"napari_niiv.io.readers.{module}"), function), takes_dataset
 
 
-def _kind(place: Place) -> tuple[str, str, bool]:
-    if place.remote:
-        if place.suffix in _BY_SUFFIX:
+def _reader_of(location: Location) -> tuple[str, str, bool]:
+    if location.remote:
+        if location.suffix in _BY_SUFFIX:
             raise VolumeError(
-                f"{place.name} is not read from a URL, as zarr and N5 are; download it, then open the file."
+                f"{location.name} is not read from a URL, as zarr and N5 are; download it, then open the file."
             )
-        return _N5 if ".n5" in place.location.lower() else _ZARR
-    path = Path(place.location)
+        return _N5 if ".n5" in location.address.lower() else _ZARR
+    path = Path(location.address)
     if not path.is_dir():
-        kind = _BY_SUFFIX.get(place.suffix)
-    elif (kind := next((k for name, k in _BY_CONTENT.items() if (path / name).exists()), None)) is None:
-        kind = {**_BY_SUFFIX, ".zarr": _ZARR, ".n5": _N5}.get(place.suffix, _SLICES)
-    if kind is None:
+        reader = _BY_SUFFIX.get(location.suffix)
+    elif (reader := next((each for name, each in _BY_CONTENT.items() if (path / name).exists()), None)) is None:
+        reader = {**_BY_SUFFIX, ".zarr": _ZARR, ".n5": _N5}.get(location.suffix, _SLICES)
+    if reader is None:
         raise VolumeError(
-            f"{place.name} is of a kind that cannot be read; convert it to TIFF, OME-Zarr, HDF5 or .npy."
+            f"{location.name} is of a kind that cannot be read; convert it to TIFF, OME-Zarr, HDF5 or .npy."
         )
-    return kind
+    return reader

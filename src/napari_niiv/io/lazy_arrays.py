@@ -17,7 +17,7 @@ Key = tuple[int | slice, ...]
 
 
 class LazyArray:
-    """What lazy arrays share: the look of an array, and basic indexing (integers, slices, an ellipsis).
+    """What lazy arrays share: the attributes of an array, and basic indexing (integers, slices, an ellipsis).
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ class LazyArray:
     def __getitem__(self, key: Any) -> NDArray[Any]:
         whole = _complete(key, self.shape)
         lengths = [len(range(part.start, part.stop, part.step)) for part in whole if isinstance(part, slice)]
-        if 0 in lengths:  # dask asks so for the kind of array
+        # dask asks so for the kind of array
+        if 0 in lengths:
             return np.empty(lengths, self.dtype)
         return np.asarray(self._read(whole))
 
@@ -67,10 +68,12 @@ class LazyArray:
 class FileArray(LazyArray):
     """An array in a file that is opened when it is first read, and anew in each process.
 
+    Reading raises ValueError where the file holds an array of another shape by then.
+
     Parameters
     ----------
     opener : callable
-        A function of a module; called with `arguments` it returns what is indexed.
+        A function of a module; called with `arguments` it returns what is indexed, with a `shape`.
     arguments : tuple
         Such as the file's path and the name of the dataset.
     shape, dtype, chunks
@@ -92,8 +95,12 @@ class FileArray(LazyArray):
 
     def _read(self, key: Key) -> Any:
         with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():  # a forked process must not share it
-                self._opened = (os.getpid(), self._opener(*self._arguments))
+            # a forked process must not share it
+            if self._opened is None or self._opened[0] != os.getpid():
+                array = self._opener(*self._arguments)
+                if tuple(array.shape) != self.shape:
+                    raise ValueError(f"its shape is {tuple(array.shape)} by now, no longer {self.shape}")
+                self._opened = (os.getpid(), array)
             array = self._opened[1]
         return np.asarray(array[key]).astype(self.dtype, copy=False)
 
@@ -119,9 +126,7 @@ class Rearranged(LazyArray):
 
     def __init__(self, source: Any, order: tuple[int, ...]) -> None:
         chunks = getattr(source, "chunks", None)
-        super().__init__(
-            [source.shape[i] for i in order], source.dtype, chunks and [chunks[i] for i in order]
-        )
+        super().__init__([source.shape[i] for i in order], source.dtype, chunks and [chunks[i] for i in order])
         self._source, self._order = source, order
 
     def _read(self, key: Key) -> Any:
@@ -139,9 +144,9 @@ def rearranged(array: Any, order: tuple[int, ...]) -> Any:
         return array
     if not isinstance(array, np.ndarray | da.Array):
         return Rearranged(array, order)
-    kept = sorted(order)
-    picked = array[tuple(slice(None) if i in kept else 0 for i in range(array.ndim))]
-    return picked.transpose([kept.index(i) for i in order])
+    remaining = sorted(order)
+    picked = array[tuple(slice(None) if i in remaining else 0 for i in range(array.ndim))]
+    return picked.transpose([remaining.index(i) for i in order])
 
 
 def _complete(key: Any, shape: tuple[int, ...]) -> Key:

@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 
 
 class Mapped(np.memmap[Any, Any]):
-    """A memory map whose pickle is the place in its file; NumPy's own carries the voxels."""
+    """A memory map whose pickle is its position in the file; NumPy's own carries the voxels."""
 
     _mmap: mmap.mmap | None  # set by NumPy
 
     def __reduce__(self) -> Any:
-        if self._mmap is None or self.filename is None or not self.size:  # a result in memory
+        # the result of a computation is in memory
+        if self._mmap is None or self.filename is None or not self.size:
             return super().__reduce__()
-        first = self.offset - self.offset % mmap.ALLOCATIONGRANULARITY  # where NumPy's map begins
+        # where NumPy's map begins
+        first = self.offset - self.offset % mmap.ALLOCATIONGRANULARITY
         start = np.frombuffer(self._mmap, np.uint8).__array_interface__["data"][0]
-        here = first + self.__array_interface__["data"][0] - start
-        return _again, (str(self.filename), self.dtype, here, self.shape, self.strides)
+        offset = first + self.__array_interface__["data"][0] - start
+        return _mapped_again, (str(self.filename), self.dtype, offset, self.shape, self.strides)
 
 
 def mapped(array: NDArray[Any]) -> NDArray[Any]:
@@ -41,7 +43,7 @@ def map_file(path: Path, dtype: Any, offset: int, shape: tuple[int, ...]) -> NDA
     return mapped(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape))
 
 
-def _again(
+def _mapped_again(
     filename: str, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> NDArray[Any]:
     whole = np.memmap(filename, mode="r").view(Mapped)

@@ -7,11 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.formats import Place, find_reader, place_of
+from napari_niiv.io.formats import Location, find_reader, locate
 from napari_niiv.io.lazy_arrays import rearranged
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import StoredVolume
-from napari_niiv.volume import Volume
+from napari_niiv.io.stored_volume import StoredVolume, unsorted_axes
+from napari_niiv.volume import Provenance, Volume
 
 IN_MEMORY_BYTES = 2 << 30
 
@@ -25,7 +25,7 @@ def open_volume(
     dataset: str | None = None,
     memory: int | None = None,
 ) -> Volume:
-    """Open a volume; voxels are read when they are looked at, where the format allows.
+    """Open a volume from a file, a folder or a URL; voxels are read when they are indexed, where the format allows.
 
     Parameters
     ----------
@@ -42,15 +42,13 @@ def open_volume(
         Which one, where there are several: of an HDF5 or N5 file, or which image or array of a zarr.
     memory : int, optional
         Bytes of voxels up to which a compressed TIFF or NIfTI file is decoded at once; 2 GiB by default. A larger one
-        is read piece by piece, slowly, which ``metadata["slow"]`` tells.
+        is read piece by piece, slowly, which ``provenance.slow`` tells.
 
     Returns
     -------
     Volume
-        ``metadata["spacing_problem"]`` says what is wrong with the file's voxel size, if anything, and
-        ``metadata["spacing"]`` what it says; ``metadata["note"]`` what else is remarkable.
-        ``metadata["stored_axes"]`` tells which axis of the file became which, "?" for those left out: what `axes` would
-        have to be.
+        Its ``provenance`` tells what is known of the file: ``spacing`` is the voxel size that the file gives, and
+        ``spacing_problem`` what is wrong with it, if anything; ``stored_axes`` which axis became which.
 
     Raises
     ------
@@ -59,31 +57,36 @@ def open_volume(
     VolumeError
         If the file is missing, unreadable, truncated, or holds no volume, or its library is not installed.
     """
-    place = place_of(path)
-    opened = _read(place, dataset)
-    order, found = _order(tuple(opened.array.shape), (axes or opened.axes).lower(), place.name)
-    spacing, origin = _renamed(opened, axes.lower() if axes else opened.axes)
-    array, metadata = opened.array, dict(opened.metadata)
-    if opened.decode is not None:
+    location = locate(path)
+    stored = _read(location, dataset)
+    order, letters = _order(tuple(stored.array.shape), (axes or stored.axes).lower(), location.name)
+    spacing, origin = _spacing_along(stored, axes.lower() if axes else stored.axes)
+    array, slow = stored.array, ""
+    if stored.decode is not None:
         if array.nbytes <= (IN_MEMORY_BYTES if memory is None else memory):
-            array = opened.decode()
+            array = stored.decode()
         else:
-            metadata["slow"] = "it is compressed, and read piece by piece"
-    if spacing.problem and voxel_size is None:
-        metadata["spacing_problem"], metadata["spacing"] = spacing.problem, spacing
-    named = dict(zip(order, found, strict=True))
-    metadata["stored_axes"] = "".join(named.get(i, "?") for i in range(len(opened.array.shape)))
-    if dataset is not None:
-        metadata["dataset"] = dataset
+            slow = "it is compressed, and read piece by piece"
+    by_axis = dict(zip(order, letters, strict=True))
+    provenance = Provenance(
+        location.address,
+        dataset,
+        stored_axes="".join(by_axis.get(i, "?") for i in range(len(stored.array.shape))),
+        spacing=spacing,
+        spacing_problem=spacing.problem if voxel_size is None else "",
+        slow=slow,
+        note=stored.note,
+    )
     return Volume(
         rearranged(array, order),
-        found,
+        letters,
         voxel_size or spacing.voxel_size,
         unit if unit is not None and voxel_size is not None else spacing.unit,
-        place.title if dataset is None else f"{place.title}/{dataset.strip('/')}",
+        location.title if dataset is None else f"{location.title}/{dataset.strip('/')}",
         origin,
-        MappingProxyType({**metadata, "path": place.location}),
-        tuple(rearranged(level, order) for level in opened.pyramid),
+        MappingProxyType(dict(stored.metadata)),
+        tuple(rearranged(level, order) for level in stored.pyramid),
+        provenance,
     )
 
 
@@ -98,60 +101,61 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
     from napari_niiv.io.readers import tiff
 
     try:
-        place = place_of(path)
-        find_reader(place)
+        location = locate(path)
+        find_reader(location)
     except VolumeError:  # another reader knew what it is
         return Spacing()
-    if place.is_file and place.suffix in tiff.SUFFIXES:
-        return tiff.tiff_spacing(Path(place.location))
+    if location.is_file and location.suffix in tiff.SUFFIXES:
+        return tiff.tiff_spacing(Path(location.address))
     try:
-        opened = _read(place, None)
+        stored = _read(location, None)
     except DatasetChoice:
         return Spacing()
-    order = "".join(a for a, n in zip(opened.axes, opened.array.shape, strict=True) if n > 1 or a in "zyx")
-    if not order.endswith("zyx") and not order.startswith(
-        "xyz"
-    ):  # x first: other readers turn that themselves
-        raise VolumeError(
-            f"{place.name} stores its axes as {opened.axes.upper()}; drop the file on this widget, which sorts them."
-        )
-    return opened.spacing
+    order = "".join(a for a, n in zip(stored.axes, stored.array.shape, strict=True) if n > 1 or a in "zyx")
+    # files with x first are turned by other readers themselves
+    if not order.endswith("zyx") and not order.startswith("xyz"):
+        raise unsorted_axes(location.name, stored.axes)
+    return stored.spacing
 
 
-def _read(place: Place, dataset: str | None) -> StoredVolume:
-    read, takes_dataset = find_reader(place)
+def _read(location: Location, dataset: str | None) -> StoredVolume:
+    read, takes_dataset = find_reader(location)
     if not takes_dataset and dataset is not None:
-        raise VolumeError(f"{place.name} holds one volume, not datasets; leave the dataset {dataset!r} out.")
-    opened: StoredVolume = read(place.location, dataset) if takes_dataset else read(Path(place.location))
-    return opened
+        raise VolumeError(f"{location.name} holds one volume, not datasets; leave the dataset {dataset!r} out.")
+    stored: StoredVolume = read(location.address, dataset) if takes_dataset else read(Path(location.address))
+    return stored
 
 
-def _renamed(opened: StoredVolume, axes: str) -> tuple[Spacing, tuple[float, float, float]]:
+def _spacing_along(stored: StoredVolume, axes: str) -> tuple[Spacing, tuple[float, float, float]]:
     """Voxel size and origin where the caller exchanged the names of z, y and x: they belong to the stored axes."""
-    if not set("zyx") <= set(opened.axes) or not set("zyx") <= set(axes):
-        return opened.spacing, opened.origin
-    source = ["zyx".find(opened.axes[axes.index(a)]) for a in "zyx"]
+    if not set("zyx") <= set(stored.axes) or not set("zyx") <= set(axes):
+        return stored.spacing, stored.origin
+    source = ["zyx".find(stored.axes[axes.index(a)]) for a in "zyx"]
     if sorted(source) != [0, 1, 2]:
-        return opened.spacing, opened.origin
+        return stored.spacing, stored.origin
     z, y, x = source
-    sizes, origin = opened.spacing.sizes, opened.origin
-    spacing = Spacing((sizes[z], sizes[y], sizes[x]), opened.spacing.unit)
+    sizes, origin = stored.spacing.sizes, stored.origin
+    spacing = Spacing((sizes[z], sizes[y], sizes[x]), stored.spacing.unit)
     return spacing, (origin[z], origin[y], origin[x])
 
 
 def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...], str]:
-    """The stored axes in the order (t, c, z, y, x), those of length 1 beside z, y and x left out; and their names."""
+    """Which stored axes a volume has, in the order (t, c, z, y, x), and their letters.
+
+    Axes of length 1 are left out, but for z, y and x.
+    """
     if len(axes) != len(shape):
         raise VolumeError(f"The axes {axes!r} do not fit {name}, whose shape is {shape}.")
     if "s" in axes:
         raise VolumeError(f"{name} is an RGB picture; convert it to one intensity channel first.")
     if "z" not in axes:
-        for other in "iq":  # a stack whose third axis has no name
+        # a stack whose third axis has no name
+        for other in "iq":
             if axes.count(other) == 1:
                 axes = axes.replace(other, "z")
                 break
-    kept = [i for i, a in enumerate(axes) if a in "zyx" or shape[i] != 1]
-    names = "".join(axes[i] for i in kept)
+    present = [i for i, a in enumerate(axes) if a in "zyx" or shape[i] != 1]
+    names = "".join(axes[i] for i in present)
     if not {"z", "y", "x"} <= set(names):
         raise VolumeError(
             f"{name} has the axes {names.upper()!r} and no {', '.join(sorted({'z', 'y', 'x'} - set(names))).upper()}; "
@@ -160,8 +164,6 @@ def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...
     unknown = [a for a in names if a not in "tczyx"]
     order = unknown + [a for a in "tczyx" if a in names]
     if len(set(names)) != len(names) or len(unknown) > 1:
-        raise VolumeError(
-            f"The axes {names!r} of {name} are not understood; name them in order, such as 'tczyx'."
-        )
-    found = "".join("t" if a not in "tczyx" and "t" not in names else a for a in order)
-    return tuple(kept[names.index(a)] for a in order), found
+        raise VolumeError(f"The axes {names!r} of {name} are not understood; name them in order, such as 'tczyx'.")
+    letters = "".join("t" if a not in "tczyx" and "t" not in names else a for a in order)
+    return tuple(present[names.index(a)] for a in order), letters

@@ -11,7 +11,7 @@ from napari_niiv.volume import Volume
 
 
 def read_psf(path: Path, volume: Volume, z_spacing: float | None = None) -> Measured | None:
-    """The degradation that the image of a point tells of, for a volume.
+    """The degradation of a volume, as the image of a point shows it.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def read_psf(path: Path, volume: Volume, z_spacing: float | None = None) -> Meas
     """
     image = open_volume(path)
     if z_spacing is None:
-        said = image.metadata.get("spacing")  # there if something is wrong with it: perhaps only x and y
-        z_spacing = image.voxel_size[0] if said is None else said.sizes[0]
+        spacing = image.provenance.spacing
+        z_spacing = None if spacing is None else spacing.sizes[0]
         if z_spacing is None or not 0 < z_spacing < math.inf or image.unit != volume.unit:
             return None
     return Measured.of(image.read_raw(), z_spacing, volume.voxel_size[0])

@@ -1,4 +1,4 @@
-"""What the user has said of files whose voxel size or axes are missing or wrong, kept from one session to the next."""
+"""How the user has corrected files whose voxel size or axes are missing or wrong, kept from one session to the next."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 import math
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
+
+from filelock import FileLock
 
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.io.formats import is_url
@@ -23,19 +23,20 @@ from napari_niiv.volume import Volume
 
 FOLDER = "NAPARI_NIIV_STATE"  # environment variable: another folder than the user's own
 _FILE = "volumes.json"
-_MOST = 1000  # files; those said least recently are forgotten
-_LOCK = threading.Lock()
+_MOST = 1000  # files; those corrected least recently are forgotten
+_LOCK_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What holds for a file, whatever it says itself; None where the file is right.
+    """What the user has said of a file, which holds whatever the file says itself; None where the file is right.
 
     Attributes
     ----------
     voxel_size : tuple of float, optional
         Along z, y, x.
     unit : str
+        Of the voxel size.
     axes : str, optional
         Letters of the stored axes, as `open_volume` takes them.
     silent : bool
@@ -50,34 +51,29 @@ class Correction:
     @property
     def words(self) -> str:
         """What it corrects, such as "voxel size 4 × 1 × 1 micrometer (z × y × x)"."""
-        said = []
+        parts = []
         if self.voxel_size is not None:
-            said.append(
-                f"voxel size {' × '.join(f'{v:.4g}' for v in self.voxel_size)} {self.unit} (z × y × x)"
-            )
+            parts.append(f"voxel size {' × '.join(f'{v:.4g}' for v in self.voxel_size)} {self.unit} (z × y × x)")
         if self.axes is not None:
-            said.append(f"axes {self.axes.upper()}")
-        return " and ".join(said)
+            parts.append(f"axes {self.axes.upper()}")
+        return " and ".join(parts)
 
 
 def recall(path: str | os.PathLike[str], dataset: str | None = None) -> Correction | None:
-    """What was said of a file; None if nothing was, or if the file was written anew since."""
-    with _LOCK:
-        said = _load().get(_key(path, dataset))
-    if said is None or said.get("stamp") != _stamp(path):
-        return None
-    return _parsed(said)
+    """How a file was corrected; None if it was not, or if it was written anew since."""
+    entry = _load().get(_key(path, dataset))
+    return None if entry is None or entry.get("stamp") != _stamp(path) else _parsed(entry)
 
 
 def remember(path: str | os.PathLike[str], correction: Correction, dataset: str | None = None) -> None:
-    """Keep what was said of a file, instead of what was said before.
+    """Keep the correction of a file, instead of an earlier one.
 
     Raises
     ------
     OutputError
         If it cannot be written down.
     """
-    said = {
+    entry = {
         "stamp": _stamp(path),
         "voxel_size": correction.voxel_size,
         "unit": correction.unit,
@@ -85,20 +81,21 @@ def remember(path: str | os.PathLike[str], correction: Correction, dataset: str 
         "silent": correction.silent,
     }
     target = state_folder() / _FILE
-    with _LOCK:
-        held = _load()
-        held.pop(_key(path, dataset), None)  # so that it comes last
-        held[_key(path, dataset)] = said
-        kept = dict(list(held.items())[-_MOST:])
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _lock():
+            entries = _load()
+            entries.pop(_key(path, dataset), None)  # so that it comes last
+            entries[_key(path, dataset)] = entry
+            newest = dict(list(entries.items())[-_MOST:])
             with whole_file(target) as partial:
-                partial.write_text(json.dumps({"version": 1, "volumes": kept}, indent=1), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(
-                f"That cannot be remembered: {target} cannot be written ({error.strerror or error}); name another "
-                f"folder in the environment variable {FOLDER}."
-            ) from error
+                partial.write_text(json.dumps({"version": 1, "volumes": newest}, indent=1), encoding="utf-8")
+    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"That cannot be remembered: {target} cannot be written ({reason}); name another folder in the "
+            f"environment variable {FOLDER}."
+        ) from error
 
 
 def open_remembered(
@@ -106,7 +103,6 @@ def open_remembered(
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
-    unit: str | None = None,
     dataset: str | None = None,
     memory: int | None = None,
 ) -> Volume:
@@ -115,45 +111,44 @@ def open_remembered(
     Returns
     -------
     Volume
-        ``metadata["remembered"]`` tells what of it was remembered; ``metadata["axes_corrected"]`` is set if the axes
-        were.
+        Its ``provenance.remembered`` tells what of it was remembered, and ``provenance.axes_corrected`` is set if the
+        axes were.
 
     Raises
     ------
     VolumeError
         As `open_volume`.
     """
-    said = recall(path, dataset) or Correction()
-    if axes is not None and said.axes != axes.lower():
-        said = replace(said, voxel_size=None)  # it is of axes by other names
+    as_asked = functools.partial(open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory)
+    correction = recall(path, dataset) or Correction()
+    # the size is that of axes by the names that were corrected
+    renamed = axes is not None and axes.lower() != correction.axes
     used = replace(
-        said,
-        axes=said.axes if axes is None else None,
-        voxel_size=said.voxel_size if voxel_size is None else None,
-    )
-    as_asked = functools.partial(
-        open_volume, path, axes=axes, voxel_size=voxel_size, unit=unit, dataset=dataset, memory=memory
+        correction,
+        axes=correction.axes if axes is None else None,
+        voxel_size=correction.voxel_size if voxel_size is None and not renamed else None,
     )
     if used.words:
         try:
             volume = as_asked(
                 axes=axes or used.axes,
                 voxel_size=voxel_size or used.voxel_size,
-                unit=unit if voxel_size is not None else used.unit,
+                unit=None if voxel_size is not None else used.unit,
             )
         except VolumeError:
-            # of folders and URLs, something else may be there by now; the file may say why not
+            # a folder or URL may be something else by now; the file may say why not
             return as_asked()
-        note = f"{used.words} as you have set it for this file"
-        known: dict[str, Any] = {**volume.metadata, "remembered": note}
-        if used.axes is not None:
-            known["axes_corrected"] = True
-        return replace(volume, metadata=MappingProxyType(known))
+        provenance = replace(
+            volume.provenance,
+            remembered=f"{used.words} as you have set it for this file",
+            axes_corrected=used.axes is not None,
+        )
+        return replace(volume, provenance=provenance)
     return as_asked()
 
 
 def state_folder() -> Path:
-    """Where it is kept: in the folder that the system has for such things."""
+    """The folder of what this package remembers, where the system has such things."""
     if named := os.environ.get(FOLDER):
         return Path(named).expanduser()
     home = Path.home()
@@ -170,12 +165,12 @@ def _key(path: str | os.PathLike[str], dataset: str | None) -> str:
     text = str(path)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
-    place = text.rstrip("/") if is_url(text) else str(Path(text).expanduser().absolute())
-    return f"{place}\n{dataset.strip('/')}" if dataset else place
+    address = text.rstrip("/") if is_url(text) else str(Path(text).expanduser().absolute())
+    return f"{address}\n{dataset.strip('/')}" if dataset else address
 
 
 def _stamp(path: str | os.PathLike[str]) -> list[int] | None:
-    """Tells a file from another of its name; of folders and URLs only their name counts."""
+    """Size and time of a file, which tell it from another of its name; None of folders and URLs, whose name counts."""
     if is_url(path) and not str(path).startswith("file://"):
         return None
     local = Path(str(path).removeprefix("file://")).expanduser()
@@ -186,8 +181,13 @@ def _stamp(path: str | os.PathLike[str]) -> list[int] | None:
     return None if local.is_dir() else [state.st_size, state.st_mtime_ns]
 
 
+def _lock() -> FileLock:
+    """Held while the store is read and written anew, so that no process undoes what another has remembered."""
+    return FileLock(state_folder() / f"{_FILE}.lock", timeout=_LOCK_TIMEOUT)
+
+
 def _load() -> dict[str, dict[str, Any]]:
-    """All that is kept; a damaged file is set aside, and nothing is known."""
+    """All corrections by file, as JSON has them; a damaged store is set aside, and there are none."""
     path = state_folder() / _FILE
     try:
         text = path.read_text(encoding="utf-8")
@@ -196,17 +196,17 @@ def _load() -> dict[str, dict[str, Any]]:
     except (OSError, UnicodeDecodeError):
         text = ""
     try:
-        held = json.loads(text)["volumes"]
-        return {str(key): said for key, said in held.items() if isinstance(said, dict)}
+        entries = json.loads(text)["volumes"]
+        return {str(key): entry for key, entry in entries.items() if isinstance(entry, dict)}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         with contextlib.suppress(OSError):  # where it cannot be moved, it is written over
             os.replace(path, path.with_name(f"{_FILE}.damaged"))
         return {}
 
 
-def _parsed(said: Mapping[str, Any]) -> Correction | None:
-    """An entry, None if it makes no sense."""
-    size, unit, axes = said.get("voxel_size"), said.get("unit"), said.get("axes")
+def _parsed(entry: Mapping[str, Any]) -> Correction | None:
+    """The correction that an entry of the store holds; None if it makes no sense."""
+    size, unit, axes = entry.get("voxel_size"), entry.get("unit"), entry.get("axes")
     if size is not None:
         sound = isinstance(size, list) and len(size) == 3 and all(_positive(v) for v in size)
         if not sound:
@@ -214,7 +214,7 @@ def _parsed(said: Mapping[str, Any]) -> Correction | None:
         size = (float(size[0]), float(size[1]), float(size[2]))
     if not isinstance(unit, str) or not isinstance(axes, str | None):
         return None
-    return Correction(size, unit, axes, said.get("silent") is True)
+    return Correction(size, unit, axes, entry.get("silent") is True)
 
 
 def _positive(value: Any) -> bool:

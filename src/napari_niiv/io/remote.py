@@ -1,4 +1,4 @@
-"""What fsspec must be told for a URL."""
+"""URLs: the options of their file systems, and the error of those that cannot be reached."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io.stored_volume import missing_extra, short
+from napari_niiv.io.stored_volume import first_line, missing_extra
 
 _NEEDED = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 _SILENCE_S = 30.0  # a server that says nothing for so long is given up
@@ -34,9 +34,7 @@ def storage_options(url: str) -> dict[str, Any]:
     if scheme in ("http", "https"):
         import aiohttp
 
-        return {
-            "client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=_SILENCE_S, sock_read=_SILENCE_S)}
-        }
+        return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=_SILENCE_S, sock_read=_SILENCE_S)}}
     if scheme == "s3":
         from botocore.session import get_session
 
@@ -46,6 +44,4 @@ def storage_options(url: str) -> dict[str, Any]:
 
 def unreachable(url: str, error: BaseException) -> VolumeError:
     """The error of a server that does not answer, or refuses."""
-    return VolumeError(
-        f"{url} cannot be read ({short(error)}); check the address, the network and your access."
-    )
+    return VolumeError(f"{url} cannot be read ({first_line(error)}); check the address, the network and your access.")

@@ -45,15 +45,15 @@ _METRES = {
 _KNOWN = {*_METRES, "pixel"}
 
 
-def unit_name(said: Any) -> str:
-    """The name that napari's unit registry knows, "pixel" for anything else."""
-    text = str(said or "").strip().lower()
+def unit_name(unit: Any) -> str:
+    """The name of a unit of length in napari's registry, such as "micrometer" for "µm"; "pixel" for anything else."""
+    text = str(unit or "").strip().lower()
     name = _UNITS.get(text, text)
     return name if name in _KNOWN else "pixel"
 
 
 def convert(value: float | None, unit: str, target: str) -> float | None:
-    """A length in another unit; None if the two do not measure the same."""
+    """A length in another unit; None if it is None, or if the two units do not measure the same."""
     if value is None or unit == target:
         return value
     return value * _METRES[unit] / _METRES[target] if unit in _METRES and target in _METRES else None
@@ -61,7 +61,15 @@ def convert(value: float | None, unit: str, target: str) -> float | None:
 
 @dataclass(frozen=True)
 class Spacing:
-    """What a file says of its voxel size (z, y, x); None where it says nothing."""
+    """What a file says of its voxel size.
+
+    Attributes
+    ----------
+    sizes : tuple of float or None
+        Along z, y, x; None where the file says nothing.
+    unit : str
+        Of the sizes, as `unit_name` returns it.
+    """
 
     sizes: tuple[float | None, float | None, float | None] = (None, None, None)
     unit: str = "pixel"
@@ -84,7 +92,8 @@ class Spacing:
             return f"says that its z step is {z:g}"
         if not _usable(y) or not _usable(x):
             return "does not say its pixel size"
-        if self.unit == "inch":  # what programs write that know of prints alone, mostly 1/72
+        # what programs write that know of prints alone, mostly 1/72
+        if self.unit == "inch":
             return f"gives its pixel size in inches ({x:.3g}), as pictures to be printed do"
         _, y, x = self.voxel_size
         if not 0.99 <= z / math.sqrt(y * x) <= 1.001 * MAX_ANISOTROPY:

@@ -15,26 +15,21 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.volume import Volume
 
 _SUFFIXES = (".tif", ".tiff")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
-_WIDER = {
-    "bool": "uint8",
-    "float16": "float32",
-    "int64": "float64",
-    "uint64": "float64",
-}  # OME has no such types
-_IMAGEJ_BYTES = 3 << 30  # ImageJ's own files end at 4 GiB
+# OME has no such types
+_WIDER = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "float64"}
+# ImageJ's own files end at 4 GiB
+_IMAGEJ_BYTES = 3 << 30
 _SLAB_BYTES = 256 << 20
 SOFTWARE = "napari-niiv"
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
 
-def check_output(
-    path: str | os.PathLike[str], overwrite: bool = False, suffixes: tuple[str, ...] = _SUFFIXES
-) -> Path:
+def check_output(path: str | os.PathLike[str], overwrite: bool = False, suffixes: tuple[str, ...] = _SUFFIXES) -> Path:
     """Find out before any work whether a file of a kind can be written.
 
     Raises
@@ -59,8 +54,8 @@ def check_output(
 
 
 def exists_already(target: Path) -> OutputError:
-    """The error of an output that is there."""
-    return OutputError(f"{target} exists already; choose another name or overwrite it with --overwrite.")
+    """The error of an output that exists already."""
+    return OutputError(f"{target} exists already;", Remedy.RENAME_OR_REPLACE)
 
 
 @contextmanager
@@ -76,7 +71,10 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """As `whole_file`, for a folder; never over one that is there."""
+    """A folder beside `target` to write to; it takes its place when the block ends well, and goes otherwise.
+
+    A target that exists is never replaced.
+    """
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     partial.mkdir()
@@ -107,7 +105,7 @@ def write_tiff(
     path : str or path
     overwrite : bool
     progress : callable
-        Told the fraction written.
+        Gets the fraction that is written, 0 … 1.
 
     Raises
     ------
@@ -137,7 +135,7 @@ def save_tiff(
     identity: UUID | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> None:
-    """Write a TIFF file, whatever is there.
+    """Write a TIFF file, also over one that exists.
 
     Parameters
     ----------
@@ -148,12 +146,12 @@ def save_tiff(
     identity : UUID, optional
         Of an OME-TIFF, which has a random one by default.
     progress : callable
-        Told the fraction written.
+        Gets the fraction that is written, 0 … 1; may raise to give up.
 
     Raises
     ------
     OSError
-        If it cannot be written; what there is of it stays.
+        If it cannot be written; what is written of it stays.
     """
     z, y, x = volume.voxel_size
     unit = _SHORT_UNITS.get(volume.unit, "pixel")
@@ -167,9 +165,7 @@ def save_tiff(
         "software": SOFTWARE,
     }
     ascii_unit = unit.replace("µ", "u")
-    imagej = (
-        volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES and ascii_unit.isascii()
-    )
+    imagej = volume.axes == "zyx" and dtype.name in _IMAGEJ_TYPES and big <= _IMAGEJ_BYTES and ascii_unit.isascii()
     if imagej and not ome:
         options |= {
             "imagej": True,
@@ -179,18 +175,18 @@ def save_tiff(
     else:
         sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", (z, y, x), strict=True)}
         units = {f"PhysicalSize{a}Unit": unit for a in "ZYX"}
-        said = {"axes": volume.axes.upper(), **sizes, **units, **_ome_origin(volume, unit)}
+        metadata = {"axes": volume.axes.upper(), **sizes, **units, **_ome_origin(volume, unit)}
         names = volume.metadata.get("channel_names")
         if names and "c" in volume.axes and len(names) == volume.shape[volume.axes.index("c")]:
-            said["Channel"] = {"Name": [str(name) for name in names]}
+            metadata["Channel"] = {"Name": [str(name) for name in names]}
         if identity is not None:
-            said["UUID"] = f"urn:uuid:{identity}"
-        options |= {"ome": True, "metadata": said}
+            metadata["UUID"] = f"urn:uuid:{identity}"
+        options |= {"ome": True, "metadata": metadata}
     tifffile.imwrite(path, _planes(volume, dtype, progress), **options)
 
 
 def _imagej_origin(volume: Volume) -> dict[str, float]:
-    """Which pixel lies at 0, as ImageJ counts."""
+    """The pixel that lies at 0 in the world, in the tags that ImageJ reads."""
     if not any(volume.origin):
         return {}
     places = zip("zyx", volume.origin, volume.voxel_size, strict=True)
@@ -198,18 +194,18 @@ def _imagej_origin(volume: Volume) -> dict[str, float]:
 
 
 def _ome_origin(volume: Volume, unit: str) -> dict[str, Any]:
-    """Where each plane lies."""
+    """The position of each plane in the world, in OME's attributes."""
     if not any(volume.origin):
         return {}
     planes = int(np.prod(volume.shape[:-2]))
     z, y, x = volume.origin
     heights = z + volume.voxel_size[0] * (np.arange(planes) % volume.shape[-3])
-    said = {"PositionZ": heights.tolist(), "PositionY": [y] * planes, "PositionX": [x] * planes}
-    return {"Plane": {**said, **{f"Position{a}Unit": [unit] * planes for a in "ZYX"}}}
+    positions = {"PositionZ": heights.tolist(), "PositionY": [y] * planes, "PositionX": [x] * planes}
+    return {"Plane": {**positions, **{f"Position{a}Unit": [unit] * planes for a in "ZYX"}}}
 
 
 def _slabs(array: Any) -> Iterator[slice]:
-    """Slices that are read at once: a layer of chunks, or fewer where they are large."""
+    """Ranges of slices that are read at once: a layer of chunks, or fewer where they are large."""
     if isinstance(array, da.Array):
         depths = array.chunks[-3]
     else:
@@ -221,9 +217,7 @@ def _slabs(array: Any) -> Iterator[slice]:
         yield slice(int(first), int(first + depth))
 
 
-def _planes(
-    volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], None]
-) -> Iterator[NDArray[Any]]:
+def _planes(volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], None]) -> Iterator[NDArray[Any]]:
     total = int(np.prod(volume.shape[:-2]))
     done = 0
     for leading in np.ndindex(volume.shape[:-3]):

@@ -1,0 +1,1 @@
+"""The network: architecture, encoder, decoders, checkpoints and their cards."""

@@ -26,17 +26,13 @@ class Architecture(BaseModel):
     mlp_width: int = Field(256, ge=1, le=4096)
     mlp_layers: int = Field(5, ge=2, le=32)
     bands: int = Field(2, ge=0, le=16, description="octaves of the implicit decoder's frequency encoding")
-    lateral: int = Field(
-        1, ge=1, le=16, description="lateral pixels of a cell, which share a latent code (r)"
-    )
+    lateral: int = Field(1, ge=1, le=16, description="lateral pixels of a cell, which share a latent code (r)")
     slices: int = Field(1, ge=1, le=16, description="slices of a cell, which are restored at once (s)")
     noise: float = Field(
         0.0, ge=0, le=1, description="largest noise level that it can be told of, share of the range; 0: none"
     )
     anisotropy_range: tuple[float, float] = (1.5, 10.0)
-    degree: int = Field(
-        3, ge=0, le=8, description="of the weights as a polynomial of log anisotropy; 0: not told"
-    )
+    degree: int = Field(3, ge=0, le=8, description="of the weights as a polynomial of log anisotropy; 0: not told")
 
     @field_validator("anisotropy_range")
     @classmethod

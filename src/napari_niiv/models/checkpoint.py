@@ -77,9 +77,7 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str]) -> None:
         with whole_file(target) as partial:
             partial.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
     except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"The checkpoint cannot be written to {target} ({error}); choose another folder."
-        ) from error
+        raise OutputError(f"The checkpoint cannot be written to {target} ({error}); choose another folder.") from error
 
 
 def read_card(name: str | os.PathLike[str]) -> Card:
@@ -91,23 +89,19 @@ def _read(path: Path, tensors: bool = True) -> tuple[Card, dict[str, torch.Tenso
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_CARD_KEY)
-            held = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
+            weights = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         try:
             pickled = is_pickle(path)
         except OSError as unreadable:
             raise CheckpointError(f"{path.name} cannot be read ({unreadable.strerror}).") from unreadable
         if not pickled:
-            raise CheckpointError(
-                f"{path.name} is truncated or not a checkpoint; get the file anew."
-            ) from error
-        architecture, held = read_reference(path)
-        return _imported_card(path, architecture), held
+            raise CheckpointError(f"{path.name} is truncated or not a checkpoint; get the file anew.") from error
+        architecture, weights = read_reference(path)
+        return _imported_card(path, architecture), weights
     if text is None:
-        raise CheckpointError(
-            f"{path.name} is a safetensors file of another program: it has no napari-niiv card."
-        )
-    return _parse_card(text, path.name), held
+        raise CheckpointError(f"{path.name} is a safetensors file of another program: it has no napari-niiv card.")
+    return _parse_card(text, path.name), weights
 
 
 def _imported_card(path: Path, architecture: Architecture) -> Card:

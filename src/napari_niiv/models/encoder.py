@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
 _HIGHER = 0.25
-_NOISE_STD = 0.1  # of the first values of what the noise level adds
+_NOISE = 0.5  # of the term of the largest noise level, likewise
 
 
 class Encoder(nn.Module):
@@ -23,10 +23,9 @@ class Encoder(nn.Module):
     A residual network of 3x3 convolutions without normalisation layers (EDSR, Lim et al. 2017, without its upsampling
     tail). Borders are continued by replication at every layer.
 
-    The network is told the anisotropy through its weights: each is a Chebyshev polynomial of the logarithm of the
-    anisotropy. For one anisotropy they fold into plain convolutions, so one model serves a range of factors with the
-    capacity of several and the cost of one. The noise level is told by a vector, times the level, that is added to the
-    first layer's bias: as a constant input channel would be (FFDNet, Zhang et al. 2018), at no cost.
+    The network is told the anisotropy and the noise level through its weights: each is a Chebyshev polynomial of the
+    logarithm of the anisotropy, plus a term in proportion to the noise level. For one anisotropy and level they fold
+    into plain convolutions, so one model serves a range of factors with the capacity of several and the cost of one.
 
     Parameters
     ----------
@@ -65,17 +64,14 @@ class Encoder(nn.Module):
         self.anisotropy_range, self.degree = anisotropy_range, degree
         self.blocks, self.noise, self.reference = blocks, noise, reference
         self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
+        terms = degree + 1 + bool(noise)
         for fan_in, fan_out in widths:
             start = nn.Conv2d(fan_in, fan_out, 3)
-            kernel = torch.zeros(degree + 1, *start.weight.shape)
-            bias = torch.zeros(degree + 1, fan_out)
+            kernel = torch.zeros(terms, *start.weight.shape)
+            bias = torch.zeros(terms, fan_out)
             kernel[0], bias[0] = start.weight.detach(), cast(Tensor, start.bias).detach()
             self.kernels.append(nn.Parameter(kernel))
             self.biases.append(nn.Parameter(bias))
-        if noise:
-            per_level = torch.zeros(degree + 1, features)
-            nn.init.normal_(per_level[0], std=_NOISE_STD)
-            self.noise_bias = nn.Parameter(per_level)
         self.precision: torch.dtype | None = None  # of the arithmetic; the weights keep all their digits
         self._folded: tuple[tuple[float, float, torch.dtype], list[tuple[Tensor, Tensor]]] | None = None
 
@@ -89,41 +85,41 @@ class Encoder(nn.Module):
         """Pixels on each side that a latent code depends on: the halo a tile needs."""
         return len(self.kernels)
 
-    def weights(self, anisotropy: float, level: float = 0.0) -> list[tuple[Tensor, Tensor]]:
+    def weights(self, anisotropy: float, level: float | Tensor = 0.0) -> list[tuple[Tensor, Tensor]]:
         """Kernel and bias of each convolution for one anisotropy and noise level; kept while not training.
 
         Parameters
         ----------
         anisotropy : float
-        level : float
-            Noise level, a share of the normalised range.
+        level : float or Tensor of one number
+            Noise level, a share of the normalised range; a number on the device where a CUDA graph is recorded.
         """
-        keep = not (self.training or torch.is_grad_enabled())
-        key, kept = (anisotropy, level, self.dtype), self._folded  # read once: other threads fold too
-        if keep and kept is not None and kept[0] == key:
+        keep = not (self.training or torch.is_grad_enabled() or isinstance(level, Tensor))
+        kept = self._folded  # read once: other threads fold too
+        if keep and kept is not None and kept[0] == (anisotropy, level, self.dtype):
             return kept[1]
-        first = self.kernels[0]
-        powers = _powers(anisotropy, self.anisotropy_range, self.degree, str(first.device), first.dtype)
-        with torch.autocast(first.device.type, enabled=False):
-            kernels = [torch.tensordot(powers, kernel, 1) for kernel in self.kernels]
-            biases = [powers @ bias for bias in self.biases]
-            if level:
-                biases[0] = biases[0] + level / self.noise * (powers @ self.noise_bias)
+        terms = self._terms(anisotropy, level)
+        with torch.autocast(terms.device.type, enabled=False):
             folded = [
-                (kernel.to(self.dtype).contiguous(memory_format=torch.channels_last), bias.to(self.dtype))
-                for kernel, bias in zip(kernels, biases, strict=True)
+                (
+                    torch.tensordot(terms, kernel, 1).to(self.dtype).contiguous(memory_format=torch.channels_last),
+                    (terms @ bias).to(self.dtype),
+                )
+                for kernel, bias in zip(self.kernels, self.biases, strict=True)
             ]
-        if keep:
-            self._folded = (key, folded)
+        if keep and not isinstance(level, Tensor):
+            self._folded = ((anisotropy, level, self.dtype), folded)
         return folded
 
-    def noise_offset(self, anisotropy: float, level: Tensor) -> Tensor:
-        """What the noise level of each sample of a batch adds to its first layer; shape (B, features, 1, 1)."""
-        first = self.noise_bias
+    def _terms(self, anisotropy: float, level: float | Tensor) -> Tensor:
+        """What each order of the weights is multiplied by."""
+        first = self.kernels[0]
         powers = _powers(anisotropy, self.anisotropy_range, self.degree, str(first.device), first.dtype)
-        with torch.autocast(first.device.type, enabled=False):
-            offset: Tensor = level.view(-1, 1) / self.noise * (powers @ first)
-        return offset[..., None, None]
+        if not self.noise:
+            return powers
+        if not isinstance(level, Tensor):
+            level = powers.new_tensor(level)
+        return torch.cat([powers, (_NOISE * level / self.noise).to(powers.dtype).reshape(1)])
 
     def forget(self) -> None:
         """Drop the folded weights that are kept: needed after the weights were changed in place."""
@@ -163,8 +159,8 @@ class Encoder(nn.Module):
         wanted : (slice, slice), optional
             The part, lateral and axial, whose codes are wanted; the rest is halo, and shed as soon as no layer to come
             sees it.
-        level : float or Tensor, shape (B,)
-            Noise level, a share of the normalised range; in training one for each sample.
+        level : float or Tensor of one number
+            Noise level, a share of the normalised range.
 
         Returns
         -------
@@ -172,9 +168,8 @@ class Encoder(nn.Module):
             Of the part that is wanted.
         """
         x = x.to(self.dtype)
-        levels = level if isinstance(level, Tensor) else None
         convolve = _convolve_zeros if self.reference else _Convolve(x)
-        weights = iter(self.weights(anisotropy, 0.0 if isinstance(level, Tensor) else level))
+        weights = iter(self.weights(anisotropy, level))
         halo = _Halo(x.shape[-2:], wanted, len(self.kernels))
 
         def layer(y: Tensor) -> Tensor:
@@ -183,10 +178,7 @@ class Encoder(nn.Module):
             return convolve(y, next(weights), halo.shed())
 
         x = halo.trim(x)
-        y = layer(x)
-        if levels is not None:
-            y = y + self.noise_offset(anisotropy, levels).to(y.dtype)
-        head = y
+        y = head = layer(x)
         begun = halo.width
         for _ in range(self.blocks):
             before = halo.width
@@ -296,8 +288,8 @@ def _convolve_zeros(x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> 
     top, bottom, left, right = shed
     if x.is_cuda and x.dtype == torch.float32 and torch.version.cuda is not None:
         # F.conv2d would round to TF32 unless the whole process were told not to
-        flat = torch.cudnn_convolution(x, kernel, (1, 1), (1, 1), (1, 1), 1, False, False, False)
-        y = flat + bias[:, None, None]
+        y = torch.cudnn_convolution(x, kernel, (1, 1), (1, 1), (1, 1), 1, False, False, False)
+        y = y + bias[:, None, None]
     else:
         y = F.conv2d(x, kernel, bias, padding=1)
     return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]

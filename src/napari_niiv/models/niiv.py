@@ -134,9 +134,9 @@ class Niiv(nn.Module):
             Called often while encoding; may raise to give up.
         wanted : (slice, slice), optional
             The part, lateral (whole cells) and axial, whose codes are wanted; all by default. The rest is halo.
-        level : float or Tensor, shape (B,)
-            Noise level, the standard deviation as a share of the normalised range; in training one for each sample. Of
-            no effect on a model that is not told the noise.
+        level : float or Tensor of one number
+            Noise level, the standard deviation as a share of the normalised range. Of no effect on a model that is not
+            told the noise.
 
         Returns
         -------
@@ -153,9 +153,7 @@ class Niiv(nn.Module):
             cells = shuffled.reshape(b, lateral // r, axial, channels * r).permute(0, 3, 1, 2)
             if wanted is not None:
                 wanted = (slice(wanted[0].start // r, wanted[0].stop // r), wanted[1])
-        latent = cast(
-            Tensor, self.encoder(cells, anisotropy, interrupt, wanted, level if self.knows_noise else 0.0)
-        )
+        latent = cast(Tensor, self.encoder(cells, anisotropy, interrupt, wanted, level if self.knows_noise else 0.0))
         if s == r == 1:
             return latent
         b, _, lateral, axial = latent.shape
@@ -193,9 +191,7 @@ class Niiv(nn.Module):
                 return cast(Tensor, self.decoder(latent, linear, axial, piece))
             return linear + cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
 
-    def forward(
-        self, slices: Tensor, anisotropy: float, axial: Sampling, level: float | Tensor = 0.0
-    ) -> Tensor:
+    def forward(self, slices: Tensor, anisotropy: float, axial: Sampling, level: float | Tensor = 0.0) -> Tensor:
         """`encode`, then `decode`: shape (B, s + 2k, lateral, axial) to (B · s, lateral, n)."""
         latent = self.encode(slices, anisotropy, level=level)
         first = self.context

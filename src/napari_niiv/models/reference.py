@@ -44,8 +44,8 @@ def read_reference(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
     CheckpointError
         If the pickle holds more than weights, is damaged or of another model, or this torch is too old to read it.
     """
-    held = _load(path)
-    state = held.get("model", held) if isinstance(held, dict) else None
+    content = _load(path)
+    state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise _another(path, "it holds no weights by name")
     state = {key.removeprefix("module."): value for key, value in state.items()}

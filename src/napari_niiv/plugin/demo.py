@@ -11,9 +11,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_niiv.errors import NiivError, OutputError
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
-PATIENCE_MS = 120_000
+TIMEOUT_MS = 120_000
 SETTLE_MS = 800  # for the window to draw what it was given
 
 
@@ -47,7 +47,7 @@ def run_demo(screenshot: Path | None = None) -> int:
     if screenshot is None:
         napari.run()
         return 0
-    trouble = [f"The refined picture did not come within {PATIENCE_MS // 1000} seconds."]
+    trouble = [f"The refined picture did not come within {TIMEOUT_MS // 1000} seconds."]
 
     def save() -> None:
         try:
@@ -66,7 +66,7 @@ def run_demo(screenshot: Path | None = None) -> int:
     timer = QTimer()
     timer.timeout.connect(watch)
     timer.start(50)
-    QTimer.singleShot(PATIENCE_MS, viewer.close)
+    QTimer.singleShot(TIMEOUT_MS, viewer.close)
     napari.run()
     if trouble:
         raise NiivError(trouble[0])

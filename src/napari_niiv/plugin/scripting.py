@@ -13,6 +13,7 @@ from napari_niiv.models.checkpoint import load_model
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, is_source, layer_volume, sources
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 
 _KEPT: set[LiveReconstruction] = set()  # a script need not hold on to what it began
 
@@ -48,22 +49,20 @@ def isotropic_view(
     """
     if not isinstance(viewer, ViewerModel):
         raise NiivError(f"{viewer!r} is no napari viewer; give the one that napari.Viewer() made.")
-    source = _chosen(viewer) if layer is None else _found(viewer, layer)
+    source = _selected_layer(viewer) if layer is None else _named_layer(viewer, layer)
     if any(getattr(each, "source_layer", None) is source for each in viewer.layers if LIVE in each.metadata):
-        raise VolumeError(
-            f"{source.name!r} is live already; close that view, or switch Reconstruct off in the widget."
-        )
+        raise VolumeError(f"{source.name!r} is live already; close that view, or switch Reconstruct off in the widget.")
     if layer_volume(source).anisotropy <= ISOTROPIC:
         raise VolumeError(
             f"{source.name!r} says that its voxels are isotropic; set its scale to the voxel size (z, y, x) first."
         )
     loaded = model if isinstance(model, Niiv) else load_model(str(model), device)
-    live = LiveReconstruction(viewer, source, loaded)
+    live = LiveReconstruction(viewer, source, LiveSettings(loaded))
     _keep(live)
     return live
 
 
-def _found(viewer: ViewerModel, layer: Image | str) -> Image:
+def _named_layer(viewer: ViewerModel, layer: Image | str) -> Image:
     """The layer itself, if the viewer has it and it is an image."""
     for each in viewer.layers:
         if each == layer or each.name == layer:
@@ -73,7 +72,7 @@ def _found(viewer: ViewerModel, layer: Image | str) -> Image:
     raise VolumeError(f"The viewer has no layer {getattr(layer, 'name', layer)!r}; add it first.")
 
 
-def _chosen(viewer: ViewerModel) -> Image:
+def _selected_layer(viewer: ViewerModel) -> Image:
     """The selected layer that can be reconstructed, or the only one."""
     suitable = [each for _, each in sources(viewer) if _anisotropic(each)]
     selected = [each for each in suitable if each in viewer.layers.selection]
@@ -81,9 +80,7 @@ def _chosen(viewer: ViewerModel) -> Image:
         if len(candidates) == 1:
             return candidates[0]
     if not suitable:
-        raise VolumeError(
-            "The viewer has no anisotropic volume; add an image with its voxel size (z, y, x) as scale."
-        )
+        raise VolumeError("The viewer has no anisotropic volume; add an image with its voxel size (z, y, x) as scale.")
     names = ", ".join(repr(each.name) for each in suitable)
     raise VolumeError(f"Several layers could be reconstructed ({names}); say which by layer=.")
 
@@ -102,10 +99,10 @@ def _keep(live: LiveReconstruction) -> None:
     window = getattr(live.viewer, "window", None)
     if window is None:
         return
-    held = weakref.ref(live)
+    reference = weakref.ref(live)
 
-    def gone() -> None:
-        if (still := held()) is not None:
-            still.close(remove=False)
+    def close() -> None:
+        if (alive := reference()) is not None:
+            alive.close(remove=False)
 
-    window.main_menu.destroyed.connect(gone)
+    window.main_menu.destroyed.connect(close)

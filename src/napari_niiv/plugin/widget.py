@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton
 from napari import Viewer
 from napari.layers import Image
-from qtpy.QtCore import QTimer
+from superqt.utils import QSignalDebouncer
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
-from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.forms import Drops, Leaving
+from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
     ISOTROPIC,
     is_source,
@@ -30,13 +31,13 @@ from napari_niiv.plugin.controls.pass_indicator import pass_of
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
 from napari_niiv.plugin.controls.status import Status
 from napari_niiv.plugin.controls.trust import TrustControls
-from napari_niiv.plugin.export.button import ExportControls
+from napari_niiv.plugin.export.panel import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
-from napari_niiv.plugin.files.reader import PLUGIN, TRAINING
 from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
 from napari_niiv.plugin.live.live_layers import LiveLayers
-from napari_niiv.plugin.ortho.button import OrthoControl
+from napari_niiv.plugin.manifest_names import PLUGIN, TRAINING
+from napari_niiv.plugin.ortho.button import OrthoButton
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
 
@@ -56,19 +57,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def __init__(self, napari_viewer: Viewer) -> None:
         self.viewer = napari_viewer
         self.live_layers = LiveLayers(napari_viewer)
-        self.volumes = VolumeViews(napari_viewer, self.live_layers)
+        self.volume_views = VolumeViews(napari_viewer, self.live_layers)
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
         self._status = Status(self.layer)
         self.status, self.indicator = self._status.label, self._status.indicator
-        tell, fail = self._status.inform, self._status.fail
-
-        def run(*arguments: Any) -> None:
-            self._background.run(*arguments)
-
-        self._opener = Opener(run, self._status.tell, self._add_volume)
+        self._host = host = Host(napari_viewer, self._status, self.status.native)
+        self._opener = Opener(host, self._add_volume)
         self.datasets = self._opener.datasets
-        self.models = ModelChoice(run, self._adopt_model, self._status.tell, fail)
+        self.models = ModelChoice(host, self._adopt_model)
         self.checkpoint, self.browse = self.models.checkpoint, self.models.browse
         self.device = self.models.device
         self.anisotropy = FloatSpinBox(
@@ -76,16 +73,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self._scale = OutputScale(self._apply_finest)
         self.match_zoom, self.output_scale = self._scale.match_zoom, self._scale.samples
-        self._ortho = OrthoControl(napari_viewer, self.live_layers, fail)
-        self.three = self._ortho.button
-        self._planes = PlaneButtons(napari_viewer, self.three)
+        self._ortho = OrthoButton(host, self.live_layers)
+        self.ortho_button = self._ortho.button
+        self._planes = PlaneButtons(napari_viewer, self.ortho_button)
         self.on = CheckBox(text="Reconstruct", value=True)
         self.compare = Compare(napari_viewer, self.live_layers)
         self.trust = TrustControls(self.live_layers)
-        self.spacings = VoxelSizeControl(
-            napari_viewer, run, tell, fail, self._close_live_of, self._layer_ready
-        )
-        self.copying = CopyOffer(napari_viewer, run, tell, fail, self._adopt_copy)
+        self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
+        self.copying = CopyOffer(host, self._adopt_copy)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
@@ -97,12 +92,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(*self.export.rows, *self._status.rows),
             ]
         )
-        self._background = Background(self.native, fail)
-        self._judgement = QTimer(self.native)
-        self._judgement.setSingleShot(True)
-        self._judgement.timeout.connect(self._judge)
-        self._bereft: list[Image] = []
-        self._watched: Image | None = None
+        self._ended_sources: list[Image] = []
+        self._endings = QSignalDebouncer(parent=self.native)
+        self._endings.setTimeout(0)
+        self._endings.triggered.connect(self._switch_off_ended)
+        self._size_connections = Connections()
         self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
@@ -148,18 +142,18 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def show_ortho(self, on: bool = True) -> None:
         """Show the three planes beside each other, or one of them alone again."""
-        self.three.value = on
+        self.ortho_button.value = on
         if not on:
             self._ortho.close()
             return
         self.on.value = True
         self._refresh()
         if self.live is None and self.live_layers.model is not None:
-            self.three.value = False  # the status says why
+            self.ortho_button.value = False  # the status says why
 
     @property
     def ortho(self) -> OrthoViews | None:
-        """The ortho views, while they are open."""
+        """The ortho views while they are open, else None."""
         return self._ortho.views
 
     @property
@@ -175,32 +169,32 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     # reactions
 
     def _connect(self) -> None:
-        self.live_layers.opened.connect(self._follow)
-        self.live_layers.ended.connect(self._ended)
-        self.volumes.progress.connect(self._status.report_volume)
-        self.volumes.failed.connect(self._status.fail_for)
+        self.live_layers.opened.connect(self._listen_to)
+        self.live_layers.ended.connect(self._note_ended)
+        self.volume_views.progress.connect(self._status.report_volume)
+        self.volume_views.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
         self.anisotropy.changed.connect(self._apply_anisotropy)
         self.train.changed.connect(lambda _=None: self.open_training())
         self.compare.freeze.changed.connect(lambda _=None: self.freeze())
-        self.three.changed.connect(self.show_ortho)
+        self.ortho_button.changed.connect(self.show_ortho)
         events = self.viewer.layers.events
         events.inserted.connect(self._layers_changed)
         events.removed.connect(self._layers_changed)
 
-        def gone() -> None:  # must not touch the widget, whose Qt part no longer exists
+        def release_viewer() -> None:  # must not touch the widget, whose Qt part no longer exists
             events.inserted.disconnect(self._layers_changed)
             events.removed.disconnect(self._layers_changed)
             self._watch(None)
-            self.compare.let_go()
+            self.compare.close()
             self._ortho.close()
             # in 3-D, napari cannot remove layers when its canvas is gone already
             remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
-            self.volumes.let_go(remove)
+            self.volume_views.close(remove)
             self.live_layers.close_all(remove)
 
-        self.native.destroyed.connect(gone)
+        self.native.destroyed.connect(release_viewer)
 
     def reset_choices(self, *args: Any, **kwargs: Any) -> None:
         """Offer the layers anew, as napari asks when one comes, goes or is renamed; the choice stays."""
@@ -233,8 +227,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
         self._show_settings(layer)
-        self.copying.choose(layer)
-        waiting = self.spacings.choose(layer)
+        self.copying.set_layer(layer)
+        waiting = self.spacings.set_layer(layer)
         if layer is None:
             self._status.tell("Choose a layer, or drop a volume here.", "off")
             return
@@ -252,7 +246,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Show the layer's own settings; those of the layer chosen before stay as they are."""
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
-        self._scale.show(self.live_layers.finest(layer))
+        self._scale.show(self.live_layers.settings_of(layer).finest)
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""
@@ -263,11 +257,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _watch(self, layer: Image | None) -> None:
         """Follow the scale of the chosen layer, wherever it is changed."""
-        for event in _size_events(self._watched):
-            event.disconnect(self._refresh)
-        self._watched = layer
-        for event in _size_events(layer):
-            event.connect(self._refresh)
+        self._size_connections.disconnect()
+        if layer is not None:
+            of = layer.events
+            self._size_connections.connect(self._refresh, of.scale, of.affine, of.units)
 
     def _add_volume(self, volume: Volume) -> None:
         data, keywords = layer_data(volume)
@@ -306,12 +299,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
             self.live_layers.set_finest(self.layer.value, finest)
-            self.volumes.set_finest(self.layer.value)
-            self._ortho.set_finest(finest)
 
     def _adopt_model(self, model: Any) -> None:
         self.live_layers.model = model
-        self.volumes.set_model(model)
         self._refresh()
 
     def _refresh(self, value: Any = None) -> None:
@@ -344,7 +334,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _go_live(self, layer: Image) -> None:
         if self.live_layers.get(layer) is not None:
-            self._ortho.follow()
             self._ortho.open(self.live)
             return
         try:
@@ -355,15 +344,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._status.tell("Reconstructing…", "waiting")
         self._ortho.open(self.live)
 
-    def _follow(self, live: LiveReconstruction) -> None:
+    def _listen_to(self, live: LiveReconstruction) -> None:
         """Listen to a new live reconstruction; the status speaks of the chosen layer alone."""
         live.pixel_ratio = self.native.devicePixelRatioF()
-        live.waiting.connect(
-            lambda sentence: self._status.tell(sentence, "waiting") if live is self.live else None
-        )
+        status = self._status
+        live.waiting.connect(lambda sentence: status.wait_for(live.source, sentence))
         live.layer.events.visible.connect(self._show_visibility)
-        live.shown.connect(lambda shown: self._status.report(shown) if live is self.live else None)
-        live.failed.connect(lambda sentence: self._status.fail_for(live.source, sentence))
+        live.shown.connect(lambda shown: status.report(live.source, shown))
+        live.failed.connect(lambda sentence: status.fail_for(live.source, sentence))
         window = self.native.window()  # of a dock that floats, the dock
         self._window = weakref.ref(window.parentWidget() or window)
 
@@ -373,29 +361,25 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if live is not None and not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
-    def _ended(self, live: LiveReconstruction) -> None:
+    def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
-        self._bereft.append(live.source)
-        self._judgement.start()  # all layers may be on their way out: judge when that is over
+        self._ended_sources.append(live.source)
+        self._endings.throttle()  # all layers may be on their way out: see when that is over
 
-    def _judge(self) -> None:
-        bereft, self._bereft = self._bereft, []
-        for source in bereft:
+    def _switch_off_ended(self) -> None:
+        """Switch Reconstruct off for the sources whose live layer alone was deleted."""
+        ended, self._ended_sources = self._ended_sources, []
+        for source in ended:
             if source not in self.viewer.layers or self.live_layers.get(source) is not None:
                 continue
-            self._off.add(source)  # only the live layer was deleted
+            self._off.add(source)
             if source is self.layer.value:
                 self.on.value = False
 
 
-def _size_events(layer: Image | None) -> tuple[Any, ...]:
-    """What tells that a layer's voxel size may have changed."""
-    return () if layer is None else (layer.events.scale, layer.events.affine, layer.events.units)
-
-
 def _is_shown(window: weakref.ref[Any] | None) -> bool:
-    held = None if window is None else window()
+    alive = None if window is None else window()
     try:
-        return held is not None and bool(held.isVisible())
+        return alive is not None and bool(alive.isVisible())
     except RuntimeError:  # its Qt part is gone
         return False

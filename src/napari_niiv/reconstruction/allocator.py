@@ -16,7 +16,7 @@ def trim() -> None:
 
 
 def keep_freed() -> None:
-    """Let glibc keep what is freed for the next array, as it does unless it is told otherwise.
+    """Let glibc keep what is freed for the next array, as it does by default.
 
     dask tells its workers to give back each array. A page that is got anew is filled with zeros first: that took half
     of the time of an export on a GPU.

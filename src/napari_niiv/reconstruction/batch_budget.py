@@ -26,6 +26,7 @@ class BatchBudget:
     ----------
     model : Niiv
     batch_pixels : int
+        Pixels of one batch; what suits the device by default.
     notice : str
         What the user should know of a retreat; empty when all is well.
     """
@@ -63,7 +64,7 @@ class BatchBudget:
                     raise
                 if alone:
                     self._retreat(error)
-            release()  # here, where the failed try no longer holds its tensors
+            release()  # after the except clause, where the failed try's tensors are gone
             if device.type == "cuda":
                 torch.cuda.empty_cache()
 

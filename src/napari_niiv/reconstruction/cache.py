@@ -1,4 +1,4 @@
-"""Latent grids and voxels that views keep, limited in bytes."""
+"""The caches of views, for latent grids and voxels, limited in bytes."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class ByteCache(Generic[T]):
         return len(self._entries)
 
     def get(self, owner: object, key: Hashable) -> T | None:
-        """What an owner keeps under a key, now the most recently used, or None."""
+        """What an owner cached under a key, now the most recently used, or None."""
         with self._lock:
-            if (found := self._entries.get((owner, key))) is not None:
+            if (value := self._entries.get((owner, key))) is not None:
                 self._entries.move_to_end((owner, key))
-            return found
+            return value
 
     def put(self, owner: object, key: Hashable, value: T) -> None:
-        """Keep something, dropping the least recently used beyond the limit, whosever it is."""
+        """Cache something, dropping the least recently used beyond the limit, whosever it is."""
         with self._lock:
             if (old := self._entries.pop((owner, key), None)) is not None:
                 self.bytes -= old.nbytes
@@ -58,7 +58,7 @@ class ByteCache(Generic[T]):
                 self.bytes -= dropped.nbytes
 
     def drop(self, owner: object) -> None:
-        """Forget all that an owner keeps."""
+        """Forget all that an owner cached."""
         with self._lock:
             for key in [key for key in self._entries if key[0] is owner]:
                 self.bytes -= self._entries.pop(key).nbytes
@@ -76,7 +76,7 @@ HOST_BYTES = 2 << 30
 
 
 class Memory:
-    """What the views of one program may keep: latent grids on the device of the model, and voxels read.
+    """What the views of one program may cache: latent grids on the device of the model, and voxels read.
 
     Parameters
     ----------
@@ -106,6 +106,6 @@ class Memory:
                 cache.drop(owner)
 
     def forget(self, owner: object) -> None:
-        """Free all that an owner keeps."""
+        """Free all that an owner cached."""
         self.voxels.drop(owner)
         self.forget_latents(owner)

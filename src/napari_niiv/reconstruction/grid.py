@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Box, Sampling, Shape, Span, output_size, rounded_up, three
-from napari_niiv.reconstruction.views.resolve import INTERPOLATE_BELOW
 from napari_niiv.volume import Volume, downsampled
 
+INTERPOLATE_BELOW = 1.25  # anisotropy under which there is nothing to infer
 _BLOCK = {"cuda": (128, 256), "mps": (96, 192), "cpu": (128, 128)}  # voxels read: axial, lateral
 _BLOCK_VOXELS = {"cuda": 1 << 26, "mps": 1 << 25, "cpu": 3 << 23}  # of the output: bounds the memory of one
 _ALIGNED = 128  # samples: edges of blocks are multiples, so that those of files can be whole blocks
@@ -49,9 +49,9 @@ class Grid:
     source, shape : tuple of int
         Voxels of the source and samples of the output along z, y, x; both cover the same extent.
     downsample : int
-        Lateral level that is read.
+        Lateral level that is read: its voxels are `downsample` of the source's along y and x.
     anisotropy : float
-        Of that level.
+        Axial over lateral size of the level's voxels.
     """
 
     source: Shape
@@ -69,9 +69,7 @@ class Grid:
             If the scale makes no sense.
         """
         if not 0 < scale <= 16:
-            raise ReconstructionError(
-                f"The output scale {scale:g} is outside 0 to 16; 1 gives isotropic voxels."
-            )
+            raise ReconstructionError(f"The output scale {scale:g} is outside 0 to 16; 1 gives isotropic voxels.")
         d = 1
         while 2 * d * scale <= 1:  # the level that the live view would read at this pitch
             d *= 2
@@ -127,11 +125,7 @@ class Grid:
 
 
 def block_edges(
-    grid: Grid,
-    device: str,
-    itemsize: int,
-    block: tuple[int, int] | None = None,
-    shape: Shape | None = None,
+    grid: Grid, device: str, itemsize: int, block: tuple[int, int] | None = None, shape: Shape | None = None
 ) -> Shape:
     """Samples of a block along z, y, x, with which a whole volume is cut.
 

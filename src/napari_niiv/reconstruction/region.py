@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,23 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.geometry import Box, Sampling, Span, three
+from napari_niiv.geometry import Box, Sampling, Shape, Span, three
+from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid
-from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
-from napari_niiv.reconstruction.views.reconstructor import Superseded
+from napari_niiv.reconstruction.planes import Planes, orientations_of
+from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume, check_anisotropy
 
 Slices = tuple[slice, slice, slice]
 BUDGET = {"cuda": 64_000_000, "mps": 64_000_000, "cpu": 16_000_000}  # voxels of the output
 LONGEST = 2048  # what every GPU takes along an axis of a 3-D texture
-_BLOCK = {
-    "cuda": (64, 128),
-    "mps": (48, 96),
-    "cpu": (48, 64),
-}  # voxels: axial, lateral; a second or two of work
-_RAW_EDGE = 1024  # pixels: edge of what is read at once for the interpolation, however far zoomed out
+# voxels: axial, lateral; a second or two of work
+_BLOCK = {"cuda": (64, 128), "mps": (48, 96), "cpu": (48, 64)}
+_RAW_EDGE = 1024  # pixels: edge of what is read at once for the interpolation, however coarse the output
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,12 @@ class RegionPlan:
         How many will follow the interpolation; 0 where that is the right answer already.
     """
 
-    shape: tuple[int, int, int]
+    shape: Shape
     voxel_size: tuple[float, float, float]
     origin: tuple[float, float, float]
     samplings: tuple[Sampling, Sampling, Sampling]
     output_scale: float
-    first: tuple[int, int, int]
+    first: Shape
     blocks: int
 
 
@@ -103,7 +101,7 @@ def reconstruct_region(
     longest: int = LONGEST,
     planes: Planes = "both",
     block: tuple[int, int] | None = None,
-    stale: Callable[[], bool] = lambda: False,
+    interrupt: Interrupt = never,
 ) -> Iterator[RegionEvent]:
     """Make a box of a volume isotropic, step by step; the values are those of `reconstruct`.
 
@@ -124,8 +122,8 @@ def reconstruct_region(
         The output has no more voxels than this along any axis.
     planes, block
         As in `reconstruct`.
-    stale : callable
-        Asked often; when it says True the work stops.
+    interrupt : Interrupt
+        Called often.
 
     Yields
     ------
@@ -138,14 +136,14 @@ def reconstruct_region(
 
     Raises
     ------
-    Superseded
-        If `stale` said so.
+    Interrupted
+        If `interrupt` raised it.
     ReconstructionError
         If the box lies outside the volume, or the budget, scale or planes make no sense.
     VolumeError, DeviceError
         If the volume cannot be used or read, or memory runs out.
     """
-    checked_planes(planes)
+    orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
     if len(volume.shape) != 3:
         raise ReconstructionError(f"{volume.name!r} has the axes {volume.axes!r}; choose one T/C index.")
@@ -155,19 +153,26 @@ def reconstruct_region(
     places = _cut_evenly(grid, samples, block or _BLOCK[model.device.type]) if grid.inferable else []
     yield _plan(volume, grid, samples, scale, len(places))
 
-    def interrupt() -> None:
-        if stale():
-            raise Superseded
-
     interrupt()
-    batch_budget = BatchBudget(model)
-    restoration = Restoration.of(volume, grid, batch_budget, planes)
-    whole: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
-    edges = (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))
-    for place in _cut_evenly(grid, samples, edges):
+    restoration = Restoration.of(volume, grid, BatchBudget(model), orientations)
+    yield _interpolate(volume, restoration, samples, interrupt)
+    yield from _restore(volume, restoration, samples, places, interrupt)
+
+
+def _interpolate(volume: Volume, restoration: Restoration, samples: Box, interrupt: Interrupt) -> RegionPlaceholder:
+    grid = restoration.grid
+    array: NDArray[Any] = np.empty(samples.shape, restoration.dtype)
+    for place in _cut_evenly(grid, samples, (_BLOCK["cpu"][0], max(8, _RAW_EDGE // grid.downsample))):
         interrupt()
-        whole[place.slices_in(samples)] = restoration.compute(volume, restoration.block(place, infer=False))
-    yield RegionPlaceholder(whole)
+        block = restoration.block(place, infer=False)
+        array[place.slices_in(samples)] = restoration.compute(volume, block)
+    return RegionPlaceholder(array)
+
+
+def _restore(
+    volume: Volume, restoration: Restoration, samples: Box, places: list[Box], interrupt: Interrupt
+) -> Iterator[RegionBlock]:
+    batch_budget = restoration.batch_budget
     for number, place in enumerate(places):
         interrupt()
         values = restoration.compute(volume, restoration.block(place), interrupt)
@@ -217,8 +222,8 @@ def _cut_evenly(grid: Grid, samples: Box, edges: tuple[int, int]) -> list[Box]:
         number = max(1, math.ceil(len(span) * grid.on_level(axis).step / edge - 0.25))
         lengths.append(-(-len(span) // number))
 
-    def distance(place: Box) -> float:
-        return sum((p.lo + p.hi - s.lo - s.hi) ** 2 for p, s in zip(place, samples, strict=True))
+    def distance(place: Box) -> int:
+        return sum(a.offset_from(b) ** 2 for a, b in zip(place, samples, strict=True))
 
     return sorted(samples.pieces(three(lengths)), key=distance)
 
@@ -228,9 +233,7 @@ def _plan(volume: Volume, grid: Grid, samples: Box, scale: float, blocks: int) -
     return RegionPlan(
         shape=samples.shape,
         voxel_size=three(v * s.step for v, s in zip(volume.voxel_size, samplings, strict=True)),
-        origin=three(
-            o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, samplings, strict=True)
-        ),
+        origin=three(o + v * s.start for o, v, s in zip(volume.origin, volume.voxel_size, samplings, strict=True)),
         samplings=samplings,
         output_scale=scale,
         first=samples.origin,

@@ -4,46 +4,67 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Box, Sampling, Span
+from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Block, Grid
 from napari_niiv.reconstruction.inference import restore_box
+from napari_niiv.reconstruction.planes import Orientation
 from napari_niiv.reconstruction.trust import degradation_of, margin, project
 from napari_niiv.resampling import resample
 from napari_niiv.volume import Volume
 
-Planes = Literal["both", "xz", "yz"]
-PLANES: dict[str, tuple[str, ...]] = {"both": ("xz", "yz"), "xz": ("xz",), "yz": ("yz",)}
-_SLAB = 64  # samples along z
+_INVERTED_SAMPLES = 64  # along z: converted to intensities at once on a CPU
 
 
 @dataclass(frozen=True)
 class Restoration:
-    """What all blocks of a volume share."""
+    """What all blocks of a volume share.
+
+    Attributes
+    ----------
+    grid : Grid
+        The samples of the whole output.
+    batch_budget : BatchBudget
+        With the model.
+    normalization : Normalization
+    orientations : tuple of {"xz", "yz"}
+        Of the slices that are restored; the result is their mean.
+    dtype : dtype
+        Of the result.
+    name : str
+        What messages call the volume.
+    project : bool
+        Correct the result so that, degraded again, it is what was measured.
+    """
 
     grid: Grid
     batch_budget: BatchBudget
     normalization: Normalization
-    planes: tuple[str, ...]
+    orientations: tuple[Orientation, ...]
     dtype: np.dtype[Any]
     name: str
     project: bool = False
 
     @classmethod
     def of(
-        cls, volume: Volume, grid: Grid, batch_budget: BatchBudget, planes: str, project: bool = False
+        cls,
+        volume: Volume,
+        grid: Grid,
+        batch_budget: BatchBudget,
+        orientations: tuple[Orientation, ...],
+        project: bool = False,
     ) -> Restoration:
-        """Of a 3-D volume, whose intensities are looked at.
+        """The restoration of a 3-D volume in its own dtype; reads a sample of its intensities.
 
         Raises
         ------
@@ -51,7 +72,7 @@ class Restoration:
             If the volume is constant or cannot be read.
         """
         normalization = Normalization.of(volume)
-        return cls(grid, batch_budget, normalization, PLANES[planes], volume.dtype, volume.name, project)
+        return cls(grid, batch_budget, normalization, orientations, volume.dtype, volume.name, project)
 
     def block(self, place: Box, infer: bool = True) -> Block:
         """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
@@ -63,12 +84,7 @@ class Restoration:
     def _margin(self) -> int:
         return margin(degradation_of(self.batch_budget.model)) if self.project else 0
 
-    def compute(
-        self,
-        source: Volume | NDArray[Any],
-        block: Block,
-        interrupt: Callable[[], None] | None = None,
-    ) -> NDArray[Any]:
+    def compute(self, source: Volume | NDArray[Any], block: Block, interrupt: Interrupt = never) -> NDArray[Any]:
         """Read a block's box, restore, resample, denormalise.
 
         Parameters
@@ -76,81 +92,85 @@ class Restoration:
         source : Volume or array
             The whole volume, or what `block.raw` names of it.
         block : Block
-        interrupt : callable, optional
-            Called often; may raise to give up.
-        """
-        held = source if isinstance(source, Volume) else Volume(source, name=self.name)
-        start = (0, 0, 0) if isinstance(source, Volume) else block.raw.origin
-        d, padded = self.grid.downsample, block.padded
-        first = (start[0], start[1] // d, start[2] // d)
-        local = padded.relative_to(first)
-        raw = held.read_raw if d == 1 else functools.partial(held.read, downsample=d)
-        device = self.batch_budget.model.device if block.inferred else torch.device("cpu")
-        values = self.normalization.on(device, raw(*local.slices))
-        z, y, x = (s.relative_to(lo) for s, lo in zip(block.samplings, padded.origin, strict=True))
-        _, y_core, x_core = block.core.slices_in(padded)
-        batch_budget = self.batch_budget
+            From `block`.
+        interrupt : Interrupt
+            Called often.
 
-        def restore(positions: Sampling, depth: Span) -> torch.Tensor:
+        Returns
+        -------
+        array
+            The samples of the block, in `dtype`.
+
+        Raises
+        ------
+        VolumeError, DeviceError
+            If the source cannot be read, or memory runs out.
+        """
+        if isinstance(source, Volume):
+            volume, (z, y, x) = source, (0, 0, 0)
+        else:
+            volume, (z, y, x) = Volume(source, name=self.name), block.raw.origin
+        d, padded = self.grid.downsample, block.padded
+        raw = volume.read_raw if d == 1 else functools.partial(volume.read, downsample=d)
+        device = self.batch_budget.model.device if block.inferred else torch.device("cpu")
+        values = self.normalization.on(device, raw(*padded.relative_to((z, y // d, x // d)).slices))
+        axial, rows, columns = (s.relative_to(lo) for s, lo in zip(block.samplings, padded.origin, strict=True))
+        core = block.core.relative_to(padded.origin)
+        if block.inferred:
+            restored = self.batch_budget.attempt(lambda: self._restore(values, block, axial, interrupt))
+        else:
+            restored = _resample_axial(values[:, core.y.slice, core.x.slice], axial)
+        rows, columns = rows.relative_to(core.y.lo), columns.relative_to(core.x.lo)
+        with torch.inference_mode():
+            restored = _resample_lateral(restored.transpose(1, 2), rows).transpose(1, 2)
+            return self._inverted(_resample_lateral(restored, columns))
+
+    def _restore(self, values: Tensor, block: Block, axial: Sampling, interrupt: Interrupt) -> Tensor:
+        """The core of a block at positions along z, both counted from the padded box."""
+        padded, model = block.padded, self.batch_budget.model
+        values = values.to(model.device)
+
+        def restore(positions: Sampling, core: Box) -> Tensor:
             return restore_box(
-                batch_budget.model,
-                values.to(batch_budget.model.device),
+                model,
+                values,
                 self.grid.anisotropy,
                 positions,
-                self.planes,
-                y_core,
-                x_core,
-                depth.slice_in(padded.z),
-                batch_budget.batch_pixels,
+                self.orientations,
+                core.relative_to(padded.origin),
+                self.batch_budget.batch_pixels,
                 padded.origin,
                 self.grid.level,
                 interrupt,
             )
 
-        def projected() -> torch.Tensor:
-            """By way of whole voxels, as the live view does it."""
-            depth = block.core.z.padded(self._margin, self.grid.level[0])
-            factor = math.ceil(self.grid.anisotropy)
-            offset = depth.lo - padded.z.lo
-            fine = restore(Sampling.covering(len(depth), len(depth) * factor).relative_to(-offset), depth)
-            measured = values[depth.slice_in(padded.z), y_core, x_core].to(fine.device)
-            columns = project(
-                fine.permute(1, 2, 0), measured.permute(1, 2, 0), degradation_of(batch_budget.model)
-            )
-            return resample(columns, z.relative_to(offset).refined(factor)).permute(2, 0, 1)
+        if not self.project:
+            return restore(axial, block.core)
+        # by way of whole voxels, as the live view does it
+        depth = block.core.z.padded(self._margin, self.grid.level[0])
+        core = Box(depth, block.core.y, block.core.x)
+        offset, factor = depth.lo - padded.z.lo, math.ceil(self.grid.anisotropy)
+        fine = restore(Sampling.covering(len(depth), len(depth) * factor).relative_to(-offset), core)
+        projected = project(fine, values[core.slices_in(padded)], degradation_of(model), axis=0)
+        return _resample_axial(projected, axial.relative_to(offset).refined(factor))
 
-        if block.inferred:
-            restored = batch_budget.attempt(projected if self.project else lambda: restore(z, block.core.z))
-        else:
-            restored = resample(values[:, y_core, x_core].permute(1, 2, 0), z).permute(2, 0, 1)
-        with torch.inference_mode():
-            y, x = y.relative_to(y_core.start), x.relative_to(x_core.start)
-            return self._inverted(_across(_across(restored.transpose(1, 2), y).transpose(1, 2), x))
-
-    def _inverted(self, restored: torch.Tensor) -> NDArray[Any]:
-        """Intensities of the output; on a CPU slab by slab, as whole copies would be most of a block's memory."""
+    def _inverted(self, restored: Tensor) -> NDArray[Any]:
+        """Intensities of the output; on a CPU piece by piece, as whole copies would be most of a block's memory."""
         if restored.device.type != "cpu":
             return self.normalization.invert(restored.contiguous(), self.dtype)
         values = np.empty(restored.shape, self.dtype)
-        for slab in Span(0, len(values)).pieces(_SLAB):
-            part = restored[slab.slice].contiguous()
-            values[slab.slice] = self.normalization.invert(part, self.dtype)
+        for piece in Span(0, len(values)).pieces(_INVERTED_SAMPLES):
+            part = restored[piece.slice].contiguous()
+            values[piece.slice] = self.normalization.invert(part, self.dtype)
         return values
 
 
-def _across(values: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+def _resample_axial(values: Tensor, sampling: Sampling) -> Tensor:
+    return resample(values.permute(1, 2, 0), sampling).permute(2, 0, 1)
+
+
+def _resample_lateral(values: Tensor, sampling: Sampling) -> Tensor:
     """Resampled along the last axis; samples on voxels are taken, which is the same and costs nothing."""
     if sampling.step == 1 and sampling.start.is_integer():
         return values.narrow(-1, int(sampling.start), sampling.count)
     return resample(values, sampling)
-
-
-def checked_planes(planes: str) -> None:
-    """Refuse planes that do not exist.
-
-    Raises
-    ------
-    ReconstructionError
-    """
-    if planes not in PLANES:
-        raise ReconstructionError(f"There are no planes {planes!r}; use both, xz or yz.")

@@ -9,19 +9,16 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling, output_size
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.planes import AXES, Plane
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
-from napari_niiv.reconstruction.views.request import AXES, Plane, Quality, SliceRequest
+from napari_niiv.reconstruction.views.request import Quality, SliceRequest
 from napari_niiv.volume import Volume
 
 Window = tuple[float, float, float, float]
 
 
 def slice_request(
-    volume: Volume,
-    plane: Plane,
-    index: float,
-    window: Window | None = None,
-    pixel_size: float | None = None,
+    volume: Volume, plane: Plane, index: float, window: Window | None = None, pixel_size: float | None = None
 ) -> SliceRequest:
     """The request for a window of a plane at a pixel size.
 
@@ -57,9 +54,7 @@ def slice_request(
             continue
         lo, hi = max(window[number] / voxel, -0.5), min(window[number + 2] / voxel, shape[axis] - 0.5)
         if not lo < hi:
-            raise ReconstructionError(
-                f"The window {window} (top, left, bottom, right) does not touch the volume."
-            )
+            raise ReconstructionError(f"The window {window} (top, left, bottom, right) does not touch the volume.")
         count = max(1, round((hi - lo) * voxel / pixel))
         step = (hi - lo) / count
         samplings.append(Sampling(lo + step / 2, step, count))

@@ -1,4 +1,4 @@
-"""The reconstruction held against the measurement: degraded again it should be what was measured."""
+"""The reconstruction compared with the measurement: degraded again it should be what was measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def degradation_of(model: Niiv) -> Degradation:
 
 
 def margin(degradation: Degradation) -> int:
-    """Voxels beyond a voxel that its measurement saw."""
+    """Axial voxels above and below a voxel whose tissue its measurement saw too."""
     return math.ceil(max(0.0, degradation.reach - 0.5))
 
 
@@ -40,17 +40,28 @@ def misfit(restored: Tensor, measured: Tensor, degradation: Degradation) -> Tens
     return degradation.apply(restored, fine / depth, Sampling.covering(fine, depth)) - measured
 
 
-def project(restored: Tensor, measured: Tensor, degradation: Degradation) -> Tensor:
-    """Take off the misfit: of averages of whole factors, nothing of it is left.
+def project(restored: Tensor, measured: Tensor, degradation: Degradation, axis: int = -1) -> Tensor:
+    """Take the misfit off a restored volume: of averages of whole factors, nothing of it is left.
 
     Parameters
     ----------
-    restored : Tensor, shape (..., n)
-    measured : Tensor, shape (..., z)
+    restored : Tensor
+        n samples along z, covering the extent of `measured`.
+    measured : Tensor
+        The voxels; but for z of the shape of `restored`, and brought to its device.
     degradation : Degradation
+    axis : int
+        The one along z, of both.
+
+    Returns
+    -------
+    Tensor, shaped as `restored`
     """
+    restored, measured = restored.movedim(axis, -1), measured.to(restored.device).movedim(axis, -1)
     fine, depth = restored.shape[-1], measured.shape[-1]
     excess = misfit(restored, measured, degradation)
     if fine % depth == 0:
-        return restored - excess.repeat_interleave(fine // depth, -1)
-    return restored - resample(excess, Sampling.covering(depth, fine))
+        excess = excess.repeat_interleave(fine // depth, -1)
+    else:
+        excess = resample(excess, Sampling.covering(depth, fine))
+    return (restored - excess).movedim(-1, axis)

@@ -13,10 +13,9 @@ from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.grid import Grid, block_edges
-from napari_niiv.reconstruction.restoration import Planes, Restoration, checked_planes
+from napari_niiv.reconstruction.planes import Orientation, Planes, orientations_of
+from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume, check_anisotropy
-
-__all__ = ["Planes", "reconstruct"]
 
 
 def reconstruct(
@@ -58,17 +57,15 @@ def reconstruct(
     VolumeError
         If the anisotropy is outside 1 … 16, or the volume is constant.
     """
-    checked_planes(planes)
+    orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
     batch_budget = BatchBudget(model)
-    leading = [np.ndindex(volume.shape[:-3])] if len(volume.shape) > 3 else [[()]]
+    leading = volume.shape[:-3]
     parts = [
-        _reconstruct_3d(volume.at(*index), batch_budget, output_scale, planes, project, block)
-        for index in leading[0]
+        _reconstruct_3d(volume.at(*index), batch_budget, output_scale, orientations, project, block)
+        for index in np.ndindex(leading)
     ]
-    array = (
-        parts[0] if len(volume.shape) == 3 else da.stack(parts).reshape(volume.shape[:-3] + parts[0].shape)
-    )
+    array = da.stack(parts).reshape(leading + parts[0].shape) if leading else parts[0]
     source, shape = volume.shape[-3:], array.shape[-3:]
     size = tuple(v * n / m for v, n, m in zip(volume.voxel_size, source, shape, strict=True))
     origin = tuple(o - v / 2 + s / 2 for o, v, s in zip(volume.origin, volume.voxel_size, size, strict=True))
@@ -79,12 +76,12 @@ def _reconstruct_3d(
     volume: Volume,
     batch_budget: BatchBudget,
     scale: float,
-    planes: str,
+    orientations: tuple[Orientation, ...],
     project: bool,
     block: tuple[int, int] | None,
 ) -> da.Array:
     grid = Grid.of(volume, scale)
-    restoration = Restoration.of(volume, grid, batch_budget, planes, project)
+    restoration = Restoration.of(volume, grid, batch_budget, orientations, project)
     edges = block_edges(grid, batch_budget.model.device.type, volume.dtype.itemsize, block)
     array = volume.array if isinstance(volume.array, da.Array) else None
 

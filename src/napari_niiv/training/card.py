@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from napari_niiv._version import __version__
-from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import Card, VolumeCredit
-from napari_niiv.training.config import TrainingConfig
-from napari_niiv.training.plan import Group
+from napari_niiv.training.plan import Plan
 
 
-def training_card(
-    config: TrainingConfig,
-    architecture: Architecture,
-    groups: Sequence[Group],
-    before: Card | None,
-    metrics: Mapping[str, float],
-) -> Card:
-    """The card of a checkpoint trained on the volumes of some groups.
+def training_card(plan: Plan, metrics: Mapping[str, float]) -> Card:
+    """The card of a checkpoint, from what the training was planned to be.
 
-    Parameters
-    ----------
-    config : TrainingConfig
-    architecture : Architecture
-    groups : sequence of Group
-    before : Card or None
-        Of the checkpoint that the training went on from: its volumes, licence and attribution stay true.
-    metrics : mapping of str to float
+    Of the checkpoint that the training went on from, volumes, licence and attribution stay true.
     """
-    names = dict.fromkeys(s.volume.name for g in groups for s in g.subjects)
+    config, before = plan.config, plan.init.card if plan.init is not None else None
+    names = dict.fromkeys(volume.name for group in plan.groups for volume in group.volumes)
     return Card(
         name=config.output.stem,
         description="Self-supervised on the volumes named here"
         + (f", from the checkpoint {before.name}." if before else "."),
-        architecture=architecture,
+        architecture=plan.architecture,
         degradation=config.degradation,
         loss=config.loss,
         training_volumes=(

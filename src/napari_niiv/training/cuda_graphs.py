@@ -10,10 +10,11 @@ from torch import Tensor
 
 from napari_niiv.device import out_of_memory
 
-_BEFORE = 2  # ordinary calls before a graph is recorded: they fill caches and choose algorithms
+# ordinary calls before a graph is recorded: they fill caches and choose algorithms
+_ORDINARY_CALLS = 2
 
 
-class Replayed:
+class ReplayedStep:
     """A function (batch, anisotropy) → loss that leaves gradients, recorded as a CUDA graph for each shape and factor.
 
     The gradients must stay the same tensors between calls. On other devices the function is simply called.
@@ -41,7 +42,7 @@ class Replayed:
         key = anisotropy, batch.shape
         if key not in self._graphs:
             self._calls[key] = self._calls.get(key, 0) + 1
-            if self._calls[key] <= _BEFORE:
+            if self._calls[key] <= _ORDINARY_CALLS:
                 return self._work(batch, anisotropy)
             try:
                 self._record(key, batch)

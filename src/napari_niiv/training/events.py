@@ -1,9 +1,11 @@
-"""What a training tells whoever runs it: frozen, so that threads can share them."""
+"""The events of a training: frozen, so that threads can share them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from napari_niiv.events import Notice as Notice
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,6 @@ class Validation:
     def gain(self) -> float:
         """PSNR above bicubic interpolation, in dB."""
         return self.model - self.bicubic
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the user should know, in one sentence; the training goes on."""
-
-    message: str
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,14 +14,29 @@ from napari_niiv.degradation import Degradation
 from napari_niiv.device import out_of_memory, training_precision
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.training.cuda_graphs import Replayed
+from napari_niiv.training.cuda_graphs import ReplayedStep
+from napari_niiv.training.losses.loss import Loss
 from napari_niiv.training.processes import Processes
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""From (restored, target), both (B, lateral, n), to a number."""
-
-WARM_UP = 200  # steps
+# steps in which the learning rate rises
+WARM_UP = 200
 _MOST_RETURNS = 5
+
+
+@dataclass(frozen=True)
+class ProgressCheck:
+    """How an optimisation went since it was checked last.
+
+    Attributes
+    ----------
+    loss : float
+        Mean loss of the steps; NaN if they were undone.
+    notice : str
+        A sentence for the user if the steps were undone, else empty.
+    """
+
+    loss: float
+    notice: str = ""
 
 
 class Optimisation:
@@ -31,13 +47,14 @@ class Optimisation:
     model : Niiv
         On the device that trains, in float32; changed in place.
     degradation : Degradation
-    loss : callable
+    loss : Loss
     learning_rate : float
     clip : float
         Largest norm of the gradient.
     averaging : float
         Decay of the average of the weights, which is the model that counts.
-    ranks : Processes
+    processes : Processes
+        Among which gradients are averaged.
     """
 
     def __init__(
@@ -49,25 +66,26 @@ class Optimisation:
         learning_rate: float,
         clip: float = 1.0,
         averaging: float = 0.999,
-        ranks: Processes = Processes(),
+        processes: Processes = Processes(),
     ) -> None:
         self.model, self._degradation, self._loss = model.train().requires_grad_(True), degradation, loss
-        self._rate, self._clip, self._averaging, self._ranks = learning_rate, clip, averaging, ranks
-        ranks.share(model.parameters())
+        self._rate, self._clip, self._averaging = learning_rate, clip, averaging
+        self._processes = processes
+        processes.share(model.parameters())
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self._weights = list(model.parameters())
         self._device = model.device
         # all gradients, and the loss, in one tensor: one exchange between processes
-        self._flat = torch.zeros(sum(w.numel() for w in self._weights) + 1, device=self._device)
-        parts = self._flat[:-1].split([w.numel() for w in self._weights])
+        self._gradients_and_loss = torch.zeros(sum(w.numel() for w in self._weights) + 1, device=self._device)
+        parts = self._gradients_and_loss[:-1].split([w.numel() for w in self._weights])
         for weight, part in zip(self._weights, parts, strict=True):
             weight.grad = part.view_as(weight)
         self._half = training_precision(self._device)
-        self._backward = Replayed(self._forward_and_backward)
+        self._backward = ReplayedStep(self._forward_and_backward)
         self._optimizer = self._fresh_optimizer()
         self.step_number = 0
-        self._total, self._since = torch.zeros((), device=self._device), 0
-        self._returns, self._slower = 0, 1.0
+        self._loss_sum, self._losses = torch.zeros((), device=self._device), 0
+        self._returns, self._rate_factor = 0, 1.0
         self._good = self._snapshot()
 
     def step(self, draw: Callable[[], Tensor], anisotropy: float, fraction: float) -> bool:
@@ -87,24 +105,24 @@ class Optimisation:
             False if memory ran out: nothing was learnt here, the batch should be smaller. Among several processes the
             step is done all the same, with what the others learnt.
         """
-        self._flat.zero_()
+        self._gradients_and_loss.zero_()
         learnt = True
         try:
-            self._flat[-1] = self._backward(draw(), anisotropy)
+            self._gradients_and_loss[-1] = self._backward(draw(), anisotropy)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             learnt = False
-            self._flat.zero_()
+            self._gradients_and_loss.zero_()
             self._backward.forget()
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
-            if self._ranks.size == 1:
+            if self._processes.size == 1:
                 return False
-        self._ranks.average(self._flat)
+        self._processes.average(self._gradients_and_loss)
         torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         warm = min(1.0, (self.step_number + 1) / WARM_UP)
-        rate = self._rate * self._slower * warm * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0)))
+        rate = self._rate * self._rate_factor * warm * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0)))
         for group in self._optimizer.param_groups:
             group["lr"] = max(rate, 1e-3 * self._rate)
         self._optimizer.step()
@@ -113,37 +131,32 @@ class Optimisation:
         decay = min(self._averaging, (1 + self.step_number) / (10 + self.step_number))
         torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self._weights], 1 - decay)
         self.average.encoder.forget()
-        self._total += self._flat[-1]
-        self._since += 1
+        self._loss_sum += self._gradients_and_loss[-1]
+        self._losses += 1
         return learnt
 
-    def told(self) -> tuple[float, str]:
-        """Mean loss since the last call, and a sentence if the training had to go back to the last good weights.
+    def check_progress(self) -> ProgressCheck:
+        """See whether the steps since the last check went well; if not, go back to the weights of that check.
 
         Raises
         ------
         TrainingError
             If it had to go back too often.
         """
-        mean = float(self._total) / max(self._since, 1)
-        self._total.zero_()
-        self._since = 0
-        if math.isfinite(mean) and all(bool(p.isfinite().all()) for p in self.average.parameters()):
+        loss = float(self._loss_sum) / max(self._losses, 1)
+        self._loss_sum.zero_()
+        self._losses = 0
+        if math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.average.parameters()):
             self._good = self._snapshot()
-            return mean, ""
+            return ProgressCheck(loss)
         self._returns += 1
         if self._returns > _MOST_RETURNS:
             raise TrainingError(
                 "The training diverged again and again; choose a smaller learning rate, or look for extreme values in "
                 "the volume."
             )
-        self._slower /= 2
-        for target, source in zip((self.model, self.average), self._good, strict=True):
-            for weight, value in zip(target.parameters(), source, strict=True):
-                weight.data.copy_(value)
-            target.encoder.forget()
-        self._optimizer = self._fresh_optimizer()
-        return (
+        self._go_back()
+        return ProgressCheck(
             math.nan,
             "The loss was not a number; going on from the last good weights at half the learning rate.",
         )
@@ -156,27 +169,34 @@ class Optimisation:
             for name in ("exp_avg", "exp_avg_sq", "step"):
                 if name in self._optimizer.state.get(weight, {}):
                     tensors[f"adam.{number}.{name}"] = torch.as_tensor(self._optimizer.state[weight][name])
-        tensors["progress"] = torch.tensor([self.step_number, self._slower], dtype=torch.float64)
+        tensors["progress"] = torch.tensor([self.step_number, self._rate_factor], dtype=torch.float64)
         return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`."""
         for prefix, target in (("model.", self.model), ("average.", self.average)):
-            target.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
+            target.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         for number, weight in enumerate(self._weights):
-            found = {k.split(".")[-1]: v for k, v in tensors.items() if k.startswith(f"adam.{number}.")}
-            if found:
+            stored = {k.split(".")[-1]: v for k, v in tensors.items() if k.startswith(f"adam.{number}.")}
+            if stored:
                 fused = self._device.type == "cuda"
                 self._optimizer.state[weight] = {
-                    k: v.to(self._device) if k != "step" or fused else v for k, v in found.items()
+                    k: v.to(self._device) if k != "step" or fused else v for k, v in stored.items()
                 }
-        self.step_number, self._slower = int(tensors["progress"][0]), float(tensors["progress"][1])
+        self.step_number, self._rate_factor = int(tensors["progress"][0]), float(tensors["progress"][1])
         self._good = self._snapshot()
 
+    def _go_back(self) -> None:
+        """To the last good weights, at half the learning rate."""
+        self._rate_factor /= 2
+        for target, source in zip((self.model, self.average), self._good, strict=True):
+            for weight, value in zip(target.parameters(), source, strict=True):
+                weight.data.copy_(value)
+            target.encoder.forget()
+        self._optimizer = self._fresh_optimizer()
+
     def _forward_and_backward(self, sharp: Tensor, anisotropy: float) -> Tensor:
-        coarse, positions, covered = self._degradation.lesson(sharp, anisotropy)
+        coarse, positions, covered = self._degradation.training_pair(sharp, anisotropy)
         with self._half:
             restored = self.model(coarse.contiguous(memory_format=torch.channels_last), anisotropy, positions)
         loss = self._loss(restored, sharp[:, self.model.context, :, covered])

@@ -6,17 +6,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from napari_niiv.errors import CheckpointError, TrainingError
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.data.volumes import TrainingVolume
+from napari_niiv.training.losses.loss import Loss
+from napari_niiv.training.processes import Processes
 from napari_niiv.volume import check_anisotropy
 
-LEAST_ANISOTROPY = 1.5  # factors below leave nothing to infer
-_LEAST_LATERAL, _LEAST_AXIAL = 16, 4  # pixels, coarse voxels: the smallest patch that teaches something
+# factors below leave nothing to infer
+LEAST_ANISOTROPY = 1.5
+# pixels, coarse voxels: the smallest patch that teaches something
+_LEAST_LATERAL, _LEAST_AXIAL = 16, 4
 _MOST_LEVELS = 3
-_ZOOMED_OUT = 0.25  # share of the steps for the levels that are read when one zooms out
+# share of the steps for the levels that are read when one zooms out
+_ZOOMED_OUT = 0.25
 
 
 @dataclass(frozen=True)
@@ -34,22 +41,54 @@ class Group:
 
     Attributes
     ----------
-    subjects : tuple of TrainingVolume
+    volumes : tuple of TrainingVolume
     anisotropy : float
-        Of the volumes.
+        Axial over lateral voxel size of the volumes.
     tasks : tuple of Task
-    judged : float
-        The factor to validate by.
+    validation_anisotropy : float
+        The factor by which the slices held out are degraded.
     """
 
-    subjects: tuple[TrainingVolume, ...]
+    volumes: tuple[TrainingVolume, ...]
     anisotropy: float
     tasks: tuple[Task, ...]
-    judged: float
+    validation_anisotropy: float
 
 
-def plan_groups(subjects: Sequence[TrainingVolume], config: TrainingConfig) -> tuple[Group, ...]:
-    """Who teaches what.
+@dataclass(frozen=True)
+class Plan:
+    """A training as it is decided before its first step.
+
+    Attributes
+    ----------
+    config : TrainingConfig
+    groups : tuple of Group
+    architecture : Architecture
+        Of the network that will be trained.
+    init : Niiv or None
+        Model to go on from.
+    loss : callable
+    device : torch.device
+    processes : Processes
+    """
+
+    config: TrainingConfig
+    groups: tuple[Group, ...]
+    architecture: Architecture
+    init: Niiv | None
+    loss: Loss
+    device: torch.device
+    processes: Processes
+
+    @property
+    def volume_names(self) -> list[str]:
+        """What tells the volumes of one training from those of another."""
+        volumes = [volume for group in self.groups for volume in group.volumes]
+        return [f"{v.name} {v.shape} {v.anisotropy:.4g}" for v in volumes]
+
+
+def plan_groups(volumes: Sequence[TrainingVolume], config: TrainingConfig) -> tuple[Group, ...]:
+    """Which volumes teach which factors.
 
     Without factors in the config, each volume teaches its own, and those of the lateral levels that are read when one
     zooms out. Otherwise each factor is taught by the volumes whose own is nearest, on a logarithmic scale.
@@ -61,14 +100,14 @@ def plan_groups(subjects: Sequence[TrainingVolume], config: TrainingConfig) -> t
     VolumeError
         If an anisotropy is outside 1 … 16.
     """
-    for subject in subjects:
-        check_anisotropy(subject.anisotropy, subject.volume.name)
+    for volume in volumes:
+        check_anisotropy(volume.anisotropy, volume.name)
     groups: list[Group] = []
-    for subject in sorted(subjects, key=lambda s: s.anisotropy):
-        if groups and subject.anisotropy < 1.01 * groups[-1].anisotropy:
-            groups[-1] = replace(groups[-1], subjects=(*groups[-1].subjects, subject))
+    for volume in sorted(volumes, key=lambda v: v.anisotropy):
+        if groups and volume.anisotropy < 1.01 * groups[-1].anisotropy:
+            groups[-1] = replace(groups[-1], volumes=(*groups[-1].volumes, volume))
         else:
-            groups.append(Group((subject,), subject.anisotropy, (), 0.0))
+            groups.append(Group((volume,), volume.anisotropy, (), 0.0))
     if config.anisotropies:
         for anisotropy in config.anisotropies:
             check_anisotropy(anisotropy, "the training")
@@ -78,7 +117,7 @@ def plan_groups(subjects: Sequence[TrainingVolume], config: TrainingConfig) -> t
         groups = [g for g in groups if g.tasks]
     else:
         groups = [replace(g, tasks=_own_tasks(g, config)) for g in groups]
-    return tuple(_judged(_checked(g, config)) for g in groups)
+    return tuple(_with_validation(_checked(g, config)) for g in groups)
 
 
 def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Niiv | None) -> Architecture:
@@ -116,14 +155,9 @@ def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Nii
     return Architecture(anisotropy_range=(min(factors), max(factors)), degree=min(different - 1, 3))
 
 
-def volume_names(groups: Sequence[Group]) -> list[str]:
-    """What tells the volumes of one training from those of another."""
-    return [f"{s.volume.name} {s.shape} {s.anisotropy:.4g}" for g in groups for s in g.subjects]
-
-
 def _own_tasks(group: Group, config: TrainingConfig) -> tuple[Task, ...]:
     if group.anisotropy < LEAST_ANISOTROPY:
-        names = ", ".join(repr(s.volume.name) for s in group.subjects[:3])
+        names = ", ".join(repr(v.name) for v in group.volumes[:3])
         raise TrainingError(
             f"{names} says that its voxels are isotropic or nearly so ({group.anisotropy:.3g}), which leaves nothing "
             "to restore; correct its voxel size, or name the anisotropies to learn."
@@ -146,26 +180,26 @@ def _checked(group: Group, config: TrainingConfig) -> Group:
     """The group itself, if its volumes hold a patch of each task."""
     for task in group.tasks:
         needed = _needed(task.anisotropy, config) * task.downsample
-        for subject in group.subjects:
-            if min(subject.shape[1:]) < needed:
+        for volume in group.volumes:
+            if min(volume.shape[1:]) < needed:
                 raise TrainingError(
-                    f"{subject.volume.name!r} has slices of {subject.shape[1]} × {subject.shape[2]} pixels; to learn "
+                    f"{volume.name!r} has slices of {volume.shape[1]} × {volume.shape[2]} pixels; to learn "
                     f"an anisotropy of {task.anisotropy:.3g} they must have at least {needed} × {needed}: use a "
                     "larger volume."
                 )
     return group
 
 
-def _judged(group: Group) -> Group:
-    """By the factor nearest to the volumes' own, the largest for isotropic ones."""
+def _with_validation(group: Group) -> Group:
+    """The group, validated by the factor nearest to the volumes' own, the largest for isotropic ones."""
     own = group.anisotropy if group.anisotropy >= LEAST_ANISOTROPY else math.inf
     factors = [t.anisotropy for t in group.tasks if t.downsample == 1]
     best = max(factors) if own == math.inf else min(factors, key=lambda f: abs(math.log(f / own)))
-    return replace(group, judged=best)
+    return replace(group, validation_anisotropy=best)
 
 
 def _smallest(group: Group) -> int:
-    return min(min(s.shape[1:]) for s in group.subjects)
+    return min(min(v.shape[1:]) for v in group.volumes)
 
 
 def _needed(anisotropy: float, config: TrainingConfig) -> int:

@@ -16,18 +16,10 @@ from napari_niiv.io.write import whole_file
 from napari_niiv.training.config import TrainingConfig
 
 _KEY = "napari_niiv_training"
-# what may differ between the runs of one training
-_FREE = {
-    "output",
-    "overwrite",
-    "resume",
-    "device",
-    "minutes",
-    "steps",
-    "batch",
-    "memory",
-    "validations",
-    "vgg_weights",
+# settings that may differ between the runs of one training
+_MAY_DIFFER = {
+    *("output", "overwrite", "resume", "device", "minutes"),
+    *("steps", "batch", "memory", "validations", "vgg_weights"),
 }
 
 
@@ -38,14 +30,15 @@ class State:
     Attributes
     ----------
     stage : int
+        1 or 2.
     begin : float
         Fraction of the budget where the stage's optimisation began.
     steps, seconds : int, float
-        Spent.
+        Spent of the budget.
     best : float or None
         PSNR of the best weights so far, in dB.
     tensors : dict
-        Weights and optimiser.
+        Weights and optimiser; see `Progress.state`.
     """
 
     stage: int
@@ -73,19 +66,19 @@ def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None
     OutputError
         If it cannot be written.
     """
-    about = {
+    metadata = {
         "stage": state.stage,
         "begin": state.begin,
         "steps": state.steps,
         "seconds": state.seconds,
         "best": state.best,
-        "config": _kind(config),
+        "config": _fixed_settings(config),
         "volumes": volumes,
     }
     target = state_path(config.output)
     try:
         with whole_file(target) as partial:
-            partial.write_bytes(save(state.tensors, metadata={_KEY: json.dumps(about)}))
+            partial.write_bytes(save(state.tensors, metadata={_KEY: json.dumps(metadata)}))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"The state of the training cannot be written to {target} ({error}).") from error
 
@@ -103,23 +96,22 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
         raise TrainingError(f"There is no interrupted training at {path}; start it without resuming.")
     try:
         with safe_open(path, framework="pt") as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
-            settings, named = about["config"], about["volumes"]
-            spent = (about["stage"], about["begin"], about["steps"], about["seconds"], about["best"])
+            metadata: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
+            settings, names = metadata["config"], metadata["volumes"]
+            stage, begin, steps, seconds = (metadata[key] for key in ("stage", "begin", "steps", "seconds"))
+            best = metadata["best"]
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise TrainingError(
-            f"{path.name} is damaged; start the training anew, overwriting its output."
-        ) from error
-    wanted = _kind(config)
+        raise TrainingError(f"{path.name} is damaged; start the training anew, overwriting its output.") from error
+    wanted = _fixed_settings(config)
     different = [key for key in wanted if settings.get(key) != wanted[key]]
-    if different or named != volumes:
+    if different or names != volumes:
         what = f"another {different[0]}" if different else "other volumes"
         raise TrainingError(
             f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, "
             "overwriting it."
         )
-    return State(*spent, tensors)
+    return State(stage, begin, steps, seconds, best, tensors)
 
 
 def forget_state(output: Path) -> None:
@@ -127,6 +119,6 @@ def forget_state(output: Path) -> None:
     state_path(output).unlink(missing_ok=True)
 
 
-def _kind(config: TrainingConfig) -> dict[str, Any]:
-    dumped: dict[str, Any] = json.loads(config.model_dump_json(exclude=_FREE))
+def _fixed_settings(config: TrainingConfig) -> dict[str, Any]:
+    dumped: dict[str, Any] = json.loads(config.model_dump_json(exclude=_MAY_DIFFER))
     return dumped

@@ -14,10 +14,11 @@ from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.data.volumes import training_volumes
 from napari_niiv.training.events import Event, Notice
 from napari_niiv.training.losses.loss import make_loss
-from napari_niiv.training.plan import plan_architecture, plan_groups, volume_names
+from napari_niiv.training.plan import Plan, plan_architecture, plan_groups
 from napari_niiv.training.processes import Processes
-from napari_niiv.training.run import Run
-from napari_niiv.training.state import forget_state, load_state
+from napari_niiv.training.progress import Progress
+from napari_niiv.training.stages import first_stage, second_stage
+from napari_niiv.training.state import State, forget_state, load_state
 from napari_niiv.volume import Volume
 
 
@@ -52,23 +53,38 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     device = choose_device(Processes.local_device(config.device))
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    subjects, notices = training_volumes(volumes)
-    groups = plan_groups(subjects, config)
+    usable, notices = training_volumes(volumes)
+    groups = plan_groups(usable, config)
     init = load_model(config.init, "cpu") if config.init is not None else None
     architecture = plan_architecture(groups, config, init)
     loss = make_loss(config.loss, config.vgg_weights, device)
-    state = load_state(config, volume_names(groups)) if config.resume else None
+    plan = Plan(config, groups, architecture, init, loss, device, Processes.launched())
+    interrupted = load_state(config, plan.volume_names) if config.resume else None
+    return _events(plan, interrupted, notices)
 
-    def events() -> Generator[Event, None, None]:
-        ranks = Processes.launched().join(device)
-        if ranks.main and state is None:
-            forget_state(output)
-        run = Run(groups, architecture, init, config, loss, device, ranks, state)
+
+def _events(plan: Plan, interrupted: State | None, notices: list[str]) -> Generator[Event, None, None]:
+    """Train; leaves the best checkpoint so far, and a state to go on from, however it ends."""
+    processes = plan.processes.join(plan.device)
+    if processes.main and interrupted is None:
+        forget_state(plan.config.output)
+    progress, finished = Progress(plan, interrupted), False
+    try:
+        yield from map(Notice, notices)
+        yield progress.preparing("Choosing slices to judge by")
+        torch.manual_seed(plan.config.seed)
+        if processes.main:
+            progress.best.hold_out()
+        yield from first_stage(plan, progress)
+        if plan.architecture.context:
+            yield from second_stage(plan, progress)
+        if processes.main:
+            forget_state(plan.config.output)
+        finished = True
+        yield progress.finished()
+    finally:
         try:
-            for notice in notices:
-                yield Notice(notice)
-            yield from run.events()
+            if not finished and processes.main:
+                progress.save()
         finally:
-            ranks.leave()
-
-    return events()
+            processes.leave()

@@ -23,8 +23,9 @@ from napari_niiv.errors import OutputError
 from napari_niiv.export import ExportConfig, ExportProgress, export
 from napari_niiv.export.engines import dask_workers as cluster
 from napari_niiv.export.engines import gpu, worker
-from napari_niiv.export.engines.dask_messages import quiet
+from napari_niiv.export.engines.dask_messages import without_dask_logs
 from napari_niiv.export.engines.gpu import claim
+from napari_niiv.interrupt import Interrupted
 from napari_niiv.reconstruction.whole import reconstruct
 
 distributed = pytest.importorskip("distributed")
@@ -80,9 +81,7 @@ def test_workers_of_another_version(small_model, volume, config, tmp_path, runni
         list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
 
 
-def test_workers_that_do_not_see_the_folder(
-    small_model, volume, config, tmp_path, running, monkeypatch
-) -> None:
+def test_workers_that_do_not_see_the_folder(small_model, volume, config, tmp_path, running, monkeypatch) -> None:
     real = cluster.Payload.of
 
     def elsewhere(*arguments: object, **options: object) -> cluster.Payload:
@@ -96,18 +95,14 @@ def test_workers_that_do_not_see_the_folder(
 
 
 def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 8)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 8)
     model = small_model()
     with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
-        events = export(
-            volume, model, tmp_path / "out.zarr", config(scheduler=local.scheduler_address, shard=1 << 13)
-        )
+        events = export(volume, model, tmp_path / "out.zarr", config(scheduler=local.scheduler_address, shard=1 << 13))
         while not isinstance(next(events), ExportProgress):
             pass
         local.close()
-        with pytest.raises(
-            OutputError, match=r"scheduler at .* was lost; start it again and go on with --resume"
-        ):
+        with pytest.raises(OutputError, match=r"scheduler at .* was lost; start it again and go on with resume=True"):
             list(events)
     first, *_ = export(volume, model, tmp_path / "out.zarr", config(resume=True, shard=1 << 13))
     assert first.resumed > 0
@@ -116,7 +111,7 @@ def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) 
 
 
 def test_no_scheduler(small_model, volume, config, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 2)
     with pytest.raises(OutputError, match=r"There is no dask scheduler at 'tcp://127\.0\.0\.1:9"):
         list(export(volume, small_model(), tmp_path / "out.zarr", config(scheduler="tcp://127.0.0.1:9")))
 
@@ -149,7 +144,7 @@ def test_settings_that_make_no_sense(settings: dict[str, object]) -> None:
 
 def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> None:
     """Such as jobs whose time is over: the export does not wait for ever."""
-    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 2)
     model, target = small_model(), tmp_path / "out.zarr"
     settings = {"shard": 1 << 13, "threads": 1}
     with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
@@ -157,23 +152,21 @@ def test_all_workers_go(small_model, volume, config, tmp_path, monkeypatch) -> N
         while not isinstance(next(events), ExportProgress):
             pass
         local.scale(0)
-        with pytest.raises(OutputError, match="All workers are gone; start new ones and go on with --resume"):
+        with pytest.raises(OutputError, match="All workers are gone; start new ones and go on with resume=True"):
             list(events)
     first, *_ = export(volume, model, target, config(resume=True, **settings))
     assert first.resumed > 0
 
 
 def test_no_workers(small_model, volume, config, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 2)
     with distributed.LocalCluster(n_workers=1, **OPTIONS) as local:
         local.scale(0)
         with distributed.Client(local, set_as_default=False) as client:
             while client.nthreads():
                 pass
         with pytest.raises(OutputError, match="scheduler has no workers; start some"):
-            list(
-                export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=local.scheduler_address))
-            )
+            list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=local.scheduler_address)))
     assert not os.listdir(tmp_path)
 
 
@@ -188,41 +181,36 @@ def test_a_source_that_does_not_travel(small_model, volume, config, tmp_path, ru
             return volume.array[key]
 
     source = replace(volume, array=Connected())
-    with pytest.raises(
-        OutputError, match=r"'volume' cannot be sent to other processes \(.*\); open it from its file"
-    ):
+    with pytest.raises(OutputError, match=r"'volume' cannot be sent to other processes \(.*\); open it from its file"):
         list(export(source, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
 
 
 def test_a_worker_gives_up_when_the_export_is_over(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(worker, "_LOOKS", 0)
+    monkeypatch.setattr(worker, "_CHECKS", 0)
     (tmp_path / "work.pickle").touch()
-    look = worker._until_given_up(tmp_path / "work.pickle")
-    look()
+    interrupt = worker._until_gone(tmp_path / "work.pickle")
+    interrupt()
     (tmp_path / "work.pickle").unlink()
-    with pytest.raises(OutputError, match="was stopped"):
-        look()
+    with pytest.raises(Interrupted):
+        interrupt()
 
 
 @pytest.mark.parametrize("wanted", ["closed", "finished"])
-def test_the_shipment_goes_with_the_export(
-    small_model, volume, config, tmp_path, running, wanted: str
-) -> None:
+def test_the_payload_goes_with_the_export(small_model, volume, config, tmp_path, running, wanted: str) -> None:
     """So that no task of an export that is over writes into the next one."""
     settings = config(scheduler=running.scheduler_address, shard=1 << 13, threads=1)
     events = export(volume, small_model(), tmp_path / "out.zarr", settings)
     while not isinstance(next(events), ExportProgress):
         pass
-    shipped = list((tmp_path / "out.zarr.unfinished" / "shared").glob("*.pickle"))
-    assert len(shipped) == 1
+    payloads = list((tmp_path / "out.zarr.unfinished" / "shared").glob("*.pickle"))
+    assert len(payloads) == 1
     if wanted == "closed":
         events.close()
     else:
         list(events)
-    assert not shipped[0].exists()
+    assert not payloads[0].exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
 def test_each_process_has_a_gpu_of_its_own(tmp_path) -> None:
     """In whatever order it sees them, and until it ends."""
     program = "import sys; from pathlib import Path; from napari_niiv.export.engines.gpu import claim; "
@@ -244,13 +232,11 @@ def test_gpus_that_are_all_claimed_are_shared(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: f"card {index}")
     taken: list[Path] = []
     monkeypatch.setattr(gpu, "claim", lambda path: path not in taken and not taken.append(path))
-    assert [gpu.own_gpu.__wrapped__(7) for _ in range(3)] == [torch.device("cuda", n) for n in (0, 1, 1)]
+    assert [gpu.claim_gpu.__wrapped__(7) for _ in range(3)] == [torch.device("cuda", n) for n in (0, 1, 1)]
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_as_many_workers_as_asked_for(
-    small_model, volume, config, tmp_path, monkeypatch, number: int
-) -> None:
+def test_as_many_workers_as_asked_for(small_model, volume, config, tmp_path, monkeypatch, number: int) -> None:
     asked = []
 
     class Local(distributed.LocalCluster):
@@ -284,9 +270,7 @@ def dask_cuda(monkeypatch) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(
-    ("device", "number", "theirs"), [("cuda", 2, True), ("cuda", 3, False), ("cpu", 2, False)]
-)
+@pytest.mark.parametrize(("device", "number", "theirs"), [("cuda", 2, True), ("cuda", 3, False), ("cpu", 2, False)])
 def test_dask_cuda_is_used_where_it_has_a_gpu_for_each_worker(dask_cuda, device, number, theirs) -> None:
     made = cluster._local_cluster(torch.device(device), n_workers=number)
     assert (type(made) is dask_cuda.LocalCUDACluster) == theirs
@@ -304,18 +288,18 @@ def test_a_dask_cuda_that_does_not_work(dask_cuda, monkeypatch) -> None:
     assert type(cluster._local_cluster(cuda, n_workers=2)) is ours
 
 
-def test_only_complaints_of_dask_jobqueue_are_collected() -> None:
+def test_only_errors_of_dask_jobqueue_are_collected() -> None:
     theirs = compile("def submit():\n    raise RuntimeError('no such partition')", "core.py", "exec")
     names: dict[str, object] = {"__name__": "dask_jobqueue.core"}
     exec(theirs, names)
     log = logging.getLogger("asyncio")
-    with quiet() as complaints:
+    with without_dask_logs() as errors:
         for work in (lambda: 1 / 0, names["submit"]):
             try:
                 work()
             except Exception:
                 log.exception("never retrieved")
-    assert complaints == ["no such partition"]
+    assert errors == ["no such partition"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
@@ -331,9 +315,7 @@ def test_workers_keep_freed_memory() -> None:
         "given_back = faults(); keep_freed(); faults(); print(given_back, faults())"
     )
     environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}  # as dask's
-    told = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    given_back, kept = map(int, told.stdout.split())
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
     assert given_back > 20
     assert kept < given_back / 10

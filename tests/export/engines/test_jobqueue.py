@@ -104,9 +104,7 @@ def test_a_job_is_interrupted_and_started_anew(small_model, volume, config, tmp_
         ("exit 0", "Could not parse job id"),
     ],
 )
-def test_a_queue_that_takes_no_jobs(
-    small_model, volume, config, tmp_path, slurm: Path, sbatch: str, why: str
-) -> None:
+def test_a_queue_that_takes_no_jobs(small_model, volume, config, tmp_path, slurm: Path, sbatch: str, why: str) -> None:
     (slurm / "sbatch").write_text(f"#!/bin/sh\n{sbatch}\n")
     with pytest.raises(OutputError, match=rf"took none of the 1 jobs \({why}.*\); try sbatch by hand"):
         list(export(volume, small_model(), tmp_path / "out.zarr", config(jobqueue="slurm", workers=1)))
@@ -116,7 +114,7 @@ def test_a_queue_that_takes_no_jobs_and_nobody_hears_why(
     small_model, volume, config, tmp_path, slurm: Path, monkeypatch
 ) -> None:
     """As where the user's settings keep them from logging."""
-    monkeypatch.setattr(cluster, "_SUBMISSION", 1)
+    monkeypatch.setattr(cluster, "_SUBMISSION_TIMEOUT", 1)
     for name in ("asyncio", "tornado.application"):
         monkeypatch.setattr(logging.getLogger(name), "disabled", True)
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2\nexit 1\n")

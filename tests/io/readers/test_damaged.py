@@ -27,8 +27,8 @@ SIZES = {"PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5}
 
 
 def imagej(path: Path, array: np.ndarray) -> None:
-    said = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
-    tifffile.imwrite(path, array, imagej=True, resolution=(2, 2), metadata=said)
+    metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
+    tifffile.imwrite(path, array, imagej=True, resolution=(2, 2), metadata=metadata)
 
 
 def ome_tiff(path: Path, array: np.ndarray, **options) -> None:
@@ -45,8 +45,8 @@ def slices(path: Path, array: np.ndarray, suffix: str) -> None:
 
 
 def plain_zarr(path: Path, array: np.ndarray, **options) -> None:
-    said = {"voxel_size": [2.0, 0.5, 0.5], "units": "um"}
-    zarr.create_array(path, data=array, chunks=(2, 8, 8), attributes=said, **options)
+    attributes = {"voxel_size": [2.0, 0.5, 0.5], "units": "um"}
+    zarr.create_array(path, data=array, chunks=(2, 8, 8), attributes=attributes, **options)
 
 
 def ome_zarr(path: Path, array: np.ndarray, version: str, **options) -> None:
@@ -68,9 +68,9 @@ def n5(path: Path, array: np.ndarray, compression: str) -> None:
     }
     where = {"driver": "n5", "kvstore": f"{path.as_uri()}/", "metadata": metadata, "create": True}
     tensorstore.open(where).result()[...].write(array.transpose(2, 1, 0)).result()
-    said = json.loads((path / "attributes.json").read_text())
+    attributes = json.loads((path / "attributes.json").read_text())
     (path / "attributes.json").write_text(
-        json.dumps({**said, "resolution": [0.5, 0.5, 2.0], "units": ["um"] * 3})
+        json.dumps({**attributes, "resolution": [0.5, 0.5, 2.0], "units": ["um"] * 3})
     )
 
 
@@ -109,9 +109,7 @@ WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
     "slices_png": lambda p, a: slices(p, a, "png"),
     "v2.zarr": lambda p, a: plain_zarr(p, a, zarr_format=2),
     "v3.zarr": lambda p, a: plain_zarr(p, a, zarr_format=3),
-    "blosc.zarr": lambda p, a: plain_zarr(
-        p, a, zarr_format=3, compressors=zarr.codecs.BloscCodec(cname="lz4")
-    ),
+    "blosc.zarr": lambda p, a: plain_zarr(p, a, zarr_format=3, compressors=zarr.codecs.BloscCodec(cname="lz4")),
     "ome4.zarr": lambda p, a: ome_zarr(p, a, "0.4"),
     "ome5.zarr": lambda p, a: ome_zarr(p, a, "0.5", shards=(4, 16, 16)),
     "gzip.n5": lambda p, a: n5(p, a, "gzip"),
@@ -146,13 +144,11 @@ def outcomes(tmp_path: Path, checkpoint: Path, capfd) -> Callable[[Path], list[i
         shutil.rmtree(target, ignore_errors=True)
         before = set(tmp_path.iterdir())
         more = [str(target), "--checkpoint", str(checkpoint), "--anisotropy", "4", "--device", "cpu"]
-        found = []
+        statuses = []
         for command in (["info", str(path)], ["reconstruct", str(path), *more]):
             status = main(command)
             err = capfd.readouterr().err
-            err = "".join(
-                line for line in err.splitlines(True) if not line.startswith("PNG warning")
-            )  # libpng's
+            err = "".join(line for line in err.splitlines(True) if not line.startswith("PNG warning"))  # libpng's
             if status:
                 assert status == 2
                 assert err.startswith("napari-niiv: "), err
@@ -161,8 +157,8 @@ def outcomes(tmp_path: Path, checkpoint: Path, capfd) -> Callable[[Path], list[i
                 assert set(tmp_path.iterdir()) == before
             else:
                 assert not err
-            found.append(status)
-        return found
+            statuses.append(status)
+        return statuses
 
     return call
 

@@ -24,9 +24,7 @@ def values(*shape: int, dtype="u2") -> np.ndarray:
 
 
 def axistags(order: str) -> str:
-    return json.dumps(
-        {"axes": [{"key": a, "typeFlags": 2, "resolution": 0, "description": ""} for a in order]}
-    )
+    return json.dumps({"axes": [{"key": a, "typeFlags": 2, "resolution": 0, "description": ""} for a in order]})
 
 
 def write(path: Path, array: np.ndarray, name: str = "data", attributes=None, **options) -> Path:
@@ -73,9 +71,7 @@ def test_several_datasets_must_be_told_apart(tmp_path: Path) -> None:
     volume = open_volume(path, dataset="/more/labels")
     assert (volume.shape, volume.name) == ((4, 5, 6), "a/more/labels")
     for wrong in ("none", "more"):
-        with pytest.raises(
-            VolumeError, match=f"no dataset '{wrong}', but more/labels, raw; give one of these"
-        ):
+        with pytest.raises(VolumeError, match=f"no dataset '{wrong}', but more/labels, raw; give one of these"):
             open_volume(path, dataset=wrong)
 
 
@@ -93,8 +89,8 @@ def test_axes_as_ilastik_writes_them(tmp_path: Path, order: str) -> None:
 
 def test_a_single_channel_is_no_axis(tmp_path: Path) -> None:
     array = values(1, 4, 5, 6, 1)
-    said = {"axistags": axistags("tzyxc"), "element_size_um": [4.0, 1.0, 1.0]}
-    volume = open_volume(write(tmp_path / "a.h5", array, "d", said))
+    attributes = {"axistags": axistags("tzyxc"), "element_size_um": [4.0, 1.0, 1.0]}
+    volume = open_volume(write(tmp_path / "a.h5", array, "d", attributes))
     assert (volume.axes, volume.voxel_size) == ("zyx", (4, 1, 1))
     np.testing.assert_array_equal(volume.read_raw(), array[0, ..., 0])
 
@@ -108,7 +104,7 @@ def test_dimension_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "size", "unit", "origin"),
+    ("attributes", "size", "unit", "origin"),
     [
         ({"resolution": [40, 4, 4], "units": "nm"}, (40, 4, 4), "nanometer", (0, 0, 0)),
         (
@@ -120,14 +116,14 @@ def test_dimension_labels(tmp_path: Path) -> None:
         ({"element_size_um": np.array([2, 1, 1], "f4")}, (2, 1, 1), "micrometer", (0, 0, 0)),
     ],
 )
-def test_sizes(tmp_path: Path, said, size, unit: str, origin) -> None:
-    volume = open_volume(write(tmp_path / "a.h5", values(3, 4, 5), attributes=said))
+def test_sizes(tmp_path: Path, attributes, size, unit: str, origin) -> None:
+    volume = open_volume(write(tmp_path / "a.h5", values(3, 4, 5), attributes=attributes))
     assert (volume.voxel_size, volume.unit, volume.origin) == (size, unit, origin)
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
 
 
 @pytest.mark.parametrize(
-    ("said", "problem"),
+    ("attributes", "problem"),
     [
         ({}, "does not say its z step"),
         ({"element_size_um": [0.0, 1, 1]}, "z step is 0"),
@@ -138,9 +134,9 @@ def test_sizes(tmp_path: Path, said, size, unit: str, origin) -> None:
         ({"resolution": [2.0, 0, 0], "axistags": "{"}, "does not say its pixel size"),
     ],
 )
-def test_sizes_that_are_missing_or_absurd(tmp_path: Path, said, problem: str) -> None:
-    volume = open_volume(write(tmp_path / "a.h5", values(3, 4, 5), attributes=said))
-    assert problem in volume.metadata["spacing_problem"]
+def test_sizes_that_are_missing_or_absurd(tmp_path: Path, attributes, problem: str) -> None:
+    volume = open_volume(write(tmp_path / "a.h5", values(3, 4, 5), attributes=attributes))
+    assert problem in volume.provenance.spacing_problem
 
 
 # Imaris
@@ -149,8 +145,8 @@ def test_sizes_that_are_missing_or_absurd(tmp_path: Path, said, problem: str) ->
 def imaris(path: Path, array: np.ndarray, levels=(1, 2), unit="um") -> Path:
     """`array` is (t, c, z, y, x); blocks are padded to multiples of 8, as Imaris pads them."""
 
-    def text(said) -> np.ndarray:
-        return np.array([c.encode() for c in str(said)], "S1")
+    def text(value) -> np.ndarray:
+        return np.array([c.encode() for c in str(value)], "S1")
 
     with h5py.File(path, "w") as file:
         info = file.create_group("DataSetInfo/Image").attrs
@@ -198,7 +194,7 @@ def test_imaris_files_that_lack_parts(tmp_path: Path) -> None:
     assert volume.shape == (8, 32, 24)  # as it is stored
     with h5py.File(path, "a") as file:
         del file["DataSet/ResolutionLevel 0/TimePoint 1"]
-    assert "does not say its z step" in open_volume(path).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(path).provenance.spacing_problem
 
 
 # BigDataViewer
@@ -231,7 +227,7 @@ def test_bigdataviewer(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.array, array)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).array, array)
     path.with_suffix(".xml").unlink()
-    assert "does not say its z step" in open_volume(path).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(path).provenance.spacing_problem
 
 
 def test_setups_of_bigdataviewer(tmp_path: Path) -> None:
@@ -288,10 +284,10 @@ def test_what_is_no_volume(tmp_path: Path, array: np.ndarray, message: str) -> N
 
 
 def test_rgb(tmp_path: Path) -> None:
-    said = {"DIMENSION_LABELS": ["z", "y", "x", "rgb"]}
+    attributes = {"DIMENSION_LABELS": ["z", "y", "x", "rgb"]}
     path = write(tmp_path / "a.h5", values(3, 4, 5, 3))
     with h5py.File(path, "a") as file:
-        for dim, label in zip(file["data"].dims, said["DIMENSION_LABELS"], strict=True):
+        for dim, label in zip(file["data"].dims, attributes["DIMENSION_LABELS"], strict=True):
             dim.label = label
     volume = open_volume(path, axes="zyxc")
     assert volume.axes == "czyx"

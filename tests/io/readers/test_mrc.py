@@ -90,7 +90,7 @@ def test_big_endian(tmp_path: Path) -> None:
 
 def test_no_size(tmp_path: Path) -> None:
     volume = open_volume(write(tmp_path / "a.mrc", values(4, 5, 6), None))
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     assert read_spacing(tmp_path / "a.mrc") == Spacing((None, None, None), "pixel")
 
 

@@ -41,8 +41,8 @@ def write(root: Path, name: str, array: np.ndarray, compression="gzip", **attrib
 
 def add(folder: Path, **attributes: Any) -> None:
     path = folder / "attributes.json"
-    said = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(said | attributes))
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(stored | attributes))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_only_dataset(root: Path, compression: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "size", "unit"),
+    ("attributes", "size", "unit"),
     [
         ({"pixelResolution": {"unit": "um", "dimensions": [0.2, 0.3, 2]}}, (2, 0.3, 0.2), "micrometer"),
         ({"pixelResolution": [0.2, 0.3, 2.0]}, (2, 0.3, 0.2), "pixel"),
@@ -105,12 +105,12 @@ def test_the_only_dataset(root: Path, compression: str, dtype: str) -> None:
         ),
     ],
 )
-def test_a_pyramid_in_a_group(root: Path, said, size, unit: str) -> None:
+def test_a_pyramid_in_a_group(root: Path, attributes, size, unit: str) -> None:
     array = values(32, 24, 6)
     for level in range(3):
         step = 2**level
         write(root, f"setup/s{level}", array[::step, ::step], downsamplingFactors=[step, step, 1])
-    add(root / "setup", **said) if "transform" not in said else add(root / "setup/s0", **said)
+    add(root / "setup", **attributes) if "transform" not in attributes else add(root / "setup/s0", **attributes)
     volume = open_volume(root)
     assert (volume.voxel_size, volume.unit) == (size, unit)
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2), (1, 4)]
@@ -185,7 +185,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_no_size(root: Path) -> None:
     write(root, "a", values(8, 8, 8))
-    assert "does not say its z step" in open_volume(root).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(root).provenance.spacing_problem
 
 
 def test_the_message_names_the_extra(root: Path, monkeypatch) -> None:

@@ -57,7 +57,7 @@ def test_large_and_scaled_files_are_lazy(tmp_path: Path, suffix: str, monkeypatc
     assert isinstance(volume.array, Rearranged)
     assert isinstance(volume.array._source, FileArray)
     assert volume.dtype == np.float32
-    assert ("slow" in volume.metadata) == (suffix == ".nii.gz")
+    assert bool(volume.provenance.slow) == (suffix == ".nii.gz")
     np.testing.assert_allclose(volume.read_raw(slice(2, 4)), with_slope.T[2:4])
     np.testing.assert_allclose(pickle.loads(pickle.dumps(volume)).read_raw(), with_slope.T)
     with ThreadPoolExecutor(8) as pool:

@@ -26,8 +26,8 @@ def values(*shape: int, dtype="u2") -> np.ndarray:
 
 
 def axis(letter: str, unit: str = "micrometer") -> dict[str, str]:
-    said = {"name": letter, "type": TYPES.get(letter, "space")}
-    return said | ({"unit": unit} if letter in "zyx" else {})
+    attributes = {"name": letter, "type": TYPES.get(letter, "space")}
+    return attributes | ({"unit": unit} if letter in "zyx" else {})
 
 
 def scale(*factors: float) -> dict[str, Any]:
@@ -38,9 +38,7 @@ def shift(*by: float) -> dict[str, Any]:
     return {"type": "translation", "translation": list(by)}
 
 
-def image(
-    group: zarr.Group, array: np.ndarray, axes="zyx", steps=(1, 2, 4), voxel=(4.0, 0.5, 0.5), **more
-) -> None:
+def image(group: zarr.Group, array: np.ndarray, axes="zyx", steps=(1, 2, 4), voxel=(4.0, 0.5, 0.5), **more) -> None:
     """An OME image in a group, coarser levels by skipping; `more` replaces parts of the metadata."""
     named = [axis(a) for a in axes] if isinstance(axes, str) else axes
     datasets = []
@@ -51,10 +49,10 @@ def image(
         group.create_array(str(number), data=array[key], chunks=chunks, dimension_names=names)
         factors = [1.0] * (array.ndim - 3) + [voxel[0], voxel[1] * step, voxel[2] * step]
         datasets.append({"path": str(number), "coordinateTransformations": [scale(*factors)]})
-    said: dict[str, Any] = {"axes": named, "datasets": datasets, "name": "im"}
+    multiscale: dict[str, Any] = {"axes": named, "datasets": datasets, "name": "im"}
     omero = more.pop("omero", None)
-    said |= more
-    set_ome(group, {"multiscales": [said]} | ({"omero": omero} if omero else {}))
+    multiscale |= more
+    set_ome(group, {"multiscales": [multiscale]} | ({"omero": omero} if omero else {}))
 
 
 def set_ome(group: zarr.Group, ome: dict[str, Any]) -> None:
@@ -87,7 +85,7 @@ def test_an_image_with_its_pyramid(group: zarr.Group, path: Path) -> None:
     volume = open_volume(path)
     assert (volume.axes, volume.unit, volume.name) == ("zyx", "micrometer", "a")
     assert volume.voxel_size == (4.0, 0.5, 0.5)
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2), (1, 4)]
     np.testing.assert_array_equal(volume.read_raw(), array)
     np.testing.assert_array_equal(volume.pyramid[1], array[:, ::4, ::4])
@@ -111,9 +109,7 @@ def test_more_axes_and_channel_names(group: zarr.Group, path: Path, axes: str) -
     assert volume.voxel_size == voxel
     np.testing.assert_array_equal(volume.array, array.transpose([axes.index(a) for a in order]))
     moved = pickle.loads(pickle.dumps(volume))
-    np.testing.assert_array_equal(
-        moved.at(*[0] * (len(axes) - 3)).read_raw(), volume.array[(0,) * (len(axes) - 3)]
-    )
+    np.testing.assert_array_equal(moved.at(*[0] * (len(axes) - 3)).read_raw(), volume.array[(0,) * (len(axes) - 3)])
 
 
 def test_scales_and_translations_of_level_and_image(group: zarr.Group, path: Path) -> None:
@@ -155,9 +151,7 @@ def test_units(group: zarr.Group, path: Path, units, expected, unit: str) -> Non
         ([scale(8, 1, 1)], False),
     ],
 )
-def test_levels_that_are_not_whole_are_left_out(
-    group: zarr.Group, path: Path, transforms, kept: bool
-) -> None:
+def test_levels_that_are_not_whole_are_left_out(group: zarr.Group, path: Path, transforms, kept: bool) -> None:
     datasets = [
         {"path": "0", "coordinateTransformations": [scale(4, 0.5, 0.5)]},
         {"path": "1", "coordinateTransformations": transforms},
@@ -172,7 +166,7 @@ def test_older_versions_without_axes_or_scales(tmp_path: Path) -> None:
     group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
     volume = open_volume(tmp_path / "old.zarr")
     assert volume.axes == "zyx"
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     group.attrs["multiscales"] = [{"version": "0.3", "axes": list("tczyx"), "datasets": [{"path": "0"}]}]
     assert open_volume(tmp_path / "old.zarr").shape == (4, 8, 9)
 
@@ -190,12 +184,7 @@ def test_opening_reads_no_voxels_and_a_slice_only_its_chunks(group: zarr.Group, 
     for file in (path / "0").rglob("*"):
         inside = f"{file.relative_to(path / '0').as_posix()}"
         chunk = inside.removeprefix("c/").replace(".", "/") + "/"
-        if (
-            file.is_file()
-            and "zar" not in file.name
-            and file.name != ".zattrs"
-            and not chunk.startswith("2/0/")
-        ):
+        if file.is_file() and "zar" not in file.name and file.name != ".zattrs" and not chunk.startswith("2/0/"):
             file.write_bytes(b"garbage")
     volume = open_volume(path)
     np.testing.assert_array_equal(volume.read_raw(slice(2, 3), slice(0, 16)), array[2:3, :16])
@@ -218,22 +207,18 @@ def test_damaged_chunks_print_nothing(group: zarr.Group, path: Path, caplog) -> 
     assert not [r for r in caplog.records if "concurrent_map" in r.getMessage()]
 
 
-def test_missing_chunks_are_the_fill_value_and_noted_if_all_are_missing(
-    group: zarr.Group, path: Path
-) -> None:
+def test_missing_chunks_are_the_fill_value_and_noted_if_all_are_missing(group: zarr.Group, path: Path) -> None:
     array = values(3, 16, 16)
     image(group, array, steps=(1,))
-    chunks = [
-        f for f in (path / "0").rglob("*") if f.is_file() and "zar" not in f.name and f.name != ".zattrs"
-    ]
+    chunks = [f for f in (path / "0").rglob("*") if f.is_file() and "zar" not in f.name and f.name != ".zattrs"]
     chunks[0].unlink()
     volume = open_volume(path)
     assert (volume.read_raw() == 0).sum() == 256
-    assert "note" not in volume.metadata
+    assert not volume.provenance.note
     for chunk in chunks[1:]:
         chunk.unlink()
     volume = open_volume(path)
-    assert "none of its chunks is there, so it is 0 everywhere" in volume.metadata["note"]
+    assert "none of its chunks is there, so it is 0 everywhere" in volume.provenance.note
     assert not volume.read_raw().any()
 
 
@@ -272,7 +257,7 @@ def test_plain_arrays(tmp_path: Path, zarr_format: int) -> None:
     plain = zarr.create_array(tmp_path / "p.zarr", data=array, chunks=(1, 8, 9), zarr_format=zarr_format)
     volume = open_volume(tmp_path / "p.zarr")
     assert isinstance(volume.array, zarr.Array)
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     plain.attrs.update({"voxel_size": [40, 4, 4], "units": ["nm"] * 3, "offset": [400, 0, 8]})
     volume = open_volume(tmp_path / "p.zarr")
     assert (volume.voxel_size, volume.unit, volume.origin) == ((40, 4, 4), "nanometer", (400, 0, 8))
@@ -370,7 +355,7 @@ def test_ome_metadata_that_make_no_sense(group: zarr.Group, path: Path, broken) 
 def test_absurd_scales(group: zarr.Group, path: Path, factors, problem: str) -> None:
     datasets = [{"path": "0", "coordinateTransformations": [scale(*factors)]}]
     image(group, values(3, 16, 16), steps=(1,), datasets=datasets)
-    assert problem in open_volume(path).metadata["spacing_problem"]
+    assert problem in open_volume(path).provenance.spacing_problem
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_slices_in_the_order_of_their_numbers(tmp_path: Path, name: str, dtype: 
     (folder / ".hidden.tif").write_bytes(b"x")
     volume = open_volume(folder)
     assert (volume.axes, volume.name, volume.array.chunks) == ("zyx", "stack", (1, 6, 7))
-    assert "note" not in volume.metadata
+    assert not volume.provenance.note
     np.testing.assert_array_equal(volume.read_raw(), array)
     np.testing.assert_array_equal(volume.array[-1, 2:4], array[-1, 2:4])
     np.testing.assert_array_equal(volume.array[2:9:3, :, 3], array[2:9:3, :, 3])
@@ -61,14 +61,14 @@ def test_only_the_slices_that_are_looked_at_are_read(tmp_path: Path, monkeypatch
 def test_the_pixel_size_of_the_first_slice(tmp_path: Path) -> None:
     (tmp_path / "stack").mkdir()
     for i in range(3):
-        said = {"axes": "YX", "unit": "um"} | ({"spacing": 2.0} if i == 0 else {})
+        metadata = {"axes": "YX", "unit": "um"} | ({"spacing": 2.0} if i == 0 else {})
         path = tmp_path / "stack" / f"{i}.tif"
-        tifffile.imwrite(path, values(6, 7), imagej=True, resolution=(4, 4), metadata=said)
+        tifffile.imwrite(path, values(6, 7), imagej=True, resolution=(4, 4), metadata=metadata)
     assert open_volume(tmp_path / "stack").voxel_size == (2, 0.25, 0.25)
     assert read_spacing(tmp_path / "stack") == Spacing((2, 0.25, 0.25), "micrometer")
     (tmp_path / "stack" / "0.tif").unlink()
     volume = open_volume(tmp_path / "stack")
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     assert open_volume(tmp_path / "stack", voxel_size=(2, 1, 1)).anisotropy == 2
 
 
@@ -83,8 +83,8 @@ def test_the_pixel_size_of_the_first_slice(tmp_path: Path) -> None:
 )
 def test_missing_slices_are_told(tmp_path: Path, numbers, note) -> None:
     volume = open_volume(write(tmp_path / "stack", values(4, 6, 7), numbers=numbers))
-    assert volume.metadata.get("note", "").startswith(f"the folder lacks the {note}" if note else "")
-    assert ("note" in volume.metadata) == bool(note)
+    assert volume.provenance.note.startswith(f"the folder lacks the {note}" if note else "")
+    assert bool(volume.provenance.note) == bool(note)
 
 
 def test_a_slice_of_another_kind_or_damaged(tmp_path: Path) -> None:

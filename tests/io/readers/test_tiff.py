@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,9 +27,7 @@ def imagej(path: Path, array: np.ndarray, axes: str, resolution=(4.0, 5.0), **me
     return path
 
 
-def ome(
-    path: Path, array: np.ndarray, axes: str, sizes=(2.0, 0.2, 0.25), units=("µm",) * 3, **options
-) -> Path:
+def ome(path: Path, array: np.ndarray, axes: str, sizes=(2.0, 0.2, 0.25), units=("µm",) * 3, **options) -> Path:
     metadata = {"axes": axes}
     for axis, size, unit in zip("ZYX", sizes, units, strict=True):
         metadata |= {f"PhysicalSize{axis}": size} if size is not None else {}
@@ -43,7 +43,7 @@ def test_imagej_stacks_are_mapped(tmp_path: Path, dtype: str) -> None:
     assert isinstance(volume.array, np.memmap)
     assert (volume.axes, volume.unit, volume.name) == ("zyx", "micrometer", "a")
     assert volume.voxel_size == pytest.approx((2.0, 0.2, 0.25))
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.array, array)
 
 
@@ -71,12 +71,12 @@ def test_ome_units(tmp_path: Path, units, sizes, expected, unit: str) -> None:
     volume = open_volume(ome(tmp_path / "a.ome.tif", values(4, 5, 6), "ZYX", sizes, units))
     assert volume.voxel_size == pytest.approx(expected)
     assert (volume.unit, volume.name) == (unit, "a")
-    assert "spacing_problem" not in volume.metadata
+    assert not volume.provenance.spacing_problem
 
 
 def test_ome_units_that_cannot_be_compared(tmp_path: Path) -> None:
     path = ome(tmp_path / "a.ome.tif", values(4, 5, 6), "ZYX", (2, 1, 1), ("µm", "pixel", "pixel"))
-    assert "does not say its z step" in open_volume(path).metadata["spacing_problem"]
+    assert "does not say its z step" in open_volume(path).provenance.spacing_problem
 
 
 @pytest.mark.parametrize("axes", ["TCZYX", "CZYX", "ZCYX", "TZYX"])
@@ -125,16 +125,14 @@ def test_layouts(tmp_path: Path, options) -> None:
 @pytest.mark.parametrize(
     ("options", "chunk"), [({}, (21, 19)), ({"tile": (16, 16)}, (16, 16)), ({"rowsperstrip": 8}, (8, 19))]
 )
-def test_large_compressed_files_are_read_piece_by_piece(
-    tmp_path: Path, monkeypatch, axes: str, options, chunk
-) -> None:
+def test_large_compressed_files_are_read_piece_by_piece(tmp_path: Path, monkeypatch, axes: str, options, chunk) -> None:
     monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 100)
     array = values(*(3, 4, 21, 19)[-len(axes) :])
     path = ome(tmp_path / "a.ome.tif", array, axes, compression="zlib", **options)
     volume = open_volume(path)
     assert isinstance(volume.array, FileArray)
     assert volume.array.chunks == (1,) * (len(axes) - 2) + chunk
-    assert volume.metadata["slow"]
+    assert volume.provenance.slow
     moved = pickle.loads(pickle.dumps(volume))
     one = volume.at(*[0] * (len(axes) - 3))
     path.unlink()  # nothing was read yet
@@ -149,12 +147,12 @@ def test_large_compressed_files_are_read_piece_by_piece(
 def test_the_caller_says_what_memory_may_hold(tmp_path: Path) -> None:
     array = values(3, 8, 7)
     path = ome(tmp_path / "a.ome.tif", array, "ZYX", compression="zlib")
-    held, lazy = open_volume(path, memory=array.nbytes), open_volume(path, memory=array.nbytes - 1)
-    assert isinstance(held.array, np.ndarray)
-    assert "slow" not in held.metadata
+    decoded, lazy = open_volume(path, memory=array.nbytes), open_volume(path, memory=array.nbytes - 1)
+    assert isinstance(decoded.array, np.ndarray)
+    assert not decoded.provenance.slow
     assert isinstance(lazy.array, FileArray)
-    assert lazy.metadata["slow"]
-    np.testing.assert_array_equal(held.array, lazy.array)
+    assert lazy.provenance.slow
+    np.testing.assert_array_equal(decoded.array, lazy.array)
 
 
 def test_a_stack_whose_first_axis_has_no_name_is_read_piece_by_piece_too(tmp_path: Path) -> None:
@@ -201,8 +199,8 @@ def test_a_pyramid(tmp_path: Path) -> None:
     """SubIFDs, as OME-TIFF has them; levels that are not whole are left out."""
     array = values(4, 64, 48)
     with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
-        said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
-        file.write(array, subifds=2, metadata=said, tile=(16, 16))
+        metadata = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+        file.write(array, subifds=2, metadata=metadata, tile=(16, 16))
         for step in (2, 4):
             file.write(array[:, ::step, ::step], subfiletype=1, tile=(16, 16))
     volume = open_volume(tmp_path / "a.ome.tif")
@@ -215,7 +213,7 @@ def test_plain_multipage_files_are_stacks_without_a_voxel_size(tmp_path: Path) -
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", metadata=None)
     volume = open_volume(tmp_path / "a.tif")
     assert volume.axes == "zyx"
-    assert "does not say its z step" in volume.metadata["spacing_problem"]
+    assert "does not say its z step" in volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.array, array)
     tifffile.imwrite(tmp_path / "b.tif", array, photometric="minisblack")  # tifffile's own "shaped" kind
     np.testing.assert_array_equal(open_volume(tmp_path / "b.tif").array, array)
@@ -231,13 +229,13 @@ def test_absurd_imagej_spacing(tmp_path: Path, spacing, problem: str) -> None:
     metadata = {"axes": "ZYX", "unit": "um"} | metadata
     tifffile.imwrite(path, values(4, 5, 6), imagej=True, resolution=(4.0, 4.0), metadata=metadata)
     volume = open_volume(path)
-    assert volume.metadata["spacing_problem"] == problem
+    assert volume.provenance.spacing_problem == problem
     assert volume.anisotropy == 1
 
 
 def test_imagejs_default_for_pictures_to_be_printed(tmp_path: Path) -> None:
     path = imagej(tmp_path / "a.tif", values(4, 5, 6), "ZYX", (72.0, 72.0), unit="inch", spacing=1 / 72)
-    assert "in inches (0.0139)" in open_volume(path).metadata["spacing_problem"]
+    assert "in inches (0.0139)" in open_volume(path).provenance.spacing_problem
 
 
 @pytest.mark.parametrize("missing", ["Z", "X", "all", "negative", "zero"])
@@ -250,13 +248,11 @@ def test_partial_ome_spacing(tmp_path: Path, missing: str) -> None:
         "zero": (0.0, 1.0, 1.0),
     }[missing]
     volume = open_volume(ome(tmp_path / "a.ome.tif", values(4, 5, 6), "ZYX", sizes, (None,) * 3))
-    assert volume.metadata["spacing_problem"]
+    assert volume.provenance.spacing_problem
     assert all(v > 0 for v in volume.voxel_size)
 
 
-@pytest.mark.parametrize(
-    "kind", ["RGB page", "RGB stack", "planar RGB", "2-D", "2-D ImageJ", "2-D with channels"]
-)
+@pytest.mark.parametrize("kind", ["RGB page", "RGB stack", "planar RGB", "2-D", "2-D ImageJ", "2-D with channels"])
 def test_what_is_no_volume(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.tif"
     if kind == "RGB page":
@@ -296,16 +292,12 @@ def test_truncated_files(tmp_path: Path, writer: str, share: float) -> None:
     WRITERS[writer](path, values(8, 40, 40))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(
-        VolumeError, match=r"a\.tif (is truncated|is not a readable|holds no picture)"
-    ) as caught:
+    with pytest.raises(VolumeError, match=r"a\.tif (is truncated|is not a readable|holds no picture)") as caught:
         open_volume(path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"II", b"II*\0", b"MM\0*\0\0\0\x08", b"hello world" * 50, b"\x89PNG\r\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"II", b"II*\0", b"MM\0*\0\0\0\x08", b"hello world" * 50, b"\x89PNG\r\n"])
 def test_what_is_no_tiff(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(VolumeError) as caught:
@@ -322,3 +314,23 @@ def test_damaged_pixels(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(VolumeError, match="not a readable TIFF"):
         open_volume(path)
+
+
+def test_tifffile_is_silent_only_while_a_file_is_read(tmp_path: Path, caplog) -> None:
+    path = ome(tmp_path / "a.ome.tif", values(8, 40, 40), "ZYX")
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(VolumeError, match="is truncated"):
+        open_volume(path)
+    assert not caplog.records
+    with tifffile.TiffFile(path) as file:
+        assert len(file.pages) == 8
+    assert [record.name for record in caplog.records] == ["tifffile"]
+
+
+def test_importing_changes_no_loggers() -> None:
+    code = (
+        "import logging, napari_niiv.io.readers.slices, napari_niiv.io.readers.ome_zarr\n"
+        "for logger in map(logging.getLogger, ('tifffile', 'asyncio')):\n"
+        "    assert not logger.filters and not logger.handlers and logger.propagate"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

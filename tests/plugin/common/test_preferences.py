@@ -10,7 +10,7 @@ import torch
 from napari.settings import get_plugin_settings
 
 from napari_niiv.plugin.common import preferences as settings
-from napari_niiv.plugin.files.reader import PLUGIN
+from napari_niiv.plugin.manifest_names import PLUGIN
 
 
 def test_the_users_limits_hold(make_napari_viewer, monkeypatch) -> None:

@@ -1,12 +1,17 @@
 """Numbers and sentences for people."""
 
+import ast
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("napari")
 
-from napari_niiv.plugin.common.words import bytes_of, for_buttons, large, output_words, time_left
+import napari_niiv
+from napari_niiv.errors import PYTHON_WORDS, NiivError, Remedy
+from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, large, output_words, time_left
 
 
 @pytest.mark.parametrize(
@@ -38,16 +43,39 @@ def test_counts_and_shapes():
     assert output_words((10, 20, 30), "zyx", (1, 1, 1), "pixel").endswith("of 1 × 1 × 1 voxel units")
 
 
-def test_every_option_that_an_export_names_has_a_button():
-    """The core's sentences name options of the command line."""
-    from pathlib import Path
+def test_every_remedy_has_words_of_the_windows():
+    assert set(WINDOW_WORDS) == set(Remedy)
+    for remedy, words in WINDOW_WORDS.items():
+        assert words
+        assert not names_an_option(words)
+        assert "=" not in words
+        assert words != PYTHON_WORDS[remedy]
+    assert NiivError("The disk is full; free space and", Remedy.RESUME).in_words(WINDOW_WORDS) == (
+        "The disk is full; free space and go on with Resume."
+    )
 
-    import napari_niiv
 
+def names_an_option(text):
+    return re.search(r"--[a-z]", text) is not None
+
+
+def sentences(path):
+    """The texts of a module, docstrings left out."""
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, documented)]
+    docstrings = {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def test_no_sentence_of_the_core_names_an_option():
+    """Each face words what the user can do; the core gives it as a `Remedy`."""
     package = Path(napari_niiv.__file__).parent
-    texts = [path.read_text() for path in [*(package / "export").glob("*.py"), package / "io" / "write.py"]]
-    sentences = [line for text in texts for line in text.splitlines() if "--" in line and '"' in line]
-    assert len(sentences) > 8
-    for line in sentences:
-        if "dask scheduler" not in line and "died at" not in line:  # of workers, which the viewer has none of
-            assert "--" not in for_buttons(line), line
+    parts = {path: path.relative_to(package).parts[0] for path in package.rglob("*.py")}
+    core = [path for path, part in parts.items() if part not in ("cli", "plugin")]
+    texts = [(path.name, text) for path in core for text in sentences(path)]
+    assert len(texts) > 1000
+    assert not [(name, text) for name, text in texts if names_an_option(text)]
+    assert any(names_an_option(text) for text in sentences(package / "cli" / "words.py"))

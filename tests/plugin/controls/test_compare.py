@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QApplication
 from napari_niiv.plugin.controls.compare import KEY, Compare
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.split import fraction_at, line_position, right_of_line
 from napari_niiv.plugin.live.view import visible
 
@@ -75,9 +76,7 @@ def test_a_place_in_the_window_and_its_fraction(viewer, orientation):
     ],
 )
 def test_exactly_what_lies_right_of_the_line_is_kept(order, scale, turn):
-    source = Image(
-        np.zeros(SHAPE), scale=scale, rotate=(0, 0, turn) if turn else None, contrast_limits=(0, 9)
-    )
+    source = Image(np.zeros(SHAPE), scale=scale, rotate=(0, 0, turn) if turn else None, contrast_limits=(0, 9))
     viewer = side_view(ViewerModel(), source)
     viewer.dims.order = order
     centre = np.mean(source.extent.world, axis=0)
@@ -199,7 +198,7 @@ def controls(viewer, interpolating_model, qtbot):
     with qtbot.waitSignal(live_layers.open(viewer.layers["ramp"]).shown, timeout=20_000):
         pass
     yield controls
-    controls.let_go()
+    controls.close()
     live_layers.close_all()
 
 
@@ -218,28 +217,28 @@ def test_button_and_key_hold(viewer, controls):
     assert f"key {KEY}" in controls.hold.tooltip
 
 
-def test_the_key_is_free_and_let_go(viewer, controls):
+def test_the_key_is_free_and_unbound_at_the_end(viewer, controls):
     from napari.utils.shortcuts import default_shortcuts
 
     assert not any(str(key) == KEY for keys in default_shortcuts.values() for key in keys)
-    controls.let_go()
+    controls.close()
     assert not viewer.keymap
 
 
 def test_a_users_key_is_left_alone(viewer, controls):
-    controls.let_go()
+    controls.close()
 
     def mine(viewer): ...
 
     viewer.bind_key(KEY, mine)
     others = Compare(viewer, LiveLayers(viewer))
     assert "key" not in others.hold.tooltip
-    others.let_go()
+    others.close()
     assert list(viewer.keymap.values()) == [mine]
     viewer.bind_key(KEY, None)
     others = Compare(viewer, LiveLayers(viewer))
     viewer.bind_key(KEY, mine, overwrite=True)  # afterwards
-    others.let_go()
+    others.close()
     assert list(viewer.keymap.values()) == [mine]
 
 
@@ -252,7 +251,7 @@ def test_the_slider_moves_the_line_of_all_also_of_later_ones(viewer, controls, q
     other = Image(ramp(SHAPE, SLOPES), scale=(4, 1, 1), name="other")
     viewer.layers.append(other)
     assert controls._live_layers.open(other).split == pytest.approx(0.3)
-    live.split_moved.emit(0.62)  # by the mouse
+    live._drag_split(0.62)  # by the mouse
     assert controls.position.value == 62
     assert [one.split for one in controls._live_layers] == [0.62, 0.62]
     controls.split.value = False
@@ -269,7 +268,7 @@ def test_the_mouse_drags_the_line_and_not_the_picture(make_napari_viewer, interp
     viewer.reset_view()
     callbacks = (viewer.mouse_drag_callbacks, viewer.mouse_move_callbacks)
     before = [list(each) for each in callbacks]
-    live = LiveReconstruction(viewer, source, interpolating_model)
+    live = LiveReconstruction(viewer, source, LiveSettings(interpolating_model))
     wait_final(qtbot, live)
     canvas = viewer.window._qt_viewer.canvas.native
     width = canvas.width()
@@ -279,9 +278,7 @@ def test_the_mouse_drags_the_line_and_not_the_picture(make_napari_viewer, interp
     def send(kind, x, button=Qt.MouseButton.NoButton, held=Qt.MouseButton.NoButton):
         canvas._last_time = 0  # vispy drops moves in quick succession
         place = QPointF(x, canvas.height() / 2)
-        event = QMouseEvent(
-            kind, place, canvas.mapToGlobal(place), button, held, Qt.KeyboardModifier.NoModifier
-        )
+        event = QMouseEvent(kind, place, canvas.mapToGlobal(place), button, held, Qt.KeyboardModifier.NoModifier)
         QApplication.sendEvent(canvas, event)
 
     def drag(start, stop, style):
@@ -294,7 +291,7 @@ def test_the_mouse_drags_the_line_and_not_the_picture(make_napari_viewer, interp
         send(QEvent.Type.MouseButtonRelease, stop, left)
         viewer.window._qt_viewer.canvas.on_draw()  # then napari learns where the mouse moved the camera
 
-    with qtbot.waitSignal(live.split_moved):
+    with qtbot.waitSignal(live.settings_changed):
         drag(width // 2 + 2, width * 3 // 10 + 2, "pointing")
     assert live.split == pytest.approx(0.3, abs=2 / width)
     assert viewer.scene.camera.center == centre

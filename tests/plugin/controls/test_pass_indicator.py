@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 from napari_niiv.geometry import Sampling
 from napari_niiv.plugin.controls import status as module
 from napari_niiv.plugin.controls.pass_indicator import STATES, PassIndicator, pass_of
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.reconstruction.views.request import SliceRequest, SliceResponse
 
 

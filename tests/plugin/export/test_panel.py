@@ -3,6 +3,8 @@
 import errno
 import functools
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -27,10 +29,9 @@ from napari_niiv.models.checkpoint import save_model
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.layers import layer_data, layer_volume
 from napari_niiv.plugin.export import panel as module
-from napari_niiv.plugin.export.form import BOX
+from napari_niiv.plugin.export.form import BOX, ExportForm
 from napari_niiv.plugin.export.log import ExportLog
 from napari_niiv.plugin.export.panel import ExportPanel
-from napari_niiv.plugin.export.settings import ExportSettings
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.reconstruction.restoration import Restoration
@@ -44,22 +45,19 @@ SMALL = {"chunk": 16, "shard": 1 << 14, "block": (8, 16)}
 @pytest.fixture
 def messages(monkeypatch, tmp_path):
     """What the user is told by notifications; files go to the test's folder by default."""
-    told: list[str] = []
+    sentences: list[str] = []
     for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(module, name, told.append)
+        monkeypatch.setattr(module, name, sentences.append)
     monkeypatch.setattr(Path, "home", classmethod(lambda cls: tmp_path))
-    return told
+    return sentences
 
 
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Several blocks and shards, so that there is something to interrupt."""
 
-    def config(self):
-        given = {"output_scale", "planes", "project", "dtype", "box"}
-        return ExportConfig(**SMALL, **{name: getattr(self, name) for name in given})
-
-    monkeypatch.setattr(ExportSettings, "config", config)
+    real = ExportForm._config
+    monkeypatch.setattr(ExportForm, "_config", lambda self, layer: real(self, layer).model_copy(update=SMALL))
 
 
 class Gate:
@@ -69,13 +67,13 @@ class Gate:
         self.allowed = threading.Semaphore(0)
         gate = self
 
-        class Held(Restoration):
+        class Gated(Restoration):
             def compute(self, source, block, interrupt=None):
                 while not gate.allowed.acquire(timeout=0.005):
                     interrupt()
                 return super().compute(source, block, interrupt)
 
-        monkeypatch.setattr("napari_niiv.export.work.Restoration", Held)
+        monkeypatch.setattr("napari_niiv.export.work.Restoration", Gated)
         monkeypatch.setattr("napari_niiv.export.engines.local.HEARTBEAT", 0.01)
 
     def allow(self, blocks=10**6):
@@ -118,7 +116,7 @@ def make_panel(viewer, parent, small_model, qtbot, messages):
         images = lambda: [layer for layer in viewer.layers if isinstance(layer, Image)]  # noqa: E731
         panel = ExportPanel(parent, viewer, live_layers, lambda: images()[0] if images() else None)
         panel.show()
-        wait_found(qtbot, panel)
+        wait_preview(qtbot, panel)
         return panel
 
     return make
@@ -135,8 +133,8 @@ def open_file(viewer, path):
     viewer.add_image(data, **keywords)
 
 
-def wait_found(qtbot, panel):
-    qtbot.waitUntil(lambda: panel.found is not None, timeout=20_000)
+def wait_preview(qtbot, panel):
+    qtbot.waitUntil(lambda: panel.preview is not None, timeout=20_000)
 
 
 def wait_ended(qtbot, panel):
@@ -149,7 +147,7 @@ def name(panel, text):
 
 
 def wait_target(qtbot, panel, target):
-    qtbot.waitUntil(lambda: panel.found is not None and panel.found.job.target == target, timeout=5000)
+    qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.target == target, timeout=5000)
 
 
 def run(qtbot, panel):
@@ -171,24 +169,27 @@ def written(path, level=0):
 # before it starts
 
 
-def test_untouched_it_writes_the_whole_beside_the_file(
-    viewer, make_panel, texture, tmp_path, qtbot, messages
-):
+def test_the_window_does_not_wait_for_torch():
+    code = "import sys, napari_niiv.plugin.export.panel; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_untouched_it_writes_the_whole_beside_the_file(viewer, make_panel, texture, tmp_path, qtbot, messages):
     folder = tmp_path / "data"
     folder.mkdir()
     tifffile.imwrite(folder / "cells.tif", (200 * texture(SHAPE)).astype(np.uint8))
     open_file(viewer, folder / "cells.tif")
     panel = make_panel()
     settings, target = panel.form.settings(), folder / "cells-isotropic.zarr"
-    assert panel.found.job.config == ExportConfig()
-    assert panel.found.job.target == target == Path(panel.form.output.value)
-    assert settings.volume.metadata["path"] == str(folder / "cells.tif")
+    assert panel.preview.job.config == ExportConfig()
+    assert panel.preview.job.target == target == Path(panel.form.output.value)
+    assert settings.volume.provenance.path == str(folder / "cells.tif")
     assert "52 × 37 × 45 voxels (z × y × x) of 1 × 1 × 1 voxel units" in panel.summary.text()
     assert "86.6 kB before compression" in panel.summary.text()
     assert f"free in {folder}" in panel.summary.text()
     assert shown(panel) == ["Export"]
     target.mkdir()
-    panel.look()
+    panel.refresh_preview()
     wait_target(qtbot, panel, folder / "cells-isotropic-2.zarr")
     assert not messages
 
@@ -202,9 +203,7 @@ def test_the_form_says_the_rest(panel, qtbot, tmp_path, monkeypatch):
     form.project.value = True
     form.format.value = ".tif"
     wait_target(qtbot, panel, tmp_path / "my-stack-isotropic.tif")
-    assert panel.found.job.config == ExportConfig(
-        output_scale=0.5, planes="xz", dtype="float32", project=True
-    )
+    assert panel.preview.job.config == ExportConfig(output_scale=0.5, planes="xz", dtype="float32", project=True)
     assert "26 × 18 × 22" in panel.summary.text()
     for typed, target, suffix in (
         (tmp_path / "a.zarr", tmp_path / "a.zarr", ".zarr"),
@@ -224,9 +223,9 @@ def test_the_form_says_the_rest(panel, qtbot, tmp_path, monkeypatch):
 def test_keep_measured_is_as_the_widgets_switch(source, make_panel, qtbot):
     panel = make_panel()
     panel.hide()
-    panel.live_layers.project = True
+    panel.live_layers.change(project=True)
     panel.show()
-    qtbot.waitUntil(lambda: panel.found is not None and panel.found.job.config.project)
+    qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.config.project)
 
 
 def test_it_follows_the_layer_and_the_view(panel, viewer, source, qtbot, tmp_path):
@@ -234,11 +233,11 @@ def test_it_follows_the_layer_and_the_view(panel, viewer, source, qtbot, tmp_pat
     viewer.canvas.size = (300, 400)
     viewer.dims.order = (1, 0, 2)
     viewer.reset_view()
-    qtbot.waitUntil(lambda: panel.found.job.config.box is not None)
-    before = panel.found.job.config.box
+    qtbot.waitUntil(lambda: panel.preview.job.config.box is not None)
+    before = panel.preview.job.config.box
     viewer.scene.camera.zoom *= 5
-    qtbot.waitUntil(lambda: panel.found.job.config.box != before)
-    z0, z1 = panel.found.job.config.box[0]
+    qtbot.waitUntil(lambda: panel.preview.job.config.box != before)
+    z0, z1 = panel.preview.job.config.box[0]
     assert z1 - z0 < 13
     assert f"z {z0} to {z1 - 1}" in panel.summary.text()
     viewer.layers.insert(0, Image(np.arange(5 * 9 * 9).reshape(5, 9, 9), scale=(3, 1, 1), name="other"))
@@ -249,7 +248,7 @@ def test_it_follows_the_layer_and_the_view(panel, viewer, source, qtbot, tmp_pat
     qtbot.waitUntil(lambda: "other-isotropic.zarr" in panel.form.output.value)
 
 
-def test_a_rotated_layer_is_said(panel, source, qtbot):
+def test_a_rotated_layer_is_noticed(panel, source, qtbot):
     assert "own axes" not in panel.summary.text()
     source.rotate = 30
     qtbot.waitUntil(lambda: "written along the layer's own axes" in panel.summary.text())
@@ -322,8 +321,8 @@ def test_a_drawn_rectangle(panel, viewer, source, qtbot, tmp_path):
     viewer.layers.append(shapes)
     viewer.layers.selection = {shapes}
     panel.form.part.value = BOX
-    qtbot.waitUntil(lambda: panel.found is not None and panel.found.job.config.box is not None)
-    box = panel.found.job.config.box
+    qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.config.box is not None)
+    box = panel.preview.job.config.box
     assert (box[0], box[2]) == ((3, 9), (10, 30))
     run(qtbot, panel)
     whole = reconstruct(layer_volume(source), panel.live_layers.model).array.compute().astype(int)
@@ -432,7 +431,7 @@ def test_cancel_and_resume(panel, gate, qtbot, tmp_path, messages):
     assert "was interrupted. Resume goes on" in panel.question.text()
     assert not target.exists()
     panel.form.planes.value = "yz"  # of no concern to what goes on
-    wait_found(qtbot, panel)
+    wait_preview(qtbot, panel)
     gate.allow()
     run(qtbot, panel)
     assert panel._log.started.resumed > 0
@@ -442,13 +441,13 @@ def test_cancel_and_resume(panel, gate, qtbot, tmp_path, messages):
 
 
 @pytest.mark.parametrize("action", ["resume", "discard"])
-def test_an_interrupted_export_is_found_again(viewer, make_panel, texture, gate, qtbot, tmp_path, action):
+def test_an_interrupted_export_is_offered_again(viewer, make_panel, texture, gate, qtbot, tmp_path, action):
     """In another session of napari, with settings that are the defaults again."""
     tifffile.imwrite(tmp_path / "cells.tif", (200 * texture(SHAPE)).astype(np.uint8))
     open_file(viewer, tmp_path / "cells.tif")
     panel = make_panel()
     panel.form.planes.value = "xz"
-    qtbot.waitUntil(lambda: panel.found.job.config.planes == "xz")
+    qtbot.waitUntil(lambda: panel.preview.job.config.planes == "xz")
     begin(qtbot, panel, gate)
     panel.stop()
     wait_ended(qtbot, panel)
@@ -476,7 +475,7 @@ def test_start_anew_forgets_what_was_done(panel, gate, qtbot, tmp_path):
     wait_ended(qtbot, panel)
     qtbot.waitUntil(lambda: "Start anew" in shown(panel))
     panel.form.planes.value = "yz"
-    qtbot.waitUntil(lambda: panel.found is not None and panel.found.job.config.planes == "yz")
+    qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.config.planes == "yz")
     gate.allow()
     panel.start_anew()
     qtbot.waitUntil(lambda: panel.worker is not None)
@@ -514,9 +513,7 @@ def test_nothing_is_replaced_unasked(panel, qtbot, tmp_path):
     ],
     ids=["full", "read-only", "a defect"],
 )
-def test_a_failure_is_one_sentence_and_goes_on(
-    panel, gate, qtbot, tmp_path, messages, monkeypatch, error, sentence
-):
+def test_a_failure_is_one_sentence_and_goes_on(panel, gate, qtbot, tmp_path, messages, monkeypatch, error, sentence):
     real, calls = shards_module.write_shard, []
 
     def failing(*arguments):
@@ -556,9 +553,7 @@ def test_the_source_may_be_deleted_meanwhile(panel, viewer, source, gate, qtbot,
     np.testing.assert_allclose(opened.scale, 0.3)
 
 
-def test_a_file_that_goes_meanwhile_is_one_sentence(
-    viewer, make_panel, gate, texture, qtbot, tmp_path, messages
-):
+def test_a_file_that_goes_meanwhile_is_one_sentence(viewer, make_panel, gate, texture, qtbot, tmp_path, messages):
     path = tmp_path / "cells.tif"
     tifffile.imwrite(path, (200 * texture(SHAPE)).astype(np.uint8))
     open_file(viewer, path)
@@ -567,14 +562,12 @@ def test_a_file_that_goes_meanwhile_is_one_sentence(
     path.unlink()
     gate.allow()
     wait_ended(qtbot, panel)
-    assert messages == [
-        f"'cells' is gone ({path}: No such file or directory); put it back and go on with Resume."
-    ]
+    assert messages == [f"'cells' is gone ({path}: No such file or directory); put it back and go on with Resume."]
 
 
 def test_it_only_hides_when_its_window_is_closed(panel, gate, qtbot, messages):
     words = []
-    panel.told.connect(words.append)
+    panel.progress_text.connect(words.append)
     begin(qtbot, panel, gate)
     panel.close()
     assert panel.worker is not None
@@ -605,14 +598,12 @@ def window(make_napari_viewer, messages, texture, monkeypatch, small_model, tmp_
 
 def test_the_live_view_goes_on_meanwhile(window, gate, qtbot, tmp_path):
     viewer, widget = window
-    qtbot.waitUntil(
-        lambda: widget.models.loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000
-    )
+    qtbot.waitUntil(lambda: widget.models.loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000)
     widget.show_side("xz")
     qtbot.waitUntil(lambda: "refined" in widget.status.value, timeout=30_000)
     widget.export.button.changed.emit(True)
     panel = widget.export.panel
-    wait_found(qtbot, panel)
+    wait_preview(qtbot, panel)
     begin(qtbot, panel, gate)
     assert widget.export.button.text.startswith("Exporting… ")
     for index in (5, 20):
@@ -641,7 +632,7 @@ def test_what_goes_in_the_middle_keeps_what_is_finished(window, gate, qtbot, tmp
     viewer, widget = window
     qtbot.waitUntil(lambda: widget.live_layers.model is not None, timeout=30_000)
     panel = widget.export.open()
-    wait_found(qtbot, panel)
+    wait_preview(qtbot, panel)
     begin(qtbot, panel, gate, 8)
     worker: EventWorker = panel.worker
     if what == "dock":
@@ -657,17 +648,15 @@ def test_what_goes_in_the_middle_keeps_what_is_finished(window, gate, qtbot, tmp
 def test_stages_are_put_into_words():
     from napari_niiv.export import ExportProgress, ExportStarted
 
-    started = ExportStarted(
-        Path("a"), Path("a.unfinished"), (10, 10, 10), "zyx", (1, 1, 1), "nm", "uint8", 3, 250
-    )
+    started = ExportStarted(Path("a"), Path("a.unfinished"), (10, 10, 10), "zyx", (1, 1, 1), "nm", "uint8", 3, 250)
     log = ExportLog()
-    assert log.words == "Looking at the volume…"
+    assert log.message == "Looking at the volume…"
     log.add(started)
-    assert (log.words, log.fraction) == ("Going on where it stopped…", 0.25)
+    assert (log.message, log.fraction) == ("Going on where it stopped…", 0.25)
     log.add(ExportProgress("restore", 500, 1000, 2.14e6, 83))
-    assert (log.words, log.left) == ("Step 1 of 2, restoring · 2.14 million voxels/s", "1:23 left")
+    assert (log.message, log.remaining) == ("Step 1 of 2, restoring · 2.14 million voxels/s", "1:23 left")
     log.add(ExportProgress("pyramid", 5, 125, 0, None))
-    assert (log.words, log.left) == ("Step 2 of 2, averaging for zooming out", "")
-    flat = ExportLog(flat=True)
-    flat.add(ExportProgress("tiff", 500, 1000, 1e9, 1))
-    assert flat.words == "Step 2 of 2, writing the TIFF file · 1 billion voxels/s"
+    assert (log.message, log.remaining) == ("Step 2 of 2, averaging for zooming out", "")
+    tiff = ExportLog(tiff=True)
+    tiff.add(ExportProgress("tiff", 500, 1000, 1e9, 1))
+    assert tiff.message == "Step 2 of 2, writing the TIFF file · 1 billion voxels/s"

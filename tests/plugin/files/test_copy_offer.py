@@ -13,6 +13,7 @@ from tests.plugin.test_widget import DATA, drop, open_widget, wait_status
 pytest.importorskip("napari")
 
 from napari_niiv.io import copy
+from napari_niiv.plugin.common.layers import provenance_of
 from napari_niiv.plugin.files import copy_offer as module
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 
@@ -29,8 +30,8 @@ def slow(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(copy, "_CHUNK", (4, 16, 16))
     path = tmp_path / "slow.tif"
-    said = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
-    tifffile.imwrite(path, DATA, ome=True, compression="zlib", metadata=said)
+    metadata = {"axes": "ZYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+    tifffile.imwrite(path, DATA, ome=True, compression="zlib", metadata=metadata)
     return path
 
 
@@ -76,8 +77,8 @@ def test_the_copy_takes_the_layers_place(viewer, qtbot, messages, slow):
     offer.make.native.click()
     qtbot.waitUntil(lambda: old not in viewer.layers, timeout=30_000)
     new = viewer.layers["slow"]
-    assert new.metadata["path"] == str(slow.with_suffix(".zarr"))
-    assert "slow" not in new.metadata
+    assert provenance_of(new).path == str(slow.with_suffix(".zarr"))
+    assert not provenance_of(new).slow
     np.testing.assert_array_equal(new.data, DATA)
     np.testing.assert_allclose(new.scale, (6, 1, 1))
     assert [str(unit) for unit in new.units] == ["micrometer"] * 3
@@ -106,7 +107,7 @@ def test_it_can_be_cancelled_and_made_again(viewer, qtbot, messages, slow, gate)
     gate.set()
     qtbot.waitUntil(lambda: any("given up" in m for m in messages), timeout=20_000)
     assert os.listdir(slow.parent) == ["slow.tif"]
-    assert "slow" in viewer.layers["slow"].metadata
+    assert provenance_of(viewer.layers["slow"]).slow
     slow.with_suffix(".zarr").mkdir()  # somebody's
     offer.make.native.click()
     qtbot.waitUntil(lambda: any("slow-2.zarr" in m for m in messages), timeout=30_000)
@@ -134,9 +135,7 @@ def test_a_folder_is_asked_for_where_that_of_the_file_is_read_only(
     writable = os.access
     monkeypatch.setattr(copy.os, "access", lambda path, mode: path != slow.parent and writable(path, mode))
     answers = ["", str(other)]
-    monkeypatch.setattr(
-        module.QFileDialog, "getExistingDirectory", lambda *a: (asked.append(a[1]), answers.pop(0))[1]
-    )
+    monkeypatch.setattr(module.QFileDialog, "getExistingDirectory", lambda *a: (asked.append(a[1]), answers.pop(0))[1])
     widget = open_widget(viewer)
     drop(widget, slow)
     offer = offered(qtbot, widget)
@@ -164,7 +163,7 @@ def test_what_goes_meanwhile(viewer, qtbot, messages, slow, gate, what):
     else:
         thread = worker._thread
         viewer.window.remove_dock_widget(dock)
-        qtbot.waitUntil(worker._stopping.is_set, timeout=20_000)
+        qtbot.waitUntil(lambda: worker._stop_flag.stopping, timeout=20_000)
         gate.set()
         qtbot.waitUntil(lambda: not thread.is_alive(), timeout=20_000)
         assert os.listdir(slow.parent) == ["slow.tif"]
@@ -181,4 +180,4 @@ def test_a_layer_turned_meanwhile_keeps_its_place(viewer, qtbot, messages, slow,
     gate.set()
     qtbot.waitUntil(lambda: any("a layer of its own" in m for m in messages), timeout=20_000)
     assert viewer.layers["slow"].data.shape == (48, 12, 64)
-    assert any(str(layer.metadata.get("path")).endswith("slow.zarr") for layer in viewer.layers)
+    assert any(str(provenance_of(layer).path).endswith("slow.zarr") for layer in viewer.layers)

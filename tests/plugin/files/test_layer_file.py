@@ -10,8 +10,14 @@ from napari.layers import Image
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import LazyArray
 from napari_niiv.plugin.common.layers import layer_data, voxel_size
-from napari_niiv.plugin.files.layer_file import axis_names, layer_file, rename_axes, renamed, set_voxel_size
-from napari_niiv.volume import Volume
+from napari_niiv.plugin.files.layer_file import (
+    axis_names,
+    layer_file,
+    rename_axes,
+    renamed_axes,
+    set_voxel_size,
+)
+from napari_niiv.volume import Provenance, Volume
 
 
 class Unread(LazyArray):
@@ -96,10 +102,10 @@ def test_a_voxel_size_whatever_the_transforms():
 
 
 def test_names_of_the_files_axes_follow():
-    assert renamed("?czyx", "czyx", "tzyx") == "?tzyx"
-    assert renamed("zcyx", "czyx", "cxyz") == "xcyz"
-    said = {"path": "/a.npy", "stored_axes": "zcyx", "dataset": "raw"}
-    data, keywords = layer_data(Volume(values(2, 3, 4, 5), "czyx", metadata=said))
+    assert renamed_axes("?czyx", "czyx", "tzyx") == "?tzyx"
+    assert renamed_axes("zcyx", "czyx", "cxyz") == "xcyz"
+    provenance = Provenance("/a.npy", "raw", "zcyx")
+    data, keywords = layer_data(Volume(values(2, 3, 4, 5), "czyx", provenance=provenance))
     layer = Image(data, **keywords)
     file = layer_file(layer)
     assert (file.path, file.dataset, file.stored_axes, file.ours) == ("/a.npy", "raw", "zcyx", True)

@@ -17,7 +17,7 @@ from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import save_model
 from napari_niiv.plugin.common.layers import along_world, layer_data, layer_volume
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET, get_reader
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Provenance, Volume
 
 
 def values(*shape, dtype="u2"):
@@ -62,8 +62,8 @@ def write_nifti(path, array):
 
 def write_n5(path, array):
     tensorstore = pytest.importorskip("tensorstore")
-    said = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
-    tensorstore.open(said, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
+    specification = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
+    tensorstore.open(specification, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
     attributes = path / "raw/attributes.json"
     more = {"pixelResolution": {"unit": "nm", "dimensions": [0.6, 0.5, 4.0]}}
     attributes.write_text(json.dumps(json.loads(attributes.read_text()) | more))
@@ -129,8 +129,9 @@ def test_a_volume_as_a_layer_and_back(axes):
         "nanometer",
         "stack",
         (10.0, 20.0, 30.0),
-        {"channel_names": ["a", "b", "c"], "path": "/x"},
+        {"channel_names": ["a", "b", "c"]},
         (coarse,),
+        Provenance("/x"),
     )
     data, keywords = layer_data(volume)
     layer = napari.layers.Image(data, **keywords)
@@ -139,6 +140,7 @@ def test_a_volume_as_a_layer_and_back(axes):
     np.testing.assert_allclose(layer.translate[-3:], volume.origin)
     again = layer_volume(layer)
     assert (again.axes, dict(again.metadata)) == (axes, dict(volume.metadata))
+    assert again.provenance == volume.provenance
     assert again.origin == pytest.approx(volume.origin)
     assert (again.voxel_size, again.unit, again.name) == (volume.voxel_size, "nanometer", "stack")
     np.testing.assert_array_equal(again.pyramid[0], coarse)
@@ -151,7 +153,7 @@ def test_the_file_of_a_layer_is_known(make_napari_viewer, tmp_path):
     data, keywords = layer_data(open_volume(tmp_path / "cells.tif"))
     dropped = viewer.add_image(data, **keywords)
     for layer in (viewer.layers[0], dropped):
-        assert layer_volume(layer).metadata["path"] == str(tmp_path / "cells.tif")
+        assert layer_volume(layer).provenance.path == str(tmp_path / "cells.tif")
 
 
 def test_the_origin_is_in_the_unit_of_x():
@@ -162,6 +164,7 @@ def test_the_origin_is_in_the_unit_of_x():
     assert (volume.voxel_size, volume.unit) == ((2, 0.5, 0.5), "micrometer")
     assert volume.origin == pytest.approx((3, 1, 2))
     assert not volume.metadata
+    assert volume.provenance == Provenance()
 
 
 @pytest.mark.parametrize(

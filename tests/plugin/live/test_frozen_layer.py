@@ -13,6 +13,7 @@ from napari.components import ViewerModel
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.plugin.common.layers import LIVE, is_source
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 
 SHAPE, SLOPES = (12, 48, 64), (5.0, 1.0, 2.0)
 
@@ -32,7 +33,7 @@ def begin(interpolating_model, qtbot):
     begun = []
 
     def begin(viewer, layer):
-        live = LiveReconstruction(viewer, layer, interpolating_model)
+        live = LiveReconstruction(viewer, layer, LiveSettings(interpolating_model))
         wait_final(qtbot, live)
         begun.append(live)
         return live
@@ -57,9 +58,7 @@ def assert_on_the_ramp(layer, source, across, index, offset=0.0):
 
 @pytest.mark.parametrize(("order", "across"), [((1, 0, 2), 1), ((2, 1, 0), 2), ((0, 1, 2), 0)])
 def test_it_lies_at_its_slice(begin, qtbot, order, across):
-    viewer, source = looked_at(
-        ramp(SHAPE, SLOPES), order, scale=(4, 1, 1), translate=(3, 4, 5), units=("nm",) * 3
-    )
+    viewer, source = looked_at(ramp(SHAPE, SLOPES), order, scale=(4, 1, 1), translate=(3, 4, 5), units=("nm",) * 3)
     live = begin(viewer, source)
     wait_final(qtbot, live, lambda: viewer.dims.set_current_step(across, 7), index=7.0)
     layer = live.freeze()

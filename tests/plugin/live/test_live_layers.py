@@ -10,8 +10,8 @@ from tests.plugin.conftest import ramp
 pytest.importorskip("napari")
 
 from napari_niiv.plugin.controls import status as module
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.plugin.live.live_layers import LiveLayers
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 SHAPE = (6, 20, 24)
 DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
@@ -38,14 +38,14 @@ def live_layers(viewer, interpolating_model):
 @pytest.fixture
 def widget(viewer, monkeypatch, qtbot):
     """The dock widget with both layers live, the first one chosen."""
-    told: list[str] = []
+    messages: list[str] = []
     for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(module, name, told.append)
+        monkeypatch.setattr(module, name, messages.append)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     for name in ("second", "first"):
         widget.layer.value = viewer.layers[name]
         qtbot.waitUntil(lambda: "pixel" in widget.status.value, timeout=30_000)
-    assert not told
+    assert not messages
     return widget
 
 
@@ -74,6 +74,21 @@ def test_a_model_is_for_all_and_a_resolution_for_one(viewer, live_layers, qtbot,
     assert second.model is other
     live_layers.set_finest(first.source, 4.0)
     assert (first.finest, second.finest) == (4, 2)
+
+
+def test_one_signal_tells_of_every_change_of_the_settings(viewer, live_layers, qtbot):
+    seen = []
+    live_layers.changed.connect(lambda: seen.append(live_layers.settings))
+    first, second = (live_layers.open(viewer.layers[name]) for name in ("first", "second"))
+    live_layers.change(split=0.3, steps=True)
+    live_layers.change(split=0.3)  # nothing new
+    first.split = 0.6  # as by the mouse, for all
+    second.finest = 2.0  # for this one alone
+    assert [(settings.split, settings.finest) for settings in seen] == [(0.3, 0), (0.6, 0), (0.6, 0)]
+    assert (first.split, second.split) == (0.6, 0.6)
+    assert (first.finest, second.finest) == (0, 2)
+    assert live_layers.settings_of(second.source) == second.settings
+    assert live_layers.settings_of(None) == first.settings
 
 
 def test_one_that_went_by_itself_is_told_and_forgotten(viewer, interpolating_model, qtbot):

@@ -12,6 +12,7 @@ pytest.importorskip("napari")
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 
 SHAPE, SCALE = (12, 48, 64), (4.0, 1.0, 1.0)
 SLOPES = (5.0, 1.0, 2.0)
@@ -21,9 +22,7 @@ SLOPES = (5.0, 1.0, 2.0)
 def viewer(make_napari_viewer):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(900, 700)
-    viewer.add_image(
-        ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", contrast_limits=(0, 300)
-    )
+    viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", contrast_limits=(0, 300))
     viewer.dims.order = (1, 0, 2)
     viewer.reset_view()
     return viewer
@@ -150,7 +149,7 @@ def test_closing_lets_go_of_the_viewer(viewer, interpolating_model, qtbot):
     before = [len(e.callbacks) for e in emitters]
     threads = threading.active_count()
     for _ in range(3):
-        live = LiveReconstruction(viewer, viewer.layers["ramp"], interpolating_model)
+        live = LiveReconstruction(viewer, viewer.layers["ramp"], LiveSettings(interpolating_model))
         wait_final(qtbot, live)
         live.close()
         qtbot.waitUntil(lambda live=live: not live._scheduler.alive, timeout=5000)
@@ -186,20 +185,18 @@ def test_what_is_no_volume_is_refused(make_napari_viewer, interpolating_model, d
     viewer = make_napari_viewer()
     layer = viewer.add_image(data)
     with pytest.raises(VolumeError):
-        LiveReconstruction(viewer, layer, interpolating_model)
+        LiveReconstruction(viewer, layer, LiveSettings(interpolating_model))
     assert len(viewer.layers) == 1
 
 
 def test_several_dimensions_and_units(make_napari_viewer, interpolating_model, qtbot):
     viewer = make_napari_viewer(show=True)
     data = np.stack([ramp(SHAPE, SLOPES), 100 + ramp(SHAPE, SLOPES)])
-    layer = viewer.add_image(
-        data, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400)
-    )
+    layer = viewer.add_image(data, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400))
     viewer.dims.order = (0, 2, 1, 3)
     viewer.dims.current_step = (0, 0, 9, 0)
     viewer.reset_view()
-    live = LiveReconstruction(viewer, layer, interpolating_model)
+    live = LiveReconstruction(viewer, layer, LiveSettings(interpolating_model))
     first = wait_final(qtbot, live)
     second = wait_final(qtbot, live, lambda: viewer.dims.set_current_step(0, 1), leading=(1,))
     np.testing.assert_allclose(second.response.image, first.response.image + 100, atol=0.05)

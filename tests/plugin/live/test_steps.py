@@ -10,6 +10,7 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 
 SHAPE, SLOPES = (12, 20, 24), (5.0, 1.0, 2.0)
 
@@ -21,7 +22,7 @@ def begin(interpolating_model, qtbot):
     def begin(z, **source):
         viewer = ViewerModel()
         layer = viewer.add_image(ramp(SHAPE, SLOPES), scale=(z * 0.3, 0.3, 0.3), **source)
-        live = LiveReconstruction(viewer, layer, interpolating_model)
+        live = LiveReconstruction(viewer, layer, LiveSettings(interpolating_model))
         wait_final(qtbot, live)
         begun.append(live)
         return viewer, live

@@ -12,6 +12,7 @@ pytest.importorskip("napari")
 from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.trust_overlay import APPEARANCES
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 
@@ -28,7 +29,7 @@ def viewer(make_napari_viewer, texture):
 
 @pytest.fixture
 def live(viewer, small_model, qtbot):
-    live = LiveReconstruction(viewer, viewer.layers["tissue"], small_model())
+    live = LiveReconstruction(viewer, viewer.layers["tissue"], LiveSettings(small_model()))
     wait_final(qtbot, live)
     yield live
     live.close()
@@ -43,7 +44,7 @@ def shown_of(viewer, layer) -> np.ndarray:
 
 
 def test_a_map_lies_over_its_picture_and_follows_it(viewer, live, qtbot) -> None:
-    wait_final(qtbot, live, lambda: setattr(live, "trust", ("disagreement", "misfit")))
+    wait_final(qtbot, live, lambda: live.change(trust=("disagreement", "misfit")))
     for step in (viewer.dims.current_step[1], 30):
         if step == 30:
             wait_final(qtbot, live, lambda: viewer.dims.set_current_step(1, 30), index=30.0)
@@ -59,7 +60,7 @@ def test_a_map_lies_over_its_picture_and_follows_it(viewer, live, qtbot) -> None
 
 
 def test_small_values_are_clear_and_large_ones_are_not(viewer, live, qtbot) -> None:
-    wait_final(qtbot, live, lambda: setattr(live, "trust", ("disagreement", "misfit")))
+    wait_final(qtbot, live, lambda: live.change(trust=("disagreement", "misfit")))
     alpha = {kind: overlay(viewer, kind).colormap.map(np.linspace(0, 1, 5))[:, 3] for kind in APPEARANCES}
     assert alpha["disagreement"][0] == 0
     assert alpha["disagreement"][-1] > 0.8
@@ -69,19 +70,19 @@ def test_small_values_are_clear_and_large_ones_are_not(viewer, live, qtbot) -> N
 
 def test_it_goes_with_the_switch_the_layer_or_the_view(viewer, live, qtbot) -> None:
     names = [layer.name for layer in viewer.layers]
-    wait_final(qtbot, live, lambda: setattr(live, "trust", ("disagreement",)))
-    wait_final(qtbot, live, lambda: setattr(live, "trust", ()))
+    wait_final(qtbot, live, lambda: live.change(trust=("disagreement",)))
+    wait_final(qtbot, live, lambda: live.change(trust=()))
     assert [layer.name for layer in viewer.layers] == names
-    wait_final(qtbot, live, lambda: setattr(live, "trust", ("disagreement", "misfit")))
-    with qtbot.waitSignal(live.trust_changed) as changed:
+    wait_final(qtbot, live, lambda: live.change(trust=("disagreement", "misfit")))
+    with qtbot.waitSignal(live.settings_changed):
         viewer.layers.remove(overlay(viewer, "misfit"))
-    assert changed.args == [("disagreement",)]
+    assert live.settings.trust == ("disagreement",)
     live.close()
     assert [layer.name for layer in viewer.layers] == ["tissue"]
 
 
 def test_turned_or_hidden_the_map_goes_too(viewer, live, qtbot) -> None:
-    wait_final(qtbot, live, lambda: setattr(live, "trust", ("disagreement",)))
+    wait_final(qtbot, live, lambda: live.change(trust=("disagreement",)))
     live.compare(True)
     assert not overlay(viewer, "disagreement").visible
     live.compare(False)
@@ -94,9 +95,9 @@ def test_turned_or_hidden_the_map_goes_too(viewer, live, qtbot) -> None:
 
 def test_projected_pictures_average_to_what_was_measured(viewer, live, qtbot) -> None:
     free = live.last.response.image
-    wait_final(qtbot, live, lambda: setattr(live, "trust", ("misfit",)))
+    wait_final(qtbot, live, lambda: live.change(trust=("misfit",)))
     assert np.abs(live.last.response.trust["misfit"]).max() > 1
-    wait_final(qtbot, live, lambda: setattr(live, "project", True), project=True)
+    wait_final(qtbot, live, lambda: live.change(project=True), project=True)
     np.testing.assert_allclose(live.last.response.trust["misfit"], 0, atol=1e-2)
     assert np.abs(live.last.response.image - free).max() > 1
 
@@ -107,11 +108,11 @@ def test_the_controls(viewer, small_model, qtbot) -> None:
     controls = TrustControls(live_layers)
     live = live_layers.open(viewer.layers["tissue"])
     controls.disagreement.value = controls.project.value = True
-    assert (live.trust, live.project) == (("disagreement",), True)
+    assert (live.settings.trust, live.settings.project) == (("disagreement",), True)
     assert controls.legend.value == APPEARANCES["disagreement"].meaning
     viewer.layers.remove(overlay(viewer, "disagreement"))
     assert not controls.disagreement.value
-    assert live_layers.trust == ()
+    assert live_layers.settings.trust == ()
     live_layers.close_all()
 
 

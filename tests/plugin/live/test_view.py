@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_niiv.plugin.common.layers import layer_volume, voxel_size
-from napari_niiv.plugin.live.view import spread, visible
+from napari_niiv.plugin.live.view import broadcast_picture, visible
 
 ORDERS_3D = list(itertools.permutations(range(3)))
 
@@ -79,9 +79,7 @@ def test_the_window_covers_what_is_seen_and_no_more_than_the_volume(order):
 def test_cost_follows_the_screen_not_the_volume():
     pixels = []
     for size in (500, 50_000):
-        layer = Image(
-            np.broadcast_to(np.float32(0), (64, size, size)), scale=(8, 1, 1), contrast_limits=(0, 1)
-        )
+        layer = Image(np.broadcast_to(np.float32(0), (64, size, size)), scale=(8, 1, 1), contrast_limits=(0, 1))
         viewer = viewer_with(layer, (1, 0, 2), zoom=1.0, size=(400, 400))
         viewer.dims.point = (250.0,) * 3
         viewer.scene.camera.center = (0, 250, 250)
@@ -98,7 +96,7 @@ def test_time_and_channel_axes_select_an_index():
     view = visible(viewer, layer)
     assert view.request.leading == (2, 1)
     assert (view.request.plane, view.request.index) == ("xz", 17)
-    assert spread(view, np.ones((4, 6)), layer.data.shape).shape == (3, 2, 4, 40, 6)
+    assert broadcast_picture(view, np.ones((4, 6)), layer.data.shape).shape == (3, 2, 4, 40, 6)
     viewer.dims.order = (2, 1, 3, 0, 4)  # time on display
     assert visible(viewer, layer) is None
 

@@ -49,12 +49,12 @@ def test_all_begin_and_stay_at_the_same_point():
 
 def test_many_moves_can_be_followed_by_one():
     viewers, layers = build()
-    told = []
+    moves = []
     views = [LayerView(v, layer) for v, layer in zip(viewers, layers, strict=True)]
-    links = LinkedViews(views, lambda: told.append(1))
+    links = LinkedViews(views, lambda: moves.append(1))
     for y in range(5):
         viewers[1].dims.point = (8, y, 7)
-    assert len(told) >= 5
+    assert len(moves) >= 5
     assert viewers[2].dims.point == (20, 30, 40)
     links.settle()
     assert viewers[0].dims.point == viewers[2].dims.point == (8, 4, 7)

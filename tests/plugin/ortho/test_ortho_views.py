@@ -17,7 +17,8 @@ from napari.qt import QtViewer
 from qtpy.QtCore import QPoint, Qt
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.ortho.ortho_views import NAME, OrthoViews
 
 SHAPE, SCALE, ORIGIN = (12, 48, 64), (4.0, 1.0, 1.0), (3.0, 4.0, 5.0)
@@ -42,7 +43,7 @@ def source(viewer):
 
 @pytest.fixture
 def ortho(viewer, source, interpolating_model, qtbot):
-    ortho = OrthoViews(viewer, source, interpolating_model)
+    ortho = OrthoViews(viewer, source, LiveSettings(interpolating_model))
     wait_exact(qtbot, ortho)
     yield ortho
     ortho.close()
@@ -52,7 +53,7 @@ def difference(panel, slopes=SLOPES):
     """How far a panel's live layer is from the ramp at the panel's point, or None if it does not show this slice."""
     layer, view = panel.live.layer, panel.viewer
     shown = sorted(view.dims.displayed)
-    if not layer.visible or panel.live._scheduler.generation not in panel.live._views:
+    if not layer.visible or panel.live._scheduler.generation not in panel.live._requested:
         return None
     data = np.asarray(layer.data)
     if data.shape[shown[0]] <= 1 or data.shape[shown[1]] <= 1:
@@ -145,7 +146,7 @@ def test_panels_look_like_their_source(viewer, source, ortho, qtbot, interpolati
     other = copy.deepcopy(interpolating_model)
     finals = [lambda shown: shown.final] * 2
     with qtbot.waitSignals([p.live.shown for p in ortho.panels], timeout=20_000, check_params_cbs=finals):
-        ortho.model = other
+        ortho.apply(LiveSettings(other))
     assert all(panel.live.model is other for panel in ortho.panels)
     source.translate = (0, 0, 0)
     assert all(tuple(panel.copy.translate) == (0, 0, 0) for panel in ortho.panels)
@@ -165,7 +166,7 @@ def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
         events += (source.events.data, source.events.scale, source.events.gamma)
         before = [len(e.callbacks) for e in events]
         callbacks, threads = len(viewer.mouse_drag_callbacks), threading.active_count()
-        ortho = OrthoViews(viewer, source, interpolating_model)
+        ortho = OrthoViews(viewer, source, LiveSettings(interpolating_model))
         schedulers = [panel.live._scheduler for panel in ortho.panels]
         with qtbot.waitSignal(ortho.panels[0].live.shown, timeout=20_000):
             pass
@@ -191,43 +192,43 @@ def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
 def test_pyramids_are_shown_and_what_is_no_volume_is_refused(viewer, interpolating_model, qtbot):
     for data in (np.zeros((40, 50)), np.zeros((40, 50, 3), np.uint8)):
         with pytest.raises(VolumeError):
-            OrthoViews(viewer, viewer.add_image(data), interpolating_model)
+            OrthoViews(viewer, viewer.add_image(data), LiveSettings(interpolating_model))
     assert not viewer.window.dock_widgets
     viewer.layers.clear()
     layer = viewer.add_image([DATA, DATA[:, ::2, ::2]], multiscale=True, **LAYER)
     viewer.dims.point = (23.0, 30.0, 40.0)
-    ortho = OrthoViews(viewer, layer, interpolating_model)
+    ortho = OrthoViews(viewer, layer, LiveSettings(interpolating_model))
     wait_exact(qtbot, ortho)
     ortho.close()
 
 
 def test_the_button_opens_and_closes_them(viewer, source, qtbot):
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    widget.three.native.click()  # before the model is there
+    widget.ortho_button.native.click()  # before the model is there
     qtbot.waitUntil(lambda: widget.ortho is not None, timeout=30_000)
     assert widget.live.source == widget.ortho.source == source
     widget.ortho.dock.destroyOnClose()
-    assert (widget.ortho, widget.three.value) == (None, False)
+    assert (widget.ortho, widget.ortho_button.value) == (None, False)
     widget.on.value = False
-    widget.three.native.click()
+    widget.ortho_button.native.click()
     assert widget.on.value is True
     assert widget.ortho is not None
     widget.layer.value = other = viewer.add_image(DATA, **{**LAYER, "name": "other"})
     assert widget.ortho.source == other
     viewer.layers.remove(other)  # the widget goes on to another layer, and so do they
     assert widget.live.source == widget.ortho.source == source
-    widget.three.native.click()
-    assert (widget.ortho, widget.three.value) == (None, False)
+    widget.ortho_button.native.click()
+    assert (widget.ortho, widget.ortho_button.value) == (None, False)
     viewer.layers.clear()
-    widget.three.native.click()
-    assert (widget.ortho, widget.three.value) == (None, False)
+    widget.ortho_button.native.click()
+    assert (widget.ortho, widget.ortho_button.value) == (None, False)
     assert widget.status.value.startswith("Choose a layer")
 
 
 SCRIPT = """
 import napari
 import numpy as np
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from qtpy.QtCore import QTimer
 from vispy.gloo.glir import GlirProgram
 

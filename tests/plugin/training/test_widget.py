@@ -22,7 +22,7 @@ from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import load_model, save_model
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
 from napari_niiv.plugin.controls import status as other_module
-from napari_niiv.plugin.controls.model_loader import ModelLoader
+from napari_niiv.plugin.controls.model_choice import ModelLoader
 from napari_niiv.plugin.files.reader import PLUGIN, TRAINING, WIDGET
 from napari_niiv.plugin.training import widget as module
 from napari_niiv.plugin.training.curves import MOST_POINTS, thinned
@@ -82,12 +82,12 @@ def stub(monkeypatch):
 @pytest.fixture
 def messages(monkeypatch, tmp_path):
     """What the user is told by notifications; checkpoints go to the test's folder by default."""
-    told: list[str] = []
+    shown: list[str] = []
     for name in ("show_error", "show_info"):
-        monkeypatch.setattr(module, name, told.append)
-        monkeypatch.setattr(other_module, name, told.append)
+        monkeypatch.setattr(module, name, shown.append)
+        monkeypatch.setattr(other_module, name, shown.append)
     monkeypatch.setattr(Path, "home", classmethod(lambda cls: tmp_path))
-    return told
+    return shown
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def widget(viewer, messages, qtbot):
         worker = widget.worker
     finally:
         if worker is not None:
-            worker._stopping.set()
+            worker._stop_flag.stop()
 
 
 def wait_ready(qtbot, widget):
@@ -145,7 +145,7 @@ def reconstruct(viewer):
 
 
 def configuration(form):
-    return form.settings().config()
+    return form.settings().complete()
 
 
 # the form
@@ -262,8 +262,8 @@ def test_outputs_are_beside_the_layers_file_and_never_replace_one(widget, viewer
 WRONG = [
     ("minutes", 0, "budget of more than 0 minutes"),
     ("learning_rate", "fast", "'fast' is not a number"),
-    ("learning_rate", "7", "The learning rate 7.0 should be less"),
-    ("lateral", 3, "The patch size 3 should be greater"),
+    ("learning_rate", "7", "The learning rate is 7.0: it should be less"),
+    ("lateral", 3, "The patch size is 3: it should be greater"),
     ("init", "/nowhere/mine.safetensors", "There is no checkpoint"),
 ]
 
@@ -315,10 +315,7 @@ def test_events_become_progress_words_and_curves(widget, stub, qtbot, viewer, tm
     np.testing.assert_allclose(widget.curves.linear.getData()[1], 29)
     for theme in ("light", "dark"):
         viewer.theme = theme
-        assert (
-            widget.curves.loss_plot.backgroundBrush().color().name()
-            == module.get_theme(theme).background.as_hex()
-        )
+        assert widget.curves.loss_plot.backgroundBrush().color().name() == module.get_theme(theme).background.as_hex()
     stub.tell(Finished(tmp_path / "x.safetensors", 0.82, 60, 300.0), END)
     wait_ready(qtbot, widget)
 
@@ -365,9 +362,7 @@ def test_the_live_view_follows_every_checkpoint(widget, stub, qtbot, viewer, tmp
     stub.tell(trial(10, 31.0, path))
     qtbot.waitUntil(lambda: live.models.loaded == (str(path), "auto"), timeout=20_000)
     assert live.checkpoint.value == str(path)
-    qtbot.waitUntil(
-        lambda: live.live is not None and live.live.model is live.live_layers.model, timeout=20_000
-    )
+    qtbot.waitUntil(lambda: live.live is not None and live.live.model is live.live_layers.model, timeout=20_000)
     before = live.live_layers.model
     stub.tell(trial(20, 31.5, path))
     qtbot.waitUntil(lambda: live.live_layers.model is not before, timeout=20_000)
@@ -377,9 +372,7 @@ def test_the_live_view_follows_every_checkpoint(widget, stub, qtbot, viewer, tmp
     assert live.checkpoint.value == str(path)
 
 
-def test_a_view_that_is_closed_stays_closed_until_the_end(
-    widget, stub, qtbot, viewer, tmp_path, interpolating_model
-):
+def test_a_view_that_is_closed_stays_closed_until_the_end(widget, stub, qtbot, viewer, tmp_path, interpolating_model):
     path = tmp_path / "mine.safetensors"
     save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
     widget.toggle()
@@ -405,9 +398,7 @@ def test_only_the_newest_of_many_loads_is_done():
             self.started.append((then, failed))
 
     later, loaded, refused = Later(), [], []
-    loader = ModelLoader(
-        later.run, lambda *outcome: loaded.append(outcome), lambda *trouble: refused.append(trouble)
-    )
+    loader = ModelLoader(later.run, lambda *outcome: loaded.append(outcome), lambda *trouble: refused.append(trouble))
     for name in ("first", "second", "third"):
         loader.load((name, "cpu"))
     assert len(later.started) == 1
@@ -426,16 +417,16 @@ def test_only_the_newest_of_many_loads_is_done():
 def test_the_end_tells_where_the_model_is_and_training_goes_again(widget, stub, qtbot, messages, tmp_path):
     for number in (1, 2):
         widget.toggle()
-        stub.tell(step(10), Finished(widget.form.settings().output, 0.82, 10, 60.0), END)
+        stub.tell(step(10), Finished(widget.form.settings().config.output, 0.82, 10, 60.0), END)
         wait_ready(qtbot, widget)
         assert widget.button.text() == "Train on this volume"
         assert widget.form.visible
         assert len(stub.calls) == number
         assert stub.closed.is_set()
-        told = [m for m in messages if "There is no checkpoint" not in m]  # for the live view, at some time
-        assert len(told) == number
-        assert "my-stack-niiv.safetensors: 0.82 dB better than bicubic" in told[-1]
-        assert told[-1] == widget.status.text()
+        shown = [m for m in messages if "There is no checkpoint" not in m]  # for the live view, at some time
+        assert len(shown) == number
+        assert "my-stack-niiv.safetensors: 0.82 dB better than bicubic" in shown[-1]
+        assert shown[-1] == widget.status.text()
 
 
 def test_stop_keeps_the_best_checkpoint_and_offers_to_resume(widget, stub, qtbot, messages, tmp_path):
@@ -451,8 +442,8 @@ def test_stop_keeps_the_best_checkpoint_and_offers_to_resume(widget, stub, qtbot
     stub.tell(step(11))
     wait_ready(qtbot, widget)
     assert stub.closed.is_set()
-    told = [m for m in messages if m.startswith("Stopped")]
-    assert told == [f"Stopped; the best model so far is saved in {output}: {gain_words(0.5)}."]
+    shown = [m for m in messages if m.startswith("Stopped")]
+    assert shown == [f"Stopped; the best model so far is saved in {output}: {gain_words(0.5)}."]
     assert widget.button.text() == "Resume training"
     assert configuration(widget.form).resume
     assert configuration(widget.form).output == output
@@ -509,11 +500,11 @@ def test_an_error_is_one_sentence_and_the_widget_lives(
         widget.toggle()
         stub.tell(*([trial(10, 31.0, output)] if learnt else []), error)
         wait_ready(qtbot, widget)
-        told = [m for m in messages if "There is no checkpoint" not in m]  # for the live view
-        assert len(told) == 1
-        assert sentence in told[0]
-        assert ("best model so far is saved" in told[0]) == learnt
-        assert widget.status.text() == told[0]
+        shown = [m for m in messages if "There is no checkpoint" not in m]  # for the live view
+        assert len(shown) == 1
+        assert sentence in shown[0]
+        assert ("best model so far is saved" in shown[0]) == learnt
+        assert widget.status.text() == shown[0]
     widget.toggle()
     stub.tell(Finished(output, 1.0, 10, 9.0), END)
     wait_ready(qtbot, widget)
@@ -563,7 +554,7 @@ def events():
         print("closed", flush=True)
 app, parent = QCoreApplication([]), QObject()
 worker = EventWorker(parent, events, "training")
-worker.told.connect(lambda event: app.quit())
+worker.received.connect(lambda event: app.quit())
 worker.begin()
 app.exec()
 """

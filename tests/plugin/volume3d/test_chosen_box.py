@@ -9,6 +9,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
+from napari_niiv.geometry import Box, Span
 from napari_niiv.plugin.volume3d.chosen_box import chosen_box
 
 ALL = 10**9
@@ -41,16 +42,16 @@ def test_what_was_visible_in_2d(viewer, source, qtbot):
     viewer.scene.camera.zoom = width * 1.15 / 10  # ten units wide with the margin
     tall = 10 * height / width
     z, y, x = chosen_box(viewer, source, 1000)
-    assert (x.start, x.stop) == (15, 26)
-    assert (z.start, z.stop) == (math.floor(6.5 - tall / 8), math.ceil(6.5 + tall / 8))
+    assert (x.lo, x.hi) == (15, 26)
+    assert (z.lo, z.hi) == (math.floor(6.5 - tall / 8), math.ceil(6.5 + tall / 8))
     half = max(10, tall) / 2
-    assert (y.start, y.stop) == (math.floor(15.5 - half), math.ceil(15.5 + half))
-    before = (z, y, x)
+    assert (y.lo, y.hi) == (math.floor(15.5 - half), math.ceil(15.5 + half))
+    before = Box(z, y, x)
     viewer.dims.ndisplay = 3
     assert chosen_box(viewer, source, 1000) == before
     viewer.dims.ndisplay = 2
     viewer.dims.set_current_step(1, 1)
-    assert chosen_box(viewer, source, 1000)[1] == slice(0, math.ceil(1.5 + half))
+    assert chosen_box(viewer, source, 1000)[1] == Span(0, math.ceil(1.5 + half))
     viewer.scene.camera.center = (0, 3000, 25)
     assert chosen_box(viewer, source, 1000) is None  # out of sight
 
@@ -61,8 +62,8 @@ def test_a_rectangle_of_the_user(viewer, source):
     shapes = viewer.add_shapes([corners], shape_type="rectangle")
     viewer.layers.selection = {shapes}
     z, y, x = chosen_box(viewer, source, ALL)
-    assert (z, x) == (slice(2, 7), slice(10, 21))
-    assert y == slice(12, 29)  # 16 long, around 20
+    assert (z, x) == (Span(2, 7), Span(10, 21))
+    assert y == Span(12, 29)  # 16 long, around 20
     viewer.layers.selection = {source}
     assert chosen_box(viewer, source, ALL) is None
     viewer.layers.selection = {shapes}
@@ -71,20 +72,18 @@ def test_a_rectangle_of_the_user(viewer, source):
 
 
 def test_a_rectangle_in_other_units_and_dimensions(viewer):
-    source = viewer.add_image(
-        np.zeros((2, 12, 32, 40), np.uint8), scale=(1, 4, 1, 1), units=("s", "um", "um", "um")
-    )
+    source = viewer.add_image(np.zeros((2, 12, 32, 40), np.uint8), scale=(1, 4, 1, 1), units=("s", "um", "um", "um"))
     viewer.dims.current_step = (1, 6, 0, 0)
     corners = np.array([(10, 20), (10, 30), (18, 30), (18, 20)], float)  # y, x
     shapes = viewer.add_shapes([corners], shape_type="rectangle", units=("um", "um"))
     viewer.layers.selection = {shapes}
     z, y, x = chosen_box(viewer, source, ALL)
-    assert (y, x) == (slice(10, 19), slice(20, 31))
-    assert (z.start, z.stop) == (5, 8)  # 10 µm around slice 6, which is 4 thick
+    assert (y, x) == (Span(10, 19), Span(20, 31))
+    assert (z.lo, z.hi) == (5, 8)  # 10 µm around slice 6, which is 4 thick
     shapes.units = ("nm", "nm")
     shapes.scale = (1000, 1000)
     viewer.dims.set_point(1, 24_000)  # the viewer's world is in nanometres now
-    assert chosen_box(viewer, source, ALL) == (z, y, x)
+    assert chosen_box(viewer, source, ALL) == Box(z, y, x)
 
 
 def test_a_view_across_time_takes_all(viewer):

@@ -1,5 +1,6 @@
 """The 3-D view: most of it needs no window."""
 
+import copy
 import gc
 import threading
 
@@ -13,8 +14,11 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 
-from napari_niiv.plugin.common.layers import before_napari, is_source
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.geometry import Box, Span
+from napari_niiv.plugin.common.layers import is_source
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
+from napari_niiv.plugin.napari_compat import before_napari
 from napari_niiv.plugin.volume3d import volume_view as module
 from napari_niiv.plugin.volume3d.volume_view import Progress, VolumeView
 from napari_niiv.reconstruction import region
@@ -61,7 +65,7 @@ def opened(viewer, interpolating_model):
 
         def enter(event=None):
             if viewer.dims.ndisplay == 3 and not made:
-                made.append(VolumeView(viewer, source, interpolating_model, **options))
+                made.append(VolumeView(viewer, source, LiveSettings(interpolating_model), **options))
 
         first = before_napari(enter)
         viewer.dims.events.ndisplay.connect(first, position="first")
@@ -77,9 +81,7 @@ def opened(viewer, interpolating_model):
 
 def wait_done(qtbot, view, action=lambda: None):
     """Do something and wait for all of the volume."""
-    with qtbot.waitSignal(
-        view.progress, timeout=20_000, check_params_cb=lambda p: p.done == p.blocks
-    ) as waited:
+    with qtbot.waitSignal(view.progress, timeout=20_000, check_params_cb=lambda p: p.done == p.blocks) as waited:
         action()
     return waited.args[0]
 
@@ -108,8 +110,8 @@ def test_it_grows_block_by_block_over_its_source(viewer, source, opened, qtbot):
     last = wait_done(qtbot, view)
     assert [s.done for s in steps] == list(range(last.blocks + 1))
     assert last.blocks == 2 * 2 * 3
-    assert steps[0].seconds_left is None
-    assert steps[1].seconds_left > 0
+    assert steps[0].remaining is None
+    assert steps[1].remaining > 0
     assert last.shape == view.layer.data.shape == (48, 32, 40)
     assert view.layer.name == NAME
     assert view.layer in viewer.layers
@@ -118,9 +120,7 @@ def test_it_grows_block_by_block_over_its_source(viewer, source, opened, qtbot):
     assert_exact(view)
 
 
-def test_placeholder_then_blocks_reach_the_screen(
-    viewer, source, opened, qtbot, interpolating_model, monkeypatch
-):
+def test_placeholder_then_blocks_reach_the_screen(viewer, source, opened, qtbot, interpolating_model, monkeypatch):
     """What napari was given last is what is there in the end."""
     with torch.no_grad():
         for weights in interpolating_model.parameters():
@@ -157,7 +157,7 @@ def test_it_lies_on_its_source_under_any_transform(viewer, opened, qtbot, transf
     source = viewer.add_image(
         ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", units=("um",) * 3, **transform
     )
-    view = opened(source, box=(slice(2, 11), slice(3, 30), slice(5, 33)))
+    view = opened(source, box=Box(Span(2, 11), Span(3, 30), Span(5, 33)))
     last = wait_done(qtbot, view)
     assert_exact(view)
     edges = [view.layer.data_to_world(p) for p in ([-0.5] * 3, np.array(last.shape) - 0.5)]
@@ -202,14 +202,10 @@ def test_contrast_is_shared(viewer, source, opened, qtbot):
 def counts(viewer, source):
     emitters = [viewer.dims.events.point, viewer.dims.events.ndisplay, viewer.dims.events.order]
     emitters += [source.events.data, source.events.scale, source.events.contrast_limits, source.events.gamma]
-    return [
-        len(e.callbacks) for e in (*emitters, viewer.layers.events.removed, viewer.scene.camera.events.zoom)
-    ]
+    return [len(e.callbacks) for e in (*emitters, viewer.layers.events.removed, viewer.scene.camera.events.zoom)]
 
 
-def test_closing_in_the_middle_leaves_nothing(
-    viewer, source, opened, qtbot, monkeypatch, interpolating_model
-):
+def test_closing_in_the_middle_leaves_nothing(viewer, source, opened, qtbot, monkeypatch, interpolating_model):
     """A thread that works is stopped between two layers of the network."""
     entered, go_on = threading.Event(), threading.Event()
     encode = interpolating_model.encode
@@ -253,9 +249,7 @@ def test_deleting_either_layer_ends_it(viewer, source, opened, qtbot, which):
 
 def test_time_points_and_channels(viewer, opened, qtbot):
     times = np.stack([ramp(SHAPE, SLOPES), 100 + 2 * ramp(SHAPE, SLOPES)])
-    source = viewer.add_image(
-        times, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400)
-    )
+    source = viewer.add_image(times, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400))
     viewer.dims.order = (0, 2, 1, 3)
     viewer.dims.set_current_step(0, 0)
     view = opened(source)
@@ -279,7 +273,7 @@ def test_time_points_and_channels(viewer, opened, qtbot):
 
 
 def test_a_source_that_changes_is_reconstructed_anew(viewer, source, opened, qtbot, interpolating_model):
-    view = opened(source, box=(slice(0, 12), slice(20, 32), slice(0, 40)))
+    view = opened(source, box=Box(Span(0, 12), Span(20, 32), Span(0, 40)))
     wait_done(qtbot, view)
     wait_done(qtbot, view, lambda: setattr(source, "scale", (8, 1, 1)))
     assert view.layer.data.shape == (96, 12, 40)
@@ -290,8 +284,9 @@ def test_a_source_that_changes_is_reconstructed_anew(viewer, source, opened, qtb
     assert_exact(view)
     wait_done(qtbot, view, lambda: setattr(source, "data", smaller.astype(np.uint16)))
     assert view.layer.data.dtype == np.uint16
-    wait_done(qtbot, view, lambda: setattr(view, "model", interpolating_model))
-    wait_done(qtbot, view, lambda: setattr(view, "output_scale", 0.5))
+    other = copy.deepcopy(interpolating_model)
+    wait_done(qtbot, view, lambda: view.apply(LiveSettings(other)))
+    wait_done(qtbot, view, lambda: view.apply(LiveSettings(other, finest=2)))
     assert view.layer.data.shape == (40, 8, 12)
 
 
@@ -335,12 +330,12 @@ def test_a_source_that_cannot_be_read_is_one_sentence(viewer, opened, qtbot):
     array = Failing()
     source = viewer.add_image(array, scale=SCALE, name="ramp", contrast_limits=(0, 150))
     array.gone = True
-    told = []
+    sentences = []
     view = opened(source)
-    view.failed.connect(told.append)
-    qtbot.waitUntil(lambda: bool(told), timeout=10_000)
-    assert len(told) == 1
-    assert "'ramp' cannot be read (no such file)" in told[0]
+    view.failed.connect(sentences.append)
+    qtbot.waitUntil(lambda: bool(sentences), timeout=10_000)
+    assert len(sentences) == 1
+    assert "'ramp' cannot be read (no such file)" in sentences[0]
     assert list(viewer.layers) == [source]
     array.gone = False
     wait_done(qtbot, view, lambda: setattr(source, "scale", (3, 1, 1)))
@@ -376,21 +371,19 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     live = widget.live.layer
     viewer.dims.ndisplay = 3
     assert not source.visible
-    qtbot.waitUntil(
-        lambda: widget.status.value.startswith("3-D · pixel 1 voxel units · refined"), timeout=30_000
-    )
+    qtbot.waitUntil(lambda: widget.status.value.startswith("3-D · pixel 1 voxel units · refined"), timeout=30_000)
     assert [layer.name for layer in viewer.layers if layer.visible] == [NAME]
     viewer.dims.ndisplay = 2
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     qtbot.waitUntil(lambda: live.visible and "refined" in widget.status.value, timeout=20_000)
     assert list(viewer.layers) == [source, live]
     assert source.visible
     viewer.dims.ndisplay = 3
     widget.anisotropy.value = 6  # begins anew
-    qtbot.waitUntil(lambda: widget.volumes.get(source).layer is not None, timeout=20_000)
-    qtbot.waitUntil(lambda: widget.volumes.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(source).layer is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
     widget.on.value = False
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     assert list(viewer.layers) == [source]
     qtbot.waitUntil(lambda: source.visible, timeout=5000)
     widget.on.value = True
@@ -404,9 +397,9 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     assert widget.indicator.state == "refined"
     widget.output_scale.value = 0.5
     widget.match_zoom.value = False
-    qtbot.waitUntil(lambda: widget.volumes.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.volume_views.get(other).layer.data.shape == (24, 16, 20), timeout=20_000)
     viewer.layers.remove(other)
-    assert widget.volumes.get(other) is None
+    assert widget.volume_views.get(other) is None
     viewer.dims.ndisplay = 2
     assert list(viewer.layers) == [source, widget.live_layers.get(source).layer]
 
@@ -415,7 +408,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
     viewer, _, widget, source = viewer_and_dock
     widget.on.value = False
     viewer.dims.ndisplay = 3
-    assert widget.volumes.get(source) is None
+    assert widget.volume_views.get(source) is None
     assert source.visible
     assert list(viewer.layers) == [source]
 
@@ -423,7 +416,7 @@ def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
 def test_closing_the_dock_in_3d_stops_everything(viewer_and_dock, qtbot):
     viewer, dock, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volumes.get(source)
+    view = widget.volume_views.get(source)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
     qtbot.waitUntil(lambda: not view.alive and source.visible, timeout=5000)
@@ -437,7 +430,7 @@ def test_closing_the_window_in_3d_reads_nothing_more(viewer_and_dock, qtbot):
     """Napari would show the source, and for that read all of it, which may be more than there is time for."""
     viewer, _, widget, source = viewer_and_dock
     viewer.dims.ndisplay = 3
-    view = widget.volumes.get(source)
+    view = widget.volume_views.get(source)
     qtbot.waitUntil(lambda: view.layer is not None, timeout=10_000)
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.close()

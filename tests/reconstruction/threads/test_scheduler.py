@@ -6,7 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,13 +14,14 @@ import pytest
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.geometry import Sampling
+from napari_niiv.interrupt import Interrupt
 from napari_niiv.reconstruction.threads import scheduler as module
 from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
-from napari_niiv.reconstruction.views.reconstructor import Reconstructor, Superseded
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import SliceRequest, SliceResponse
 from napari_niiv.volume import Volume
 
-PATIENCE = 20.0  # seconds until a test gives up; nothing waits for it when all is well
+TIMEOUT = 20.0  # seconds until a test gives up; nothing waits for it when all is well
 
 
 def request(index: int, zoom: float = 1.0) -> SliceRequest:
@@ -31,11 +32,11 @@ def request(index: int, zoom: float = 1.0) -> SliceRequest:
 class Stub:
     """A reconstructor whose passes wait for `go` where they are told to."""
 
-    held: set[str] = field(default_factory=set)
+    cached: set[str] = field(default_factory=set)
     stops: set[tuple[int, str]] = field(default_factory=set)
     fails: dict[str, Exception] = field(default_factory=dict)
     inferred: bool = True
-    heeds: bool = True  # asks `stale` when it goes on
+    heeds: bool = True  # calls `interrupt` when it goes on
     pieces: int = 1  # in which a fast picture comes
 
     def __post_init__(self) -> None:
@@ -44,24 +45,22 @@ class Stub:
         self.go = threading.Semaphore(0)
         self.calls: list[tuple[int, str]] = []
 
-    def holds(self, request: SliceRequest, quality: str) -> bool:
-        if "holds" in self.fails:
-            raise self.fails["holds"]
-        return quality in self.held
+    def is_cached(self, request: SliceRequest, quality: str) -> bool:
+        if "is_cached" in self.fails:
+            raise self.fails["is_cached"]
+        return quality in self.cached
 
-    def prepare(self, request: SliceRequest, stale: Callable[[], bool]) -> None:
-        self.slice(request, "ahead", stale, 0)
+    def prepare(self, request: SliceRequest, interrupt: Interrupt) -> None:
+        self.slice(request, "ahead", interrupt, 0)
 
-    def slice(
-        self, request: SliceRequest, quality: str, stale: Callable[[], bool], patience: float
-    ) -> SliceResponse:
+    def slice(self, request: SliceRequest, quality: str, interrupt: Interrupt, time_limit: float) -> SliceResponse:
         step = (int(request.index), quality)
         self.calls.append(step)
         if step in self.stops:
             self.began.put(step)
-            assert self.go.acquire(timeout=PATIENCE)
-            if self.heeds and stale():
-                raise Superseded
+            assert self.go.acquire(timeout=TIMEOUT)
+            if self.heeds:
+                interrupt()
         if quality in self.fails:
             raise self.fails[quality]
         image = np.zeros((4, 4))
@@ -70,7 +69,7 @@ class Stub:
         return SliceResponse(request, quality, image, 0.0, "cpu", 1, inferred, complete=complete)
 
     def wait(self, index: int, quality: str) -> None:
-        assert self.began.get(timeout=PATIENCE) == (index, quality)
+        assert self.began.get(timeout=TIMEOUT) == (index, quality)
 
 
 class Desk:
@@ -81,7 +80,7 @@ class Desk:
         self.scheduler = Scheduler(self.answers.put)
 
     def next(self) -> tuple[int, str, bool]:
-        answer = self.answers.get(timeout=PATIENCE)
+        answer = self.answers.get(timeout=TIMEOUT)
         assert answer.response is not None, answer.error
         return int(answer.response.request.index), answer.response.quality, answer.final
 
@@ -100,7 +99,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setattr(module, "FAIR_SECONDS", 1e9)
     desk = Desk()
     yield desk
-    desk.scheduler.close(PATIENCE)
+    desk.scheduler.close(TIMEOUT)
     assert not desk.scheduler.alive
 
 
@@ -222,23 +221,23 @@ def test_close_ends_the_thread_and_delivers_no_more(where: str) -> None:
     delivered = desk.answers.qsize()
     desk.scheduler.close()
     stub.go.release()
-    desk.scheduler.close(PATIENCE)
+    desk.scheduler.close(TIMEOUT)
     assert not desk.scheduler.alive
     assert desk.answers.qsize() == delivered
-    desk.scheduler.close(PATIENCE)  # again, as Qt may
+    desk.scheduler.close(TIMEOUT)  # again, as Qt may
 
 
 def test_close_from_its_own_thread_does_not_wait_for_itself() -> None:
     done = threading.Event()
 
     def deliver(answer: Answer) -> None:
-        scheduler.close(PATIENCE)
+        scheduler.close(TIMEOUT)
         done.set()
 
     scheduler = Scheduler(deliver)
     scheduler.submit(Stub(), request(1))
-    assert done.wait(PATIENCE)
-    scheduler.close(PATIENCE)
+    assert done.wait(TIMEOUT)
+    scheduler.close(TIMEOUT)
     assert not scheduler.alive
 
 
@@ -246,20 +245,20 @@ def test_close_from_its_own_thread_does_not_wait_for_itself() -> None:
 def test_errors_are_delivered_and_final(desk: Desk, quality: str) -> None:
     problem = VolumeError("The disk is gone.")
     generation = desk.scheduler.submit(Stub(fails={quality: problem}), request(1))
-    answer = desk.answers.get(timeout=PATIENCE)
+    answer = desk.answers.get(timeout=TIMEOUT)
     while answer.response is not None:
-        answer = desk.answers.get(timeout=PATIENCE)
+        answer = desk.answers.get(timeout=TIMEOUT)
     assert (answer.generation, answer.error, answer.final) == (generation, problem, True)
     assert desk.nothing_more()
 
 
-@pytest.mark.parametrize("where", ["placeholder", "fast", "holds"])
+@pytest.mark.parametrize("where", ["placeholder", "fast", "is_cached"])
 def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str) -> None:
     desk.scheduler.submit(Stub(fails={where: ZeroDivisionError("oh")}, inferred=False), request(1))
-    answers = [desk.answers.get(timeout=PATIENCE)]
+    answers = [desk.answers.get(timeout=TIMEOUT)]
     while not answers[-1].final:
-        answers.append(desk.answers.get(timeout=PATIENCE))
-    if where == "holds":
+        answers.append(desk.answers.get(timeout=TIMEOUT))
+    if where == "is_cached":
         assert answers[-1].error is None
     else:
         assert "failed unexpectedly (ZeroDivisionError('oh'))" in str(answers[-1].error)
@@ -302,9 +301,7 @@ def test_between_pieces_it_gives_way(desk: Desk) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "ahead"), [(5, 8, [9, 10, 11, 12]), (8, 5, [4, 3, 2, 1]), (4, 1, [0])]
-)
+@pytest.mark.parametrize(("first", "second", "ahead"), [(5, 8, [9, 10, 11, 12]), (8, 5, [4, 3, 2, 1]), (4, 1, [0])])
 def test_the_next_slices_are_prepared_in_the_direction_of_scrolling(
     desk: Desk, first: int, second: int, ahead: list[int]
 ) -> None:
@@ -333,11 +330,9 @@ def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk) -> None:
     assert [desk.next()[:2] for _ in range(3)] == [(7, "placeholder"), (7, "fast"), (7, "refined")]
 
 
-@pytest.mark.parametrize(
-    ("held", "passes"), [({"fast"}, ["fast", "refined"]), ({"fast", "refined"}, ["refined"])]
-)
-def test_zooming_begins_with_the_best_that_is_held(desk: Desk, held: set[str], passes: list[str]) -> None:
-    desk.scheduler.submit(Stub(held=held), request(1))
+@pytest.mark.parametrize(("cached", "passes"), [({"fast"}, ["fast", "refined"]), ({"fast", "refined"}, ["refined"])])
+def test_zooming_begins_with_the_best_that_is_cached(desk: Desk, cached: set[str], passes: list[str]) -> None:
+    desk.scheduler.submit(Stub(cached=cached), request(1))
     assert [desk.next()[1] for _ in passes] == passes
     assert desk.nothing_more()
 
@@ -350,7 +345,7 @@ def test_a_zoom_with_a_real_reconstructor(desk: Desk, small_model, texture) -> N
     desk.scheduler.submit(reconstructor, request(3, zoom=0.5))
     assert desk.next() == (3, "refined", True)
     desk.scheduler.submit(reconstructor, request(99))
-    assert "outside" in str(desk.answers.get(timeout=PATIENCE).error)
+    assert "outside" in str(desk.answers.get(timeout=TIMEOUT).error)
     assert desk.nothing_more()
 
 
@@ -382,5 +377,5 @@ def test_memory_is_given_back_now_and_then(desk: Desk, monkeypatch: pytest.Monke
     for index in (1, 2):
         desk.scheduler.submit(Stub(), request(index))
         assert [desk.next()[2] for _ in range(3)] == [False, False, True]
-    assert given.get(timeout=PATIENCE) == 2
+    assert given.get(timeout=TIMEOUT) == 2
     assert given.empty()

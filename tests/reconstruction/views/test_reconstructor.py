@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import NiivError, ReconstructionError, VolumeError
 from napari_niiv.geometry import Sampling, output_size
+from napari_niiv.interrupt import Interrupted, interrupt_if
 from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.views import latents
-from napari_niiv.reconstruction.views.reconstructor import Reconstructor, Superseded
-from napari_niiv.reconstruction.views.request import AXES, SliceRequest
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
+from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
@@ -31,9 +33,7 @@ def whole_plane(volume: Volume, plane: str, index: float, pitch: float = 1.0, **
     _, row, column = AXES[plane]
     shape = volume.shape[-3:]
     samplings = [
-        Sampling.covering(
-            shape[axis], output_size(shape[axis], (volume.anisotropy if axis == 0 else 1) / pitch)
-        )
+        Sampling.covering(shape[axis], output_size(shape[axis], (volume.anisotropy if axis == 0 else 1) / pitch))
         for axis in (row, column)
     ]
     return SliceRequest(plane, index, *samplings, **options)
@@ -92,18 +92,14 @@ def test_the_screen_is_the_file_zoomed(small_model, texture, scale: float) -> No
 @pytest.mark.parametrize("plane", ["xz", "yz"])
 @pytest.mark.parametrize("quality", ["placeholder", "fast", "refined"])
 @pytest.mark.parametrize("pitch", [0.3, 1.0, 2.7, 5.0])
-def test_the_cache_and_windows_do_not_matter(
-    small_model, texture, plane: str, quality: str, pitch: float
-) -> None:
+def test_the_cache_and_windows_do_not_matter(small_model, texture, plane: str, quality: str, pitch: float) -> None:
     model = small_model(context=3)
     volume = anisotropic(texture(SHAPE), 8.0)
     request = whole_plane(volume, plane, 40, pitch)
     whole = image(Reconstructor(volume, model), request, quality)
     height, width = whole.shape
     warm = Reconstructor(volume, model)
-    for first in np.linspace(0, width - max(2, width // 3), 4).astype(
-        int
-    ):  # a pan, then jumps, then everything
+    for first in np.linspace(0, width - max(2, width // 3), 4).astype(int):  # a pan, then jumps, then everything
         window = (slice(height // 4, height), slice(int(first), int(first) + width // 3))
         result = image(warm, part(request, *window), quality)
         np.testing.assert_allclose(result, whole[window], atol=1e-4)
@@ -134,7 +130,7 @@ def test_batches_and_cells_do_not_matter(
     model, volume = small_model(context=2), anisotropic(texture(SHAPE))
     request = whole_plane(volume, "yz", 40)
     expected = image(Reconstructor(volume, model), request)
-    monkeypatch.setitem(latents._EDGE, "cpu", cell)
+    monkeypatch.setitem(latents.CELL_EDGE, "cpu", cell)
     other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
     other.batch_budget.batch_pixels = batch_pixels
     np.testing.assert_allclose(image(other, request), expected, atol=1e-4)
@@ -179,9 +175,7 @@ def test_degenerate_volumes(small_model, shape, plane: str, quality: str, pitch:
 @pytest.mark.parametrize("quality", ["placeholder", "fast", "refined"])
 @pytest.mark.parametrize("pitch", [0.4, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize("anisotropy", [2.0, 8.0])
-def test_a_ramp_lies_where_the_voxels_say(
-    linear_model, plane, quality, pitch: float, anisotropy: float
-) -> None:
+def test_a_ramp_lies_where_the_voxels_say(linear_model, plane, quality, pitch: float, anisotropy: float) -> None:
     slopes = (3.0, -2.0, 1.0)
     grid = np.mgrid[:40, :64, :64].astype(np.float32)
     volume = anisotropic(sum(a * g for a, g in zip(slopes, grid, strict=True)), anisotropy)
@@ -196,9 +190,7 @@ def test_a_ramp_lies_where_the_voxels_say(
     response = Reconstructor(volume, linear_model).slice(request, quality)
     np.testing.assert_allclose(response.image, expected, atol=5e-3)
     assert response.downsample == max(1, pitch)
-    assert response.inferred == (
-        quality != "placeholder" and plane != "xy" and anisotropy / max(1, pitch) > 1.25
-    )
+    assert response.inferred == (quality != "placeholder" and plane != "xy" and anisotropy / max(1, pitch) > 1.25)
 
 
 def test_an_xy_plane_may_lie_between_voxels(linear_model, texture) -> None:
@@ -225,23 +217,23 @@ def test_zooming_runs_only_the_decoder_and_panning_encodes_only_what_is_new(
     monkeypatch.setattr(model, "encode", counted)
     request = whole_plane(volume, "xz", 20)
     left = part(request, slice(0, request.rows.count), slice(0, 60))
-    assert not reconstructor.holds(left, "fast")
+    assert not reconstructor.is_cached(left, "fast")
     reconstructor.slice(left, "fast")
-    assert reconstructor.holds(left, "fast")
-    assert not reconstructor.holds(left, "refined")
+    assert reconstructor.is_cached(left, "fast")
+    assert not reconstructor.is_cached(left, "refined")
     first = sum(encoded)
     assert first <= 64 + model.halo  # the window and its taps, to the next multiple of 8, and the halo
     zoomed = SliceRequest("xz", 20, Sampling(2, 0.01, 50), Sampling(10, 0.1, 50))
-    assert reconstructor.holds(zoomed, "fast")
+    assert reconstructor.is_cached(zoomed, "fast")
     reconstructor.slice(zoomed, "fast")
     assert sum(encoded) == first
     panned = part(request, slice(0, request.rows.count), slice(20, 90))
-    assert not reconstructor.holds(panned, "fast")
+    assert not reconstructor.is_cached(panned, "fast")
     reconstructor.slice(panned, "fast")
     assert sum(encoded) - first <= 64 + 2 * model.halo  # whole cells: the one on the border and the next
     panned = part(request, slice(0, request.rows.count), slice(30, 94))
-    assert reconstructor.holds(panned, "fast")
-    assert not reconstructor.holds(replace(left, index=21), "fast")
+    assert reconstructor.is_cached(panned, "fast")
+    assert not reconstructor.is_cached(replace(left, index=21), "fast")
 
 
 def test_only_the_window_is_read(small_model) -> None:
@@ -272,17 +264,15 @@ def test_integers_come_back_as_integers(small_model, texture) -> None:
         assert image(Reconstructor(volume, small_model()), whole_plane(volume, "xz", 3)).dtype == expected
 
 
-def test_a_stale_request_stops(small_model, texture) -> None:
+def test_an_unwanted_request_stops(small_model, texture) -> None:
     volume = anisotropic(texture(SHAPE))
-    reconstructor = Reconstructor(volume, small_model())
-    with pytest.raises(Superseded):
-        reconstructor.slice(whole_plane(volume, "xz", 3), "fast", lambda: True)
-    assert reconstructor.slice(whole_plane(volume, "xz", 3), "placeholder", lambda: True).image.size
+    reconstructor, unwanted = Reconstructor(volume, small_model()), interrupt_if(lambda: True)
+    with pytest.raises(Interrupted):
+        reconstructor.slice(whole_plane(volume, "xz", 3), "fast", unwanted)
+    assert reconstructor.slice(whole_plane(volume, "xz", 3), "placeholder", unwanted).image.size
 
 
-def test_out_of_memory_halves_forgets_and_says_so(
-    small_model, texture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_halves_forgets_and_says_so(small_model, texture, monkeypatch: pytest.MonkeyPatch) -> None:
     model, volume = small_model(), anisotropic(texture(SHAPE))
     request = whole_plane(volume, "xz", 3)
     expected = image(Reconstructor(volume, model), request)
@@ -327,7 +317,7 @@ def test_leading_indices_that_make_no_sense(small_model, texture, leading: tuple
     with pytest.raises(ReconstructionError, match="leading"):
         Reconstructor(volume, small_model()).slice(request)
     with pytest.raises(NiivError):
-        Reconstructor(volume, small_model()).holds(request, "fast")
+        Reconstructor(volume, small_model()).is_cached(request, "fast")
 
 
 def test_volumes_that_make_no_sense(small_model) -> None:

@@ -14,7 +14,7 @@ from napari_niiv.geometry import Sampling
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.cache import Memory
-from napari_niiv.reconstruction.inference import ORIENTATION
+from napari_niiv.reconstruction.planes import SLICE_AXES
 from napari_niiv.reconstruction.single_slice import reconstruct_slice, slice_request
 from napari_niiv.reconstruction.views import latents
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
@@ -58,8 +58,7 @@ def test_the_volume_is_made_of_whole_slices(model, texture) -> None:
     box = torch.from_numpy(normalization.apply(array))
     with torch.inference_mode():
         xz, yz = (
-            model(box.permute(ORIENTATION[plane])[:, None], 4.0, Sampling.covering(7, 28))
-            for plane in ("xz", "yz")
+            model(box.permute(SLICE_AXES[plane])[:, None], 4.0, Sampling.covering(7, 28)) for plane in ("xz", "yz")
         )
         both = (xz.permute(2, 0, 1) + yz.permute(2, 1, 0)) / 2
     assert ((both > 0.01) & (both < 0.99)).float().mean() > 0.8
@@ -138,7 +137,7 @@ def test_batches_and_cells_do_not_matter(
     volume = anisotropic(texture((40, 35, 43)))
     request = slice_request(volume, "yz", 20)
     expected = Reconstructor(volume, model).slice(request).image
-    monkeypatch.setitem(latents._EDGE, "cpu", cell)
+    monkeypatch.setitem(latents.CELL_EDGE, "cpu", cell)
     other = Reconstructor(volume, model, memory=Memory(host_bytes=2))  # and nothing stays in the cache
     other.batch_budget.batch_pixels = batch_pixels
     np.testing.assert_allclose(other.slice(request).image, expected, atol=1e-4)

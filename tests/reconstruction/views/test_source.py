@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.geometry import Span
+from napari_niiv.geometry import Box, Span
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.views.source import Source
 from napari_niiv.volume import Level, Volume
@@ -34,16 +34,16 @@ def source(array, memory: Memory | None = None, owner: object = 0) -> Source:
 
 
 BOXES = [
-    (Span(0, 70), Span(33, 34), Span(0, 110)),
-    (Span(3, 21), Span(0, 90), Span(57, 58)),
-    (Span(69, 70), Span(10, 80), Span(100, 110)),
+    Box(Span(0, 70), Span(33, 34), Span(0, 110)),
+    Box(Span(3, 21), Span(0, 90), Span(57, 58)),
+    Box(Span(69, 70), Span(10, 80), Span(100, 110)),
 ]
 
 
 @pytest.mark.parametrize("chunks", [(64, 64, 64), (7, 30, 200), (1, 90, 110)])
 @pytest.mark.parametrize("box", BOXES)
 def test_it_is_the_array(values: np.ndarray, chunks: tuple[int, int, int], box) -> None:
-    expected = values[tuple(span.slice for span in box)]
+    expected = values[box.slices]
     for array in (values, Chunked(values, chunks), da.from_array(values, chunks=chunks)):
         reader = source(array)
         for _ in range(2):  # the second time from what is kept
@@ -54,14 +54,14 @@ def test_the_next_slice_of_the_same_chunks_is_not_read_again(values: np.ndarray)
     array = Chunked(values, (64, 64, 64))
     reader = source(array)
     for y in range(5, 60):
-        reader.read((Span(0, 70), Span(y, y + 1), Span(0, 110)), 1)
+        reader.read(Box(Span(0, 70), Span(y, y + 1), Span(0, 110)), 1)
     assert array.asked == [(70, 64, 110)]
-    reader.read((Span(0, 70), Span(66, 67), Span(0, 110)), 1)
+    reader.read(Box(Span(0, 70), Span(66, 67), Span(0, 110)), 1)
     assert array.asked[1:] == [(70, 26, 110)]
 
 
 def test_averaging(values: np.ndarray) -> None:
-    box = (Span(2, 5), Span(3, 20), Span(30, 37))
+    box = Box(Span(2, 5), Span(3, 20), Span(30, 37))
     expected = values[2:5, 9:60, 90:110].astype(float)
     expected = expected.reshape(3, 17, 3, -1).mean(2)
     pieces = [expected[..., start : start + 3].mean(-1) for start in range(0, 20, 3)]
@@ -81,7 +81,7 @@ def test_what_is_too_much_to_keep_is_read_directly(values: np.ndarray) -> None:
 def test_owners_do_not_see_each_other_and_are_forgotten_alone(values: np.ndarray) -> None:
     memory = Memory()
     first, second = Chunked(values, (64, 64, 64)), Chunked(values + 1, (64, 64, 64))
-    box = (Span(0, 1), Span(0, 1), Span(0, 1))
+    box = Box(Span(0, 1), Span(0, 1), Span(0, 1))
     one, two = source(first, memory, "one"), source(second, memory, "two")
     assert two.read(box, 1) == one.read(box, 1) + 1
     memory.forget("one")
@@ -92,7 +92,7 @@ def test_owners_do_not_see_each_other_and_are_forgotten_alone(values: np.ndarray
 
 def test_small_chunks_are_read_several_at_once(values: np.ndarray) -> None:
     array = Chunked(values, (1, 8, 8))
-    source(array).read((Span(10, 11), Span(10, 11), Span(10, 11)), 1)
+    source(array).read(Box(Span(10, 11), Span(10, 11), Span(10, 11)), 1)
     assert np.prod(array.asked[0]) >= 1 << 17
 
 
@@ -102,4 +102,4 @@ def test_errors_name_the_volume() -> None:
             raise OSError("disk gone")
 
     with pytest.raises(VolumeError, match=r"'stack' cannot be read \(disk gone\)"):
-        source(Broken(np.zeros((5, 5, 5)), (5, 5, 5))).read((Span(0, 1),) * 3, 1)
+        source(Broken(np.zeros((5, 5, 5)), (5, 5, 5))).read(Box.whole((1, 1, 1)), 1)

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 
 from napari_niiv.geometry import Sampling
+from napari_niiv.interrupt import Interrupted, interrupt_if
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.views import latents
-from napari_niiv.reconstruction.views.reconstructor import Reconstructor, Superseded
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
 
 def request(index: float, height: int = 30, width: int = 40, **more) -> SliceRequest:
-    return SliceRequest(
-        "xy", index, Sampling.covering(height, height), Sampling.covering(width, width), **more
-    )
+    return SliceRequest("xy", index, Sampling.covering(height, height), Sampling.covering(width, width), **more)
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def volume(texture) -> Volume:
 def test_it_is_a_slice_of_the_isotropic_volume(
     small_model, volume: Volume, monkeypatch, decoder: str, quality: str, planes: str, cell: int
 ) -> None:
-    monkeypatch.setitem(latents._FLAT, "cpu", cell)
+    monkeypatch.setitem(latents.TILE_EDGE, "cpu", cell)
     model = small_model(decoder=decoder, context=0 if decoder == "reference" else 1)
     isotropic = np.asarray(reconstruct(volume, model, planes=planes).array)
     reconstructor = Reconstructor(volume, model)
@@ -64,8 +63,8 @@ def test_a_measured_slice_is_shown_as_it_is(small_model, volume: Volume) -> None
     np.testing.assert_allclose(response.image, volume.array[7], atol=1e-5)
 
 
-def test_without_patience_it_comes_piece_by_piece(small_model, volume: Volume, monkeypatch) -> None:
-    monkeypatch.setitem(latents._FLAT, "cpu", 16)
+def test_without_time_it_comes_piece_by_piece(small_model, volume: Volume, monkeypatch) -> None:
+    monkeypatch.setitem(latents.TILE_EDGE, "cpu", 16)
     model = small_model()
     expected = {q: Reconstructor(volume, model).slice(request(7.3), q).image for q in ("fast", "refined")}
     linear = 0.7 * volume.array[7] + 0.3 * volume.array[8]
@@ -74,7 +73,7 @@ def test_without_patience_it_comes_piece_by_piece(small_model, volume: Volume, m
     monkeypatch.setattr("napari_niiv.reconstruction.views.deadline.time.perf_counter", lambda: next(clock))
     restored = []
     for _ in range(20):
-        response = reconstructor.slice(request(7.3), "fast", patience=0)
+        response = reconstructor.slice(request(7.3), "fast", time_limit=0)
         done = np.isclose(response.image, expected["fast"], atol=1e-5)
         assert np.isclose(response.image[~done], linear[~done], atol=1e-5).all()
         restored.append(done.mean())
@@ -83,9 +82,9 @@ def test_without_patience_it_comes_piece_by_piece(small_model, volume: Volume, m
     assert len(restored) > 2
     assert restored == sorted(restored)
     assert restored[-1] == 1
-    assert reconstructor.holds(request(7.3), "fast")
-    assert not reconstructor.holds(request(7.3), "refined")
-    while not (response := reconstructor.slice(request(7.3), "refined", patience=0)).complete:
+    assert reconstructor.is_cached(request(7.3), "fast")
+    assert not reconstructor.is_cached(request(7.3), "refined")
+    while not (response := reconstructor.slice(request(7.3), "refined", time_limit=0)).complete:
         pass
     np.testing.assert_allclose(response.image, expected["refined"], atol=1e-5)
 
@@ -100,8 +99,8 @@ def test_nothing_that_is_kept_is_encoded_again(small_model, volume: Volume, monk
 
 
 def test_it_stops_and_needs_no_memory(small_model, volume: Volume) -> None:
-    with pytest.raises(Superseded):
-        Reconstructor(volume, small_model()).slice(request(7.3), stale=lambda: True)
+    with pytest.raises(Interrupted):
+        Reconstructor(volume, small_model()).slice(request(7.3), interrupt=interrupt_if(lambda: True))
 
 
 def test_projected_the_slices_between_average_to_the_measured_one(small_model, volume: Volume) -> None:

@@ -21,7 +21,7 @@ def numbered(*shapes: tuple[int, int, int]) -> list[torch.Tensor]:
 
 def crops_of(volumes: list[torch.Tensor], patch: torch.Tensor) -> list[tuple]:
     """Which (volume, transposed, flips) give the patch exactly."""
-    found = []
+    drawings = []
     for number, volume in enumerate(volumes):
         for swap in (False, True):
             turned = volume.transpose(1, 2) if swap else volume
@@ -32,8 +32,8 @@ def crops_of(volumes: list[torch.Tensor], patch: torch.Tensor) -> list[tuple]:
                     box = tuple(slice(int(p), int(p) + n) for p, n in zip(place[0], patch.shape, strict=True))
                     crop = flipped[box]
                     if crop.shape == patch.shape and torch.equal(crop, patch):
-                        found.append((number, swap, *flips))
-    return found
+                        drawings.append((number, swap, *flips))
+    return drawings
 
 
 @pytest.mark.parametrize("context", [0, 2])
@@ -127,9 +127,9 @@ def test_holes_are_never_drawn(context: int, lateral: int) -> None:
 def test_places_beside_holes_are_drawn() -> None:
     box = ones_with_holes()
     drawn = PatchSampler([box], 0, seed=0).draw(3000, 6, 6)
-    found = set(drawn.flatten().tolist())
-    assert set(box[2, 30:40, 6:40].flatten().tolist()) < found
-    assert set(box[3, 6:40, 6:40].flatten().tolist()) < found
+    values = set(drawn.flatten().tolist())
+    assert set(box[2, 30:40, 6:40].flatten().tolist()) < values
+    assert set(box[3, 6:40, 6:40].flatten().tolist()) < values
 
 
 @pytest.mark.parametrize(

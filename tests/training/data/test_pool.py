@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from skimage.measure import block_reduce
 
 from napari_niiv.errors import TrainingError, VolumeError
+from napari_niiv.geometry import Box
 from napari_niiv.normalization import Normalization
-from napari_niiv.training.data.pool import MOST_BOXES, Make, Pool, Shape
-from napari_niiv.training.data.volumes import Box, TrainingVolume
+from napari_niiv.training.data.pool import MOST_BOXES, BoxSize, MakeBox, Pool
+from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.volume import Volume
 
 CPU = torch.device("cpu")
@@ -26,13 +27,13 @@ class Made:
         self.places: list[tuple[TrainingVolume, Box, Box]] = []
         self.read: list[torch.Tensor] = []
 
-    def __call__(self, subject: TrainingVolume, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
-        self.places.append((subject, box, core))
+    def __call__(self, volume: TrainingVolume, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
+        self.places.append((volume, box, core))
         self.read.append(values)
-        return values[core[0].slice, core[1].slice, core[2].slice]
+        return values[core.slices]
 
 
-def subject(array: object) -> TrainingVolume:
+def training_volume(array: object) -> TrainingVolume:
     return TrainingVolume(Volume(array), Normalization(0.0, 2.0), ())
 
 
@@ -45,11 +46,14 @@ def pool() -> Iterator[Callable[..., Pool]]:
     """Builds pools, and closes them."""
     pools = []
 
-    def build(
-        arrays: list, shape: Shape, make: Make | None = None, voxels: float = 1e9, seed: int = 0
-    ) -> Pool:
+    def build(arrays: list, size: BoxSize, make: MakeBox | None = None, voxels: float = 1e9, seed: int = 0) -> Pool:
         made = Pool(
-            [subject(a) for a in arrays], shape, make or Made(), memory=4 * voxels, device=CPU, seed=seed
+            [training_volume(a) for a in arrays],
+            size,
+            make or Made(),
+            memory=4 * voxels,
+            device=CPU,
+            seed=seed,
         )
         pools.append(made)
         return made
@@ -68,7 +72,7 @@ def numbers(drawn: torch.Tensor) -> set[int]:
 
 def test_volumes_that_fit_are_kept_whole_and_normalised(pool) -> None:
     arrays, made = [noise(5, 30, 40), noise(7, 20, 25, seed=1)], Made()
-    whole = pool(arrays, Shape(2, 8, halo=3), made, voxels=5 * 30 * 40 + 7 * 20 * 25)
+    whole = pool(arrays, BoxSize(2, 8, halo=3), made, voxels=5 * 30 * 40 + 7 * 20 * 25)
     assert list(whole.fill()) == [0.5, 1.0]
     assert whole.whole
     assert len(whole) == 2
@@ -77,15 +81,15 @@ def test_volumes_that_fit_are_kept_whole_and_normalised(pool) -> None:
 
 
 @pytest.mark.parametrize(
-    "shape",
-    [Shape(2, 8), Shape(2, 8, growth=1.5), Shape(2, 8, largest=5000)],
+    "size",
+    [BoxSize(2, 8), BoxSize(2, 8, growth=1.5), BoxSize(2, 8, largest=5000)],
     ids=["memory", "growth", "largest"],
 )
-def test_volumes_that_do_not_fit_are_not(pool, shape: Shape) -> None:
+def test_volumes_that_do_not_fit_are_not(pool, size: BoxSize) -> None:
     voxels = 5 * 30 * 40
-    fits = 5 * 30 * 40 if shape != Shape(2, 8) else voxels - 1
-    assert not pool([noise(5, 30, 40)], shape, voxels=fits).whole
-    assert pool([noise(5, 30, 40)], Shape(2, 8), voxels=voxels).whole
+    fits = 5 * 30 * 40 if size != BoxSize(2, 8) else voxels - 1
+    assert not pool([noise(5, 30, 40)], size, voxels=fits).whole
+    assert pool([noise(5, 30, 40)], BoxSize(2, 8), voxels=voxels).whole
 
 
 # boxes
@@ -94,7 +98,7 @@ def test_volumes_that_do_not_fit_are_not(pool, shape: Shape) -> None:
 @pytest.mark.parametrize("halo", [0, 3])
 def test_boxes_are_what_lies_there(pool, halo: int) -> None:
     array, made = noise(12, 50, 60), Made()
-    boxes = pool([array], Shape(4, 16, halo=halo), made, voxels=6 * 4 * 16 * 16)
+    boxes = pool([array], BoxSize(4, 16, halo=halo), made, voxels=6 * 4 * 16 * 16)
     list(boxes.fill())
     assert not boxes.whole
     assert len(boxes) == len(made.read) == 6
@@ -110,7 +114,7 @@ def test_boxes_are_what_lies_there(pool, halo: int) -> None:
 
 def test_boxes_are_no_larger_than_the_volume(pool) -> None:
     made = Made()
-    boxes = pool([noise(3, 10, 200)], Shape(8, 32), made, voxels=3 * 10 * 32 * 2)
+    boxes = pool([noise(3, 10, 200)], BoxSize(8, 32), made, voxels=3 * 10 * 32 * 2)
     list(boxes.fill())
     assert {tuple(v.shape) for v in made.read} == {(3, 10, 32)}
     assert boxes.work == 3 * 10 * 32
@@ -121,23 +125,23 @@ def test_boxes_are_no_larger_than_the_volume(pool) -> None:
 @pytest.mark.parametrize("limit", [1.0, 5.3, 9.99])
 def test_memory_is_respected(pool, growth: float, limit: float) -> None:
     each = 4 * 16 * 16
-    boxes = pool([noise(12, 80, 80)], Shape(4, 16, growth=growth), voxels=limit * growth * each)
+    boxes = pool([noise(12, 80, 80)], BoxSize(4, 16, growth=growth), voxels=limit * growth * each)
     assert len(boxes) == int(limit)
 
 
 def test_memory_is_respected_with_several_volumes(pool) -> None:
     arrays = [noise(8, 64, 64), noise(8, 64, 64, seed=1)]
-    assert len(pool(arrays, Shape(4, 16), voxels=3 * 4 * 16 * 16)) <= 3
+    assert len(pool(arrays, BoxSize(4, 16), voxels=3 * 4 * 16 * 16)) <= 3
 
 
 def test_there_are_never_more_boxes_than_make_sense(pool) -> None:
-    assert len(pool([noise(20, 80, 80)], Shape(2, 8), voxels=20 * 80 * 80 - 1)) == MOST_BOXES
+    assert len(pool([noise(20, 80, 80)], BoxSize(2, 8), voxels=20 * 80 * 80 - 1)) == MOST_BOXES
 
 
 def test_large_volumes_have_more_boxes_and_small_ones_have_one(pool) -> None:
     made = Made()
     arrays = [noise(8, 100, 90), noise(8, 40, 45, seed=1), noise(8, 9, 10, seed=2)]
-    list(pool(arrays, Shape(8, 16), made, voxels=10 * 8 * 16 * 16).fill())
+    list(pool(arrays, BoxSize(8, 16), made, voxels=10 * 8 * 16 * 16).fill())
     counts = [sum(s.volume.array is a for s, _, _ in made.places) for a in arrays]
     assert counts == [8, 1, 1]
 
@@ -159,7 +163,7 @@ class Endless:
 
 def test_of_a_huge_volume_only_boxes_are_read(pool) -> None:
     array = Endless()
-    boxes = pool([array], Shape(8, 32, halo=4), voxels=10 * 8 * 32 * 32)
+    boxes = pool([array], BoxSize(8, 32, halo=4), voxels=10 * 8 * 32 * 32)
     list(boxes.fill())
     boxes.sampler(1, 0)
     for _ in range(20):
@@ -175,14 +179,14 @@ def test_empty_boxes_are_passed_over(pool, value: float) -> None:
     array = np.full((8, 200, 200), value, np.float32)
     array[:, :100, :100] = noise(8, 100, 100)
     made = Made()
-    list(pool([array], Shape(4, 20), made, voxels=30 * 4 * 20 * 20).fill())
+    list(pool([array], BoxSize(4, 20), made, voxels=30 * 4 * 20 * 20).fill())
     empty = sum(float(values.nan_to_num().std()) == 0 for values in made.read)
     assert len(made.read) == 30
     assert empty < 8  # by chance it would be 21
 
 
 def test_where_there_is_nothing_else_empty_boxes_will_do(pool) -> None:
-    boxes = pool([np.zeros((8, 40, 40), np.float32)], Shape(4, 20), voxels=2 * 4 * 20 * 20)
+    boxes = pool([np.zeros((8, 40, 40), np.float32)], BoxSize(4, 20), voxels=2 * 4 * 20 * 20)
     assert list(boxes.fill()) == [0.5, 1.0]
 
 
@@ -192,7 +196,7 @@ def test_where_there_is_nothing_else_empty_boxes_will_do(pool) -> None:
 @pytest.mark.parametrize("enough_at", [1, 3])
 def test_it_is_filled_until_it_is_enough(pool, enough_at: int) -> None:
     made = Made()
-    boxes = pool([noise(12, 50, 60)], Shape(4, 16), made, voxels=6 * 4 * 16 * 16)
+    boxes = pool([noise(12, 50, 60)], BoxSize(4, 16), made, voxels=6 * 4 * 16 * 16)
     asked: list[float] = []
 
     def enough() -> bool:
@@ -208,14 +212,14 @@ def test_it_is_filled_until_it_is_enough(pool, enough_at: int) -> None:
     assert len(boxes) == enough_at
 
 
-def counted() -> Make:
+def counted() -> MakeBox:
     """Boxes full of their own number."""
     count = iter(range(1000))
-    return lambda subject, values, box, core: torch.full((2, 16, 16), float(next(count)))
+    return lambda volume, values, box, core: torch.full((2, 16, 16), float(next(count)))
 
 
 def test_the_oldest_is_exchanged(pool) -> None:
-    boxes = pool([noise(12, 50, 60)], Shape(2, 16), counted(), voxels=4 * 2 * 16 * 16)
+    boxes = pool([noise(12, 50, 60)], BoxSize(2, 16), counted(), voxels=4 * 2 * 16 * 16)
     list(boxes.fill())
     samplers = boxes.sampler(1, 0), boxes.sampler(2, 0)
     boxes.settle()
@@ -227,7 +231,7 @@ def test_the_oldest_is_exchanged(pool) -> None:
 
 
 def test_a_lone_box_is_exchanged_too(pool) -> None:
-    boxes = pool([noise(12, 50, 60)], Shape(2, 16), counted(), voxels=1)
+    boxes = pool([noise(12, 50, 60)], BoxSize(2, 16), counted(), voxels=1)
     list(boxes.fill())
     sampler = boxes.sampler(1, 0)
     boxes.exchange(0)
@@ -238,7 +242,7 @@ def test_boxes_of_all_volumes_keep_their_shapes(pool) -> None:
     """Those of small volumes are replaced by others of the same volume."""
     made = Made()
     arrays = [noise(8, 60, 70), noise(3, 20, 9, seed=1)]
-    boxes = pool(arrays, Shape(4, 16), made, voxels=5 * 4 * 16 * 16)
+    boxes = pool(arrays, BoxSize(4, 16), made, voxels=5 * 4 * 16 * 16)
     list(boxes.fill())
     boxes.sampler(1, 0)
     for _ in range(2 * len(boxes)):
@@ -252,11 +256,11 @@ def test_boxes_of_all_volumes_keep_their_shapes(pool) -> None:
 def test_a_seed_repeats(pool) -> None:
     def boxes(seed: int) -> list[tuple[Box, Box]]:
         made = Made()
-        held = pool([noise(12, 50, 60), noise(9, 40, 40)], Shape(4, 16), made, voxels=6 * 4 * 256, seed=seed)
-        list(held.fill())
-        held.sampler(1, 0)
+        boxes_of_two = pool([noise(12, 50, 60), noise(9, 40, 40)], BoxSize(4, 16), made, voxels=6 * 4 * 256, seed=seed)
+        list(boxes_of_two.fill())
+        boxes_of_two.sampler(1, 0)
         for _ in range(9):
-            held.exchange(0)
+            boxes_of_two.exchange(0)
         return [(box, core) for _, box, core in made.places]
 
     assert boxes(1) == boxes(1)
@@ -265,22 +269,22 @@ def test_a_seed_repeats(pool) -> None:
 
 def test_a_seed_repeats_where_the_filling_ended_early(pool) -> None:
     array = noise(8, 64, 64)
-    found = set()
+    places = set()
     for _ in range(200):
         made = Made()
-        boxes = pool([array], Shape(4, 16), made, voxels=5 * 4 * 16 * 16)
+        boxes = pool([array], BoxSize(4, 16), made, voxels=5 * 4 * 16 * 16)
         list(boxes.fill(lambda: True))
         boxes.sampler(1, 0)
         boxes.exchange(0)
         boxes.close()
-        found.add(tuple(box for _, box, _ in made.places))
-    assert len(found) == 1
+        places.add(tuple(box for _, box, _ in made.places))
+    assert len(places) == 1
 
 
 @pytest.mark.parametrize(("factor", "context"), [(1, 0), (2, 0), (4, 0), (1, 1), (2, 1)])
 def test_levels_are_averaged_laterally_or_in_cubes(pool, factor: int, context: int) -> None:
     array = noise(7, 29, 33)
-    boxes = pool([array], Shape(8, 64))
+    boxes = pool([array], BoxSize(8, 64))
     list(boxes.fill())
     sampler = boxes.sampler(factor, context)
     depth = factor if context else 1
@@ -288,30 +292,28 @@ def test_levels_are_averaged_laterally_or_in_cubes(pool, factor: int, context: i
     expected = {round(float(v), 4) for v in block_reduce(cut, (depth, factor, factor), np.mean).flatten()}
     drawn = sampler.draw(400, 6, 6)
     assert drawn.shape == (400, 2 * context + 1, 6, 6)
-    found = drawn.flatten().numpy().round(4)
+    values = drawn.flatten().numpy().round(4)
     near = np.array(sorted(expected))
-    distance = np.abs(
-        found[:, None] - near[np.searchsorted(near, found).clip(1, len(near) - 1)[:, None] - [0, 1]]
-    )
+    distance = np.abs(values[:, None] - near[np.searchsorted(near, values).clip(1, len(near) - 1)[:, None] - [0, 1]])
     assert distance.min(1).max() < 2e-4
-    assert len(np.unique(found)) > 0.7 * len(expected)
+    assert len(np.unique(values)) > 0.7 * len(expected)
 
 
 def test_a_hole_is_a_hole_at_every_level(pool) -> None:
     array = noise(4, 32, 32) + 1
     array[1, :, ::4] = np.nan
-    boxes = pool([array], Shape(8, 64))
+    boxes = pool([array], BoxSize(8, 64))
     list(boxes.fill())
     assert boxes.sampler(4, 0).draw(400, 4, 4).min() >= 0.5  # no zeros, and no means of fewer voxels
     assert not boxes.sampler(2, 0).draw(400, 4, 4).isnan().any()
     array[:] = np.nan
-    boxes = pool([array], Shape(8, 64))
+    boxes = pool([array], BoxSize(8, 64))
     list(boxes.fill())
     assert not boxes.sampler(4, 0).free_of_holes(1, 1)
 
 
 def test_too_small_for_a_level(pool) -> None:
-    boxes = pool([noise(3, 6, 40)], Shape(8, 64))
+    boxes = pool([noise(3, 6, 40)], BoxSize(8, 64))
     list(boxes.fill())
     with pytest.raises(TrainingError, match="too small"):
         boxes.sampler(8, 0)
@@ -327,7 +329,7 @@ def readers() -> list[threading.Thread]:
 
 
 def test_closing_ends_the_thread(pool) -> None:
-    boxes = pool([noise(12, 50, 60)], Shape(4, 16), voxels=6 * 4 * 16 * 16)
+    boxes = pool([noise(12, 50, 60)], BoxSize(4, 16), voxels=6 * 4 * 16 * 16)
     before = set(readers())
     next(boxes.fill())
     (reader,) = set(readers()) - before
@@ -350,13 +352,13 @@ def test_boxes_are_read_ahead(pool) -> None:
 
     waited = []
 
-    def make(subject: TrainingVolume, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
+    def make(volume: TrainingVolume, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
         began = time.monotonic()
         waited.append((reading.wait(10), time.monotonic() - began))
         reading.clear()
         return values
 
-    boxes = pool([Watched()], Shape(4, 16), make, voxels=3 * 4 * 16 * 16)
+    boxes = pool([Watched()], BoxSize(4, 16), make, voxels=3 * 4 * 16 * 16)
     filling = boxes.fill()
     reading.clear()
     next(filling)
@@ -371,4 +373,4 @@ def test_a_volume_that_cannot_be_read_says_so(pool) -> None:
             raise OSError("the disk is gone")
 
     with pytest.raises(VolumeError, match="the disk is gone"):
-        next(pool([Broken()], Shape(4, 16)).fill())
+        next(pool([Broken()], BoxSize(4, 16)).fill())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_niiv.errors import TrainingError, VolumeError
-from napari_niiv.geometry import Span
+from napari_niiv.geometry import Box, Span
 from napari_niiv.training.data.volumes import MOST_INDICES, training_volumes
 from napari_niiv.volume import Volume
 
@@ -18,41 +18,39 @@ def noise(*shape: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).gamma(2, 100, shape).astype(np.float32)
 
 
-WHOLE = Span(0, 8), Span(0, 20), Span(0, 24)
+WHOLE = Box.whole((8, 20, 24))
 
 
 def test_every_time_and_channel_is_a_volume_of_its_own() -> None:
     array = noise(2, 3, 8, 20, 24) * np.arange(1, 7).reshape(2, 3, 1, 1, 1)
-    subjects, notices = training_volumes([Volume(array, "tczyx", (4.0, 1.0, 1.0))])
+    usable, notices = training_volumes([Volume(array, "tczyx", (4.0, 1.0, 1.0))])
     assert notices == []
-    assert [s.shape for s in subjects] == [(8, 20, 24)] * 6
-    assert {s.anisotropy for s in subjects} == {4.0}
-    for subject, part in zip(subjects, array.reshape(6, 8, 20, 24), strict=True):
+    assert [s.shape for s in usable] == [(8, 20, 24)] * 6
+    assert {s.anisotropy for s in usable} == {4.0}
+    for volume, part in zip(usable, array.reshape(6, 8, 20, 24), strict=True):
         low, high = np.percentile(part, (0.1, 99.9))
-        np.testing.assert_allclose(subject.read(WHOLE), (part - low) / (high - low), atol=1e-5)
+        np.testing.assert_allclose(volume.read(WHOLE), (part - low) / (high - low), atol=1e-5)
 
 
 def test_volumes_follow_each_other() -> None:
-    subjects, _ = training_volumes(
-        [Volume(noise(8, 20, 24), name="a"), Volume(noise(2, 8, 9, 9), "czyx", name="b")]
-    )
-    assert [s.volume.name for s in subjects] == ["a", "b", "b"]
+    usable, _ = training_volumes([Volume(noise(8, 20, 24), name="a"), Volume(noise(2, 8, 9, 9), "czyx", name="b")])
+    assert [s.volume.name for s in usable] == ["a", "b", "b"]
 
 
 def test_of_many_times_sixteen_are_taken_evenly() -> None:
     array = noise(61, 3, 9, 9) + 10_000 * np.arange(61, dtype=np.float32).reshape(61, 1, 1, 1)
-    subjects, _ = training_volumes([Volume(array, "tzyx")])
-    times = [round(s.normalization.low / 10_000) for s in subjects]
+    usable, _ = training_volumes([Volume(array, "tzyx")])
+    times = [round(s.normalization.low / 10_000) for s in usable]
     assert len(times) == MOST_INDICES
     assert times == list(range(0, 61, 4))
 
 
 def test_a_box_is_what_lies_there() -> None:
     array = noise(8, 20, 24)
-    (subject,), _ = training_volumes([Volume(da.from_array(array, chunks=5))])
-    box = Span(2, 7), Span(3, 4), Span(10, 24)
+    (volume,), _ = training_volumes([Volume(da.from_array(array, chunks=5))])
+    box = Box(Span(2, 7), Span(3, 4), Span(10, 24))
     low, high = np.percentile(array, (0.1, 99.9))
-    values = subject.read(box)
+    values = volume.read(box)
     assert values.dtype == torch.float32
     np.testing.assert_allclose(values, (array[2:7, 3:4, 10:24] - low) / (high - low), atol=1e-5)
 
@@ -60,8 +58,8 @@ def test_a_box_is_what_lies_there() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.int32, np.float64, bool])
 def test_all_types_are_normalised(dtype) -> None:
     array = np.random.default_rng(0).integers(0, 2, (8, 20, 24)).astype(dtype)
-    (subject,), _ = training_volumes([Volume(array)])
-    values = subject.read(WHOLE)
+    (volume,), _ = training_volumes([Volume(array)])
+    values = volume.read(WHOLE)
     assert values.dtype == torch.float32
     assert values.isfinite().all()
     assert values.min() == pytest.approx(0, abs=0.01)
@@ -69,8 +67,8 @@ def test_all_types_are_normalised(dtype) -> None:
 
 
 def test_less_than_isotropic_is_isotropic() -> None:
-    (subject,), _ = training_volumes([Volume(noise(8, 9, 9), voxel_size=(0.995, 1.0, 1.0))])
-    assert subject.anisotropy == 1
+    (volume,), _ = training_volumes([Volume(noise(8, 9, 9), voxel_size=(0.995, 1.0, 1.0))])
+    assert volume.anisotropy == 1
 
 
 # blanks and holes
@@ -79,8 +77,8 @@ def test_less_than_isotropic_is_isotropic() -> None:
 def test_constant_channels_are_left_out_and_named() -> None:
     array = noise(3, 8, 20, 24)
     array[1] = 7
-    subjects, (notice,) = training_volumes([Volume(array, "czyx", name="cells")])
-    assert len(subjects) == 2
+    usable, (notice,) = training_volumes([Volume(array, "czyx", name="cells")])
+    assert len(usable) == 2
     assert "(1,)" in notice
     assert "'cells'" in notice
     assert "constant" in notice
@@ -89,8 +87,8 @@ def test_constant_channels_are_left_out_and_named() -> None:
 
 def test_a_constant_volume_beside_others_is_left_out_and_named() -> None:
     blank = Volume(np.zeros((8, 9, 9), np.uint8), name="blank")
-    subjects, (notice,) = training_volumes([blank, Volume(noise(8, 9, 9), name="cells")])
-    assert [s.volume.name for s in subjects] == ["cells"]
+    usable, (notice,) = training_volumes([blank, Volume(noise(8, 9, 9), name="cells")])
+    assert [s.volume.name for s in usable] == ["cells"]
     assert "'blank' is constant" in notice
 
 
@@ -114,31 +112,31 @@ def test_holes_are_nan_and_do_not_count(hole: float, dtype) -> None:
     holes = np.zeros(array.shape, bool)
     holes[3, 5:9] = holes[:, 2, 2] = holes[0] = True
     array[holes] = hole
-    (subject,), notices = training_volumes([Volume(array)])
+    (volume,), notices = training_volumes([Volume(array)])
     assert notices == []
     low, high = np.percentile(array[~holes].astype(float), (0.1, 99.9))
-    assert (subject.normalization.low, subject.normalization.high) == (
+    assert (volume.normalization.low, volume.normalization.high) == (
         pytest.approx(low),
         pytest.approx(high),
     )
-    values = subject.read(WHOLE).numpy()
+    values = volume.read(WHOLE).numpy()
     np.testing.assert_array_equal(np.isnan(values), holes)
     np.testing.assert_allclose(values[~holes], (array[~holes] - low) / (high - low), atol=1e-3)
 
 
-# slices held out
+# slices held_out out
 
 
 @given(depth=st.integers(3, 400))
 def test_slices_held_out_are_some_of_the_volumes(depth: int) -> None:
     array = np.zeros((depth, 1, 2), np.uint8)
     array[..., 1] = 1
-    (subject,), _ = training_volumes([Volume(array)])
-    held = subject.held_out
-    assert len(set(held)) == len(held) == min(max(depth // 16, 1), 8)
-    assert min(held) > 0
-    assert max(held) < depth - 1
-    gaps = np.diff(held)
+    (volume,), _ = training_volumes([Volume(array)])
+    held_out = volume.held_out
+    assert len(set(held_out)) == len(held_out) == min(max(depth // 16, 1), 8)
+    assert min(held_out) > 0
+    assert max(held_out) < depth - 1
+    gaps = np.diff(held_out)
     assert not len(gaps) or gaps.max() - gaps.min() <= 1  # spread evenly
 
 

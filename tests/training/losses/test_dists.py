@@ -79,21 +79,17 @@ def by_hand(state: State, first: NDArray[Any], second: NDArray[Any]) -> float:
     window /= window.sum()
 
     def features(image: NDArray[Any]) -> list[NDArray[Any]]:
-        found = [image]
-        x = (image - np.reshape([0.485, 0.456, 0.406], (3, 1, 1))) / np.reshape(
-            [0.229, 0.224, 0.225], (3, 1, 1)
-        )
+        result = [image]
+        x = (image - np.reshape([0.485, 0.456, 0.406], (3, 1, 1))) / np.reshape([0.229, 0.224, 0.225], (3, 1, 1))
         for _, layers in STAGES:
             if layers[0] > 0:
                 x = np.stack([np.sqrt(convolve(c**2, window, mode="constant")[::2, ::2] + 1e-12) for c in x])
             for layer in layers:
                 kernel, bias = state[f"{layer}.weight"].numpy(), state[f"{layer}.bias"].numpy()
-                views = np.lib.stride_tricks.sliding_window_view(
-                    np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2)
-                )
+                views = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2))
                 x = np.maximum(np.tensordot(kernel, views, ((1, 2, 3), (0, 3, 4))) + bias[:, None, None], 0)
-            found.append(x)
-        return found
+            result.append(x)
+        return result
 
     similarity, at = 0.0, 0
     for x, y in zip(features(first), features(second), strict=True):
@@ -116,22 +112,20 @@ def test_agrees_with_published_values(shared_data: Path) -> None:
         torch.manual_seed(42)
         prediction, target = torch.rand(5, 3, 256, 256), torch.rand(5, 3, 256, 256)
     with torch.no_grad():
-        found = load_dists(file, CPU)(prediction[1:2], target[1:2])
-    torch.testing.assert_close(found, torch.tensor([0.1344]), atol=1e-3, rtol=0)
+        result = load_dists(file, CPU)(prediction[1:2], target[1:2])
+    torch.testing.assert_close(result, torch.tensor([0.1344]), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("channels", "height", "width"), [(3, 20, 18), (1, 17, 32)])
 def test_agrees_with_the_formula(dists: Dists, state: State, channels: int, height: int, width: int) -> None:
     prediction, target = images(1, channels, height, width)
-    found = dists(prediction, target)
-    assert found.shape == (1,)
-    assert found.dtype == torch.float32
-    first, second = (
-        np.broadcast_to(image[0].double().numpy(), (3, height, width)) for image in (prediction, target)
-    )
+    result = dists(prediction, target)
+    assert result.shape == (1,)
+    assert result.dtype == torch.float32
+    first, second = (np.broadcast_to(image[0].double().numpy(), (3, height, width)) for image in (prediction, target))
     expected = by_hand(state, first, second)
     assert expected > 0.01
-    assert float(found) == pytest.approx(expected, abs=1e-5)
+    assert float(result) == pytest.approx(expected, abs=1e-5)
 
 
 def test_grey_is_rgb_of_three_equal_channels(dists: Dists) -> None:
@@ -145,8 +139,8 @@ def test_identical_images_have_no_distance(dists: Dists, half: bool) -> None:
     _, target = images(2, 1, 24, 24)
     target[1] = 0.3  # no contrast at all
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        found = dists(target, target.clone())
-    torch.testing.assert_close(found, torch.zeros(2), atol=1e-5, rtol=0)
+        result = dists(target, target.clone())
+    torch.testing.assert_close(result, torch.zeros(2), atol=1e-5, rtol=0)
 
 
 def test_low_contrast_is_not_lost_beside_the_mean(dists: Dists, state: State) -> None:
@@ -185,10 +179,10 @@ def test_half_precision_features(dists: Dists) -> None:
     prediction.requires_grad_()
     (exact,) = torch.autograd.grad(dists(prediction, target).sum(), prediction)
     with torch.autocast("cpu", torch.bfloat16):
-        found = dists(prediction.bfloat16(), target)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, dists(prediction, target), atol=5e-3, rtol=0)
-    (rounded,) = torch.autograd.grad(found.sum(), prediction)
+        result = dists(prediction.bfloat16(), target)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, dists(prediction, target), atol=5e-3, rtol=0)
+    (rounded,) = torch.autograd.grad(result.sum(), prediction)
     assert torch.cosine_similarity(rounded.flatten(), exact.flatten(), dim=0) > 0.95
 
 
@@ -196,8 +190,8 @@ def test_statistics_are_in_float32() -> None:
     features = [image.bfloat16() for image in images(2, 3, 16, 16)]
     expected = _similarities(*(image.float() for image in features))
     with torch.autocast("cpu", torch.bfloat16):
-        found = _similarities(features[0], features[1])
-    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+        result = _similarities(features[0], features[1])
+    torch.testing.assert_close(result, expected, atol=0, rtol=0)
 
 
 @pytest.mark.gpu
@@ -205,11 +199,11 @@ def test_statistics_are_in_float32() -> None:
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
 def test_half_precision_on_cuda(state: State, dists: Dists, half: torch.dtype) -> None:
     prediction, target = images(2, 1, 32, 32)
-    moved, there = prediction.cuda().requires_grad_(), Dists(state).cuda()
+    moved, on_gpu = prediction.cuda().requires_grad_(), Dists(state).cuda()
     with torch.autocast("cuda", half):
-        found = there(moved, target.cuda())
-    torch.testing.assert_close(found.cpu(), dists(prediction, target), atol=5e-3, rtol=0)
-    (slope,) = torch.autograd.grad(found.sum(), moved)
+        result = on_gpu(moved, target.cuda())
+    torch.testing.assert_close(result.cpu(), dists(prediction, target), atol=5e-3, rtol=0)
+    (slope,) = torch.autograd.grad(result.sum(), moved)
     assert slope.isfinite().all()
 
 
@@ -255,9 +249,9 @@ def test_the_learned_weights_come_with_their_licence() -> None:
     [("a.safetensors", "features.", torch.float16), ("b.pth", "", torch.bfloat16)],
 )
 def test_files_of_weights(state: State, tmp_path: Path, name: str, prefix: str, dtype: torch.dtype) -> None:
-    held = {prefix + key: value.to(dtype) for key, value in state.items()}
-    held["classifier.0.weight"] = torch.zeros(2, 2)
-    (save_file if name.endswith(".safetensors") else torch.save)(held, tmp_path / name)
+    stored = {prefix + key: value.to(dtype) for key, value in state.items()}
+    stored["classifier.0.weight"] = torch.zeros(2, 2)
+    (save_file if name.endswith(".safetensors") else torch.save)(stored, tmp_path / name)
     dists = load_dists(tmp_path / name, CPU)
     rounded = [value.to(dtype).float() for value in state.values()]
     assert all(torch.equal(*pair) for pair in zip(dists.parameters(), rounded, strict=True))
@@ -276,10 +270,10 @@ def test_weights_are_found_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", models)
     before = torch.random.get_rng_state()
-    found = load_dists(None, CPU)
+    result = load_dists(None, CPU)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert asked == ["the first version"]
-    assert torch.equal(next(found.parameters()), state["0.weight"])
+    assert torch.equal(next(result.parameters()), state["0.weight"])
 
     # Each file lacks everything; the error tells which was read.
     cached = tmp_path / "torch" / "hub" / "checkpoints" / "vgg16-397923af.pth"
@@ -305,9 +299,7 @@ def one_sentence(error: pytest.ExceptionInfo[TrainingError]) -> str:
     return text
 
 
-@pytest.mark.parametrize(
-    "why", [ImportError("No module"), RuntimeError("operator torchvision::nms does not exist")]
-)
+@pytest.mark.parametrize("why", [ImportError("No module"), RuntimeError("operator torchvision::nms does not exist")])
 def test_no_weights_at_all(monkeypatch: pytest.MonkeyPatch, why: Exception) -> None:
     class Broken(types.ModuleType):
         def __getattr__(self, name: str) -> Any:
@@ -403,9 +395,7 @@ SOME = {"0.weight": torch.ones(64, 3, 3, 3), "0.bias": torch.ones(64)}
         ("nan.pth", lambda p: torch.save({**SOME, "0.bias": torch.full((64,), torch.nan)}, p), "not finite"),
     ],
 )
-def test_files_that_cannot_be_used(
-    tmp_path: Path, name: str, write: Callable[[Path], None], message: str
-) -> None:
+def test_files_that_cannot_be_used(tmp_path: Path, name: str, write: Callable[[Path], None], message: str) -> None:
     write(tmp_path / name)
     with pytest.raises(TrainingError, match=message) as error:
         load_dists(tmp_path / name, CPU)

@@ -13,30 +13,31 @@ from multiprocessing import resource_tracker
 from types import FrameType
 
 _TALKATIVE = ("distributed", "distributed.client", "tornado", "tornado.application")
-_STRAY = ("asyncio", "tornado.application")  # of jobs that were not taken, and connections that broke
-
-_LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"  # of what a worker had that was killed
+# tell of jobs that were not taken, and connections that broke
+_STRAY = ("asyncio", "tornado.application")
+# tells of what a worker had that was killed
+_LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 
 @contextmanager
-def quiet() -> Iterator[list[str]]:
-    """Drop what distributed and tornado log and warn of in this process; collect what dask-jobqueue complains of."""
-    complaints: list[str] = []
+def without_dask_logs() -> Iterator[list[str]]:
+    """Drop what distributed and tornado log and warn of in this process; gives dask-jobqueue's errors, as they come."""
+    errors: list[str] = []
 
     def collect(record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and any(map(_of_jobqueue, traceback.walk_tb(error.__traceback__))):
-            complaints.append(str(error))
+        if error is not None and any(map(_is_of_jobqueue, traceback.walk_tb(error.__traceback__))):
+            errors.append(str(error))
         return False
 
-    handlers = silence()
+    handlers = drop_dask_logs()
     strays = [logging.getLogger(name) for name in _STRAY]
     for stray in strays:
         stray.addFilter(collect)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="distributed")
-            yield complaints
+            yield errors
     finally:
         for stray in strays:
             stray.removeFilter(collect)
@@ -44,15 +45,15 @@ def quiet() -> Iterator[list[str]]:
             handler.removeFilter(_drop)
 
 
-def silence() -> set[logging.Handler]:
-    """Drop what they log from now on; the handlers that do it."""
+def drop_dask_logs() -> set[logging.Handler]:
+    """Drop what distributed and tornado log from now on; gives the handlers that have the filter."""
     handlers = {handler for name in _TALKATIVE for handler in logging.getLogger(name).handlers}
     for handler in handlers:
         handler.addFilter(_drop)
     return handlers
 
 
-def _of_jobqueue(step: tuple[FrameType, int]) -> bool:
+def _is_of_jobqueue(step: tuple[FrameType, int]) -> bool:
     return str(step[0].f_globals.get("__name__")).startswith("dask_jobqueue")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import queue
 import shutil
 import signal
@@ -17,20 +18,25 @@ from typing import Any
 
 import torch
 
-from napari_niiv.errors import NiivError, OutputError
+from napari_niiv.errors import NiivError, OutputError, Remedy
 from napari_niiv.export.config import ExportConfig
-from napari_niiv.export.engines.dask_messages import children_without_ctrl_c, quiet
-from napari_niiv.export.engines.local import MOST_AT_ONCE, Engine, Step, at_once
+from napari_niiv.export.engines.dask_messages import children_without_ctrl_c, without_dask_logs
+from napari_niiv.export.engines.local import MOST_AT_ONCE, Advance, Engine, at_once
 from napari_niiv.export.engines.payload import Payload
 from napari_niiv.export.engines.worker import compute, installed, prepare
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Work
-from napari_niiv.io.stored_volume import short
+from napari_niiv.io.stored_volume import first_line
 
-_AHEAD = 2  # times the units that a worker computes at once: as many wait
-_PATIENCE = 60  # seconds: for the first worker of a running cluster, and for a new one when all are gone
-_REQUEUEING = 600  # seconds that a batch system may take to start jobs anew that it has interrupted
-_SUBMISSION = 20  # seconds that a batch system may take to accept a job
+_LOG = logging.getLogger(__name__)
+# times the units that a worker computes at once: as many wait
+_AHEAD = 2
+# seconds, for the first worker of a running cluster, and for a new one when all are gone
+_TIMEOUT = 60
+# seconds that a batch system may take to start jobs anew that it has interrupted
+_REQUEUE_TIMEOUT = 600
+# seconds that a batch system may take to accept a job
+_SUBMISSION_TIMEOUT = 20
 _CLUSTERS = {
     "slurm": "SLURMCluster",
     "pbs": "PBSCluster",
@@ -65,24 +71,25 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
         raise OutputError(
             'Workers need the extra "distributed"; install it with: pip install "napari-niiv[distributed]"'
         ) from error
-    with quiet() as complaints, ExitStack() as stack:
+    with without_dask_logs() as errors, ExitStack() as stack:
         if config.scheduler is not None:
             _check_address(config.scheduler)
-        where = config.scheduler or stack.enter_context(
+        scheduler = config.scheduler or stack.enter_context(
             _started(config.workers or 1, work.batch_budget.model.device)
             if config.jobqueue is None
             else _queued(config)
         )
-        with _explaining(str(where)):
-            client = stack.enter_context(Client(where, set_as_default=False, timeout=_PATIENCE / 4))
-            _wait(client, None if config.scheduler else where, complaints)
+        address = str(scheduler)
+        with _explaining(address):
+            client = stack.enter_context(Client(scheduler, set_as_default=False, timeout=_TIMEOUT / 4))
+            _wait(client, None if config.scheduler else scheduler, errors)
             threads = config.threads or _share_of_cores(config)
             own = config.scheduler is None and config.jobqueue is None
-            payload = Payload.of(work, folder, threads, installed(), quiet=own)
+            payload = Payload.of(work, folder, threads, installed(), shares_terminal=own)
             stack.callback(Path(payload.path).unlink, missing_ok=True)  # tells the workers to give up
             client.run(prepare, payload)
-        patience = _PATIENCE if config.jobqueue is None else _REQUEUEING
-        yield functools.partial(_on_workers, client, payload, str(where), patience)
+        timeout = _TIMEOUT if config.jobqueue is None else _REQUEUE_TIMEOUT
+        yield functools.partial(_on_workers, client, payload, address, timeout)
 
 
 def _check_address(address: str) -> None:
@@ -92,7 +99,7 @@ def _check_address(address: str) -> None:
 
     async def talk() -> None:
         arguments = Security().get_connection_args("client")
-        await (await connect(address, timeout=_PATIENCE / 4, **arguments)).close()
+        await (await connect(address, timeout=_TIMEOUT / 4, **arguments)).close()
 
     failed: list[Exception] = []
 
@@ -136,11 +143,12 @@ def _started(number: int, device: torch.device) -> Iterator[Any]:
 def _local_cluster(device: torch.device, **options: Any) -> Any:
     """dask-cuda's, where it is installed and each worker can have a GPU: it lets each run on the cores beside it."""
     if device.type == "cuda" and options["n_workers"] <= torch.cuda.device_count() and find_spec("dask_cuda"):
-        # it may be made for another dask, or lack a library: then workers claim GPUs themselves
-        with suppress(Exception):
+        try:
             from dask_cuda import LocalCUDACluster
 
             return LocalCUDACluster(**options)
+        except Exception:  # it may be made for another dask, or lack a library: then workers claim GPUs themselves
+            _LOG.debug("dask-cuda does not work", exc_info=True)
     from distributed import LocalCluster
 
     return LocalCluster(processes=True, **options)
@@ -165,7 +173,7 @@ def _queued(config: ExportConfig) -> Iterator[Any]:
         queued = kind()
     except (TypeError, ValueError) as error:  # cores, memory and the like are settings of dask-jobqueue
         raise OutputError(
-            f"dask-jobqueue cannot use {config.jobqueue} ({short(error)}); "
+            f"dask-jobqueue cannot use {config.jobqueue} ({first_line(error)}); "
             "set cores and memory in ~/.config/dask/jobqueue.yaml."
         ) from error
     try:
@@ -189,19 +197,19 @@ def _same_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _wait(client: Any, own: Any, complaints: list[str]) -> None:
+def _wait(client: Any, own: Any, errors: list[str]) -> None:
     """For the first worker: a batch system may take its time, a running scheduler not."""
     began = time.monotonic()
     while not client.nthreads():
         jobs = [job for job in getattr(own, "workers", {}).values() if hasattr(job, "job_id")]
         waited = time.monotonic() - began
-        if jobs and (complaints or waited > _SUBMISSION) and all(job.job_id is None for job in jobs):
-            why = _reason(complaints[-1]) if complaints else "it does not answer"
+        if jobs and (errors or waited > _SUBMISSION_TIMEOUT) and all(job.job_id is None for job in jobs):
+            why = _reason(errors[-1]) if errors else "it does not answer"
             raise OutputError(
                 f"The batch system took none of the {len(jobs)} jobs ({why}); try "
                 f"{jobs[0].submit_command} by hand, and correct the settings in ~/.config/dask/jobqueue.yaml."
             )
-        if not jobs and waited > _PATIENCE:
+        if not jobs and waited > _TIMEOUT:
             raise OutputError("The dask scheduler has no workers; start some (dask worker ADDRESS).")
         time.sleep(0.1)
 
@@ -219,8 +227,8 @@ def _share_of_cores(config: ExportConfig) -> int | None:
 
 
 def _on_workers(
-    client: Any, payload: Payload, where: str, patience: float, work: Work, units: Iterable[Unit]
-) -> Generator[Step, None, None]:
+    client: Any, payload: Payload, address: str, timeout: float, work: Work, units: Iterable[Unit]
+) -> Generator[Advance, None, None]:
     """As `in_this_process`. A unit whose worker died is given to another."""
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     waiting = iter(units)
@@ -232,8 +240,8 @@ def _on_workers(
         threads = client.nthreads().values()
         if threads:
             seen = time.monotonic()
-        elif time.monotonic() > seen + patience:
-            raise OutputError("All workers are gone; start new ones and go on with --resume.")
+        elif time.monotonic() > seen + timeout:
+            raise OutputError("All workers are gone; start new ones and", Remedy.RESUME)
         while len(running) < _AHEAD * max(1, sum(min(n, MOST_AT_ONCE) for n in threads)):
             unit = next(waiting, None)
             if unit is None:
@@ -243,25 +251,25 @@ def _on_workers(
             future.add_done_callback(done.put)
 
     try:
-        with _explaining(where):
+        with _explaining(address):
             fill()
             while running:
                 try:
-                    future = done.get(timeout=_PATIENCE / 12)
+                    future = done.get(timeout=_TIMEOUT / 12)
                 except queue.Empty:
                     if client.status != "running":
                         raise ConnectionError("the scheduler is gone") from None
                     fill()
                     continue
                 try:
-                    unit, sizes, notice = future.result(timeout=_PATIENCE / 12)
+                    unit, sizes, notice = future.result(timeout=_TIMEOUT / 12)
                 except TimeoutError:  # its worker died with the result: it is computed once more
                     done.put(future)
                     fill()
                     continue
                 running.discard(future)
                 work.batch_budget.notice = notice or work.batch_budget.notice
-                yield unit.voxels, (unit, sizes)
+                yield Advance(unit.voxels, (unit, sizes))
                 fill()
     finally:
         if running:
@@ -271,7 +279,7 @@ def _on_workers(
 
 
 @contextmanager
-def _explaining(where: str) -> Iterator[None]:
+def _explaining(address: str) -> Iterator[None]:
     """Turn what dask says into one sentence."""
     from concurrent.futures import CancelledError
 
@@ -287,11 +295,9 @@ def _explaining(where: str) -> Iterator[None]:
         ) from error
     except KilledWorker as error:
         raise OutputError(
-            "Several workers died at the same part, perhaps for lack of memory; use fewer, and go on with --resume."
+            "Several workers died at the same part, perhaps for lack of memory; use fewer, and", Remedy.RESUME
         ) from error
     except (CancelledError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's; dask's own have no number
-        raise OutputError(
-            f"The dask scheduler at {where} was lost; start it again and go on with --resume."
-        ) from error
+        raise OutputError(f"The dask scheduler at {address} was lost; start it again and", Remedy.RESUME) from error

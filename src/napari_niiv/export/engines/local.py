@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Sizes, Work
+from napari_niiv.interrupt import StopFlag
 
-HEARTBEAT = 0.5  # seconds after which a step says that nothing is new, so that whoever listens can give up
-Step = tuple[int, tuple[Unit, Sizes] | None]
-"""Voxels that are computed since the last step, and the unit that is on the disk now, if any, with its bytes."""
-
-
+# seconds after which an engine tells that nothing is new, so that whoever listens can give up
+HEARTBEAT = 0.5
 MOST_AT_ONCE = 4
 
 
-class _Stopped(Exception):
-    """The export was given up."""
+class Advance(NamedTuple):
+    """What an engine has done since it told last.
+
+    Attributes
+    ----------
+    voxels : int
+        How many more are computed; 0 if only time went by.
+    written : tuple of Unit and Sizes, or None
+        The unit that is on the disk now, if one is, with the bytes of its shards.
+    """
+
+    voxels: int
+    written: tuple[Unit, Sizes] | None = None
+
+
+Engine = Callable[[Work, Iterable[Unit]], Generator[Advance, None, None]]
+"""Computes the units of an export; closing what it gives stops it."""
 
 
 def at_once(device: torch.device) -> int:
@@ -30,30 +43,26 @@ def at_once(device: torch.device) -> int:
     return 1 if device.type == "cpu" else MOST_AT_ONCE
 
 
-def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, None]:
+def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Advance, None, None]:
     """Compute units, some of them at once on threads of their own.
 
     Closing the generator waits for what is being computed to give up, between two layers of the network.
 
     Yields
     ------
-    Step
+    Advance
 
     Raises
     ------
     NiivError, OSError
         As `Work`.
     """
-    steps: queue.SimpleQueue[Step | Future[None]] = queue.SimpleQueue()
-    stop = threading.Event()
+    advances: queue.SimpleQueue[Advance | Future[None]] = queue.SimpleQueue()
+    stop = StopFlag()
 
-    def interrupt() -> None:
-        if stop.is_set():
-            raise _Stopped
-
-    def one(unit: Unit) -> None:
-        sizes = work(unit, lambda voxels: steps.put((voxels, None)), interrupt)
-        steps.put((0, (unit, sizes)))
+    def compute(unit: Unit) -> None:
+        sizes = work(unit, lambda voxels: advances.put(Advance(voxels)), stop)
+        advances.put(Advance(0, (unit, sizes)))
 
     waiting, running = iter(units), 0
     number = at_once(work.batch_budget.model.device)
@@ -61,7 +70,7 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
 
     def start() -> int:
         for unit in waiting:
-            pool.submit(one, unit).add_done_callback(steps.put)
+            pool.submit(compute, unit).add_done_callback(advances.put)
             return 1
         return 0
 
@@ -70,22 +79,22 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Step, None, 
             running += start()
         while running:
             try:
-                step = steps.get(timeout=HEARTBEAT)
+                advance = advances.get(timeout=HEARTBEAT)
             except queue.Empty:
-                step = (0, None)
-            if isinstance(step, Future):
-                step.result()
+                advance = Advance(0)
+            if isinstance(advance, Future):
+                advance.result()
                 running += start() - 1
             else:
-                yield step
+                yield advance
     finally:
-        stop.set()
+        stop.stop()
         pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
 def threads(number: int | None) -> Iterator[None]:
-    """Let torch use a number of threads meanwhile."""
+    """Let torch use a number of threads meanwhile; None changes nothing."""
     before = torch.get_num_threads()
     if number is not None:
         torch.set_num_threads(number)
@@ -93,6 +102,3 @@ def threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-Engine = Callable[[Work, Iterable[Unit]], Generator[Step, None, None]]

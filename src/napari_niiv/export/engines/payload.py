@@ -6,7 +6,6 @@ import copy
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import cloudpickle
 import numpy as np
@@ -14,11 +13,11 @@ import torch
 
 from napari_niiv.device import choose_device
 from napari_niiv.errors import OutputError
-from napari_niiv.export.engines.gpu import own_gpu
+from napari_niiv.export.engines.gpu import claim_gpu
 from napari_niiv.export.fingerprint import source_path
 from napari_niiv.export.work import Work
 from napari_niiv.io.mapped_arrays import mapped
-from napari_niiv.io.stored_volume import short
+from napari_niiv.io.stored_volume import first_line
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.volume import Volume
@@ -31,6 +30,7 @@ class Payload:
     Attributes
     ----------
     path : str
+        The file, in a folder that export and workers see.
     token : str
         Differs from run to run, so that a worker does not keep an earlier work.
     device : str
@@ -39,8 +39,8 @@ class Payload:
         Of a worker.
     versions : tuple
         Names and versions of the packages that must agree.
-    quiet : bool
-        Whether the workers share the terminal of the export.
+    shares_terminal : bool
+        Whether the workers print to the terminal of the export.
     """
 
     path: str
@@ -48,11 +48,17 @@ class Payload:
     device: str
     threads: int | None
     versions: tuple[tuple[str, str], ...]
-    quiet: bool
+    shares_terminal: bool
 
     @classmethod
     def of(
-        cls, work: Work, folder: Path, threads: int | None, versions: dict[str, str], *, quiet: bool
+        cls,
+        work: Work,
+        folder: Path,
+        threads: int | None,
+        versions: dict[str, str],
+        *,
+        shares_terminal: bool,
     ) -> Payload:
         """Write the work into a folder that the workers see."""
         folder.mkdir(exist_ok=True)
@@ -62,31 +68,31 @@ class Payload:
         plain = copy.deepcopy(model).place("cpu")
         volume = _portable(work.volume, folder)
         try:
-            payload = cloudpickle.dumps(replace(work, volume=volume, batch_budget=BatchBudget(plain)))
+            pickled = cloudpickle.dumps(replace(work, volume=volume, batch_budget=BatchBudget(plain)))
         except Exception as error:  # of whatever the volume's array is made of
             raise OutputError(
-                f"{volume.name!r} cannot be sent to other processes ({short(error)}); open it from its file, or "
+                f"{volume.name!r} cannot be sent to other processes ({first_line(error)}); open it from its file, or "
                 "export without workers."
             ) from error
         token = uuid.uuid4().hex
         path = folder / f"{token}.pickle"
-        path.write_bytes(payload)
-        return cls(str(path), token, device, threads, tuple(versions.items()), quiet)
+        path.write_bytes(pickled)
+        return cls(str(path), token, device, threads, tuple(versions.items()), shares_terminal)
 
 
 def unpack(payload: Payload, number: int) -> Work:
-    """The work, on a worker.
+    """The work of a payload, its model on the device of this worker.
 
     Parameters
     ----------
     payload : Payload
     number : int
-        Of the worker.
+        Of the worker; chooses a GPU where all are claimed.
 
     Raises
     ------
     OutputError
-        If the folder cannot be seen from here.
+        If the folder is not seen from this computer.
     """
     path = Path(payload.path)
     try:
@@ -97,7 +103,7 @@ def unpack(payload: Payload, number: int) -> Work:
         ) from error
     chosen = choose_device(payload.device)
     if chosen.type == "cuda":
-        chosen = own_gpu(number)
+        chosen = claim_gpu(number)
         torch.cuda.set_device(chosen)
     model: Niiv = work.batch_budget.model.place(chosen)
     return replace(work, batch_budget=BatchBudget(model))
@@ -111,7 +117,7 @@ def _portable(volume: Volume, folder: Path) -> Volume:
             np.save(folder / "source.npy", array)
             array = np.load(folder / "source.npy", mmap_mode="r")
         array = mapped(array)
-    said = dict(volume.metadata)
+    provenance = volume.provenance
     if (path := source_path(volume)) is not None:
-        said["path"] = str(path.absolute())
-    return replace(volume, array=array, pyramid=(), metadata=MappingProxyType(said))
+        provenance = replace(provenance, path=str(path.absolute()))
+    return replace(volume, array=array, pyramid=(), provenance=provenance)

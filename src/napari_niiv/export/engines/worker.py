@@ -6,7 +6,6 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,30 +13,32 @@ from typing import Any
 import torch
 
 from napari_niiv.errors import OutputError
-from napari_niiv.export.engines.dask_messages import silence
+from napari_niiv.export.engines.dask_messages import drop_dask_logs
 from napari_niiv.export.engines.local import at_once
 from napari_niiv.export.engines.payload import Payload, unpack
 from napari_niiv.export.plan import Unit
 from napari_niiv.export.work import Sizes, Work
+from napari_niiv.interrupt import Interrupt, interrupt_if
 from napari_niiv.reconstruction.allocator import keep_freed
 
 _MUST_AGREE = ("napari-niiv", "numpy", "torch", "zarr")
 _LOADING = threading.Lock()
-_LOOKS = 0.5  # seconds between two looks at whether the export was given up
+# seconds after which it is looked again whether the export was given up
+_CHECKS = 0.5
 
 Done = tuple[Unit, Sizes, str]
 """A unit that is on the disk, the bytes of its shards, and what the user should know of it."""
 
 
 def installed() -> dict[str, str]:
-    """Versions of what decides on the values and the files."""
-    found = {}
+    """Versions of the packages that decide on the values and the files, by their names."""
+    versions = {}
     for name in _MUST_AGREE:
         try:
-            found[name] = version(name).partition("+")[0]  # the same torch for CPU and for CUDA
+            versions[name] = version(name).partition("+")[0]  # the same torch for CPU and for CUDA
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
 def prepare(payload: Payload, dask_worker: Any = None) -> None:
@@ -46,12 +47,19 @@ def prepare(payload: Payload, dask_worker: Any = None) -> None:
 
 
 def compute(payload: Payload, unit: Unit) -> Done:
-    """On a worker: compute a unit."""
+    """On a worker: compute a unit.
+
+    Raises
+    ------
+    Interrupted
+        Once the payload is gone: a task cannot be stopped from outside, and one that went on would write into what is
+        perhaps begun anew.
+    """
     from distributed import get_worker
 
     work, places = _loaded(payload, str(get_worker().name))
     with places:
-        sizes = work(unit, interrupt=_until_given_up(Path(payload.path)))
+        sizes = work(unit, interrupt=_until_gone(Path(payload.path)))
     notice, work.batch_budget.notice = work.batch_budget.notice, ""
     return unit, sizes, notice
 
@@ -64,14 +72,13 @@ def _loaded(payload: Payload, worker: str) -> tuple[Work, threading.Semaphore]:
 
 @functools.lru_cache(maxsize=1)
 def _load(payload: Payload, worker: str) -> tuple[Work, threading.Semaphore]:
-    if payload.quiet:
-        silence()
-    ours = installed()
-    if different := [f"{name} {ours[name]}, not {v}" for name, v in payload.versions if ours[name] != v]:
-        raise OutputError(
-            f"A worker on {os.uname().nodename if hasattr(os, 'uname') else 'another computer'} has "
-            f"{' and '.join(different)}; install the same versions."
-        )
+    if payload.shares_terminal:
+        drop_dask_logs()
+    versions = installed()
+    wrong = [f"{name} {versions[name]}, not {wanted}" for name, wanted in payload.versions if versions[name] != wanted]
+    if wrong:
+        computer = os.uname().nodename if hasattr(os, "uname") else "another computer"
+        raise OutputError(f"A worker on {computer} has {' and '.join(wrong)}; install the same versions.")
     keep_freed()
     if payload.threads is not None:
         torch.set_num_threads(payload.threads)
@@ -80,19 +87,15 @@ def _load(payload: Payload, worker: str) -> tuple[Work, threading.Semaphore]:
     return work, threading.Semaphore(at_once(work.batch_budget.model.device))
 
 
-def _until_given_up(path: Path) -> Callable[[], None]:
-    """What raises once the payload is gone.
-
-    A task cannot be stopped from outside, and one that went on would write into what is perhaps begun anew.
-    """
+def _until_gone(path: Path) -> Interrupt:
+    """Stops the work once a file is gone; it is looked for now and then."""
     last = 0.0
 
-    def look() -> None:
+    def gone() -> bool:
         nonlocal last
-        if (now := time.monotonic()) < last + _LOOKS:
-            return
+        if (now := time.monotonic()) < last + _CHECKS:
+            return False
         last = now
-        if not path.exists():
-            raise OutputError("The export was stopped.")
+        return not path.exists()
 
-    return look
+    return interrupt_if(gone)

@@ -1,0 +1,1 @@
+"""OME-Zarr as it is written: arrays, and the metadata around them."""

@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.geometry import Shape
+
 if TYPE_CHECKING:
     import zarr
 
-Size = tuple[int, int, int]
-
 
 def create_level(
-    group: zarr.Group, level: int, axes: str, shape: tuple[int, ...], dtype: Any, chunk: Size, shard: Size
+    group: zarr.Group, level: int, axes: str, shape: tuple[int, ...], dtype: Any, chunk: Shape, shard: Shape
 ) -> zarr.Array[Any]:
-    """Make the array of a level, without voxels.
+    """Make the array of a level of an OME-Zarr image, without voxels.
 
     Parameters
     ----------
     group : zarr.Group
+        The image.
     level : int
+        0 for the finest.
     axes : str
+        One letter for each axis of `shape`.
     shape : tuple of int
         T and C axes included.
     dtype : dtype
+        Of the voxels.
     chunk, shard : tuple of int
         Voxels along z, y, x of a chunk, and of a shard (a file), which is whole chunks.
     """
@@ -46,7 +50,7 @@ def create_level(
     )
 
 
-def halved(values: NDArray[Any], steps: Size) -> NDArray[Any]:
+def halved(values: NDArray[Any], steps: Shape) -> NDArray[Any]:
     """Means over 2 voxels along the axes whose step is 2, at an odd end over fewer; integers are rounded.
 
     Parameters

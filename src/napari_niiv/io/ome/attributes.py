@@ -24,11 +24,12 @@ def ome_attributes(
     channels: Sequence[Mapping[str, Any]],
     description: str,
 ) -> dict[str, Any]:
-    """What belongs under "ome" of an image.
+    """What belongs under "ome" in the attributes of an OME-Zarr image.
 
     Parameters
     ----------
     name, axes, unit : str
+        Of the volume.
     places : sequence
         Voxel size and origin, each (z, y, x), of the levels "0", "1", …
     channels : sequence of mapping
@@ -58,38 +59,36 @@ def ome_attributes(
 
 
 def channels(
-    name: str, said: Sequence[Any] | None, windows: Sequence[Window], dtype: np.dtype[Any]
+    name: str, names: Sequence[Any] | None, windows: Sequence[Window], dtype: np.dtype[Any]
 ) -> list[dict[str, Any]]:
-    """Names and contrast of channels, which viewers start with.
+    """The channels as "omero" lists them: the names and contrast that viewers start with.
 
     Parameters
     ----------
     name : str
-        Of the volume: that of its only channel, if nothing else is said.
-    said : sequence of str, optional
-        Names; used if there are as many as channels.
+        Of the volume: that of its only channel, if this has no name.
+    names : sequence of str, optional
+        Of the channels; used if there are as many.
     windows : sequence of tuple of float
         Lowest and highest intensity to show, of each channel.
     dtype : dtype
+        Of the voxels.
     """
     count = len(windows)
-    names = said or ()
-    if len(names) != count:
+    if names is None or len(names) != count:
         names = [name if count == 1 else f"channel {i}" for i in range(count)]
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
-    found = []
+    shown = []
     for number, (label, (low, high)) in enumerate(zip(names, windows, strict=True)):
         window = {"start": low, "end": high}
-        window |= (
-            {"min": float(limits.min), "max": float(limits.max)} if limits else {"min": low, "max": high}
-        )
+        window |= {"min": float(limits.min), "max": float(limits.max)} if limits else {"min": low, "max": high}
         colour = _COLOURS[0] if count == 1 else _COLOURS[1 + number % (len(_COLOURS) - 1)]
-        found.append({"label": str(label), "color": colour, "active": True, "window": window})
-    return found
+        shown.append({"label": str(label), "color": colour, "active": True, "window": window})
+    return shown
 
 
 def json_part(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a mapping can be written as JSON."""
+    """The entries of a mapping whose values can be written as JSON."""
     return {key: value for key, value in metadata.items() if _is_json(value)}
 
 

@@ -18,19 +18,20 @@ Origin = tuple[float, float, float]
 def named_axes(attributes: Mapping[str, Any], ndim: int) -> str | None:
     """The axes that attributes name, one letter each; None if they do not, or not all of them."""
     names: list[str] = []
-    if (tags := attributes.get("axistags")) is not None:  # ilastik, vigra
+    # those of ilastik and vigra
+    if (tags := attributes.get("axistags")) is not None:
         try:
             names = [str(axis["key"]) for axis in json.loads(tags)["axes"]]
         except (ValueError, KeyError, TypeError):
             names = []
     for key in _NAMES:
-        if not names and (said := attributes.get(key)) is not None:
-            names = [str(name) for name in said]
+        if not names and (listed := attributes.get(key)) is not None:
+            names = [str(name) for name in listed]
     if not names and isinstance(transform := attributes.get("transform"), Mapping):
         names = [str(name) for name in transform.get("axes", ())]
     letters = "".join("cs"["rgb" in n.lower()] if n.lower().startswith("c") else n[:1].lower() for n in names)
-    known = set(letters) <= set("tczyxs") and len(set(letters)) == ndim
-    return letters if known and len(letters) == ndim else None
+    complete = len(letters) == len(set(letters)) == ndim
+    return letters if complete and set(letters) <= set("tczyxs") else None
 
 
 def spacing_of(attributes: Mapping[str, Any], axes: str) -> tuple[Spacing, Origin]:
@@ -47,7 +48,8 @@ def spacing_of(attributes: Mapping[str, Any], axes: str) -> tuple[Spacing, Origi
         units = attributes.get("units", attributes.get("unit"))
         sizes = next((attributes[key] for key in _SIZES if key in attributes), None)
         transform = attributes.get("transform")
-        if isinstance(sizes, Mapping):  # N5's viewer: {"unit": …, "dimensions": …}
+        # N5's viewer writes {"unit": …, "dimensions": …}
+        if isinstance(sizes, Mapping):
             sizes, units = sizes.get("dimensions"), sizes.get("unit", units)
         elif sizes is None and isinstance(transform, Mapping) and transform.get("scale"):
             sizes, offset = transform["scale"], transform.get("translate")
@@ -56,10 +58,8 @@ def spacing_of(attributes: Mapping[str, Any], axes: str) -> tuple[Spacing, Origi
     along = _by_axis(sizes, stored)
     names = _by_axis([units] * 3 if isinstance(units, str) else units, stored)
     spacing = Spacing.of([_number(along.get(a)) for a in _SPATIAL], [names.get(a) for a in _SPATIAL])
-    places = _by_axis(offset, stored)
-    z, y, x = (
-        convert(_number(places.get(a)), unit_name(names.get(a)), spacing.unit) or 0.0 for a in _SPATIAL
-    )
+    offsets = _by_axis(offset, stored)
+    z, y, x = (convert(_number(offsets.get(a)), unit_name(names.get(a)), spacing.unit) or 0.0 for a in _SPATIAL)
     return spacing, (z, y, x)
 
 

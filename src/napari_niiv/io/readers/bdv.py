@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 
 from napari_niiv.errors import DatasetChoice
-from napari_niiv.io.readers.hdf5 import lazy_dataset
+from napari_niiv.io.readers.hdf5_file import lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
 
@@ -22,22 +22,22 @@ def is_bdv(file: Any) -> bool:
 
 
 def setups(file: Any) -> list[str]:
-    """Its setups (channels, angles, tiles), such as "s00"."""
+    """The setups (channels, angles, tiles) in a file of BigDataViewer's, such as "s00"."""
     return [name for name in file if re.fullmatch(r"s\d\d+", name)]
 
 
 def read_bdv(path: Path, file: Any, setup: str | None = None) -> StoredVolume:
-    """All times of one setup.
+    """All times of one setup of a BigDataViewer file, with its pyramid.
 
     Raises
     ------
     DatasetChoice
         If there are several setups and none was named.
     """
-    there = setups(file)
-    if setup is None and len(there) > 1:
-        raise DatasetChoice(path.name, there)
-    setup = (setup or there[0]).strip("/")
+    names = setups(file)
+    if setup is None and len(names) > 1:
+        raise DatasetChoice(path.name, names)
+    setup = (setup or names[0]).strip("/")
     times = [name for name in file if re.fullmatch(r"t\d{5,}", name) and setup in file[name]]
     levels = [
         da.stack([_view(path, file[f"{time}/{setup}/{level}/cells"]) for time in times])
@@ -66,11 +66,11 @@ def _spacing(path: Path, setup: int) -> Spacing:
     except (OSError, ElementTree.ParseError):
         return Spacing()
     for view in root.iter("ViewSetup"):
-        said = view.find("voxelSize")
-        if (view.findtext("id") or "0").strip() == str(setup) and said is not None:
+        size = view.find("voxelSize")
+        if (view.findtext("id") or "0").strip() == str(setup) and size is not None:
             try:
-                x, y, z = (float(v) for v in (said.findtext("size") or "").split())
+                x, y, z = (float(v) for v in (size.findtext("size") or "").split())
             except ValueError:
                 return Spacing()
-            return Spacing.of((z, y, x), [said.findtext("unit")] * 3)
+            return Spacing.of((z, y, x), [size.findtext("unit")] * 3)
     return Spacing()

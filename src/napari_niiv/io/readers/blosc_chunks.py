@@ -14,20 +14,20 @@ _HEADER = 16  # bytes; the last four say how many there are in all
 
 
 class WholeChunks(WrapperStore[Any]):
-    """A store of one array of Blosc's chunks."""
+    """A zarr store of one array of Blosc's chunks, which refuses those that are cut off."""
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
         """As the store's own; raises ValueError for a chunk that is cut off."""
-        found = await self._store.get(key, prototype, byte_range)
-        if found is not None and byte_range is None and key.rpartition("/")[2] not in _METADATA:
-            head, size = bytes(found.as_numpy_array()[:_HEADER]), len(found)
+        chunk = await self._store.get(key, prototype, byte_range)
+        if chunk is not None and byte_range is None and key.rpartition("/")[2] not in _METADATA:
+            head, size = bytes(chunk.as_numpy_array()[:_HEADER]), len(chunk)
             if size < _HEADER or struct.unpack_from("<I", head, 12)[0] > size:
                 raise ValueError(f"the chunk {key} is cut off")
-        return found
+        return chunk
 
 
 def guarded(array: zarr.Array[Any]) -> zarr.Array[Any]:
-    """The same array, by way of `WholeChunks` if its chunks are Blosc's."""
+    """The same zarr array, read by way of `WholeChunks` if its chunks are Blosc's."""
     metadata: Any = array.metadata
     if metadata.zarr_format == 2:
         blosc = getattr(metadata.compressor, "codec_id", "") == "blosc"
@@ -35,5 +35,5 @@ def guarded(array: zarr.Array[Any]) -> zarr.Array[Any]:
         blosc = bool(metadata.codecs) and isinstance(metadata.codecs[-1], BloscCodec)
     if not blosc or isinstance(array.store, WholeChunks):
         return array
-    place = StorePath(WholeChunks(array.store), array.path)
-    return zarr.Array(zarr.AsyncArray(metadata, place))
+    path = StorePath(WholeChunks(array.store), array.path)
+    return zarr.Array(zarr.AsyncArray(metadata, path))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.lazy_arrays import FileArray
+from napari_niiv.io.readers import bdv, imaris
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
-from napari_niiv.io.stored_volume import StoredVolume, missing_extra, unreadable, usual_axes
+from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset, opened_file
+from napari_niiv.io.stored_volume import StoredVolume, usual_axes
 
 
 def read_hdf5(location: str, dataset: str | None = None) -> StoredVolume:
@@ -25,8 +22,6 @@ def read_hdf5(location: str, dataset: str | None = None) -> StoredVolume:
     VolumeError
         If there is none, the file is no readable HDF5, or h5py is missing.
     """
-    from napari_niiv.io.readers import bdv, imaris
-
     path = Path(location)
     with opened_file(path) as file:
         if dataset is None and imaris.is_imaris(file):
@@ -36,69 +31,28 @@ def read_hdf5(location: str, dataset: str | None = None) -> StoredVolume:
         return _plain(path, file, dataset)
 
 
-@contextmanager
-def opened_file(path: Path) -> Iterator[Any]:
-    """An HDF5 file for reading; what its library refuses becomes one sentence.
-
-    Raises
-    ------
-    VolumeError
-        If h5py is missing or the file is damaged.
-    """
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise missing_extra(path.name, "hdf5", "HDF5") from error
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except VolumeError:
-        raise
-    except Exception as error:  # h5py turns HDF5's errors into half a dozen types
-        raise unreadable(path.name, "HDF5 file", error) from error
-
-
-def lazy_dataset(path: Path, dataset: Any, dtype: Any = None) -> FileArray:
-    """A dataset of an open file as an array that opens the file anew where it is read."""
-    where = (str(path), dataset.name)
-    return FileArray(_reopened, where, dataset.shape, dtype or dataset.dtype, dataset.chunks)
-
-
-def attributes_of(thing: Any) -> dict[str, Any]:
-    """Attributes as Python's own types."""
-    return {key: _python(value) for key, value in thing.attrs.items()}
-
-
-def _reopened(path: str, name: str) -> Any:
-    import h5py
-
-    return h5py.File(path, "r")[name]
-
-
 def _plain(path: Path, file: Any, dataset: str | None) -> StoredVolume:
     import h5py
 
     if dataset is None:
         names = _candidates(file)
         if not names:
-            raise VolumeError(
-                f"{path.name} holds no dataset of three or more dimensions; choose another file."
-            )
+            raise VolumeError(f"{path.name} holds no dataset of three or more dimensions; choose another file.")
         if len(names) > 1:
             raise DatasetChoice(path.name, names)
         dataset = names[0]
-    found = file.get(dataset)
-    if not isinstance(found, h5py.Dataset):
+    array = file.get(dataset)
+    if not isinstance(array, h5py.Dataset):
         raise VolumeError(
             f"{path.name} holds no dataset {dataset!r}, but {', '.join(_candidates(file)[:12]) or 'none'}; "
             "give one of these."
         )
-    attributes = attributes_of(found)
-    if any(labels := [dim.label for dim in found.dims]):
+    attributes = attributes_of(array)
+    if any(labels := [dim.label for dim in array.dims]):
         attributes.setdefault("DIMENSION_LABELS", labels)
-    axes = named_axes(attributes, found.ndim) or usual_axes(found.ndim)
+    axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)
     spacing, origin = spacing_of(attributes, axes)
-    return StoredVolume(lazy_dataset(path, found), axes, spacing, origin=origin)
+    return StoredVolume(lazy_dataset(path, array), axes, spacing, origin=origin)
 
 
 def _candidates(file: Any) -> list[str]:
@@ -106,17 +60,9 @@ def _candidates(file: Any) -> list[str]:
 
     names: list[str] = []
 
-    def note(name: str, thing: Any) -> None:
-        if isinstance(thing, h5py.Dataset) and thing.ndim >= 3:
+    def collect(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.ndim >= 3:
             names.append(name)
 
-    file.visititems(note)
+    file.visititems(collect)
     return names
-
-
-def _python(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, np.ndarray):
-        return [_python(item) for item in value.tolist()] if value.ndim else _python(value.item())
-    return value.item() if isinstance(value, np.generic) else value

@@ -9,7 +9,7 @@ from typing import Any
 import dask.array as da
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io.readers.hdf5 import attributes_of, lazy_dataset
+from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
 
@@ -41,9 +41,7 @@ def read_imaris(path: Path, file: Any) -> StoredVolume:
     )
     channels = _numbered(file["DataSetInfo"], "Channel ")
     names = [_text(attributes_of(channel).get("Name", "")) for channel in channels]
-    return StoredVolume(
-        fine, "tczyx", spacing, {"channel_names": names} if any(names) else {}, pyramid, origin
-    )
+    return StoredVolume(fine, "tczyx", spacing, {"channel_names": names} if any(names) else {}, pyramid, origin)
 
 
 def _level(path: Path, level: Any) -> da.Array:
@@ -59,10 +57,10 @@ def _level(path: Path, level: Any) -> da.Array:
 
 def _channel(path: Path, channel: Any) -> da.Array:
     array = lazy_dataset(path, channel["Data"])
-    said = {key: _text(value) for key, value in attributes_of(channel).items()}
-    real = [int(said.get(f"ImageSize{a}") or n) for a, n in zip("ZYX", array.shape, strict=True)]
+    attributes = {key: _text(value) for key, value in attributes_of(channel).items()}
+    lengths = [int(attributes.get(f"ImageSize{a}") or n) for a, n in zip("ZYX", array.shape, strict=True)]
     padded = da.from_array(array, chunks=array.chunks or "auto", name=False)
-    whole: da.Array = padded[tuple(slice(0, min(n, m)) for n, m in zip(real, array.shape, strict=True))]
+    whole: da.Array = padded[tuple(slice(0, min(n, m)) for n, m in zip(lengths, array.shape, strict=True))]
     return whole
 
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.formats import Place, is_url
+from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
+from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, missing_extra, short
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library
 
 _AXES = {3: "xyz", 4: "xyzc", 5: "xyzct"}  # N5 stores x first
 
@@ -36,7 +36,7 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
     VolumeError
         If there is none, it cannot be read, or tensorstore is missing.
     """
-    name = Place(location, is_url(location)).name
+    name = Location(location).name
     store = _Store(location, name)
     path = (dataset or "").strip("/")
     if _ndim(store.attributes(path)):
@@ -45,22 +45,19 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
         return _pyramid(store, path)
     if dataset is not None:
         raise VolumeError(f"{name} holds no dataset {dataset!r}; check its name.")
-    found = store.datasets()
-    if not found:
+    names = store.datasets()
+    if not names:
         raise VolumeError(f"{name} holds no dataset of three or more dimensions; give its path as dataset.")
-    if len(found) > 1:
-        raise DatasetChoice(name, found)
-    return read_n5(location, found[0])
+    if len(names) > 1:
+        raise DatasetChoice(name, names)
+    return read_n5(location, names[0])
 
 
 class _Store:
-    """The attributes and names in an N5."""
+    """The attributes and names in an N5, on disk or behind a URL."""
 
     def __init__(self, location: str, name: str) -> None:
-        try:
-            import tensorstore
-        except ModuleNotFoundError as error:
-            raise missing_extra(name, "n5", "N5") from error
+        tensorstore = library("tensorstore", name, "n5", "N5")
         self.location, self.name = location, name
         self.remote = is_url(location)
         self.url = location if self.remote else Path(location).resolve().as_uri()
@@ -70,68 +67,62 @@ class _Store:
         """Attributes of a group or dataset, none where there is none."""
         key = posixpath.join(path, "attributes.json")
         try:
-            found = self._open(self.url + "/").result().read(key).result()
-            said = json.loads(found.value) if found.state == "value" else {}
+            result = self._open(self.url + "/").result().read(key).result()
+            attributes = json.loads(result.value) if result.state == "value" else {}
         except Exception as error:  # tensorstore's kinds of errors
             if self.remote and not isinstance(error, json.JSONDecodeError):
                 raise unreachable(self.location, error) from error
-            raise VolumeError(
-                f"{self.name} is not a readable N5 ({key}: {short(error)}); get it anew."
-            ) from error
-        return said if isinstance(said, dict) else {}
+            raise VolumeError(f"{self.name} is not a readable N5 ({key}: {first_line(error)}); get it anew.") from error
+        return attributes if isinstance(attributes, dict) else {}
 
     def datasets(self) -> list[str]:
         """Paths of datasets of three or more dimensions; levels s0, s1, … count as one."""
         try:
             keys = self._open(self.url + "/").result().list().result()
         except Exception as error:
-            raise VolumeError(
-                f"{self.name} does not tell which datasets it holds; give one with dataset= or --dataset."
-            ) from error
-        names = {key.decode() for key in keys}
-        paths = sorted(posixpath.dirname(n) for n in names if posixpath.basename(n) == "attributes.json")
-        found = [p for p in paths if p and _ndim(self.attributes(p)) >= 3]
-        groups = {posixpath.dirname(p) for p in found if posixpath.basename(p) == "s0"}
-        levels = {p for p in found if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
-        return sorted({*found, *groups} - levels - {""})
+            raise VolumeError(f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET) from error
+        files = {key.decode() for key in keys}
+        folders = sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == "attributes.json")
+        arrays = [p for p in folders if p and _ndim(self.attributes(p)) >= 3]
+        groups = {posixpath.dirname(p) for p in arrays if posixpath.basename(p) == "s0"}
+        levels = {p for p in arrays if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
+        return sorted({*arrays, *groups} - levels - {""})
 
 
 def _ndim(attributes: Mapping[str, Any]) -> int:
-    """Axes of a dataset; 0 for a group."""
+    """Number of axes by the attributes of a dataset; 0 for a group."""
     dimensions = attributes.get("dimensions")
     return len(dimensions) if isinstance(dimensions, list) else 0
 
 
 def _pyramid(store: _Store, group: str) -> StoredVolume:
-    """The levels of a group; the voxel size may be said at the finest, or in the group."""
+    """The levels of a group; the voxel size may be an attribute of the finest, or of the group."""
     finest = _dataset(store, posixpath.join(group, "s0"))
     array = finest.array
     levels: list[tuple[FileArray, dict[str, Any]]] = []
-    while _ndim(said := store.attributes(path := posixpath.join(group, f"s{len(levels) + 1}"))):
-        levels.append((_array(store, path, said), said))
+    while _ndim(attributes := store.attributes(path := posixpath.join(group, f"s{len(levels) + 1}"))):
+        levels.append((_array(store, path, attributes), attributes))
     coarser = tuple(
         level
-        for level, said in levels
+        for level, attributes in levels
         if level.ndim == array.ndim
         and level.shape[3:] == array.shape[3:]
-        and covers_whole(array.shape[2::-1], level.shape[2::-1], _factors(said))
+        and covers_whole(array.shape[2::-1], level.shape[2::-1], _factors(attributes))
     )
     return StoredVolume(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin)
 
 
-def _factors(said: Mapping[str, Any]) -> list[float] | None:
-    factors = said.get("downsamplingFactors")
+def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
+    factors = attributes.get("downsamplingFactors")
     return [float(v) for v in factors[2::-1]] if isinstance(factors, list) and len(factors) >= 3 else None
 
 
 def _dataset(store: _Store, path: str) -> StoredVolume:
     own = store.attributes(path)
     array = _array(store, path, own)
-    # the voxel size of a level may be said by its group, and is then that of the finest
+    # the group of a level may have the voxel size, which is then that of the finest
     above = store.attributes(posixpath.dirname(path)) if path else {}
-    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(
-        array.ndim, "?"
-    )
+    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(array.ndim, "?")
     spacing, origin = spacing_of(own, axes)
     if spacing.problem:
         spacing, origin = spacing_of(above, axes)
@@ -144,9 +135,7 @@ def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray
         array = FileArray(_reopened, (store.url, path), shape, attributes["dataType"], chunks)
         _reopened(store.url, path)  # reads no voxels; refuses metadata that are damaged
     except Exception as error:
-        raise VolumeError(
-            f"{store.name} is not a readable N5 ({path}: {short(error)}); get it anew."
-        ) from error
+        raise VolumeError(f"{store.name} is not a readable N5 ({path}: {first_line(error)}); get it anew.") from error
     return array
 
 
@@ -155,6 +144,7 @@ class _Blocking:
 
     def __init__(self, store: Any) -> None:
         self._store = store
+        self.shape = store.shape
 
     def __getitem__(self, key: Any) -> Any:
         return self._store[key].read().result()

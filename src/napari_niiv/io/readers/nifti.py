@@ -13,7 +13,7 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import mapped
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import StoredVolume, missing_extra, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, library, refusing
 
 _AXES = "xyztc"  # NIfTI stores x first; its fifth axis holds the components of a value
 
@@ -29,17 +29,12 @@ def read_nifti(path: Path) -> StoredVolume:
     VolumeError
         If the file is unreadable or truncated, or nibabel is missing.
     """
-    try:
-        import nibabel
-    except ModuleNotFoundError as error:
-        raise missing_extra(path.name, "nifti", "NIfTI") from error
-    try:
+    nibabel = library("nibabel", path.name, "nifti", "NIfTI")
+    with refusing(path.name, "NIfTI file"):
         image: Any = nibabel.load(path)
         header, array = image.header, _array(path, image)
         zooms = [float(v) for v in header.get_zooms()]
         unit = header.get_xyzt_units()[0]
-    except Exception as error:  # nibabel, zlib and NumPy each raise their own
-        raise unreadable(path.name, "NIfTI file", error) from error
     if np.dtype(array.dtype).names:
         raise VolumeError(f"{path.name} is an RGB picture; convert it to one intensity channel first.")
     sizes = dict(zip(_AXES, zooms, strict=False))
@@ -73,11 +68,9 @@ def _proxy(path: str) -> Any:
 
 
 def _decoded(path: Path, dtype: Any) -> NDArray[Any]:
-    """All voxels at once."""
-    try:
+    """All voxels of a NIfTI file, decompressed at once."""
+    with refusing(path.name, "NIfTI file"):
         return np.asarray(_proxy(str(path)), dtype)
-    except Exception as error:
-        raise unreadable(path.name, "NIfTI file", error) from error
 
 
 def _gzipped(path: Path) -> bool:
@@ -85,11 +78,7 @@ def _gzipped(path: Path) -> bool:
 
 
 def _origin(affine: Any, zooms: list[float]) -> tuple[float, float, float]:
-    if (
-        affine is None
-        or len(zooms) < 3
-        or not np.allclose(affine[:3, :3], np.diag(zooms[:3]), rtol=1e-3, atol=1e-6)
-    ):
+    if affine is None or len(zooms) < 3 or not np.allclose(affine[:3, :3], np.diag(zooms[:3]), rtol=1e-3, atol=1e-6):
         return 0.0, 0.0, 0.0
     x, y, z = (float(v) for v in affine[:3, 3])
     return z, y, x

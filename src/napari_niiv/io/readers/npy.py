@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_niiv.io.mapped_arrays import mapped
-from napari_niiv.io.stored_volume import StoredVolume, unreadable, usual_axes
+from napari_niiv.io.stored_volume import StoredVolume, refusing, usual_axes
 
 
 def read_npy(path: Path) -> StoredVolume:
@@ -18,8 +18,6 @@ def read_npy(path: Path) -> StoredVolume:
     VolumeError
         If the file is unreadable or truncated.
     """
-    try:
+    with refusing(path.name, ".npy array"):
         array = mapped(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise unreadable(path.name, ".npy array", error) from error
     return StoredVolume(array, usual_axes(array.ndim))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.formats import Place, is_url
+from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
+from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.zarr_node import is_hollow, open_node
 from napari_niiv.io.remote import unreachable
@@ -40,16 +41,15 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
 
     node = open_node(location, dataset)
     remote = is_url(location)
-    name = Place(location, remote).name
+    name = Location(location).name
     if isinstance(node, zarr.Array):
-        opened = _level(location, dataset, node) or _plain(node)
-        return _noted(opened, location, dataset)
+        return _noting_absence(_level(location, dataset, node) or _plain(node), location, dataset)
     ome = _ome(node)
     try:
         if ome.get("multiscales"):
             first = _text(ome["multiscales"][0]["datasets"][0]["path"])
-            return _noted(_image(node, ome, name), location, _join(dataset, first))
-        found = [_join(dataset, inside) for inside in _images(node, ome)]
+            return _noting_absence(_image(node, ome, name), location, _join(dataset, first))
+        paths = [_join(dataset, inside) for inside in _images(node, ome)]
     except VolumeError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -59,13 +59,13 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
         ) from error
     except Exception as error:  # a server need not list what it holds
         raise (unreachable(location, error) if remote else unreadable(name, "zarr", error)) from error
-    if not found and remote:
-        raise VolumeError(f"{name} does not tell which arrays it holds; give one with dataset= or --dataset.")
-    if not found:
+    if not paths and remote:
+        raise VolumeError(f"{name} does not tell which arrays it holds;", Remedy.NAME_DATASET)
+    if not paths:
         raise VolumeError(f"{name} holds no array of three or more dimensions; choose another zarr.")
-    if len(found) > 1:
-        raise DatasetChoice(name, found)
-    return read_zarr(location, found[0])
+    if len(paths) > 1:
+        raise DatasetChoice(name, paths)
+    return read_zarr(location, paths[0])
 
 
 def _join(*parts: str | None) -> str:
@@ -94,7 +94,7 @@ def _images(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
     if well := ome.get("well"):
         return [_text(image["path"]) for image in well["images"]]
     if "bioformats2raw.layout" in ome:
-        series = _ome(found) if isinstance(found := group.get("OME"), zarr.Group) else {}
+        series = _ome(node) if isinstance(node := group.get("OME"), zarr.Group) else {}
         if names := series.get("series"):
             return [_text(name) for name in names]
     images: list[str] = []
@@ -117,12 +117,10 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
     from napari_niiv.io.readers.blosc_chunks import guarded
 
     image = ome["multiscales"][0]
-    found = [(group.get(_text(level["path"])), level) for level in image["datasets"]]
-    levels = [(guarded(array), level) for array, level in found if isinstance(array, zarr.Array)]
+    nodes = [(group.get(_text(level["path"])), level) for level in image["datasets"]]
+    levels = [(guarded(array), level) for array, level in nodes if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
-        raise VolumeError(
-            f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew."
-        )
+        raise VolumeError(f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew.")
     array = levels[0][0]
     axes, units = _axes(image, array.ndim)
     if len(axes) != array.ndim:
@@ -130,8 +128,8 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
     spacing, origin = _place(image, levels[0][1], axes, units)
     coarser = tuple(
         level
-        for level, said in levels[1:]
-        if _fits(array, level, axes, _transform(image, levels[0][1], axes), _transform(image, said, axes))
+        for level, attributes in levels[1:]
+        if _fits(array, level, axes, _transform(image, levels[0][1], axes), _transform(image, attributes, axes))
     )
     channels = (ome.get("omero") or {}).get("channels") or []
     names = [str(channel.get("label") or "") for channel in channels]
@@ -140,10 +138,11 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
 
 def _axes(image: Mapping[str, Any], ndim: int) -> tuple[str, list[Any]]:
     """Letters and units of the axes; older versions name only letters, or nothing."""
-    said = image.get("axes") or list(usual_axes(ndim))
-    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in said]
+    listed = image.get("axes") or list(usual_axes(ndim))
+    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in listed]
     names = [str(axis["name"]).lower() for axis in axes]
-    if not set(names) <= set("tczyx"):  # named freely: their types tell
+    # where they are named freely, their types tell
+    if not set(names) <= set("tczyx"):
         kinds = [axis.get("type") for axis in axes]
         spatial = iter("zyx"[-kinds.count("space") :] if 0 < kinds.count("space") <= 3 else "???????")
         letters = {"time": "t", "channel": "c"}
@@ -154,23 +153,23 @@ def _axes(image: Mapping[str, Any], ndim: int) -> tuple[str, list[Any]]:
 def _transform(
     image: Mapping[str, Any], level: Mapping[str, Any], axes: str
 ) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Scale and translation by axis of a level, then of the whole image; None if nothing is said."""
+    """Scale and translation by axis of a level, then of the whole image; None if neither has any."""
     steps = [
         *(level.get("coordinateTransformations") or ()),
         *(image.get("coordinateTransformations") or ()),
     ]
     scale, translation = dict.fromkeys(axes, 1.0), dict.fromkeys(axes, 0.0)
-    said = False
+    scaled = False
     for step in steps:
         if (factors := step.get("scale")) is not None:
-            said = True
+            scaled = True
             for axis, factor in zip(axes, factors, strict=True):
                 scale[axis] *= float(factor)
                 translation[axis] *= float(factor)
         elif (shifts := step.get("translation")) is not None:
             for axis, shift in zip(axes, shifts, strict=True):
                 translation[axis] += float(shift)
-    return (scale, translation) if said else None
+    return (scale, translation) if scaled else None
 
 
 def _place(
@@ -183,9 +182,7 @@ def _place(
     named = dict(zip(axes, units, strict=True))
     spacing = Spacing.of([scale.get(a) for a in "zyx"], [named.get(a) for a in "zyx"])
     per = [Spacing.of((None, None, 1.0), (None, None, named.get(a))).unit for a in "zyx"]
-    z, y, x = (
-        convert(translation.get(a), unit, spacing.unit) or 0.0 for a, unit in zip("zyx", per, strict=True)
-    )
+    z, y, x = (convert(translation.get(a), unit, spacing.unit) or 0.0 for a, unit in zip("zyx", per, strict=True))
     return spacing, (z, y, x)
 
 
@@ -236,15 +233,7 @@ def _plain(array: zarr.Array[Any]) -> StoredVolume:
     return StoredVolume(array, axes, spacing, origin=origin)
 
 
-def _noted(opened: StoredVolume, location: str, path: str | None) -> StoredVolume:
+def _noting_absence(stored: StoredVolume, location: str, path: str | None) -> StoredVolume:
     if not is_hollow(location, path):
-        return opened
-    note = f"none of its chunks is there, so it is {opened.array.fill_value} everywhere"
-    return StoredVolume(
-        opened.array,
-        opened.axes,
-        opened.spacing,
-        {**opened.metadata, "note": note},
-        opened.pyramid,
-        opened.origin,
-    )
+        return stored
+    return replace(stored, note=f"none of its chunks is there, so it is {stored.array.fill_value} everywhere")

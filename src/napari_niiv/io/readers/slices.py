@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -15,23 +16,25 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import Key, LazyArray
 from napari_niiv.io.readers.tiff import read_tiff
+from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.stored_volume import StoredVolume, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, refusing
 
 _TIFF = (".tif", ".tiff")
 SUFFIXES = (*_TIFF, ".png", ".jpg", ".jpeg", ".bmp")
 
 
 class Slices(LazyArray):
-    """A stack whose slices are read from their files when they are looked at.
+    """A stack of slices that are read from their files when they are indexed.
 
     Parameters
     ----------
     files : list of Path
         In order.
     shape : tuple of int
-        Of a slice.
+        Rows and columns of a slice.
     dtype : dtype
+        Of its pixels.
     """
 
     def __init__(self, files: list[Path], shape: tuple[int, int], dtype: Any) -> None:
@@ -59,8 +62,7 @@ class Slices(LazyArray):
 def read_slices(path: Path) -> StoredVolume:
     """Open the pictures of a folder as a stack, in the order of the numbers in their names.
 
-    Only the first is looked at; the voxel size is what it says. A number that is missing is told in
-    ``metadata["note"]``.
+    Only the first is opened; the voxel size is what it says. Numbers that are missing are in the result's ``note``.
 
     Raises
     ------
@@ -76,39 +78,33 @@ def read_slices(path: Path) -> StoredVolume:
     suffix, _ = Counter(p.suffix.lower() for p in pictures).most_common(1)[0]
     files = sorted((p for p in pictures if p.suffix.lower() == suffix), key=_natural)
     if len(files) < 2:
-        raise VolumeError(
-            f"{path.name} holds one picture, {files[0].name}; open that, or a folder of several slices."
-        )
+        raise VolumeError(f"{path.name} holds one picture, {files[0].name}; open that, or a folder of several slices.")
     shape, dtype, spacing = _first(files[0])
     missing = _missing([p.stem for p in files])
-    metadata = {"note": f"the folder lacks the slices {missing}"} if missing else {}
-    return StoredVolume(Slices(files, shape, dtype), "zyx", spacing, metadata)
+    note = f"the folder lacks the slices {missing}" if missing else ""
+    return StoredVolume(Slices(files, shape, dtype), "zyx", spacing, note=note)
 
 
 def _first(path: Path) -> tuple[tuple[int, int], np.dtype[Any], Spacing]:
     if path.suffix.lower() in _TIFF:
-        opened = read_tiff(path)
-        array, spacing = opened.array, opened.spacing
-        rgb = "s" in opened.axes
+        stored = read_tiff(path)
+        array, spacing = stored.array, stored.spacing
+        rgb = "s" in stored.axes
     else:
         array, spacing = _picture(path), Spacing()
         rgb = array.ndim == 3
     if rgb:
-        raise VolumeError(
-            f"{path.name} is an RGB picture; convert the slices to one intensity channel first."
-        )
+        raise VolumeError(f"{path.name} is an RGB picture; convert the slices to one intensity channel first.")
     if array.ndim != 2:
         raise VolumeError(f"{path.name} is a stack of shape {array.shape} itself; open that file alone.")
     return (int(array.shape[0]), int(array.shape[1])), np.dtype(array.dtype).newbyteorder("="), spacing
 
 
 def _picture(path: Path) -> NDArray[Any]:
-    try:
+    with refusing(path.name, "picture"), tifffile_messages():
         if path.suffix.lower() in _TIFF:
             return np.asarray(tifffile.imread(path, series=0))
         return np.asarray(imagecodecs.imread(path))
-    except Exception as error:  # of dozens of codecs
-        raise unreadable(path.name, "picture", error) from error
 
 
 def _natural(path: Path) -> list[tuple[int, Any]]:
@@ -117,14 +113,14 @@ def _natural(path: Path) -> list[tuple[int, Any]]:
 
 
 def _missing(stems: list[str]) -> str:
-    """The numbers that a run of names skips, such as "4, 7"; empty if it cannot be told."""
+    """The numbers that a run of names skips, such as "4, 7"; empty if there is no telling."""
     numbers = [tuple(int(n) for n in re.findall(r"\d+", stem)) for stem in stems]
     if len({len(n) for n in numbers}) != 1 or not numbers[0]:
         return ""
     running = [i for i in range(len(numbers[0])) if len({n[i] for n in numbers}) > 1]
     if len(running) != 1:
         return ""
-    there = {n[running[0]] for n in numbers}
-    step = min(b - a for a, b in zip(sorted(there), sorted(there)[1:], strict=False))
-    lost = sorted(set(range(min(there), max(there), step)) - there)
-    return ", ".join(map(str, lost[:10])) + (", …" if len(lost) > 10 else "")
+    present = sorted({n[running[0]] for n in numbers})
+    step = min(b - a for a, b in itertools.pairwise(present))
+    missing = sorted(set(range(present[0], present[-1], step)) - set(present))
+    return ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")

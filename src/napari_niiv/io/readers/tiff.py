@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import logging
 import math
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,16 +16,12 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
+from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing, convert, unit_name
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, unsorted_axes
 from napari_niiv.io.write import SOFTWARE
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
-
-# problems reach the user as our own sentences; tifffile would also print its own
-_LOGGER = logging.getLogger("tifffile")
-_LOGGER.addHandler(logging.NullHandler())
-_LOGGER.propagate = False
 
 
 def read_tiff(path: Path) -> StoredVolume:
@@ -41,101 +35,69 @@ def read_tiff(path: Path) -> StoredVolume:
     VolumeError
         If the file is unreadable, truncated or no TIFF.
     """
-    try:
-        with _noting_truncation() as signs, tifffile.TiffFile(path) as file:
-            if not file.series:
-                raise VolumeError(f"{path.name} holds no picture; choose another file.")
-            series = file.series[0]
-            shape, axes = tuple(series.shape), series.axes.lower()
-            _check_complete(file, series, path, signs)
-            array = _array(path, file, series)
-            spacing, metadata = _spacing(file), _metadata(file)
-            origin = _origin(file, spacing)
-            pyramid = _pyramid(path, series)
-    except VolumeError:
-        raise
-    except Exception as error:  # tifffile and its codecs raise dozens of types for a damaged file
-        raise unreadable(path.name, "TIFF file", error) from error
+    with _opened_file(path) as (file, messages):
+        if not file.series:
+            raise VolumeError(f"{path.name} holds no picture; choose another file.")
+        series = file.series[0]
+        shape, axes = tuple(series.shape), series.axes.lower()
+        _check_complete(file, series, path, messages)
+        array = _array(path, file, series)
+        spacing, metadata = _spacing(file), _metadata(file)
+        origin = _origin(file, spacing)
+        pyramid = _pyramid(path, series)
     _check_shape(array, shape, path)
     decode = functools.partial(_decoded, path, shape) if isinstance(array, FileArray) else None
     return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode)
 
 
 def _decoded(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
-    """All voxels at once."""
-    try:
-        with tifffile.TiffFile(path) as file:
-            array = file.series[0].asarray()
-    except Exception as error:
-        raise unreadable(path.name, "TIFF file", error) from error
+    """All voxels of a TIFF file, decoded at once."""
+    with _opened_file(path) as (file, _):
+        array = file.series[0].asarray()
     _check_shape(array, shape, path)
     return array
 
 
 def _check_shape(array: Any, shape: tuple[int, ...], path: Path) -> None:
     if tuple(array.shape) != shape:
-        raise VolumeError(
-            f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew."
-        )
+        raise VolumeError(f"{path.name} is truncated: {tuple(array.shape)} of {shape} is there; get the file anew.")
 
 
 def tiff_spacing(path: Path) -> Spacing:
     """Only the voxel size of a TIFF file; errors as `read_tiff`."""
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
-            if "z" in order and order[-3:] != ["z", "y", "x"]:
-                raise VolumeError(
-                    f"{path.name} stores its axes as {series.axes}; drop the file on this widget, which sorts them."
-                )
-            return _spacing(file)
-    except VolumeError:
-        raise
-    except Exception as error:
-        raise unreadable(path.name, "TIFF file", error) from error
+    with _opened_file(path) as (file, _):
+        series = file.series[0]
+        order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
+        if "z" in order and order[-3:] != ["z", "y", "x"]:
+            raise unsorted_axes(path.name, series.axes)
+        return _spacing(file)
 
 
 @contextmanager
-def _noting_truncation() -> Iterator[list[str]]:
-    """Collects what tifffile says of missing parts: it reads on with what is left, and only logs it."""
-    signs: list[str] = []
-    handler = logging.Handler()
-    thread = threading.get_ident()
-
-    def note(record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if record.thread == thread and any(sign in text for sign in _SIGNS):
-            signs.append(text)
-        return False
-
-    handler.addFilter(note)
-    _LOGGER.addHandler(handler)
-    try:
-        yield signs
-    finally:
-        _LOGGER.removeHandler(handler)
+def _opened_file(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
+    """A TIFF file, and what tifffile logs of it; errors become one sentence."""
+    with refusing(path.name, "TIFF file"), tifffile_messages() as messages, tifffile.TiffFile(path) as file:
+        yield file, messages
 
 
-# of the chain of pages, and of the description of the first page, which holds the voxel size
-_SIGNS = ("invalid page offset", "invalid offset to page", "TiffTag 270 ")
+# what tifffile logs of missing parts, as it reads on with what is left: of the chain of pages, and of the description
+# of the first page, which holds the voxel size
+_TRUNCATED = ("invalid page offset", "invalid offset to page", "TiffTag 270 ")
 
 
-def _check_complete(
-    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, signs: list[str]
-) -> None:
+def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]) -> None:
     size = path.stat().st_size
     len(file.pages)  # follows the chain of pages to its end
-    if signs:
+    if any(sign in message for message in messages for sign in _TRUNCATED):
         raise VolumeError(f"{path.name} is truncated: its last part is missing; get the file anew.")
     for page in (p for p in series.pages if p is not None):
         ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if ends and max(ends) > size:
             raise VolumeError(f"{path.name} is truncated: its last slices are missing; get the file anew.")
-    said = (file.imagej_metadata or {}).get("images")
-    if said and int(said) > math.prod(series.shape[: -2 - ("S" in series.axes)]):
+    slices = (file.imagej_metadata or {}).get("images")
+    if slices and int(slices) > math.prod(series.shape[: -2 - ("S" in series.axes)]):
         raise VolumeError(
-            f"{path.name} is truncated: it should hold {said} slices, {len(file.pages)} are there; get the file anew."
+            f"{path.name} is truncated: it should hold {slices} slices, {len(file.pages)} are there; get the file anew."
         )
 
 
@@ -162,16 +124,29 @@ def _pyramid(path: Path, series: tifffile.TiffPageSeries) -> tuple[FileArray, ..
 
 
 def _lazy(path: Path, series: tifffile.TiffPageSeries, level: int) -> FileArray:
-    page = series.keyframe
-    chunks = (*[1] * (len(series.shape) - 2), *page.chunks[-2:])  # tiles, or strips
-    return FileArray(_decoder, (str(path), level), series.shape, series.dtype, chunks)
+    tile_or_strip = series.keyframe.chunks[-2:]
+    chunks = (*[1] * (len(series.shape) - 2), *tile_or_strip)
+    return FileArray(_reopened, (str(path), level), series.shape, series.dtype, chunks)
 
 
-def _decoder(path: str, level: int) -> Any:
+class _SilentArray:
+    """A zarr array over a TIFF file, in whose reads nothing is printed."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        self.shape = array.shape
+
+    def __getitem__(self, key: Any) -> Any:
+        with tifffile_messages():
+            return self._array[key]
+
+
+def _reopened(path: str, level: int) -> _SilentArray:
     import zarr
 
-    store: Any = tifffile.TiffFile(path).series[0].aszarr(level=level)
-    return zarr.open_array(store, mode="r")
+    with tifffile_messages():
+        store: Any = tifffile.TiffFile(path).series[0].aszarr(level=level)
+        return _SilentArray(zarr.open_array(store, mode="r"))
 
 
 def _spacing(file: tifffile.TiffFile) -> Spacing:
@@ -179,11 +154,11 @@ def _spacing(file: tifffile.TiffFile) -> Spacing:
         return _ome_spacing(file.ome_metadata)
     if not file.is_imagej:
         return Spacing()
-    said = file.imagej_metadata or {}
+    metadata = file.imagej_metadata or {}
     tags = file.pages.first.tags
-    unit = unit_name(said.get("unit"))
+    unit = unit_name(metadata.get("unit"))
     y, x = (_pixel_size(tags, name) for name in ("YResolution", "XResolution"))
-    z = said.get("spacing")
+    z = metadata.get("spacing")
     return Spacing((float(z) if z is not None else None, y, x), unit)
 
 
@@ -198,31 +173,38 @@ def _ome_spacing(xml: str) -> Spacing:
     pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("}Pixels")), None)
     if pixels is None:
         return Spacing()
-    said = [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"]
-    sizes = [float(size) if size is not None else None for size in said]
+    texts = [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"]
+    sizes = [float(text) if text is not None else None for text in texts]
     return Spacing.of(sizes, [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"])
 
 
 def _origin(file: tifffile.TiffFile, spacing: Spacing) -> tuple[float, float, float]:
-    """Of ImageJ's calibration; of OME's planes only in our own files, as others say where the stage stood."""
-    found: list[float | None]
+    """World position of the first voxel.
+
+    That of ImageJ's calibration; that of OME's planes only in files that we wrote, as others say where the stage stood.
+    """
+    positions: list[float | None]
     if file.is_ome and file.ome_metadata and file.pages.first.software.startswith(SOFTWARE):
         root = ElementTree.fromstring(file.ome_metadata)
         plane = next((e for e in root.iter() if e.tag.endswith("}Plane")), None)
-        said = plane.attrib if plane is not None else {}
-        found = [
-            convert(float(said.get(f"Position{a}", 0)), unit_name(said.get(f"Position{a}Unit")), spacing.unit)
+        attributes = plane.attrib if plane is not None else {}
+        positions = [
+            convert(
+                float(attributes.get(f"Position{a}", 0)),
+                unit_name(attributes.get(f"Position{a}Unit")),
+                spacing.unit,
+            )
             for a in "ZYX"
         ]
     elif file.is_imagej:
         pixels = [(file.imagej_metadata or {}).get(f"{a}origin", 0) for a in "zyx"]
-        found = [
+        positions = [
             -float(p) * s if s is not None and isinstance(p, int | float) else None
             for p, s in zip(pixels, spacing.sizes, strict=True)
         ]
     else:
         return 0.0, 0.0, 0.0
-    z, y, x = (v if v is not None and math.isfinite(v) else 0.0 for v in found)
+    z, y, x = (v if v is not None and math.isfinite(v) else 0.0 for v in positions)
     return z, y, x
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.io.formats import Place, is_url
+from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.remote import storage_options, unreachable
-from napari_niiv.io.stored_volume import short
+from napari_niiv.io.stored_volume import first_line
 
 if TYPE_CHECKING:
     import zarr
@@ -20,16 +20,8 @@ if TYPE_CHECKING:
 _METADATA = {".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
 
 
-def _no_stray_tasks(record: logging.LogRecord) -> bool:
-    """When one chunk is damaged, zarr raises the first error and drops the others, which asyncio would print."""
-    return "concurrent_map" not in record.getMessage()
-
-
-logging.getLogger("asyncio").addFilter(_no_stray_tasks)
-
-
 def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.Group:
-    """The array or group at a path or URL, or inside of it.
+    """The zarr array or group at a path or URL, or inside of it.
 
     Raises
     ------
@@ -40,8 +32,9 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
 
     from napari_niiv.io.readers.blosc_chunks import guarded
 
+    logging.getLogger("asyncio").addFilter(_no_stray_tasks)
     remote = is_url(location)
-    name = location if remote else Place(location, False).name
+    name = location if remote else Location(location).name
     inside = (path or "").strip("/")
     store: Any = location
     try:
@@ -61,12 +54,21 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
         if remote:
             raise unreachable(location, error) from error
         raise VolumeError(
-            f"{name} is not a readable zarr ({short(error)}); get it anew, or choose another dataset."
+            f"{name} is not a readable zarr ({first_line(error)}); get it anew, or choose another dataset."
         ) from error
 
 
+def _no_stray_tasks(record: logging.LogRecord) -> bool:
+    """Whether asyncio is to print a message.
+
+    Where a chunk is damaged, zarr raises the first error and drops the reads of other chunks, of which asyncio tells
+    whenever they are cleared away.
+    """
+    return "concurrent_map" not in record.getMessage()
+
+
 def is_hollow(location: str, path: str | None = None) -> bool:
-    """Whether no chunk of a local array is there at all; it reads as its fill value, by the format's rules."""
+    """Whether a local zarr array lacks all of its chunks; it reads as its fill value, by the format's rules."""
     if is_url(location):
         return False  # asking a server for its list may take long, or be refused
     return next(_chunks(Path(location) / (path or "")), None) is None

@@ -1,0 +1,1 @@
+"""What the plugin's wings share: layers as volumes, background work, forms, words."""

@@ -24,7 +24,7 @@ class Background(QObject):
         Told the sentence of an error, on the GUI thread.
     """
 
-    _finished = Signal(object, object, object)
+    _finished = Signal(object, object)
 
     def __init__(self, parent: QObject, failed: Callable[[str], None]) -> None:
         super().__init__(parent)
@@ -43,20 +43,27 @@ class Background(QObject):
             target=self._work, args=(work, then, failed or self._failed), name="napari-niiv loading"
         ).start()
 
-    def _work(
-        self, work: Callable[[], Any], then: Callable[[Any], None], failed: Callable[[str], None]
-    ) -> None:
+    def _work(self, work: Callable[[], Any], then: Callable[[Any], None], failed: Callable[[str], None]) -> None:
+        answer: Callable[[Any], None] = then
         try:
-            outcome: Any = work()
-        except NiivError as error:
-            outcome = error
+            outcome = work()
         except Exception as error:
-            outcome = NiivError(unexpected("That", error))
+            answer, outcome = failed, sentence_of(error, "That")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
-            self._finished.emit(then, failed, outcome)
+            self._finished.emit(answer, outcome)
 
-    def _answer(self, then: Callable[[Any], None], failed: Callable[[str], None], outcome: Any) -> None:
-        if isinstance(outcome, NiivError):
-            failed(outcome.in_words(WINDOW_WORDS))
-        else:
-            then(outcome)
+    def _answer(self, answer: Callable[[Any], None], outcome: Any) -> None:
+        answer(outcome)
+
+
+def sentence_of(error: Exception, what: str) -> str:
+    """What a window says of an error on a thread: one sentence, whatever was raised.
+
+    Parameters
+    ----------
+    error : Exception
+        A `NiivError` has its own sentence.
+    what : str
+        Begins the sentence of another error, such as "The training".
+    """
+    return error.in_words(WINDOW_WORDS) if isinstance(error, NiivError) else unexpected(what, error)

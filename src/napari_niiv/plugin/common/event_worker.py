@@ -13,16 +13,20 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_niiv.errors import NiivError, unexpected
-from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.errors import NiivError
+from napari_niiv.interrupt import StopFlag
+from napari_niiv.plugin.common.background import sentence_of
 
 _LOG = logging.getLogger(__name__)
 _NICENESS = 10
-_PATIENCE = 30.0  # seconds that the end of the program waits for the thread
+_JOIN_SECONDS = 30.0  # for which the end of the program waits for the thread
 
 
 class EventWorker(QObject):
     """Runs one generator of events on a thread of its own.
+
+    Signals: `received` brings each event; `ended` tells that the thread does no more work, with the sentence of what
+    went wrong, or nothing.
 
     Parameters
     ----------
@@ -34,63 +38,61 @@ class EventWorker(QObject):
         The work's name in messages, such as "training".
     """
 
-    told = Signal(object)  # an event
-    ended = Signal(str)  # what went wrong in one sentence, or nothing; the thread does no more work
+    received = Signal(object)
+    ended = Signal(str)
 
     def __init__(self, parent: QObject, start: Callable[[], Generator[Any, None, None]], what: str) -> None:
         super().__init__(parent)
         self._start, self._what = start, what
-        self._stopping = threading.Event()
+        self._stop_flag = flag = StopFlag()
         # a daemon, or the interpreter would wait for the whole work; yet one that ended in torch would abort
         self._thread = threading.Thread(target=self._run, name=f"napari-niiv {what}", daemon=True)
-        stopping = self._stopping
-        self.destroyed.connect(lambda: stopping.set())
+        self.destroyed.connect(lambda: flag.stop())
 
     def begin(self) -> None:
-        """Start the thread."""
-        atexit.register(self._finish)
+        """Start the thread that does the work."""
+        atexit.register(self._stop_and_join)
         self._thread.start()
 
     def stop(self) -> None:
         """Have the work closed after its next event; `ended` tells when that is done."""
-        self._stopping.set()
+        self._stop_flag.stop()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether the thread that does the work runs."""
         return self._thread.is_alive()
 
-    def _finish(self) -> None:
-        self._stopping.set()
-        self._thread.join(_PATIENCE)
+    def _stop_and_join(self) -> None:
+        self._stop_flag.stop()
+        self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
-        _step_back()
+        _lower_priority()
         problem = ""
         try:
             self._work()
-        except NiivError as error:
-            problem = error.in_words(WINDOW_WORDS)
         except Exception as error:  # never a widget that works for ever
-            _LOG.exception("The %s failed", self._what)
-            problem = unexpected(f"The {self._what}", error)
+            if not isinstance(error, NiivError):
+                _LOG.exception("The %s failed", self._what)
+            problem = sentence_of(error, f"The {self._what}")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self.ended.emit(problem)
-        atexit.unregister(self._finish)
+        atexit.unregister(self._stop_and_join)
 
     def _work(self) -> None:
         events = self._start()
         try:
-            while not self._stopping.is_set() and (event := next(events, None)) is not None:
+            while not self._stop_flag.stopping and (event := next(events, None)) is not None:
                 try:
-                    self.told.emit(event)
+                    self.received.emit(event)
                 except RuntimeError:  # the window closed meanwhile
                     break
         finally:
             events.close()
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     """Leave the processor to the viewer: a lower priority for this thread and those that it starts."""
     if sys.platform.startswith("linux"):  # elsewhere this would concern the whole program
         with contextlib.suppress(OSError):

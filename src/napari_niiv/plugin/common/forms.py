@@ -38,7 +38,7 @@ class Leaving(QObject):
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Watch for the dock letting go."""
+        """Delete the widget when its dock takes it out."""
         moved = event is not None and event.type() == QEvent.Type.ParentChange
         if moved and isinstance(watched, QWidget) and watched.parent() is None:
             watched.deleteLater()

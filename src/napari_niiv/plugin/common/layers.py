@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,22 +10,17 @@ import numpy as np
 import pint
 from napari.components import LayerList, ViewerModel
 from napari.layers import Image, Layer
-from napari.utils.events import EventEmitter
 from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Provenance, Volume
 
 ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
-PATH = "path"  # of the file that a layer was made from, where napari does not know it
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in common with its source
 _LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}
-KEPT = (  # what a layer's metadata keep of its volume's
-    *("channel_names", "note", "slow", "path", "dataset", "stored_axes"),
-    *("spacing_problem", "spacing", "remembered", "axes_corrected"),
-)
+PROVENANCE = "napari-niiv provenance"  # metadata key under which a layer keeps its volume's
 VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
@@ -49,6 +43,8 @@ def layer_volume(layer: Image) -> Volume:
         raise VolumeError(f"{layer.name!r} has {data.ndim} dimensions; napari-niiv handles up to six.")
     coarser = tuple(layer.data[1:]) if layer.multiscale else ()
     axes, unit = leading_axes(layer) + "zyx", str(layer.units[-1])
+    names = layer.metadata.get("channel_names")
+    named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     return Volume(
         data,
         axes,
@@ -56,8 +52,9 @@ def layer_volume(layer: Image) -> Volume:
         unit,
         layer.name,
         origin(layer),
-        MappingProxyType(_said(layer)),
+        MappingProxyType({"channel_names": list(names)} if named else {}),
         coarser,
+        replace(provenance_of(layer), path=source_file(layer)),
     )
 
 
@@ -65,18 +62,18 @@ def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
     """The data and the keywords of the image layer that shows a volume, lazily, in its place.
 
     Channels stay an axis of one layer, whose slider goes through them; their names are in the layer's metadata, and so
-    is what later questions about the file need (`layer_file`).
+    is the provenance, which later questions about the file need (`layer_file`).
     """
     leading = len(volume.axes) - 3
     levels = [level.array for level in volume.levels()]
-    said = {k: v for k, v in volume.metadata.items() if k in KEPT}
+    names = {k: v for k, v in volume.metadata.items() if k == "channel_names"}
     keywords: dict[str, Any] = {
         "name": volume.name,
         "scale": (*[1.0] * leading, *volume.voxel_size),
         "translate": (*[0.0] * leading, *volume.origin),
         "units": (*["pixel"] * leading, *[volume.unit] * 3),
         "axis_labels": tuple(volume.axes),
-        "metadata": said,
+        "metadata": {**names, PROVENANCE: volume.provenance},
         "rgb": False,  # three or four columns of pixels are no colours
     }
     if len(levels) > 1:
@@ -144,19 +141,13 @@ def leading_axes(layer: Image) -> str:
 
 def source_file(layer: Image) -> str | None:
     """The file, folder or URL that a layer was opened from, if it is known."""
-    path = layer.source.path or layer.metadata.get(PATH)
-    return str(path) if isinstance(path, str | Path) else None
+    return layer.source.path or provenance_of(layer).path
 
 
-def _said(layer: Image) -> dict[str, Any]:
-    """What is known of a layer beside its voxels."""
-    said: dict[str, Any] = {}
-    if (file := source_file(layer)) is not None:
-        said["path"] = file
-    names = layer.metadata.get("channel_names")
-    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        said["channel_names"] = list(names)
-    return said
+def provenance_of(layer: Image) -> Provenance:
+    """What a layer keeps of its volume's origin; nothing is known of a layer that this plugin did not make."""
+    provenance = layer.metadata.get(PROVENANCE)
+    return provenance if isinstance(provenance, Provenance) else Provenance()
 
 
 def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
@@ -180,11 +171,16 @@ def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:
     return [(layer.name, layer) for layer in viewer.layers if is_source(layer)]
 
 
-def before_napari(callback: Callable[[Any], None]) -> EventEmitter:
-    """A callback to connect first to one of napari's events, so that it comes before napari's own.
+def unit_name(layer: Image) -> str:
+    """The unit of x of a layer as a person reads it, such as "nm"; "voxel units" where it has none."""
+    unit = layer.units[-1]
+    return "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
 
-    Napari calls those of plugins after all of its own, wherever they are connected, but an emitter is its own.
-    """
-    emitter = EventEmitter(type_name="before_napari")
-    emitter.connect(callback)
-    return emitter
+
+def looks(layer: Image) -> dict[str, Any]:
+    """Contrast limits, gamma and colormap of a layer, as keywords of one that is to look the same."""
+    return {
+        "contrast_limits": layer.contrast_limits,
+        "gamma": layer.gamma,
+        "colormap": layer.colormap.name,
+    }

@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari_niiv.plugin.common.layers import source_file
 
 StatePath = Callable[[Path], Path]
-"""Where the state of an interrupted work lies."""
+"""Gives the path of the state of an interrupted work, from the path of its output."""
 
 
 def default_output(layer: Image, ending: str) -> Path:
@@ -45,13 +45,13 @@ def free_output(wanted: Path, state_path: StatePath) -> Path:
 
 def interrupted_output(wanted: Path, state_path: StatePath) -> Path | None:
     """The newest output of that name whose work can be resumed."""
-    found = None
+    newest = None
     for path in _numbered(wanted):
         if state_path(path).exists():
-            found = path
+            newest = path
         elif not path.exists():
             break
-    return found
+    return newest
 
 
 def _numbered(wanted: Path) -> Iterator[Path]:

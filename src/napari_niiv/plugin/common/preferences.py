@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari.settings import get_plugin_settings
 
-from napari_niiv.plugin.files.reader import PLUGIN
+from napari_niiv.plugin.manifest_names import PLUGIN
 
 if TYPE_CHECKING:
     from napari_niiv.reconstruction.cache import Memory

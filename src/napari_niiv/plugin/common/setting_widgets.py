@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NoReturn
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, LineEdit, SpinBox
@@ -13,7 +14,7 @@ from napari_niiv.errors import NiivError
 _LARGEST = 10**9  # of a number without a limit: Qt's boxes have one
 
 
-def setting_widget(configuration: type[BaseModel], name: str, **changes: Any) -> Any:
+def setting_widget(configuration: type[BaseModel], name: str, *, as_text: bool = False, **changes: Any) -> Any:
     """The form field of a configuration's field; its value is the field's default.
 
     Numbers that may be left out are boxes whose lowest value, 0, stands for None.
@@ -23,6 +24,8 @@ def setting_widget(configuration: type[BaseModel], name: str, **changes: Any) ->
     configuration : type of BaseModel
     name : str
         The field's.
+    as_text : bool
+        Whether a number is typed as text, such as 4e-4.
     **changes
         What the widget is to get otherwise, such as `step` or `value`.
     """
@@ -42,7 +45,7 @@ def setting_widget(configuration: type[BaseModel], name: str, **changes: Any) ->
         box = ComboBox(**common | {"choices": lambda widget: named} | changes)
         box.value = setting.default
         return box
-    if setting.kind in (int, float):
+    if setting.kind in (int, float) and not as_text:
         return _number(setting, common, changes)
     line = LineEdit(**common | changes)
     if setting.optional:
@@ -51,8 +54,12 @@ def setting_widget(configuration: type[BaseModel], name: str, **changes: Any) ->
 
 
 def field_value(configuration: type[BaseModel], name: str, widget: Any) -> Any:
-    """What a widget of `setting_widget` says, None where it is left open."""
+    """What a widget of `setting_widget` says, None where it is left open; a path without its ~."""
     setting, value = setting_of(configuration, name), widget.value
+    if isinstance(value, str):
+        value = value.strip()
+    if setting.kind is Path and value:
+        return Path(value).expanduser()
     open_number = setting.kind in (int, float) and value == 0
     return None if setting.optional and (open_number or value == "") else value
 
@@ -73,9 +80,7 @@ def _number(setting: Setting, common: dict[str, Any], changes: dict[str, Any]) -
     low = 0 if setting.optional or setting.lowest is None else setting.lowest
     bounds: dict[str, Any] = {"min": low, "max": _LARGEST if setting.highest is None else setting.highest}
     step: dict[str, Any] = {} if whole else {"step": 0.05}
-    box = (SpinBox if whole else FloatSpinBox)(
-        **common | bounds | step | {"value": setting.default or low} | changes
-    )
+    box = (SpinBox if whole else FloatSpinBox)(**common | bounds | step | {"value": setting.default or low} | changes)
     box.native.setKeyboardTracking(False)  # half a number is not meant
     if setting.optional:
         box.native.setSpecialValueText(setting.unset)

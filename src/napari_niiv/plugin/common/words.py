@@ -22,14 +22,6 @@ WINDOW_WORDS: Mapping[Remedy, str] = {
 """How the windows word what the user can do about an error."""
 
 _BYTES = ("kB", "MB", "GB", "TB", "PB")
-_BUTTONS = {
-    "go on with --resume": "go on with Resume",
-    "start anew with --overwrite and without --resume": "choose Start anew",
-    "start anew with --overwrite": "choose Start anew",
-    "continue with --resume or": "choose Resume or",
-    "or overwrite it with --overwrite": "or replace it",
-    "leave out --dtype": "keep the type of the source",
-}
 
 
 def time_left(seconds: float | None) -> str:
@@ -66,10 +58,3 @@ def large(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g} {name}"
     return f"{count:,.0f}"
-
-
-def for_buttons(sentence: str) -> str:
-    """A sentence of the core that names options of the command line, for somebody with buttons."""
-    for option, button in _BUTTONS.items():
-        sentence = sentence.replace(option, button)
-    return sentence

@@ -14,26 +14,32 @@ from napari_niiv.plugin.live.live_layers import LiveLayers
 KEY = "K"  # free in napari 0.9, whatever layer is active
 
 
-class HeldKey:
-    """A key of the viewer that does something as long as it is held; a binding of the user's is left alone.
+class HoldKey:
+    """A key of the viewer that does something as long as it is pressed; a binding of the user's is left alone.
 
     Parameters
     ----------
     viewer : ViewerModel
     key : str
+        In napari's spelling, such as "K".
     hold : callable
         Gets True when the key goes down and False when it comes up.
+
+    Attributes
+    ----------
+    bound : bool
+        Whether the key does this.
     """
 
     def __init__(self, viewer: ViewerModel, key: str, hold: Callable[[bool], None]) -> None:
-        def held(viewer: Any) -> Iterator[None]:
+        def press(viewer: Any) -> Iterator[None]:
             hold(True)
             yield
             hold(False)
 
-        self._viewer, self._key, self._held = viewer, key, held
+        self._viewer, self._key, self._press = viewer, key, press
         try:
-            viewer.bind_key(key, held)
+            viewer.bind_key(key, press)
             self.bound = True
         except ValueError:  # the user's own
             self.bound = False
@@ -41,9 +47,9 @@ class HeldKey:
     def close(self) -> None:
         """Unbind the key, if it is still bound to this."""
         if self.bound:
-            found = self._viewer.bind_key(self._key, None)
-            if found is not None and found is not self._held:
-                self._viewer.bind_key(self._key, found)
+            binding = self._viewer.bind_key(self._key, None)
+            if binding is not None and binding is not self._press:
+                self._viewer.bind_key(self._key, binding)
         self.bound = False
 
 
@@ -63,18 +69,14 @@ class Compare:
 
     def __init__(self, viewer: ViewerModel, live_layers: LiveLayers) -> None:
         self._live_layers = live_layers
-        self._key = HeldKey(viewer, KEY, live_layers.compare)
+        self._key = HoldKey(viewer, KEY, self._compare)
         hint = f", or hold the key {KEY} over the picture" if self._key.bound else ""
-        self.hold = PushButton(
-            text="Hold to compare", tooltip=f"shows the source as long as it is pressed{hint}"
-        )
+        self.hold = PushButton(text="Hold to compare", tooltip=f"shows the source as long as it is pressed{hint}")
         self.split = CheckBox(
             text="",
             tooltip="source on the left, reconstruction on the right; drag the line in the picture",
         )
-        self.position = Slider(
-            min=0, max=100, value=50, tooltip="per cent of the window that show the source"
-        )
+        self.position = Slider(min=0, max=100, value=50, tooltip="per cent of the window that show the source")
         self.position.enabled = False
         self.freeze = PushButton(text="Freeze", tooltip="keeps the picture of now as a layer of its own")
         self.steps = CheckBox(
@@ -85,22 +87,28 @@ class Compare:
             row("Split", self.split, self.position),
             self.steps,
         ]
-        self.hold.native.pressed.connect(lambda: live_layers.compare(True))
-        self.hold.native.released.connect(lambda: live_layers.compare(False))
+        self.hold.native.pressed.connect(lambda: self._compare(True))
+        self.hold.native.released.connect(lambda: self._compare(False))
         self.split.changed.connect(self._apply)
         self.position.changed.connect(self._apply)
-        self.steps.changed.connect(lambda value: setattr(live_layers, "steps", value))
-        live_layers.split_moved.connect(self._follow)
+        self.steps.changed.connect(lambda value: live_layers.change(steps=value))
+        live_layers.changed.connect(self._show)
 
-    def let_go(self) -> None:
-        """Unbind the key."""
+    def close(self) -> None:
+        """Unbind the key, at the end of the widget."""
         self._key.close()
 
-    def _apply(self, value: Any = None) -> None:
-        self.position.enabled = self.split.value
-        self._live_layers.split = self.position.value / 100 if self.split.value else None
+    def _compare(self, on: bool) -> None:
+        self._live_layers.change(comparing=on)
 
-    def _follow(self, fraction: float) -> None:
-        """Show where the line was dragged to."""
-        with self.position.changed.blocked():
-            self.position.value = round(100 * fraction)
+    def _apply(self, value: Any = None) -> None:
+        self._live_layers.change(split=self.position.value / 100 if self.split.value else None)
+
+    def _show(self) -> None:
+        """Show what is set now, by these controls or by the mouse in a picture."""
+        settings = self._live_layers.settings
+        with self.split.changed.blocked(), self.position.changed.blocked(), self.steps.changed.blocked():
+            self.split.value, self.steps.value = settings.split is not None, settings.steps
+            if settings.split is not None:
+                self.position.value = round(100 * settings.split)
+        self.position.enabled = self.split.value

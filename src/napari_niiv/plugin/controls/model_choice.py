@@ -1,4 +1,4 @@
-"""The choice of a checkpoint and a device, and of the model that they make."""
+"""The choice of a checkpoint and a device, and the model that is loaded of them off the GUI thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,63 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.common.forms import row, short_names
-from napari_niiv.plugin.controls.model_loader import ModelLoader, Wanted
+from napari_niiv.plugin.common.host import Host
+
+Wanted = tuple[str, str]
+"""A checkpoint (a bundled name or a path) and a device (such as "auto" or "cuda:1")."""
+
+
+class ModelLoader:
+    """Loads a checkpoint on a device; of what is asked for meanwhile, only the last is loaded.
+
+    Parameters
+    ----------
+    run : callable
+        `Background.run`.
+    loaded : callable
+        Gets what was wanted, the model, and the names of the devices present.
+    failed : callable
+        Gets what was wanted and the sentence of the error.
+    """
+
+    def __init__(
+        self,
+        run: Callable[..., None],
+        loaded: Callable[[Wanted, Any, list[str]], None],
+        failed: Callable[[Wanted, str], None],
+    ) -> None:
+        self._run, self._loaded, self._failed = run, loaded, failed
+        self._busy = False
+        self._next: Wanted | None = None
+
+    def load(self, wanted: Wanted) -> None:
+        """Load a checkpoint on a device, at once or when the load that runs has ended."""
+        if self._busy:
+            self._next = wanted
+            return
+        self._busy = True
+
+        def work() -> tuple[Any, list[str]]:  # importing torch takes seconds, so even that happens elsewhere
+            from napari_niiv.device import available_devices
+            from napari_niiv.models.checkpoint import load_model
+
+            return load_model(*wanted), available_devices()
+
+        def done(outcome: tuple[Any, list[str]]) -> None:
+            self._go_on()
+            self._loaded(wanted, *outcome)
+
+        def failed(sentence: str) -> None:
+            self._go_on()
+            self._failed(wanted, sentence)
+
+        self._run(work, done, failed)
+
+    def _go_on(self) -> None:
+        self._busy = False
+        following, self._next = self._next, None
+        if following is not None:
+            self.load(following)
 
 
 class ModelChoice:
@@ -19,12 +75,9 @@ class ModelChoice:
 
     Parameters
     ----------
-    run : callable
-        `Background.run`.
+    host : Host
     adopt : callable
         Gets the model of what is chosen.
-    tell, fail : callable
-        Get a sentence for the user.
 
     Attributes
     ----------
@@ -34,18 +87,12 @@ class ModelChoice:
         To be put into a form.
     """
 
-    def __init__(
-        self,
-        run: Callable[..., None],
-        adopt: Callable[[Any], None],
-        tell: Callable[[str], Any],
-        fail: Callable[[str], None],
-    ) -> None:
-        self._adopt, self._tell, self._fail = adopt, tell, fail
+    def __init__(self, host: Host, adopt: Callable[[Any], None]) -> None:
+        self._host, self._adopt = host, adopt
         self._own: list[str] = []  # checkpoints
         self._devices = ["auto"]
         self.loaded: Wanted | None = None
-        self._loader = ModelLoader(run, self._take, self._refuse)
+        self._loader = ModelLoader(host.run, self._take, self._refuse)
         # choices are functions, as napari asks for them anew whenever a layer comes or goes
         self.checkpoint = ComboBox(
             choices=lambda widget: short_names([*bundled_models(), *self._own]),
@@ -59,9 +106,9 @@ class ModelChoice:
         self.browse.changed.connect(self._browse)
 
     def load(self, value: Any = None) -> None:
-        """Load what is chosen."""
+        """Load the chosen checkpoint on the chosen device."""
         if self.checkpoint.value is None:
-            self._tell("No checkpoint is there; browse for one.")
+            self._host.tell("No checkpoint is there; browse for one.")
             return
         self._loader.load(self._wanted)
 
@@ -87,7 +134,7 @@ class ModelChoice:
             self._adopt(model)
 
     def _refuse(self, wanted: Wanted, sentence: str) -> None:
-        self._fail(sentence)
+        self._host.fail(sentence)
         if wanted == self._wanted:
             self._choose_again(wanted)
 
@@ -104,8 +151,6 @@ class ModelChoice:
             self.load()
 
     def _browse(self, value: Any = None) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self.browse.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})"
-        )
+        path, _ = QFileDialog.getOpenFileName(self.browse.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})")
         if path:
             self.select(path)

@@ -26,9 +26,7 @@ class OutputScale:
 
     def __init__(self, changed: Callable[[float], None]) -> None:
         self._changed = changed
-        self.match_zoom = CheckBox(
-            text="auto", value=True, tooltip="match the zoom: one sample per screen pixel"
-        )
+        self.match_zoom = CheckBox(text="auto", value=True, tooltip="match the zoom: one sample per screen pixel")
         self.samples = FloatSlider(
             min=0.25,
             max=4,
@@ -42,7 +40,7 @@ class OutputScale:
         self.samples.changed.connect(self._apply)
 
     def show(self, finest: float) -> None:
-        """Show what is set for another layer."""
+        """Show the finest pixel of the layer that is chosen now, in lateral voxels; 0 follows the zoom."""
         with self.match_zoom.changed.blocked(), self.samples.changed.blocked():
             self.match_zoom.value = finest == 0
             if finest:

@@ -32,7 +32,7 @@ _SIZE = 12
 
 
 def pass_of(response: SliceResponse) -> str:
-    """The state that a picture puts on the screen."""
+    """Which of `STATES` a picture puts on the screen."""
     return response.quality if response.inferred and response.quality != "placeholder" else "interpolated"
 
 
@@ -51,14 +51,14 @@ class PassIndicator(QWidget):
 
     @property
     def word(self) -> str:
-        """What it says."""
+        """The word beside the mark, the state that is shown."""
         return str(self._word.text())
 
     def show_state(self, state: str) -> None:
-        """Show one of `STATES`."""
+        """Show a state, one of the keys of `STATES`."""
         if state != self.state:
             self.state = state
-            self._mark.take(STATES[state])
+            self._mark.show_appearance(STATES[state])
             self._word.setText(state)
             self.setToolTip(STATES[state].meaning)
 
@@ -71,7 +71,7 @@ class _Mark(QWidget):
         self._appearance = STATES["off"]
         self.setFixedSize(QSize(_SIZE, _SIZE))
 
-    def take(self, appearance: Appearance) -> None:
+    def show_appearance(self, appearance: Appearance) -> None:
         self._appearance = appearance
         self.update()
 

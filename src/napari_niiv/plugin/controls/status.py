@@ -66,18 +66,31 @@ class Status:
             self.tell(sentence, "failed")
             show_error(sentence)
 
+    def wait_for(self, source: Image, sentence: str) -> None:
+        """Say what a picture of a layer waits for."""
+        if self._speaks_of(source):
+            self.tell(sentence, "waiting")
+
     def fail_for(self, source: Image, sentence: str) -> None:
-        """Say what went wrong with a layer, which need not be the chosen one."""
-        if source is self._layer.value:
+        """Say what went wrong with a layer; where it is not the chosen one, in a notification alone."""
+        if self._speaks_of(source):
             self.fail(sentence)
         else:
             show_error(sentence)
 
-    def report(self, shown: Shown) -> None:
-        """Tell of a picture of the chosen layer that has just appeared."""
-        self.describe(shown)
-        if shown.response.notice:
-            show_warning(shown.response.notice)
+    def report(self, source: Image, shown: Shown) -> None:
+        """Tell of a picture of a layer that has just appeared."""
+        if self._speaks_of(source):
+            self.describe(shown)
+            if shown.response.notice:
+                show_warning(shown.response.notice)
+
+    def report_volume(self, source: Image, progress: Progress) -> None:
+        """Tell how far the 3-D view of a layer is."""
+        if self._speaks_of(source):
+            self.tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
+        if progress.notice:
+            show_warning(progress.notice)
 
     def describe(self, shown: Shown) -> None:
         """Say which picture of the chosen layer is on the screen."""
@@ -91,9 +104,5 @@ class Status:
             pass_of(response),
         )
 
-    def report_volume(self, source: Image, progress: Progress) -> None:
-        """Tell how far the 3-D view of a layer is."""
-        if source is self._layer.value:
-            self.tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
-        if progress.notice:
-            show_warning(progress.notice)
+    def _speaks_of(self, source: Image) -> bool:
+        return source is self._layer.value

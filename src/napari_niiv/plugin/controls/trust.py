@@ -28,6 +28,7 @@ class TrustControls:
 
     def __init__(self, live_layers: LiveLayers) -> None:
         self._live_layers = live_layers
+        self._explained: tuple[Trust, ...] = ()
         self.disagreement = CheckBox(text="xz ≠ yz", tooltip="where the two reconstructions differ")
         self.misfit = CheckBox(
             text="≠ measured", tooltip="where the reconstruction, made coarse again, is not what was measured"
@@ -40,25 +41,31 @@ class TrustControls:
         self.legend.native.setWordWrap(True)
         self.legend.visible = False
         self.rows = [row("Trust", self.disagreement, self.misfit), self.project, self.legend]
-        self.disagreement.changed.connect(self._apply)
-        self.misfit.changed.connect(self._apply)
-        self.project.changed.connect(lambda value: setattr(live_layers, "project", value))
-        live_layers.trust_changed.connect(self._follow)
+        for box in (self.disagreement, self.misfit, self.project):
+            box.changed.connect(self._apply)
+        live_layers.changed.connect(self._show)
 
     def _apply(self, value: Any = None) -> None:
         kinds: dict[Trust, bool] = {"disagreement": self.disagreement.value, "misfit": self.misfit.value}
-        self._live_layers.trust = tuple(kind for kind, on in kinds.items() if on)
-        self._explain()
+        trust = tuple(kind for kind, on in kinds.items() if on)
+        self._live_layers.change(trust=trust, project=self.project.value)
 
-    def _follow(self, kinds: tuple[str, ...]) -> None:
-        """A map was deleted by hand."""
-        with self.disagreement.changed.blocked(), self.misfit.changed.blocked():
-            self.disagreement.value, self.misfit.value = "disagreement" in kinds, "misfit" in kinds
-        self._explain()
+    def _show(self) -> None:
+        """Show what is set now, by these controls or by a map that was deleted by hand."""
+        settings = self._live_layers.settings
+        boxes = (self.disagreement, self.misfit, self.project)
+        on = ("disagreement" in settings.trust, "misfit" in settings.trust, settings.project)
+        for box, value in zip(boxes, on, strict=True):
+            with box.changed.blocked():
+                box.value = value
+        if settings.trust != self._explained:
+            self._explained = settings.trust
+            self._explain()
 
     def _explain(self) -> None:
-        if self._live_layers.trust:
+        """Show the legend of the maps, which changes the layout of the form."""
+        if self._explained:
             from napari_niiv.plugin.live.trust_overlay import APPEARANCES  # with torch
 
-            self.legend.value = "\n".join(APPEARANCES[kind].meaning for kind in self._live_layers.trust)
-        self.legend.visible = bool(self._live_layers.trust)
+            self.legend.value = "\n".join(APPEARANCES[kind].meaning for kind in self._explained)
+        self.legend.visible = bool(self._explained)

@@ -7,26 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, PushButton
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
 
+from napari_niiv.configuration import setting_of
 from napari_niiv.errors import OutputError
+from napari_niiv.export.config import ExportConfig
 from napari_niiv.plugin.common.forms import row
 from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.common.output_names import default_output, named_output
+from napari_niiv.plugin.common.setting_widgets import field_value, setting_widget
 from napari_niiv.plugin.export.settings import SUFFIXES, TIFF, ZARR, ExportSettings
 
 WHOLE, BOX = "whole", "box"
 PARTS = [("whole volume", WHOLE), ("current view, or rectangle", BOX)]
 FORMATS = [("OME-Zarr (any size)", ZARR), ("TIFF", TIFF)]
-PLANES = [("xz and yz (best)", "both"), ("xz only (faster)", "xz"), ("yz only (faster)", "yz")]
 _FILTERS = {ZARR: "OME-Zarr (*.zarr)", TIFF: "TIFF (*.tif *.tiff)"}
 
 
 class ExportForm(Container):  # type: ignore[type-arg]
-    """What an export can be told; what is not touched has sensible values.
+    """The fields of an export's settings; what is not touched has sensible values.
 
     Parameters
     ----------
@@ -37,8 +39,10 @@ class ExportForm(Container):  # type: ignore[type-arg]
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.layer: Image | None = None
-        self.named: Path | None = None  # the output as the user wants it; None leaves that to the layer
-        self._base: Path | None = None  # instead of the layer's, what a finished export was called
+        # the output as the user wants it; None leaves that to the layer
+        self.named: Path | None = None
+        # instead of the layer's name, what a finished export was called
+        self._base: Path | None = None
         self._dtype = "source"
         self._shown = ""
         self.part = ComboBox(
@@ -57,33 +61,13 @@ class ExportForm(Container):  # type: ignore[type-arg]
         self.browse = PushButton(text="Browse…", tooltip="choose where to write")
         self.output_row = row("Save to", self.output, self.browse)
         self.advanced = CheckBox(text="Advanced settings", value=False)
-        self.output_scale = FloatSpinBox(
-            label="Output scale",
-            min=0.05,
-            max=16,
-            step=0.05,
-            value=1,
-            tooltip="samples per isotropic voxel: 1 keeps the pixel size of the slices, 0.5 doubles it",
-        )
-        self.planes = ComboBox(
-            label="Planes", choices=lambda widget: PLANES, tooltip="along which slices the network runs"
-        )
-        self.dtype = ComboBox(
-            label="Data type",
-            choices=lambda widget: [
-                (f"as the source ({self._dtype})", ""),
-                *((name, name) for name in ("float32", "uint16", "uint8")),
-            ],
-            tooltip="type of the voxels",
-        )
-        self.project = CheckBox(
-            text="keep measured averages",
-            tooltip="corrects the volume so that, made coarse again, it is what was measured",
-        )
+        self.output_scale = setting_widget(ExportConfig, "output_scale", min=0.05, max=16)
+        self.planes = setting_widget(ExportConfig, "planes")
+        self.dtype = setting_widget(ExportConfig, "dtype", choices=self._dtypes)
+        self.project = setting_widget(ExportConfig, "project")
         self._fine = (self.output_scale, self.planes, self.dtype, self.project)
         super().__init__(widgets=[self.part, self.format, self.output_row, self.advanced, *self._fine])
         self.margins = (0, 0, 0, 0)
-        self.output_scale.native.setKeyboardTracking(False)  # half a number is not meant
         self.advanced.changed.connect(self._show_what_applies)
         self.format.changed.connect(self._change_format)
         self.output.native.editingFinished.connect(self._typed)
@@ -91,7 +75,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
         self._show_what_applies()
 
     def choose_layer(self, layer: Image | None) -> None:
-        """Export this one, to a place of its own."""
+        """Export this layer, to a place of its own."""
         self.layer, self.named, self._base = layer, None, None
         with self.changed.blocked():
             self.output.value = self._shown = ""
@@ -101,11 +85,11 @@ class ExportForm(Container):  # type: ignore[type-arg]
             self.dtype.reset_choices()
 
     def next_output(self) -> None:
-        """What was named is written; the next one gets a number."""
+        """Have the next export of the layer written beside the last one, with a number."""
         self._base, self.named = self.named or self._base, None
 
     def settings(self) -> ExportSettings:
-        """What is filled in.
+        """What is filled in: volume, place and settings.
 
         Raises
         ------
@@ -114,24 +98,29 @@ class ExportForm(Container):  # type: ignore[type-arg]
         """
         if self.layer is None:
             raise OutputError("Choose a layer in Isotropic reconstruct; open a volume if there is none.")
-        volume = layer_volume(self.layer)
         return ExportSettings(
-            volume=volume,
+            volume=layer_volume(self.layer),
             named=self.named,
             default=self._default(self.layer),
-            output_scale=self.output_scale.value,
-            planes=self.planes.value,
-            project=self.project.value,
-            dtype=self.dtype.value or None,
-            box=self._box(self.layer) if self.part.value == BOX else None,
+            config=self._config(self.layer),
         )
 
     def show_output(self, target: Path) -> None:
-        """Tell where it will be written, unless the user is about to say that."""
+        """Show where the volume will be written, unless the user is about to type that."""
         if not self.output.native.hasFocus() or not self.output.native.isModified():
             with self.output.changed.blocked():
                 self.output.value = self._shown = str(target)
             self.output.native.setCursorPosition(len(self.output.value))
+
+    def _config(self, layer: Image) -> ExportConfig:
+        names = ("output_scale", "planes", "project", "dtype")
+        settings = {name: field_value(ExportConfig, name, getattr(self, name)) for name in names}
+        return ExportConfig(**settings, box=self._box(layer) if self.part.value == BOX else None)
+
+    def _dtypes(self, widget: Any) -> list[tuple[str, str | None]]:
+        setting = setting_of(ExportConfig, "dtype")
+        named = [(words, value) for value, words in setting.choices.items()]
+        return [(f"{setting.unset} ({self._dtype})", None), *named]
 
     def _default(self, layer: Image) -> Callable[[], Path]:
         if (base := self._base) is not None:
@@ -146,7 +135,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
             raise OutputError(
                 f"The window shows nothing of {layer.name}; bring it into view, or choose the whole volume."
             )
-        return tuple((part.start, part.stop) for part in box)
+        return tuple((span.lo, span.hi) for span in box)
 
     def _show_what_applies(self, value: Any = None) -> None:
         for widget in self._fine:

@@ -1,4 +1,4 @@
-"""What an export has told so far, and how that is put into words; no Qt."""
+"""The events of an export put into words; no Qt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_niiv.export.events import (
     ExportProgress,
     ExportStarted,
 )
-from napari_niiv.plugin.common.words import for_buttons, large, output_words, time_left
+from napari_niiv.plugin.common.words import large, output_words, time_left
 
 STAGES = {
     "restore": "restoring",
@@ -24,53 +24,62 @@ STAGES = {
 
 @dataclass
 class ExportLog:
-    """The events of one export.
+    """What the events of one export come to.
 
-    Parameters
+    Attributes
     ----------
-    flat : bool
-        Whether it is a TIFF file.
+    tiff : bool
+        Whether the output is a TIFF file.
+    message : str
+        What is being done, in words.
+    fraction : float
+        Part of the stage that is done, 0 … 1.
+    remaining : str
+        How long the stage will still take, as a clock shows it; empty where that is not known.
+    output : str
+        Shape and voxel size of the output, in words.
+    started, finished : event or None
     """
 
-    flat: bool = False
-    words: str = "Looking at the volume…"
+    tiff: bool = False
+    message: str = "Looking at the volume…"
     fraction: float = 0.0
-    left: str = ""
+    remaining: str = ""
     output: str = ""
     started: ExportStarted | None = None
     finished: ExportFinished | None = None
 
     def add(self, event: ExportEvent) -> None:
-        """Take note of an event."""
+        """Take account of an event."""
         match event:
             case ExportStarted():
                 self.started = event
-                self.words = "Going on where it stopped…" if event.resumed else "Restoring…"
+                self.message = "Going on where it stopped…" if event.resumed else "Restoring…"
                 self.fraction = event.resumed / math.prod(event.shape)
                 self.output = output_words(event.shape, event.axes, event.voxel_size, event.unit)
             case ExportProgress():
-                self.fraction, self.left = event.fraction, time_left(event.seconds_left)
-                self.words = self._stage(event)
+                self.fraction, self.remaining = event.fraction, time_left(event.remaining)
+                self.message = self._stage(event)
             case ExportNotice():
-                self.words = event.message
+                self.message = event.message
             case ExportFinished():
-                self.finished, self.fraction, self.left = event, 1.0, ""
+                self.finished, self.fraction, self.remaining = event, 1.0, ""
 
     def _stage(self, event: ExportProgress) -> str:
-        stages = ["restore", "tiff"] if self.flat else ["restore", "pyramid"]
-        if not self.flat and self.started is not None and self.started.levels == 1:
+        stages = ["restore", "tiff"] if self.tiff else ["restore", "pyramid"]
+        if not self.tiff and self.started is not None and self.started.levels == 1:
             stages = ["restore"]
         step = f"Step {stages.index(event.stage) + 1} of {len(stages)}, " if len(stages) > 1 else ""
-        words = f"{step}{STAGES[event.stage]}"
+        message = f"{step}{STAGES[event.stage]}"
         if event.voxels_per_second:
-            words += f" · {large(event.voxels_per_second)} voxels/s"
-        return words[:1].upper() + words[1:]
+            message += f" · {large(event.voxels_per_second)} voxels/s"
+        return message[:1].upper() + message[1:]
 
 
 def outcome(log: ExportLog, problem: str, target: Path) -> str:
     """How an export ended, in words."""
     if problem:
-        return for_buttons(problem)
+        return problem
     if (done := log.finished) is not None:
         return f"Saved in {done.path}: {log.output}."
     if log.started is None:

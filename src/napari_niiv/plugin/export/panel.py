@@ -1,4 +1,4 @@
-"""The window in which a volume is exported; napari stays usable beside it."""
+"""The window in which a volume is exported, napari stays usable beside it; and the button that opens it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from magicgui.widgets import ComboBox, PushButton
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_niiv.errors import NiivError
+from napari_niiv.events import Notice
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.layers import along_world
-from napari_niiv.plugin.common.words import for_buttons
-from napari_niiv.plugin.export.form import ExportForm
+from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.plugin.export.log import ExportLog, outcome
 from napari_niiv.plugin.export.settings import ExportJob, ExportPreview, preview_export
+from napari_niiv.plugin.export.window import ExportWindow
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
-WATCH_MS = 500  # between two looks at what the viewer shows
-WIDTH = 460
-_WHOLE = 1000  # of the progress bar
+# between two checks of what the viewer shows
+WATCH_MS = 500
+EXPORT = "Export isotropic volume…"
 _LOADING = "Loading the model…"
 _RECTANGLE = "For another part, zoom, or draw a rectangle in a side view and keep its Shapes layer selected."
-_MEANWHILE = "napari can be used meanwhile, and this window closed: the button in Isotropic reconstruct opens it again."
 
 
-class ExportPanel(QDialog):
+class ExportPanel(ExportWindow):
     """Asks where to write the isotropic volume of a layer, writes it, and opens it.
 
     While it is open it follows the layer that is chosen, and the view. Closed in the middle of an export it only
@@ -46,7 +48,7 @@ class ExportPanel(QDialog):
         Gives the layer to export.
     """
 
-    told = Signal(str)  # how far the export is, in a few words; nothing when there is none
+    progress_text = Signal(str)  # how far the export is, in a few words; nothing when there is none
 
     def __init__(
         self,
@@ -55,33 +57,21 @@ class ExportPanel(QDialog):
         live_layers: LiveLayers,
         chosen: Callable[[], Image | None],
     ) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Export isotropic volume")
+        super().__init__(parent, viewer)
         self.viewer, self.live_layers, self._chosen = viewer, live_layers, chosen
-        self.form = ExportForm(viewer)
         self.worker: EventWorker | None = None
-        self.found: ExportPreview | None = None  # what the last look ahead said
-        self.job: ExportJob | None = None  # that runs, or ran last
-        self._source: Image | None = None  # its layer
-        self._log: Any = None  # ExportLog
-        self._looking = 0  # counts the looks ahead: the last one counts
-        self._beginning = False  # the answer is awaited that starts an export
+        # what is known of the export that the form asks for
+        self.preview: ExportPreview | None = None
+        # the export that runs, or ran last, its layer and its events
+        self.job: ExportJob | None = None
+        self._source: Image | None = None
+        self._log = ExportLog()
+        # counts the previews asked for: the answer to the last one counts
+        self._generation = 0
+        # the preview is awaited that starts an export
+        self._beginning = False
         self._seen: Any = None
-        self.title, self.summary, self.question = QLabel(), QLabel(), QLabel()
-        self.status = QLabel()
-        self.progress = QProgressBar()
-        self.progress.setRange(0, _WHOLE)
-        self.start, self.anew, self.discard = (
-            QPushButton("Export"),
-            QPushButton("Start anew"),
-            QPushButton("Discard"),
-        )
-        self.cancel, self.open_result = QPushButton("Cancel"), QPushButton("Open in napari")
-        self._lay_out()
         self._background = Background(self, self._fail)
-        self._fit = QTimer(self)  # once the layout knows of what has just been shown
-        self._fit.setSingleShot(True)
-        self._fit.timeout.connect(self._fit_height)
         self._watch = QTimer(self)
         self._watch.setInterval(WATCH_MS)
         self._watch.timeout.connect(self._follow)
@@ -92,7 +82,11 @@ class ExportPanel(QDialog):
 
     def press(self) -> None:
         """Export; or go on with what is there, or replace it, as the button says."""
-        self._begin("resume" if self._resumable else "replace" if self._begun or self._exists else "new")
+        preview = self.preview
+        if preview is None or not (preview.begun or preview.exists):
+            self._begin("new")
+        else:
+            self._begin("replace" if preview.resumable is None else "resume")
 
     def start_anew(self) -> None:
         """Export in the place of an interrupted one."""
@@ -100,9 +94,9 @@ class ExportPanel(QDialog):
 
     def discard_unfinished(self) -> None:
         """Delete an interrupted export."""
-        if self.found is None:
+        if self.preview is None:
             return
-        target = self.found.job.target
+        target = self.preview.job.target
 
         def delete() -> None:
             from napari_niiv.export.store import discard
@@ -110,8 +104,8 @@ class ExportPanel(QDialog):
             discard(target)
 
         def deleted(_: Any) -> None:
-            self._say(f"The interrupted export to {target.name} is deleted.")
-            self.look()
+            self.show_status(f"The interrupted export to {target.name} is deleted.")
+            self.refresh_preview()
 
         self._background.run(delete, deleted)
 
@@ -141,31 +135,11 @@ class ExportPanel(QDialog):
 
         self._background.run(lambda: open_result(job), opened, failed)
 
-    def look(self) -> None:
+    def refresh_preview(self) -> None:
         """Find out what would be written where, off the GUI thread, and show it."""
-        self._look(self._show_found, lambda sentence: self._show_found(None, sentence))
+        self._request_preview(self._show_preview, lambda sentence: self._show_preview(None, sentence))
 
     # reactions
-
-    def _lay_out(self) -> None:
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.title)
-        layout.addWidget(self.form.native)
-        for label in (self.title, self.summary, self.question, self.status):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
-        told: tuple[QWidget, ...] = (self.summary, self.progress, self.status, self.question)
-        for widget in told:
-            layout.addWidget(widget)
-        self.title.setStyleSheet("font-weight: bold")
-        self.status.setStyleSheet("font-weight: bold")
-        buttons = QHBoxLayout()
-        for button in (self.discard, self.anew, self.start, self.open_result, self.cancel):
-            button.setAutoDefault(False)  # Enter in a field is no order to begin
-            buttons.addWidget(button)
-        layout.addStretch(1)
-        layout.addLayout(buttons)
-        self.setMinimumWidth(WIDTH)
 
     def _connect(self) -> None:
         self.start.clicked.connect(self.press)
@@ -180,7 +154,7 @@ class ExportPanel(QDialog):
         super().showEvent(event)
         if self.worker is None:
             with self.form.changed.blocked():
-                self.form.project.value = self.live_layers.project
+                self.form.project.value = self.live_layers.settings.project
             self._seen = None
             self._follow()
         self._watch.start()
@@ -191,7 +165,7 @@ class ExportPanel(QDialog):
         self._watch.stop()
 
     def _follow(self) -> None:
-        """Look again if layer, model or part are no longer what they were."""
+        """Ask anew if layer, model or part are no longer what they were."""
         if self.worker is not None or self._beginning:
             return
         layer = self._chosen()
@@ -199,14 +173,14 @@ class ExportPanel(QDialog):
             self.form.choose_layer(layer)
         if (seen := self._signature(layer)) != self._seen:
             self._seen = seen
-            self.look()
+            self.refresh_preview()
 
     def _signature(self, layer: Image | None) -> Any:
         if layer is None or self.live_layers.model is None:
             return layer
         place = np.asarray(layer.affine.affine_matrix).tobytes()
         try:
-            box: Any = self.form.settings().box
+            box: Any = self.form.settings().config.box
         except NiivError as error:
             box = str(error)
         own = (layer.name, *layer.scale, *layer.translate, *np.ravel(layer.rotate), *layer.shear)
@@ -215,48 +189,36 @@ class ExportPanel(QDialog):
     def _changed(self, value: Any = None) -> None:
         """Something in the form is another."""
         self._beginning = False  # that was not meant
-        self._say("")
-        self.look()
+        self.show_status("")
+        self.refresh_preview()
 
-    def _look(self, then: Callable[[ExportPreview], None], failed: Callable[[str], None]) -> None:
-        self._looking += 1
-        number = self._looking
+    def _request_preview(self, then: Callable[[ExportPreview], None], failed: Callable[[str], None]) -> None:
+        self._generation += 1
+        generation = self._generation
         if self.live_layers.model is None:
             failed(_LOADING if self.form.layer is not None else "Choose a layer in Isotropic reconstruct.")
             return
         try:
             settings = self.form.settings()
         except NiivError as error:
-            failed(str(error))
+            failed(error.in_words(WINDOW_WORDS))
             return
 
         def newest(answer: Callable[[Any], None]) -> Callable[[Any], None]:
-            return lambda outcome: answer(outcome) if number == self._looking else None
+            return lambda outcome: answer(outcome) if generation == self._generation else None
 
         self._background.run(lambda: preview_export(settings), newest(then), newest(failed))
 
-    @property
-    def _exists(self) -> bool:
-        return self.found is not None and self.found.exists
-
-    @property
-    def _begun(self) -> bool:
-        return self.found is not None and self.found.begun
-
-    @property
-    def _resumable(self) -> bool:
-        return self.found is not None and self.found.resumable is not None
-
-    def _show_found(self, found: ExportPreview | None, problem: str = "") -> None:
-        self.found = found
+    def _show_preview(self, preview: ExportPreview | None, problem: str = "") -> None:
+        self.preview = preview
         if self.worker is not None:
             return
-        if found is None:
-            self.summary.setText(for_buttons(problem))
+        if preview is None:
+            self.summary.setText(problem)
         else:
-            self.form.show_output(found.job.target)
-            part = _RECTANGLE if found.job.config.box is not None else ""
-            lines = [found.words, part, found.warning, self._axes_words()]
+            self.form.show_output(preview.job.target)
+            part = _RECTANGLE if preview.job.config.box is not None else ""
+            lines = [preview.description, part, preview.warning, self._axes_words()]
             self.summary.setText("\n".join(line for line in lines if line))
         self._show_state()
 
@@ -270,122 +232,118 @@ class ExportPanel(QDialog):
         )
 
     def _begin(self, how: str) -> None:
-        """Start if what was asked for is still what is there."""
+        """Start if what was asked for is still what is there.
 
-        def start(found: ExportPreview) -> None:
+        Parameters
+        ----------
+        how : {"new", "replace", "resume"}
+        """
+
+        def start(preview: ExportPreview) -> None:
             self._beginning = False
-            agreed = how == "new" and not (found.exists or found.begun)
-            agreed = agreed or (how == "replace" and (self._exists or not found.exists))
-            agreed = agreed or (how == "resume" and found.resumable is not None)
-            same = self.found is None or self.found.job.target == found.job.target
-            if not (agreed and same):
-                self._show_found(found)  # the question is another one now
-                return
-            self._run(
-                found.replacing if how == "replace" else found.resumable if how == "resume" else found.job
-            )
+            before = self.preview
+            replaceable = not preview.exists or (before is not None and before.exists)
+            jobs = {
+                "new": None if preview.exists or preview.begun else preview.job,
+                "replace": preview.replacing if replaceable else None,
+                "resume": preview.resumable,
+            }
+            job = jobs[how]
+            if job is None or (before is not None and before.job.target != preview.job.target):
+                self._show_preview(preview)  # the question is another one now
+            else:
+                self._run(job)
 
         def refused(sentence: str) -> None:
             self._beginning = False
             self._fail(sentence)
 
         self._beginning = True
-        self._look(start, refused)
+        self._request_preview(start, refused)
 
-    def _run(self, job: ExportJob | None) -> None:
-        from napari_niiv.plugin.export.log import ExportLog
-
+    def _run(self, job: ExportJob) -> None:
         model = self.live_layers.model
-        if job is None or model is None or self.worker is not None:
+        if model is None or self.worker is not None:
             return
-        self.job, self._source, self._log = job, self.form.layer, ExportLog(job.flat)
+        self.job, self._source, self._log = job, self.form.layer, ExportLog(job.is_tiff)
         self.worker = EventWorker(self, lambda: job.start(model), "export")
-        self.worker.told.connect(self._hear)
+        self.worker.received.connect(self._receive)
         self.worker.ended.connect(self._ended)
         self.cancel.setText("Cancel")
         self.cancel.setEnabled(True)
         self._show_state()
-        self._show_progress()
+        self._show_progress(job)
         self.worker.begin()
 
-    def _hear(self, event: Any) -> None:
-        from napari_niiv.export.events import ExportNotice
-
+    def _receive(self, event: Any) -> None:
         self._log.add(event)
-        if isinstance(event, ExportNotice):
+        if isinstance(event, Notice):
             show_warning(event.message)
-        self._show_progress()
+        assert self.job is not None
+        self._show_progress(self.job)
 
-    def _show_progress(self) -> None:
-        log, job = self._log, self.job
-        assert job is not None
-        self.progress.setValue(round(_WHOLE * log.fraction))
-        self.progress.setFormat(f"%p % · {log.left}" if log.left else "%p %")
-        output = f": {log.output}" if log.output else ""
+    def _show_progress(self, job: ExportJob) -> None:
+        output = f": {self._log.output}" if self._log.output else ""
         self.summary.setText(f"{job.volume.name}, to {job.target}{output}")
-        self._say(log.words)
-        self.told.emit(f"Exporting… {int(100 * log.fraction)} %")
+        self.show_progress(self._log)
+        self.progress_text.emit(f"Exporting… {int(100 * self._log.fraction)} %")
 
     def _ended(self, problem: str) -> None:
-        from napari_niiv.plugin.export.log import outcome
-
         worker, self.worker = self.worker, None
         assert worker is not None
         assert self.job is not None
         worker.deleteLater()
         sentence = outcome(self._log, problem, self.job.target)
-        self.told.emit("")
+        self.progress_text.emit("")
         if self._log.finished is not None:
             self.form.next_output()
-        self._say(sentence)
+        self.show_status(sentence)
         (show_error if problem else show_info)(sentence)
-        self.found = None
+        self.preview = None
         self._show_state()
         self._follow()
-        self.look()
+        self.refresh_preview()
 
     def _show_state(self) -> None:
-        """Make the buttons agree with what can be done."""
-        running = self.worker is not None
-        finished = self._log is not None and self._log.finished is not None
-        layer = self.form.layer
-        self.title.setText("" if layer is None else layer.name)
-        self.title.setVisible(not running and layer is not None)
-        self.form.visible = not running
-        self.progress.setVisible(running)
-        self.cancel.setVisible(running)
-        self.open_result.setVisible(finished and not running)
-        self.start.setVisible(not running)
-        self.anew.setVisible(not running and self._resumable)
-        self.discard.setVisible(not running and self._begun)
-        anew = "Start anew"
-        self.start.setText(
-            "Resume"
-            if self._resumable
-            else anew
-            if self._begun
-            else "Replace it"
-            if self._exists
-            else "Export"
-        )
-        self.question.setText(_MEANWHILE if running else self.found.question if self.found else "")
-        self.question.setVisible(bool(self.question.text()))
-        self.status.setVisible(bool(self.status.text()))
-        self._fit.start()
-
-    def _say(self, sentence: str) -> None:
-        self.status.setText(sentence)
-        self.status.setVisible(bool(sentence))
-        self._fit.start()
-
-    def _fit_height(self) -> None:
-        """Be as high as what is shown needs."""
-        layout = self.layout()
-        assert layout is not None
-        if (height := layout.totalHeightForWidth(self.width())) != self.height():
-            self.resize(self.width(), height)
+        finished = self._log.finished is not None
+        self.show_state(self.preview, running=self.worker is not None, finished=finished)
 
     def _fail(self, sentence: str) -> None:
-        sentence = for_buttons(sentence)
-        self._say(sentence)
+        self.show_status(sentence)
         show_error(sentence)
+
+
+class ExportControls:
+    """A button that opens the export's window, and tells how far an export is.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    live_layers : LiveLayers
+    layer : ComboBox
+        Where the layer to export is chosen.
+
+    Attributes
+    ----------
+    panel : ExportPanel or None
+        The window, once it was opened.
+    rows : list of Widget
+        To be put into a form.
+    """
+
+    def __init__(self, viewer: ViewerModel, live_layers: LiveLayers, layer: ComboBox) -> None:
+        self._viewer, self._live_layers, self._layer = viewer, live_layers, layer
+        self.panel: ExportPanel | None = None
+        self.button = PushButton(text=EXPORT, tooltip="write the whole isotropic volume, or a part, to a file")
+        self.rows = [self.button]
+        self.button.changed.connect(self.open)
+
+    def open(self, value: Any = None) -> ExportPanel:
+        """Show the window."""
+        if self.panel is None:
+            self.panel = ExportPanel(self.button.native, self._viewer, self._live_layers, lambda: self._layer.value)
+            self.panel.progress_text.connect(lambda text: setattr(self.button, "text", text or EXPORT))
+        self.panel.show()
+        self.panel.raise_()
+        self.panel.activateWindow()
+        return self.panel

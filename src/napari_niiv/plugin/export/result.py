@@ -14,7 +14,9 @@ from napari_niiv.plugin.volume3d.volume_layer import placement
 
 
 def open_result(job: ExportJob) -> tuple[Any, dict[str, Any]]:
-    """Data and keywords of the layer, in the place that the source had; TIFF files do not say theirs.
+    """Data and keywords of a layer that shows the output of an export, where its source lies.
+
+    TIFF files do not say where they lie.
 
     Raises
     ------
@@ -31,19 +33,17 @@ def open_result(job: ExportJob) -> tuple[Any, dict[str, Any]]:
 
 
 def over_source(job: ExportJob, source: Image, ndim: int) -> dict[str, Any]:
-    """Keywords that put the layer over its source, however that is turned, and let it look the same."""
-    looks = {name: getattr(source, name) for name in SHARED}
-    unlike = tuple(finest_data(source).shape) != job.volume.shape or ndim != source.ndim
-    if unlike:  # axes of length 1 are not kept in the file
-        return looks
+    """Keywords that put the output of an export over its source, however that is turned, and let it look the same."""
+    appearance = {name: getattr(source, name) for name in SHARED}
+    # axes of length 1 are not kept in the file
+    if tuple(finest_data(source).shape) != job.volume.shape or ndim != source.ndim:
+        return appearance
     plan = job.plan()
-    return looks | placement(source, plan.grid.parts(plan.samples))
+    return appearance | placement(source, plan.grid.parts(plan.samples))
 
 
-def add_result(
-    viewer: ViewerModel, job: ExportJob, source: Image | None, data: Any, keywords: dict[str, Any]
-) -> Image:
-    """Add the layer on top, over its source if that is still there."""
+def add_result(viewer: ViewerModel, job: ExportJob, source: Image | None, data: Any, keywords: dict[str, Any]) -> Image:
+    """Add the output of an export on top, over its source if that is still there."""
     if source is not None and source in viewer.layers:
         keywords = keywords | over_source(job, source, len(keywords["scale"]))
     return viewer.add_image(data, **keywords)

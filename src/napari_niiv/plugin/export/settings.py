@@ -1,6 +1,6 @@
 """What an export from the viewer is to be, and what can be said of it before it starts; no Qt.
 
-Nothing of the core is imported before it is asked for, as that brings torch; and it is asked for off the GUI thread.
+What brings torch is imported when it is asked for, and that is off the GUI thread.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import shutil
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.export.config import ExportConfig
 from napari_niiv.plugin.common.layers import ISOTROPIC
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
 from napari_niiv.plugin.common.words import bytes_of, output_words
 from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_niiv.export.config import Bounds, ExportConfig
     from napari_niiv.export.events import ExportEvent
     from napari_niiv.export.plan import Plan
     from napari_niiv.models.niiv import Niiv
@@ -32,41 +32,26 @@ SUFFIXES = (ZARR, TIFF, ".tiff")
 
 @dataclass(frozen=True, eq=False)
 class ExportSettings:
-    """What the form says.
+    """What the user wants exported, and where to.
 
     Attributes
     ----------
     volume : Volume
     named : Path or None
-        Where to write, if the user said so; a relative one is meant beside the default.
+        Where to write, if the user named that; a relative one is meant beside the default.
     default : callable
         Gives where to write else, before any number.
-    output_scale : float
-    planes : {"both", "xz", "yz"}
-    project : bool
-    dtype : str or None
-    box : tuple or None
-        As in `ExportConfig`.
+    config : ExportConfig
+        Begins anew, and replaces nothing.
     """
 
     volume: Volume
     named: Path | None
     default: Callable[[], Path]
-    output_scale: float = 1.0
-    planes: str = "both"
-    project: bool = False
-    dtype: str | None = None
-    box: Bounds | None = None
-
-    def config(self) -> ExportConfig:
-        """The same as the core takes it."""
-        from napari_niiv.export.config import ExportConfig
-
-        given = {"output_scale", "planes", "project", "dtype", "box"}
-        return ExportConfig.model_validate({name: getattr(self, name) for name in given})
+    config: ExportConfig
 
     def target(self) -> Path:
-        """Where it will be written: an interrupted export of the default name, or a name that is free."""
+        """Where the volume will be written: to an interrupted export of the default name, or a name that is free."""
         from napari_niiv.export.store import unfinished_path
 
         wanted = self.default()
@@ -82,8 +67,11 @@ class ExportJob:
     Attributes
     ----------
     volume : Volume
+        The source.
     target : Path
+        The output, absolute.
     config : ExportConfig
+        Says whether it begins anew, goes on or replaces what is there.
     """
 
     volume: Volume
@@ -103,14 +91,14 @@ class ExportJob:
         return export(self.volume, copy.deepcopy(model), self.target, self.config)
 
     def plan(self) -> Plan:
-        """What is written where."""
+        """Levels of the output, and where they lie in the world."""
         from napari_niiv.export.plan import Plan
 
-        return Plan.of(self.volume, self.config, "cpu", flat=self.flat)
+        return Plan.of(self.volume, self.config, "cpu", tiff=self.is_tiff)
 
     @property
-    def flat(self) -> bool:
-        """Whether it is a TIFF file."""
+    def is_tiff(self) -> bool:
+        """Whether the output is a TIFF file, and no OME-Zarr."""
         return self.target.suffix.lower() != ZARR
 
 
@@ -128,8 +116,8 @@ class ExportPreview:
         Whether there is an output of that name already.
     begun : bool
         Whether an interrupted export of that name is there.
-    words : str
-        Shape, voxel size, bytes, free space.
+    description : str
+        Shape, voxel size and bytes of the output, and the free space, in words.
     warning : str
         That the disk may become full.
     """
@@ -138,7 +126,7 @@ class ExportPreview:
     resumable: ExportJob | None
     exists: bool
     begun: bool
-    words: str
+    description: str
     warning: str
 
     @property
@@ -149,7 +137,7 @@ class ExportPreview:
 
     @property
     def question(self) -> str:
-        """What is to be decided; empty if nothing is in the way."""
+        """What the user has to decide, in words; empty if nothing is in the way."""
         name = self.job.target.name
         if self.resumable is not None:
             also = f" When it is complete it replaces the {name} that is there." if self.exists else ""
@@ -185,35 +173,34 @@ def preview_export(settings: ExportSettings) -> ExportPreview:
         raise VolumeError(
             f"{volume.name} says that its voxels are isotropic already; if the z step is coarser, type the anisotropy."
         )
-    config = settings.config()
+    config = settings.config
     asked = config.model_copy(update={"overwrite": True, "resume": True})
     target = check_target(settings.target(), volume, asked).absolute()
     job = ExportJob(volume, target, config)
     plan = job.plan()
     free = shutil.disk_usage(target.parent).free
-    described = (
+    description = (
         f"{output_words(plan.shape(), plan.axes, plan.voxel_size, plan.unit)} · "
         f"{bytes_of(plan.bytes)} before compression · {bytes_of(free)} free in {target.parent}"
     )
-    if job.flat:
-        described = described.replace(" before compression", "")
+    if job.is_tiff:
+        description = description.replace(" before compression", "")
     if config.box is not None:
         part = ", ".join(f"{axis} {lo} to {hi - 1}" for axis, (lo, hi) in zip("zyx", config.box, strict=True))
-        described = f"Of the source {part}: {described}"
+        description = f"Of the source {part}: {description}"
     begun, exists = Unfinished(target).begun, target.exists()
     # what is resumed has its space already, for the larger part
     warning = "" if begun else check_space(target, plan, 0.0)
-    return ExportPreview(job, _resumed(job, exists) if begun else None, exists, begun, described, warning)
+    return ExportPreview(job, _resumed(job, exists) if begun else None, exists, begun, description, warning)
 
 
 def _resumed(job: ExportJob, exists: bool) -> ExportJob | None:
     """The job as it was begun; None if the record of that is damaged. What exists was to be replaced then too."""
-    from napari_niiv.export.config import ExportConfig
     from napari_niiv.export.store import Unfinished
 
     try:
-        said: dict[str, Any] = Unfinished(job.target).settings()
-        config = ExportConfig.model_validate({**said, "resume": True, "overwrite": exists})
+        stored = Unfinished(job.target).settings()
+        config = ExportConfig.model_validate({**stored, "resume": True, "overwrite": exists})
     except (OutputError, ValueError):
         return None
     return dataclasses.replace(job, config=config)
@@ -226,4 +213,4 @@ def _without_lost_file(volume: Volume) -> Volume:
     path = source_path(volume)
     if path is None or path.exists() or not in_memory(volume.array):
         return volume
-    return dataclasses.replace(volume, metadata={k: v for k, v in volume.metadata.items() if k != "path"})
+    return dataclasses.replace(volume, provenance=dataclasses.replace(volume.provenance, path=None))

@@ -1,0 +1,1 @@
+"""Files in napari: opened, asked about, given their voxel size and axes, copied."""

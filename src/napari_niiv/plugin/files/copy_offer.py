@@ -18,8 +18,9 @@ from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import row
-from napari_niiv.plugin.common.layers import KEPT, finest_data, layer_data, layer_volume
-from napari_niiv.plugin.common.words import time_left
+from napari_niiv.plugin.common.host import Host
+from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, layer_volume, provenance_of
+from napari_niiv.plugin.common.words import WINDOW_WORDS, time_left
 from napari_niiv.plugin.files.layer_file import layer_file
 from napari_niiv.volume import Volume
 
@@ -35,11 +36,7 @@ class CopyOffer:
 
     Parameters
     ----------
-    viewer : ViewerModel
-    run : callable
-        `Background.run`.
-    tell, fail : callable
-        Get a sentence for the user.
+    host : Host
     replaced : callable
         Gets a layer and the one that takes its place, while both are there.
 
@@ -49,16 +46,9 @@ class CopyOffer:
         To be put into a form.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        run: Callable[..., None],
-        tell: Callable[[str], Any],
-        fail: Callable[[str], None],
-        replaced: Callable[[Image, Image], None],
-    ) -> None:
-        self._viewer, self._run = viewer, run
-        self._tell, self._fail, self._replaced = tell, fail, replaced
+    def __init__(self, host: Host, replaced: Callable[[Image, Image], None]) -> None:
+        self._viewer, self._run = host.viewer, host.run
+        self._tell, self._fail, self._replaced = host.inform, host.fail, replaced
         self._layer: Image | None = None
         self._source: Image | None = None  # what is being copied
         self._worker: EventWorker | None = None
@@ -79,8 +69,8 @@ class CopyOffer:
         self.make.changed.connect(lambda _=None: self.start())
         self.cancel.changed.connect(lambda _=None: self.stop())
 
-    def choose(self, layer: Image | None) -> None:
-        """Offer it for a layer that was chosen, if it reads slowly."""
+    def set_layer(self, layer: Image | None) -> None:
+        """Offer a copy of another layer's file, if it reads slowly."""
         self._layer = layer
         self._show()
 
@@ -92,12 +82,12 @@ class CopyOffer:
         self._preparing = True
         self._show()
 
-        def found(target: Path | None) -> None:
+        def begin(target: Path | None) -> None:
             self._preparing = False
             if target is not None:
                 self._begin(layer, target)
-            elif chosen := self._ask_folder(file.path, folder):
-                self.start(Path(chosen))
+            elif another := self._ask_folder(file.path, folder):
+                self.start(Path(another))
             else:
                 self._show()
 
@@ -106,7 +96,7 @@ class CopyOffer:
             self._show()
             self._fail(sentence)
 
-        self._run(lambda: free_target(file.path, folder), found, failed)
+        self._run(lambda: free_target(file.path, folder), begin, failed)
 
     def stop(self) -> None:
         """Give the copy up."""
@@ -116,8 +106,8 @@ class CopyOffer:
             self.cancel.enabled = False
 
     def _ask_folder(self, path: str, tried: Path | None) -> str:
-        where = (tried or Path(path).parent).name or path
-        title = f"{where} cannot be written to: choose a folder for the zarr copy"
+        name = (tried or Path(path).parent).name or path
+        title = f"{name} cannot be written to: choose a folder for the zarr copy"
         chosen: str = QFileDialog.getExistingDirectory(self.sentence.native, title)
         return chosen
 
@@ -126,7 +116,7 @@ class CopyOffer:
             volume = layer_volume(layer)
         except NiivError as error:
             self._show()
-            self._fail(str(error))
+            self._fail(error.in_words(WINDOW_WORDS))
             return
         self._source, self._finished, self._stopped, self._drawn = layer, None, False, 0.0
         self.bar.setValue(0)
@@ -134,19 +124,19 @@ class CopyOffer:
         self.cancel.enabled = True
         parent: QObject = self.sentence.native
         self._worker = EventWorker(parent, lambda: copy_to_zarr(volume, target), "copy")
-        self._worker.told.connect(self._hear)
+        self._worker.received.connect(self._show_progress)
         self._worker.ended.connect(self._ended)
         self._target = target
         self._show()
         self._worker.begin()
 
-    def _hear(self, event: CopyEvent) -> None:
+    def _show_progress(self, event: CopyEvent) -> None:
         if isinstance(event, CopyFinished):
             self._finished = event
         elif time.monotonic() - self._drawn > _PERIOD:
             self._drawn = time.monotonic()
             self.bar.setValue(round(_WHOLE * event.fraction))
-            self.bar.setFormat(f"%p % · {time_left(event.seconds_left)}")
+            self.bar.setFormat(f"%p % · {time_left(event.remaining)}")
 
     def _ended(self, problem: str) -> None:
         assert self._worker is not None
@@ -168,12 +158,11 @@ class CopyOffer:
         if source not in self._viewer.layers:
             self._tell(f"The zarr copy is complete: {path}.")
             return
-        if tuple(finest_data(source).shape) != copy.shape:  # its axes were corrected meanwhile
+        # the user may have corrected its axes meanwhile
+        if tuple(finest_data(source).shape) != copy.shape:
             data, keywords = layer_data(copy)
             self._viewer.add_image(data, **keywords)
-            self._tell(
-                f"{source.name} was turned while it was copied, so the copy is a layer of its own: {path}."
-            )
+            self._tell(f"{source.name} was turned while it was copied, so the copy is a layer of its own: {path}.")
             return
         replaced = replace_layer(self._viewer, source, copy, self._replaced)
         self._tell(f"{replaced.name} is read from its zarr copy now: {path}.")
@@ -182,26 +171,36 @@ class CopyOffer:
         """Make the panel agree with what is chosen and what runs."""
         running = self._worker is not None
         layer = self._layer
-        why = "" if layer is None or layer_file(layer) is None else layer.metadata.get("slow", "")
+        reason = "" if layer is None or layer_file(layer) is None else provenance_of(layer).slow
         if running and self._source is not None:
             self.sentence.value = f"Copying {self._source.name} to {self._target.name}…"
         elif layer is not None:
-            self.sentence.value = f"{layer.name} reads slowly: {why}. A zarr copy beside it would be fast."
-        self.sentence.visible = running or bool(why)
+            self.sentence.value = f"{layer.name} reads slowly: {reason}. A zarr copy beside it would be fast."
+        self.sentence.visible = running or bool(reason)
         self.running.visible = running
-        self.make.visible = bool(why) and not running
+        self.make.visible = bool(reason) and not running
         self.make.enabled = not self._preparing
 
 
-def replace_layer(
-    viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]
-) -> Image:
-    """Put a layer of a volume in the place of another, with its name, looks and scale; the selection follows."""
+def replace_layer(viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]) -> Image:
+    """Exchange a layer for one of another volume, with its name, colours and scale; the selection follows.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    old : Image
+    volume : Volume
+    between : callable
+        Gets the old layer and the new one, while both are there.
+
+    Returns
+    -------
+    Image
+        The new layer.
+    """
     data, keywords = layer_data(volume)
     _, state, _ = old.as_layer_data_tuple()
-    kept = {key: value for key, value in old.metadata.items() if key not in KEPT}
-    names = {"channel_names": old.metadata["channel_names"]} if "channel_names" in old.metadata else {}
-    metadata = {**kept, **keywords["metadata"], **names}
+    metadata = {**keywords["metadata"], **old.metadata, PROVENANCE: volume.provenance}
     state |= {"metadata": metadata, "multiscale": keywords.get("multiscale", False)}
     old.name = f"{old.name} (file)"  # lest napari number the new one
     new = Image(data, **state)

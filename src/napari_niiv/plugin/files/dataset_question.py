@@ -36,13 +36,13 @@ class DatasetQuestion:
         self.done = PushButton(text="Done")
         # not in a container of their own: a sentence in it would not get the height that it takes
         self.rows: list[Any] = [self.question, self.dataset, row("", self.open, self.done)]
-        self.open.changed.connect(self._chosen)
-        self.done.changed.connect(self._answered)
+        self.open.changed.connect(self._open_chosen)
+        self.done.changed.connect(self._close)
         self._ask()
 
     def offer(self, path: Path, choice: DatasetChoice) -> None:
-        """Ask for a file; questions wait for each other."""
-        if path not in (waiting for waiting, _ in self._waiting):
+        """Ask which datasets of a file to open, after those of the files that were offered before."""
+        if path not in (asked for asked, _ in self._waiting):
             self._waiting.append((path, choice.datasets))
         self._ask()
 
@@ -58,10 +58,10 @@ class DatasetQuestion:
         for part in self.rows:
             part.visible = bool(self._waiting)
 
-    def _chosen(self, value: Any = None) -> None:
+    def _open_chosen(self, value: Any = None) -> None:
         if self._waiting and self.dataset.value is not None:
             self._open_dataset(self._waiting[0][0], self.dataset.value)
 
-    def _answered(self, value: Any = None) -> None:
+    def _close(self, value: Any = None) -> None:
         del self._waiting[:1]
         self._ask()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import rearranged
-from napari_niiv.plugin.common.layers import voxel_size
+from napari_niiv.plugin.common.layers import PROVENANCE, provenance_of, voxel_size
 
 ORDER = "tcqzyx"  # of the axes of a layer: the last three are the volume's
 Size = tuple[float, float, float]
@@ -19,7 +19,7 @@ Size = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class LayerFile:
-    """Where a layer comes from.
+    """The file that a layer comes from.
 
     Attributes
     ----------
@@ -39,16 +39,17 @@ class LayerFile:
 
 
 def layer_file(layer: Image | None) -> LayerFile | None:
-    """Where a layer comes from; None if from no file, or if that cannot be told."""
+    """The file that a layer comes from; None if it comes from none, or from an unknown one."""
     if layer is None:
         return None
-    said = layer.metadata
-    stored = said.get("stored_axes")
-    if isinstance(said.get("path"), str) and isinstance(stored, str):
-        return LayerFile(said["path"], said.get("dataset"), stored, True)
+    provenance = provenance_of(layer)
+    stored = provenance.stored_axes
+    if provenance.path is not None and stored is not None:
+        return LayerFile(provenance.path, provenance.dataset, stored, True)
     if not layer.source.path:
         return None
-    if stored is None and layer.source.reader_plugin == "napari":  # which leaves the axes as they are stored
+    # napari's own reader leaves the axes as they are stored
+    if stored is None and layer.source.reader_plugin == "napari":
         stored = axis_names(layer)
     return LayerFile(str(layer.source.path), None, stored, False)
 
@@ -73,7 +74,7 @@ def set_voxel_size(layer: Image, size: Size, unit: str) -> None:
 def rename_axes(layer: Image, names: str) -> None:
     """Say what the axes of a layer are, in order; its data are turned, lazily, so that the last are z, y, x.
 
-    Sizes and places go with their axes; what is remembered of the file's axes follows.
+    Sizes and positions go with their axes; the provenance that the layer keeps follows.
 
     Raises
     ------
@@ -81,36 +82,39 @@ def rename_axes(layer: Image, names: str) -> None:
         If these are no names for the axes, or the layer is rotated or sheared.
     """
     before = axis_names(layer)
-    if (
-        len(names) != layer.ndim
-        or len(set(names)) != len(names)
-        or not set("zyx") <= set(names) <= set(ORDER)
-    ):
+    if len(names) != layer.ndim or len(set(names)) != len(names) or not set("zyx") <= set(names) <= set(ORDER):
         raise VolumeError(f"{names.upper()!r} are no names for the {layer.ndim} axes of {layer.name!r}.")
     if names == before:
         return
     if not _upright(layer):
-        raise VolumeError(
-            f"{layer.name!r} is rotated or sheared; correct its axes before, or reset its transforms."
-        )
+        raise VolumeError(f"{layer.name!r} is rotated or sheared; correct its axes before, or reset its transforms.")
     file = layer_file(layer)
     order = tuple(names.index(letter) for letter in ORDER if letter in names)
     levels = [rearranged(level, order) for level in (layer.data if layer.multiscale else [layer.data])]
     scale, translate, units = layer.scale, layer.translate, [str(u) for u in layer.units]
-    visible, layer.visible = layer.visible, False  # so that napari slices it once, when all is set
+    # so that napari slices it once, when all is set
+    visible, layer.visible = layer.visible, False
     layer.data = levels if layer.multiscale else levels[0]
     layer.scale, layer.translate = _picked(scale, order), _picked(translate, order)
     layer.units = _picked(units, order)
     layer.axis_labels = tuple(names[i] for i in order)
-    known = {**layer.metadata, "axes_corrected": True}
+    provenance = replace(provenance_of(layer), axes_corrected=True)
     if file is not None and file.stored_axes is not None:
-        known["stored_axes"] = renamed(file.stored_axes, before, names)
-    layer.metadata = known
+        provenance = replace(provenance, stored_axes=renamed_axes(file.stored_axes, before, names))
+    layer.metadata = {**layer.metadata, PROVENANCE: provenance}
     layer.visible = visible
 
 
-def renamed(stored: str, before: str, names: str) -> str:
-    """The letters of a file's axes, where those of the layer are called otherwise."""
+def renamed_axes(stored: str, before: str, names: str) -> str:
+    """The letters of a file's axes after those of its layer are renamed.
+
+    Parameters
+    ----------
+    stored : str
+        Letters of the file's axes; those that the layer lacks stay.
+    before, names : str
+        Letters of the layer's axes, in order, and their new names.
+    """
     return "".join(names[before.index(letter)] if letter in before else letter for letter in stored)
 
 

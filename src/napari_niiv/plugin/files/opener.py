@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from napari_niiv.errors import DatasetChoice
 from napari_niiv.io.remembered import open_remembered
+from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.files.dataset_question import DatasetQuestion
 from napari_niiv.volume import Volume
 
@@ -17,10 +17,7 @@ class Opener:
 
     Parameters
     ----------
-    run : callable
-        `Background.run`.
-    tell : callable
-        Gets a sentence for the user.
+    host : Host
     opened : callable
         Gets each volume.
 
@@ -29,23 +26,21 @@ class Opener:
     datasets : DatasetQuestion
     """
 
-    def __init__(
-        self, run: Callable[..., None], tell: Callable[[str], Any], opened: Callable[[Volume], None]
-    ) -> None:
-        self._run, self._tell, self._opened = run, tell, opened
+    def __init__(self, host: Host, opened: Callable[[Volume], None]) -> None:
+        self._run, self._tell, self._opened = host.run, host.tell, opened
         self.datasets = DatasetQuestion(self.open)
 
     def open(self, path: Path, dataset: str | None = None) -> None:
         """Open a file; ask which dataset, if it holds several."""
 
-        def work() -> tuple[Volume | None, DatasetChoice | None]:
+        def read() -> tuple[Volume | None, DatasetChoice | None]:
             try:
                 return open_remembered(path, dataset=dataset), None
             except DatasetChoice as choice:
                 return None, choice
 
-        def then(outcome: tuple[Volume | None, DatasetChoice | None]) -> None:
-            volume, choice = outcome
+        def finish(result: tuple[Volume | None, DatasetChoice | None]) -> None:
+            volume, choice = result
             if choice is not None:
                 self._tell(f"Choose what to open of {path.name}.")
                 self.datasets.offer(path, choice)
@@ -53,4 +48,4 @@ class Opener:
                 self._opened(volume)
 
         self._tell(f"Opening {path.name}…")
-        self._run(work, then)
+        self._run(read, finish)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice
+from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.models.catalog import SUFFIX
+from napari_niiv.plugin.manifest_names import PLUGIN as PLUGIN
+from napari_niiv.plugin.manifest_names import TRAINING as TRAINING
+from napari_niiv.plugin.manifest_names import WIDGET as WIDGET
 
-PLUGIN, WIDGET, TRAINING = "napari-niiv", "Isotropic reconstruct", "Train on this volume"
 HOW_TO_CHANGE = "“Voxel size and axes…” in “Isotropic reconstruct” changes it"
 # as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them
 _NO_LAYER: list[tuple[Any, ...]] = [(None,)]  # napari's sign for "read, but no layer"
@@ -20,11 +22,11 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[
     """The reader of checkpoints, or of volumes, or None for anything else."""
     paths = [str(p).rstrip("/\\").lower() for p in ([path] if isinstance(path, str) else path)]
     if all(p.endswith(SUFFIX) for p in paths):
-        return _select
-    return _open if all(p.endswith(VOLUMES) for p in paths) else None
+        return _select_checkpoints
+    return _open_volumes if all(p.endswith(VOLUMES) for p in paths) else None
 
 
-def _select(path: str | list[str]) -> list[tuple[Any, ...]]:
+def _select_checkpoints(path: str | list[str]) -> list[tuple[Any, ...]]:
     if (widget := _widget()) is not None:
         for one in [path] if isinstance(path, str) else path:
             widget.select_checkpoint(one)
@@ -40,12 +42,13 @@ def _widget() -> Any:
     return viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
 
 
-def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
-    """Layers of volumes, lazy; napari shows the sentence of an error as its notification."""
+def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
+    """Layers of volumes, lazy; of an error, napari shows `str(error)` as a notification."""
     from napari.utils.notifications import show_info
 
     from napari_niiv.io.remembered import open_remembered
     from napari_niiv.plugin.common.layers import layer_data
+    from napari_niiv.plugin.common.words import WINDOW_WORDS
 
     volumes = []
     for one in [path] if isinstance(path, str) else path:
@@ -55,7 +58,9 @@ def _open(path: str | list[str]) -> list[tuple[Any, ...]]:
             if (widget := _widget()) is None:
                 raise
             widget.datasets.offer(Path(one), choice)
+        except VolumeError as error:
+            raise VolumeError(error.in_words(WINDOW_WORDS)) from error
     for volume in volumes:
-        if "remembered" in volume.metadata:
-            show_info(f"{volume.name}: {volume.metadata['remembered']}; {HOW_TO_CHANGE}.")
+        if remembered := volume.provenance.remembered:
+            show_info(f"{volume.name}: {remembered}; {HOW_TO_CHANGE}.")
     return [(*layer_data(volume), "image") for volume in volumes] or _NO_LAYER

@@ -5,27 +5,35 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from magicgui.widgets import PushButton
-from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, recall, remember
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.plugin.common.layers import finest_data, voxel_size
+from napari_niiv.plugin.common.host import Host
+from napari_niiv.plugin.common.layers import finest_data, provenance_of, voxel_size
+from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
 from napari_niiv.plugin.files.voxel_size_form import SpacingForm
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is remembered of a file, and what the file says where that is needed."""
+class _FileFacts:
+    """What there is to know of a layer's file.
 
-    said: Correction | None
+    Attributes
+    ----------
+    correction : Correction or None
+        What is remembered of it.
+    spacing : Spacing or None
+        The voxel size in it, where the layer lacks one.
+    """
+
+    correction: Correction | None
     spacing: Spacing | None
 
 
@@ -34,11 +42,7 @@ class VoxelSizeControl:
 
     Parameters
     ----------
-    viewer : ViewerModel
-    run : callable
-        `Background.run`.
-    tell, fail : callable
-        Get a sentence for the user.
+    host : Host
     changing : callable
         Called before a layer's data are exchanged.
     ready : callable
@@ -50,59 +54,49 @@ class VoxelSizeControl:
         To be put into a form.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        run: Callable[..., None],
-        tell: Callable[[str], Any],
-        fail: Callable[[str], None],
-        changing: Callable[[Image], None],
-        ready: Callable[[Image], None],
-    ) -> None:
-        self._viewer, self._run = viewer, run
-        self._tell, self._fail, self._changing, self._ready = tell, fail, changing, ready
+    def __init__(self, host: Host, changing: Callable[[Image], None], ready: Callable[[Image], None]) -> None:
+        self._viewer, self._run, self._changing, self._ready = host.viewer, host.run, changing, ready
+        self._tell, self._fail = host.inform, host.fail
         self._layer: Image | None = None
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._questions: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()
-        self.button = PushButton(
-            text="Voxel size and axes…", tooltip="correct what the file says, or does not say"
-        )
-        self.form = SpacingForm(self._apply, self._later, self._never)
+        self.button = PushButton(text="Voxel size and axes…", tooltip="correct what the file says, or does not say")
+        self.form = SpacingForm(self._apply, self._dismiss, self._never_ask)
         self.rows = [self.button, *self.form.rows]
         self.button.enabled = False
         self.button.changed.connect(lambda _=None: self.open())
 
-    def choose(self, layer: Image | None) -> bool:
-        """Attend to a layer that was chosen; whether it is not ready yet, and `ready` will tell."""
+    def set_layer(self, layer: Image | None) -> bool:
+        """Attend to another layer; True if its voxel size is still being looked up, and `ready` will be called."""
         self._layer = layer
-        volume = layer is not None and layer.ndim >= 3 and not layer.rgb
-        self.button.enabled = volume
+        has_voxels = layer is not None and layer.ndim >= 3 and not layer.rgb
+        self.button.enabled = has_voxels
         self._ask()
-        if layer is None or not volume or layer in self._seen:
+        if layer is None or not has_voxels or layer in self._seen:
             return False
         self._seen.add(layer)
         file = layer_file(layer)
         if file is None:
             return False
-        if file.ours and "spacing_problem" not in layer.metadata:
-            if "remembered" in layer.metadata and layer.source.path is None:  # else the reader has told
-                self._tell(f"{layer.name}: {layer.metadata['remembered']}; {HOW_TO_CHANGE}.")
+        provenance = provenance_of(layer)
+        if file.ours and not provenance.spacing_problem:
+            # of a layer with a source the reader has told
+            if provenance.remembered and layer.source.path is None:
+                self._tell(f"{layer.name}: {provenance.remembered}; {HOW_TO_CHANGE}.")
             return False
         unscaled = not file.ours and all(s == 1 for s in layer.scale)
-        self._run(lambda: _look(file, unscaled), lambda known: self._learn(layer, file, known))
+        self._run(lambda: _look_up(file, unscaled), lambda facts: self._use(layer, file, facts))
         return True
 
     def open(self) -> None:
         """Show the form for the chosen layer, or hide it."""
         if self._layer is None or self.form.visible:
-            self._later()
+            self._dismiss()
             return
         file = layer_file(self._layer)
-        kept = (
-            "Remembered for this file." if file else "The layer has no file for which it could be remembered."
-        )
+        sentence = "Remembered for this file." if file else "The layer has no file for which it could be remembered."
         self.refill()
-        self.form.ask(kept, axis_names(self._layer), finest_data(self._layer).shape, by_hand=True)
+        self.form.ask(sentence, axis_names(self._layer), finest_data(self._layer).shape, by_hand=True)
 
     def refill(self) -> None:
         """Write the layer's voxel size into the form."""
@@ -116,51 +110,52 @@ class VoxelSizeControl:
         if layer is None or spacing is None:
             self.form.hide()
             return
-        if spacing.unit == "inch" or not any(spacing.sizes):  # nothing was measured: the factor will do
+        # where nothing was measured, the factor will do
+        if spacing.unit == "inch" or not any(spacing.sizes):
             self.form.fill((None, 1.0, 1.0), "pixel")
         else:
             self.form.fill(spacing.sizes, spacing.unit)
         sentence = f"The file of {layer.name} {spacing.problem}. What is the size of a voxel?"
         self.form.ask(sentence, axis_names(layer), finest_data(layer).shape, by_hand=False)
 
-    def _learn(self, layer: Image, file: LayerFile, known: _Known) -> None:
+    def _use(self, layer: Image, file: LayerFile, facts: _FileFacts) -> None:
+        """Correct a layer by what is known of its file, or ask."""
         if layer not in self._viewer.layers:
             return
-        said = known.said or Correction()
-        spacing = known.spacing or layer.metadata.get("spacing")
+        correction = facts.correction or Correction()
+        spacing = facts.spacing or provenance_of(layer).spacing
         if spacing is None:
             spacing = Spacing(voxel_size(layer), str(layer.units[-1]))
-        if said.words:
-            self._restore(layer, file, said)
-        elif not spacing.problem and known.spacing is not None:
+        if correction.words:
+            self._restore(layer, file, correction)
+        elif not spacing.problem and facts.spacing is not None:
             set_voxel_size(layer, spacing.voxel_size, spacing.unit)
             self._viewer.reset_view()
             size = Correction(spacing.voxel_size, spacing.unit).words
             self._tell(f"{layer.name}: {size} taken from the file.")
-        elif spacing.problem and not said.silent:
+        elif spacing.problem and not correction.silent:
             self._questions[layer] = spacing
         if layer is self._layer:
             self._ask()
         self._ready(layer)
 
-    def _restore(self, layer: Image, file: LayerFile, said: Correction) -> None:
+    def _restore(self, layer: Image, file: LayerFile, correction: Correction) -> None:
         """Give a layer what is remembered of its file."""
-        done = said
-        if said.axes is not None:
-            names = said.axes.replace("?", "")
-            if (
-                file.stored_axes is None or len(names) != layer.ndim
-            ):  # sorted by who read it, or something else now
-                done = Correction(said.voxel_size, said.unit)
+        done = correction
+        if correction.axes is not None:
+            names = correction.axes.replace("?", "")
+            # the reader may have sorted the axes, or the file be something else by now
+            if file.stored_axes is None or len(names) != layer.ndim:
+                done = Correction(correction.voxel_size, correction.unit)
             else:
                 self._changing(layer)
                 try:
                     rename_axes(layer, names)
                 except NiivError as error:
-                    self._fail(str(error))
+                    self._fail(error.in_words(WINDOW_WORDS))
                     return
-        if said.voxel_size is not None:
-            set_voxel_size(layer, said.voxel_size, said.unit)
+        if correction.voxel_size is not None:
+            set_voxel_size(layer, correction.voxel_size, correction.unit)
         self._viewer.reset_view()
         if done.words:
             self._tell(f"{layer.name}: {done.words} as you have set it for this file; {HOW_TO_CHANGE}.")
@@ -168,7 +163,7 @@ class VoxelSizeControl:
     def _apply(self) -> None:
         layer = self._layer
         if layer is None or layer not in self._viewer.layers:
-            self._later()
+            self._dismiss()
             return
         try:
             answer = self.form.answer()
@@ -176,33 +171,33 @@ class VoxelSizeControl:
                 self._changing(layer)
                 rename_axes(layer, answer.axes)
         except NiivError as error:
-            self._fail(str(error))
+            self._fail(error.in_words(WINDOW_WORDS))
             self._ready(layer)
             return
         set_voxel_size(layer, answer.voxel_size, answer.unit)
-        self._later()
+        self._dismiss()
         self._viewer.reset_view()
         if (file := layer_file(layer)) is not None:
-            axes = file.stored_axes if layer.metadata.get("axes_corrected") else None
-            self._keep(file, Correction(answer.voxel_size, answer.unit, axes))
+            axes = file.stored_axes if provenance_of(layer).axes_corrected else None
+            self._remember(file, Correction(answer.voxel_size, answer.unit, axes))
         self._ready(layer)
 
-    def _later(self) -> None:
+    def _dismiss(self) -> None:
         if self._layer is not None:
             self._questions.pop(self._layer, None)
         self.form.hide()
 
-    def _never(self) -> None:
+    def _never_ask(self) -> None:
         if (file := layer_file(self._layer)) is not None:
-            self._keep(file, Correction(silent=True))
-        self._later()
+            self._remember(file, Correction(silent=True))
+        self._dismiss()
 
-    def _keep(self, file: LayerFile, correction: Correction) -> None:
+    def _remember(self, file: LayerFile, correction: Correction) -> None:
         self._run(lambda: remember(file.path, correction, file.dataset), lambda _: None)
 
 
-def _look(file: LayerFile, unscaled: bool) -> _Known:
-    """On a thread."""
-    said = recall(file.path, file.dataset)
-    needed = unscaled and not (said and said.words)
-    return _Known(said, read_spacing(file.path) if needed else None)
+def _look_up(file: LayerFile, unscaled: bool) -> _FileFacts:
+    """What is remembered of a file, and where its layer has no scale, the voxel size in it; called on a thread."""
+    correction = recall(file.path, file.dataset)
+    needed = unscaled and not (correction and correction.words)
+    return _FileFacts(correction, read_spacing(file.path) if needed else None)

@@ -21,13 +21,14 @@ _SPATIAL = "zyx"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the user says.
+    """The voxel size and axes that the user has written.
 
     Attributes
     ----------
     voxel_size : tuple of float
         Along z, y, x.
     unit : str
+        Of the voxel size.
     axes : str
         A letter for each axis that the layer has now, in order.
     """
@@ -51,9 +52,7 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         To be put into another form: the question, and this.
     """
 
-    def __init__(
-        self, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]
-    ) -> None:
+    def __init__(self, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]) -> None:
         self._lengths: tuple[int, ...] = ()
         self._names: list[str] = []
         self._unit_choices = [(short, name) for name, short in _UNITS.items()]
@@ -62,10 +61,9 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         self.sizes = {a: LineEdit(tooltip=f"size of a voxel along {a}") for a in _SPATIAL}
         self.unit = ComboBox(choices=lambda widget: self._unit_choices)
         tip = "what this axis is, and how long"
-        self.axes = [
-            ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)
-        ]
-        for part in (*self.sizes.values(), *self.axes):  # lest they widen the dock
+        self.axes = [ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)]
+        # lest they widen the dock
+        for part in (*self.sizes.values(), *self.axes):
             part.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             part.native.setMinimumWidth(44)
         self.apply = PushButton(text="Apply")
@@ -81,10 +79,8 @@ class SpacingForm(Container):  # type: ignore[type-arg]
             label="",
         )
         self.margins = (0, 0, 0, 0)
-        self.rows: list[Any] = [
-            self.question,
-            self,
-        ]  # in it, a sentence would not get the height that it takes
+        # inside of the form, a sentence would not get the height that it takes
+        self.rows: list[Any] = [self.question, self]
         self.hide()
         for number, box in enumerate(self.axes):
             box.changed.connect(partial(self._rename, number))
@@ -99,6 +95,7 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         Parameters
         ----------
         sentence : str
+            The question.
         names : str
             The letters of its axes now.
         lengths : sequence of int
@@ -111,26 +108,27 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         self._show_names()
         self.later.text = "Cancel" if by_hand else "Not now"
         self.visible = self.question.visible = True
-        for number, box in enumerate(self.axes):  # what is shown with its parent would be shown again
+        # what is shown with its parent would be shown again
+        for number, box in enumerate(self.axes):
             box.visible = number < len(names)
         self.never.visible = not by_hand
 
     def hide(self) -> None:
-        """Hide it."""
+        """Hide the form and its question."""
         self.visible = self.question.visible = False
 
     def fill(self, sizes: Sequence[float | None], unit: str) -> None:
-        """Write what is known; what is not stays empty."""
+        """Write a voxel size (z, y, x) into the form; sizes that are None or absurd stay empty."""
         for edit, size in zip(self.sizes.values(), sizes, strict=True):
-            known = size is not None and math.isfinite(size) and size > 0
-            edit.value = f"{size:.6g}" if known else ""
+            usable = size is not None and math.isfinite(size) and size > 0
+            edit.value = f"{size:.6g}" if usable else ""
         if unit not in [name for _, name in self._unit_choices]:
             self._unit_choices.append((unit, unit))
             self.unit.reset_choices()
         self.unit.value = unit
 
     def answer(self) -> Answer:
-        """What is written there.
+        """What the user has written into the form.
 
         Raises
         ------

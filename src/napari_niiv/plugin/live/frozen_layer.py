@@ -8,25 +8,25 @@ import napari.layers
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import FROZEN
+from napari_niiv.plugin.common.layers import FROZEN, looks
 from napari_niiv.plugin.live.view import View
-from napari_niiv.reconstruction.views.request import AXES, SliceResponse
+from napari_niiv.plugin.napari_compat import own_extent
+from napari_niiv.reconstruction.planes import AXES
+from napari_niiv.reconstruction.views.request import SliceResponse
 
 
 class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it
     """An image that reports the extent of the volume it shows a slice of: the sliders keep range and step."""
 
-    reported: Any = None
+    reported: Any = None  # the extent of that volume; None reports the slice's own
 
     @property
     def extent(self) -> Any:
-        """Extent of the volume."""
-        return napari.layers.Image.extent.func(self) if self.reported is None else self.reported
+        """Extent of the volume that the picture is a slice of."""
+        return own_extent(self) if self.reported is None else self.reported
 
 
-def frozen(
-    source: napari.layers.Image, live: napari.layers.Image, view: View, response: SliceResponse
-) -> Image:
+def frozen(source: napari.layers.Image, live: napari.layers.Image, view: View, response: SliceResponse) -> Image:
     """A layer with a picture, one voxel thick, where it belongs; it looks as the live layer does.
 
     Parameters
@@ -36,6 +36,7 @@ def frozen(
     view : View
         Place of the picture.
     response : SliceResponse
+        The picture.
     """
     request = response.request
     others = [d for d in range(source.ndim) if d not in view.axes]
@@ -49,9 +50,7 @@ def frozen(
         **({"scale": np.diag(linear), "translate": offset} if upright else {"affine": place}),
         units=source.units,
         axis_labels=source.axis_labels,
-        contrast_limits=live.contrast_limits,
-        gamma=live.gamma,
-        colormap=live.colormap.name,
+        **looks(live),
         opacity=live.opacity,
         blending=live.blending,
         interpolation2d=live.interpolation2d,
@@ -71,7 +70,7 @@ def frozen(
 
 
 def pixels_to_world(view: View, response: SliceResponse) -> NDArray[np.float64]:
-    """From the indices of a picture that is one voxel thick to the layer's world."""
+    """Affine matrix from the indices of a picture, as an array with the axes of its source, to the source's world."""
     request, n = response.request, len(view.affine) - 1
     place = np.eye(n + 1)
     place[: n - 3, -1] = request.leading

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,26 +15,39 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.plugin.common.layers import layer_volume, volume_events
+from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
 from napari_niiv.plugin.live.picture import LivePicture
+from napari_niiv.plugin.live.requested_views import RequestedViews
+from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import View, visible
 from napari_niiv.plugin.live.watched_volume import Reads, WatchedVolume
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
-from napari_niiv.reconstruction.views.request import SliceResponse, Trust
+from napari_niiv.reconstruction.views.request import SliceResponse
 from napari_niiv.volume import Volume
 
-_REMEMBERED = 16  # views whose answers may still come
-_MOVING = 4  # triggers that move the window over the world
-PATIENCE_MS = 1000  # without any answer, before the user is told what is waited for
+SLOW_SOURCE_MS = 1000  # without any answer, before the user is told what is waited for
 FRAME_SECONDS = 0.012  # for which the window may wait for an interpolation
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture that has just appeared: the answer and its pixel size in the layer's unit."""
+    """A picture that has just appeared on the live layer.
+
+    Attributes
+    ----------
+    response : SliceResponse
+        The picture itself, which pass it is of, and how long it took.
+    pixel_size : float
+        Size of its pixels along the columns, in `unit`.
+    unit : str
+        The source's, such as "nm".
+    final : bool
+        Whether it is the best of its view: no better pass follows.
+    """
 
     response: SliceResponse
     pixel_size: float
@@ -45,16 +59,16 @@ class LiveReconstruction(QObject):
     """Keeps a layer of reconstructed pictures over a source layer; all of it on the GUI thread but the work.
 
     Signals: `shown` brings a `Shown` with each picture that appears, `failed` one sentence when none can, `waiting` one
-    when the source takes its time, `split_moved` the new `split` when the mouse dragged its line, `trust_changed` the
-    new `trust` when the user deleted a map; `closed` is the end.
+    when the source takes its time; `settings_changed` tells that `settings` are others, set by a program or by the
+    user's mouse in the picture; `closed` is the end.
 
     Parameters
     ----------
     viewer : ViewerModel
     source : Image
-    model : Niiv
-    finest : float
-        No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+        A layer of three dimensions or more, the last three being z, y, x.
+    settings : LiveSettings
+        With a model.
     memory : Memory, optional
         Where voxels and latent grids are kept; one may serve several.
 
@@ -62,10 +76,12 @@ class LiveReconstruction(QObject):
     ----------
     layer : Image
         The layer with the pictures.
+    settings : LiveSettings
+        Those in use; `apply` and `change` replace them.
     last : Shown or None
         What was shown last.
     failure : str
-        Why nothing is shown, or nothing.
+        Why nothing is shown, in one sentence; empty if something is.
 
     Raises
     ------
@@ -76,8 +92,7 @@ class LiveReconstruction(QObject):
     shown = Signal(object)
     failed = Signal(str)
     closed = Signal()
-    split_moved = Signal(float)
-    trust_changed = Signal(object)
+    settings_changed = Signal()
     waiting = Signal(str)
     _answered = Signal()
 
@@ -85,23 +100,19 @@ class LiveReconstruction(QObject):
         self,
         viewer: ViewerModel,
         source: napari.layers.Image,
-        model: Niiv,
+        settings: LiveSettings,
         *,
-        finest: float = 0.0,
         memory: Memory | None = None,
     ) -> None:
         super().__init__()
         self._memory = memory or Memory()
-        self.viewer, self.source, self.pixel_ratio = viewer, source, 1.0
-        self._finest = finest
-        self._model = model
+        self.viewer, self.source, self.settings, self.pixel_ratio = viewer, source, settings, 1.0
         self._reads = Reads()
-        self._reconstructor: Reconstructor | None = Reconstructor(self._volume(), model, memory=self._memory)
-        self._views: dict[int, View] = {}
-        self._project = False
+        self._reconstructor: Reconstructor | None = self._new_reconstructor()
+        self._requested = RequestedViews()
         self._open = True
-        self.failure = ""  # why nothing is shown
-        self.last: Shown | None = None  # what was shown last
+        self.failure = ""
+        self.last: Shown | None = None
         self._picture = LivePicture(viewer, source, self._drag_split)
         self.layer = self._picture.layer
         self._answers: deque[Answer] = deque()
@@ -109,106 +120,89 @@ class LiveReconstruction(QObject):
         self._prompt = True  # whether interpolations come within a frame
         self._answered.connect(self._receive_all)
         self._scheduler = Scheduler(self._deliver)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(COALESCE_MS)
-        self._timer.timeout.connect(self._request)
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE_MS)
-        self._patience.timeout.connect(self._wait)
-        camera, dims = viewer.scene.camera.events, viewer.dims.events
-        self._triggers = (
-            *(camera.zoom, camera.center, viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
-            self.layer.events.visible,
-        )
-        self._changes = volume_events(source)
-        for event in self._triggers:
-            event.connect(self._poke)
-        for event in self._triggers[:_MOVING]:
-            event.connect(self._picture.keep_split)
-        for event in self._changes:
-            event.connect(self._source_changed)
-        self._looked = self._look()
-        source.events.set_data.connect(self._sliced)
-        dims.point.connect(self._scroll)
+        # no throttle of superqt: a burst of events waits for its end here, yet a scroll is asked for at once
+        self._timer = _single_shot(self, COALESCE_MS, self._request)
+        self._slow_timer = _single_shot(self, SLOW_SOURCE_MS, self._tell_slow_source)
+        self._slicing = self._current_slicing()
+        self._connections = Connections()
+        self._connect()
+        self._picture.apply(settings)
+        self._schedule_request()
+
+    def _connect(self) -> None:
+        connect, viewer, source = self._connections.connect, self.viewer, self.source
+        camera, dims, canvas = viewer.scene.camera.events, viewer.dims.events, viewer.canvas
+        moving = (camera.zoom, camera.center, canvas.events.size, canvas.grid.events.enabled)
+        connect(self._schedule_request, *moving, self.layer.events.visible)
+        connect(self._picture.keep_split, *moving)
+        connect(self._source_changed, *volume_events(source))
+        connect(self._sliced, source.events.set_data)
+        connect(self._scroll, dims.point)
         # before other plugins, and after them; napari itself slices the tile along its new axes before either
-        dims.order.connect(self._mute, position="first")
-        dims.ndisplay.connect(self._mute, position="first")
-        dims.order.connect(self._poke, position="last")
-        dims.ndisplay.connect(self._poke, position="last")
-        viewer.layers.events.removed.connect(self._removed)
-        self._poke()
-
-    @property
-    def finest(self) -> float:
-        """No pixel is smaller than this, in lateral voxels; 0 follows the zoom."""
-        return self._finest
-
-    @finest.setter
-    def finest(self, value: float) -> None:
-        self._finest = value
-        self._poke()
+        connect(self._drop_picture, dims.order, dims.ndisplay, position="first")
+        connect(self._schedule_request, dims.order, dims.ndisplay, position="last")
+        connect(self._removed, viewer.layers.events.removed)
 
     @property
     def model(self) -> Niiv:
         """The model in use; setting it redraws."""
-        return self._model
+        if self.settings.model is None:
+            raise RuntimeError("a model comes first")
+        return self.settings.model
 
     @model.setter
     def model(self, model: Niiv) -> None:
-        self._rebuild(model)
+        if model is self.model:
+            self._rebuild()  # its weights may be others
+        self.change(model=model)
+
+    @property
+    def finest(self) -> float:
+        """No pixel is smaller than this, in lateral voxels; 0 follows the zoom."""
+        return self.settings.finest
+
+    @finest.setter
+    def finest(self, value: float) -> None:
+        self.change(finest=value)
 
     @property
     def split(self) -> float | None:
         """The part of the window, 0 … 1, that shows the source, left of a line; None shows it nowhere."""
-        return self._picture.split
+        return self.settings.split
 
     @split.setter
     def split(self, value: float | None) -> None:
-        if self._open:
-            self._picture.split = value
-
-    @property
-    def project(self) -> bool:
-        """Whether the pictures are corrected so that, degraded again, they are what was measured."""
-        return self._project
-
-    @project.setter
-    def project(self, value: bool) -> None:
-        self._project = value
-        self._poke()
-
-    @property
-    def trust(self) -> tuple[Trust, ...]:
-        """The maps that lie over the picture, each a layer: how far to trust it where."""
-        return self._picture.trust
-
-    @trust.setter
-    def trust(self, kinds: tuple[Trust, ...]) -> None:
-        if not self._open:
-            return
-        self._picture.trust = kinds
-        self._poke()
-
-    def compare(self, on: bool) -> None:
-        """While on, the source shows in place of the reconstruction."""
-        self._picture.compare(on)
+        self.change(split=None if value is None else float(min(max(value, 0.0), 1.0)))
 
     @property
     def steps(self) -> bool:
         """Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size."""
-        return self.layer.steps_between
+        return self.settings.steps
 
     @steps.setter
     def steps(self, value: bool) -> None:
-        if not self._open or value == self.steps:
+        self.change(steps=value)
+
+    def compare(self, on: bool) -> None:
+        """While on, the source shows in place of the reconstruction."""
+        self.change(comparing=on)
+
+    def change(self, **changes: Any) -> None:
+        """Replace some of the settings, fields of `LiveSettings`."""
+        self.apply(replace(self.settings, **changes))
+
+    def apply(self, settings: LiveSettings) -> None:
+        """Show what other settings demand; what they have in common with those before stays as it is."""
+        before = self.settings
+        if not self._open or settings == before:
             return
-        self.layer.steps_between = value
-        self.layer.scale = self.layer.scale  # which makes the viewer ask for the extent
-        if not value:  # back onto a slice
-            dims = self.viewer.dims
-            dims.set_current_step(dims.ndim - 3, dims.current_step[dims.ndim - 3])
+        self.settings = settings
+        self._picture.apply(settings)
+        if settings.model is not before.model:
+            self._rebuild()
+        elif settings.content != before.content:
+            self._schedule_request()
+        self.settings_changed.emit()
 
     def freeze(self) -> napari.layers.Image:
         """Keep the picture of now as a layer of its own, whole also where a split cuts it.
@@ -221,27 +215,15 @@ class LiveReconstruction(QObject):
         return self._picture.freeze()
 
     def close(self, remove: bool = True) -> None:
-        """End: stop the work, let go of the viewer, and remove the layer."""
+        """End: stop the work, disconnect from the viewer, and remove the layer."""
         if not self._open:
             return
         self._open = False
         with contextlib.suppress(RuntimeError):  # the viewer closed and took the Qt parts with it
             self._timer.stop()
-            self._patience.stop()
+            self._slow_timer.stop()
         self._scheduler.close()
-        for event in self._triggers:
-            event.disconnect(self._poke)
-        for event in self._triggers[:_MOVING]:
-            event.disconnect(self._picture.keep_split)
-        for event in self._changes:
-            event.disconnect(self._source_changed)
-        self.source.events.set_data.disconnect(self._sliced)
-        dims = self.viewer.dims.events
-        dims.point.disconnect(self._scroll)
-        for event in (dims.order, dims.ndisplay):
-            event.disconnect(self._mute)
-            event.disconnect(self._poke)
-        self.viewer.layers.events.removed.disconnect(self._removed)
+        self._connections.disconnect()
         self._picture.close(remove)
         if self._reconstructor is not None:
             self._reconstructor.forget()
@@ -251,7 +233,10 @@ class LiveReconstruction(QObject):
     def _volume(self) -> Volume:
         return WatchedVolume.of(layer_volume(self.source), self._reads)
 
-    def _poke(self, event: Any = None) -> None:
+    def _new_reconstructor(self) -> Reconstructor:
+        return Reconstructor(self._volume(), self.model, memory=self._memory)
+
+    def _schedule_request(self, event: Any = None) -> None:
         if self._open and not self._timer.isActive():
             self._timer.start()
 
@@ -264,22 +249,21 @@ class LiveReconstruction(QObject):
             if self._prompt and self._arrived.wait(FRAME_SECONDS):
                 self._receive_all()  # drawn together with the source's slice: one frame, not two
 
-    def _mute(self, event: Any = None) -> None:
+    def _drop_picture(self, event: Any = None) -> None:
         """Hide the picture while it does not fit the axes on display."""
-        self._patience.stop()
+        self._slow_timer.stop()
         self._scheduler.cancel()
         self._picture.drop()
 
     def _drag_split(self, value: float) -> None:
-        if self.split not in (None, value):
+        if self.split is not None:
             self.split = value
-            self.split_moved.emit(value)
 
     def _removed(self, event: Any) -> None:
         if event.value in (self.layer, self.source):
             self.close()
-        elif self._picture.lose(event.value):
-            self.trust_changed.emit(self.trust)
+        elif (lost := self._picture.forget_overlay(event.value)) is not None:
+            self.change(trust=tuple(kind for kind in self.settings.trust if kind != lost))
 
     def _source_changed(self, event: Any = None) -> None:
         if self.source.ndim != self.layer.ndim:
@@ -287,55 +271,55 @@ class LiveReconstruction(QObject):
             return
         if self.layer.units != self.source.units:
             self.layer.units = self.source.units
-        self._rebuild(self.model)
+        self._rebuild()
 
-    def _look(self) -> tuple[Any, ...]:
+    def _current_slicing(self) -> tuple[Any, ...]:
         """What napari slices the source by."""
         dims, source = self.viewer.dims, self.source
         return (*dims.point, *dims.order, dims.ndisplay, source.data_level, *source.corner_pixels.flat)
 
     def _sliced(self, event: Any = None) -> None:
         """Napari sliced the source anew: if not for another place, its voxels were edited and it was refreshed."""
-        before, self._looked = self._looked, self._look()
-        if self._looked == before:
-            self._rebuild(self.model)
+        before, self._slicing = self._slicing, self._current_slicing()
+        if self._slicing == before:
+            self._rebuild()
 
-    def _rebuild(self, model: Niiv) -> None:
+    def _rebuild(self) -> None:
+        """Begin anew, as the source or the model is another."""
         self._scheduler.cancel()
         if self._reconstructor is not None:
             self._reconstructor.forget()
-        self.failure, self._model = "", model
+        self.failure = ""
         try:
-            self._reconstructor = Reconstructor(self._volume(), model, memory=self._memory)
+            self._reconstructor = self._new_reconstructor()
         except NiivError as error:
             self._reconstructor = None  # nothing is shown until the source changes again
             self._fail(str(error))
             return
-        self._poke()
+        self._schedule_request()
 
     def _request(self) -> None:
-        if not self._open or self._reconstructor is None or not (self.layer.visible or self._picture.muted):
+        if not self._open or self._reconstructor is None or not (self.layer.visible or self._picture.hidden_by_us):
             return
-        view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=self._finest)
+        settings = self.settings
+        view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=settings.finest)
         if view is None:
-            self._mute()
+            self._drop_picture()
             return
-        view = replace(view, request=replace(view.request, project=self._project, trust=self.trust))
-        newest = self._views.get(self._scheduler.generation)
-        if newest is not None and not self._picture.muted and newest.same(view):
+        view = replace(view, request=replace(view.request, project=settings.project, trust=settings.trust))
+        newest = self._requested.get(self._scheduler.generation)
+        if newest is not None and not self._picture.hidden_by_us and newest.same(view):
             return  # what moved is not in this view, such as a cross-hair
-        recent = sorted(self._views)[-_REMEMBERED:]
-        self._views = {g: self._views[g] for g in recent}
-        self._views[self._scheduler.submit(self._reconstructor, view.request)] = view
-        if not self._patience.isActive():
-            self._patience.start()
+        self._requested.add(self._scheduler.submit(self._reconstructor, view.request), view)
+        if not self._slow_timer.isActive():
+            self._slow_timer.start()
 
-    def _wait(self) -> None:
+    def _tell_slow_source(self) -> None:
         """No answer came: say so if it is the data that keep it waiting, not the model."""
         if self._reads.busy:
             self.waiting.emit(f"Waiting for the data of {self.source.name}…")
         else:
-            self._patience.start()
+            self._slow_timer.start()
 
     def _deliver(self, answer: Answer) -> None:
         self._answers.append(answer)
@@ -349,14 +333,11 @@ class LiveReconstruction(QObject):
 
     def _receive(self, answer: Answer) -> None:
         if answer.generation == self._scheduler.generation:
-            self._patience.stop()
-        elif self._patience.isActive():
-            self._patience.start()  # the worker goes on
-        view = self._views.get(answer.generation)
+            self._slow_timer.stop()
+        elif self._slow_timer.isActive():
+            self._slow_timer.start()  # the worker goes on
+        view = self._requested.view_to_show(answer, self._scheduler.generation)
         if not self._open or view is None or self.layer not in self.viewer.layers:
-            return
-        newest = self._views.get(self._scheduler.generation)
-        if newest is None or not _serves(view, newest, answer):
             return
         if answer.error is not None:
             if answer.generation == self._scheduler.generation and str(answer.error) != self.failure:
@@ -369,24 +350,20 @@ class LiveReconstruction(QObject):
 
     def _fail(self, sentence: str) -> None:
         self.failure = sentence
-        self._mute()
+        self._drop_picture()
         self.failed.emit(sentence)
 
     def _show(self, view: View, response: SliceResponse, final: bool) -> None:
         if not self._picture.show(view, response, thumbnail=final):
             return
         self.failure = ""
-        unit = self.source.units[-1]
-        unit = "voxel units" if str(unit) == "pixel" else f"{unit:~P}"
-        self.last = Shown(response, view.pixel_size, unit, final)
+        self.last = Shown(response, view.pixel_size, unit_name(self.source), final)
         self.shown.emit(self.last)
 
 
-def _serves(view: View, newest: View, answer: Answer) -> bool:
-    """Whether a picture may be shown now: the newest, another window of its slice, or a scroll's placeholder."""
-    if view is newest:
-        return True
-    if view.axes != newest.axes or view.request.plane != newest.request.plane:
-        return False
-    placeholder = answer.response is not None and answer.response.quality == "placeholder"
-    return placeholder or view.request.place == newest.request.place
+def _single_shot(parent: QObject, milliseconds: int, callback: Callable[[], None]) -> QTimer:
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(callback)
+    return timer

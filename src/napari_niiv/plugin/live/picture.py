@@ -8,17 +8,17 @@ from typing import Any
 import napari.layers
 import numpy as np
 from napari.components import ViewerModel
-from napari.experimental import link_layers, unlink_layers
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume
+from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, looks
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
-from napari_niiv.plugin.live.split import right_of_line
-from napari_niiv.plugin.live.split_handle import SplitHandle
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.live.split import SplitHandle, right_of_line
 from napari_niiv.plugin.live.trust_overlay import TrustOverlay
 from napari_niiv.plugin.live.view import View
+from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.reconstruction.views.request import SliceResponse, Trust
 
 
@@ -29,6 +29,7 @@ class LivePicture:
     ----------
     viewer : ViewerModel
     source : Image
+        The layer that is reconstructed.
     drag : callable
         Gets the part of the window left of the split line when the mouse drags it.
 
@@ -38,58 +39,37 @@ class LivePicture:
         The layer with the picture.
     newest : tuple of View and SliceResponse, or None
         The picture of what is on display, whole also where a split cuts it.
-    muted : bool
-        Whether the layer is hidden by us, not by the user.
+    hidden_by_us : bool
+        Whether the layer is hidden for want of a picture, not by the user.
     """
 
-    def __init__(
-        self, viewer: ViewerModel, source: napari.layers.Image, drag: Callable[[float], None]
-    ) -> None:
+    def __init__(self, viewer: ViewerModel, source: napari.layers.Image, drag: Callable[[float], None]) -> None:
         self._viewer, self._source, self._drag = viewer, source, drag
         self.newest: tuple[View, SliceResponse] | None = None
         self._on_screen: tuple[Any, ...] = ()
-        self._comparing = False
-        self._split: float | None = None
+        self._settings = LiveSettings()
         self._handle: SplitHandle | None = None
         self._overlays: dict[Trust, TrustOverlay] = {}
-        self.muted = True
+        self.hidden_by_us = True
         self.layer = self._add_layer()
 
-    @property
-    def split(self) -> float | None:
-        """The part of the window, 0 … 1, that shows the source, left of a line; None shows it nowhere."""
-        return self._split
-
-    @split.setter
-    def split(self, value: float | None) -> None:
-        value = None if value is None else float(min(max(value, 0.0), 1.0))
-        if value == self._split:
-            return
-        self._split = value
-        if value is None and self._handle is not None:
+    def apply(self, settings: LiveSettings) -> None:
+        """Show split, comparison, maps of trust and steps between the slices as they are set now."""
+        before, self._settings = self._settings, settings
+        if settings.split is None and self._handle is not None:
             self._handle.close()
             self._handle = None
-        elif value is not None and self._handle is None:
-            self._handle = SplitHandle(self._viewer, lambda: self._split or 0.0, self._drag)
-        self._place()
-
-    @property
-    def trust(self) -> tuple[Trust, ...]:
-        """The maps that lie over the picture."""
-        return tuple(self._overlays)
-
-    @trust.setter
-    def trust(self, kinds: tuple[Trust, ...]) -> None:
-        for kind in set(self._overlays) - set(kinds):
+        elif settings.split is not None and self._handle is None:
+            self._handle = SplitHandle(self._viewer, lambda: self._settings.split or 0.0, self._drag)
+        for kind in set(self._overlays) - set(settings.trust):
             self._overlays.pop(kind).close()
-        for kind in kinds:
+        for kind in settings.trust:
             if kind not in self._overlays:
                 self._overlays[kind] = TrustOverlay(self._viewer, self._source, self.layer, kind)
-
-    def compare(self, on: bool) -> None:
-        """While on, the source shows in place of the picture."""
-        self._comparing = on
-        self._place()
+        if (settings.split, settings.comparing) != (before.split, before.comparing):
+            self._place()
+        if settings.steps != before.steps:
+            self._step_between_slices(settings.steps)
 
     def show(self, view: View, response: SliceResponse, thumbnail: bool) -> bool:
         """Take a picture, unless a better one of this very slice is on the screen; whether it was taken."""
@@ -104,21 +84,22 @@ class LivePicture:
         return True
 
     def drop(self) -> None:
-        """Show nothing until there is another picture."""
+        """Hide layer and maps until there is another picture, as this one does not fit the axes on display."""
         self._on_screen, self.newest = (), None
         self._hide()
 
     def keep_split(self, event: Any = None) -> None:
         """The line stays where it is on the screen: before the window is drawn, not when the next picture comes."""
-        if self._split is not None:
+        if self._settings.split is not None:
             self._place()
 
-    def lose(self, layer: napari.layers.Layer) -> bool:
-        """Forget the map on a layer that was deleted; whether there was one."""
-        lost = [kind for kind, overlay in self._overlays.items() if layer is overlay.layer]
-        for kind in lost:
-            del self._overlays[kind]
-        return bool(lost)
+    def forget_overlay(self, layer: napari.layers.Layer) -> Trust | None:
+        """Forget the map of trust on a layer that was deleted, and return its kind; None if there was none."""
+        for kind, overlay in self._overlays.items():
+            if layer is overlay.layer:
+                del self._overlays[kind]
+                return kind
+        return None
 
     def freeze(self) -> napari.layers.Image:
         """Keep the picture of now as a layer of its own.
@@ -137,7 +118,7 @@ class LivePicture:
         return layer
 
     def close(self, remove: bool = True) -> None:
-        """Let go of mouse and source, and remove the layers."""
+        """Disconnect from mouse and source, and remove the layers."""
         if self._handle is not None:
             self._handle.close()
         overlays, self._overlays = self._overlays, {}
@@ -154,9 +135,7 @@ class LivePicture:
             name=f"{source.name} (isotropic)",
             units=source.units,
             axis_labels=source.axis_labels,
-            contrast_limits=source.contrast_limits,
-            gamma=source.gamma,
-            colormap=source.colormap.name,
+            **looks(source),
             blending="opaque",
             interpolation2d="linear",
             metadata={LIVE: True},
@@ -167,11 +146,19 @@ class LivePicture:
         link_layers([source, layer], SHARED)
         return layer
 
+    def _step_between_slices(self, between: bool) -> None:
+        """Let the z slider stop between the slices, or put it back onto one."""
+        self.layer.steps_between = between
+        self.layer.scale = self.layer.scale  # which makes the viewer ask for the extent
+        if not between:
+            dims = self._viewer.dims
+            dims.set_current_step(dims.ndim - 3, dims.current_step[dims.ndim - 3])
+
     def _hide(self) -> None:
         for overlay in self._overlays.values():
             overlay.hide()
         if self.layer.visible:
-            self.muted, self.layer.visible = True, False
+            self.hidden_by_us, self.layer.visible = True, False
 
     def _place(self, thumbnail: bool = False) -> None:
         """Put the newest picture on the layer, as much of it as is to be seen."""
@@ -179,13 +166,13 @@ class LivePicture:
             return
         view, response = self.newest
         part = self._visible_part(view, response.image)
-        if part is None or self._comparing:
+        if part is None or self._settings.comparing:
             self._hide()
             return
         shape = tuple(finest_data(self._source).shape)
         self.layer.show(*part, shape, thumbnail=thumbnail)
-        if self.muted:
-            self.muted, self.layer.visible = False, True
+        if self.hidden_by_us:
+            self.hidden_by_us, self.layer.visible = False, True
         for kind, overlay in self._overlays.items():
             values = response.trust.get(kind)
             if values is None:  # a faster pass of the same slice leaves the map where it is
@@ -195,6 +182,6 @@ class LivePicture:
 
     def _visible_part(self, view: View, values: NDArray[Any]) -> tuple[View, NDArray[Any]] | None:
         """What of a picture or a map the split leaves, and its place."""
-        if self._split is None:
+        if self._settings.split is None:
             return view, values
-        return right_of_line(self._viewer, self._source, view, values, self._split)
+        return right_of_line(self._viewer, self._source, view, values, self._settings.split)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.layers import voxel_size
-from napari_niiv.plugin.live.view import View, spread
+from napari_niiv.plugin.live.view import View, broadcast_picture
+from napari_niiv.plugin.napari_compat import own_extent
 
 
 class Image(napari.layers.Image):  # the name is napari's type of the layer: icon and writers derive from it
@@ -25,7 +26,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     def extent(self) -> Any:
         """Extent of the source; its step along z is the voxel's width or so, if the slider stops between slices."""
         if self.source_layer is None:
-            return napari.layers.Image.extent.func(self)
+            return own_extent(self)
         extent = self.source_layer.extent
         if not self.steps_between:
             return extent
@@ -46,7 +47,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         Assigning `data` makes the viewer look at all layers anew, so a picture of the size of the last one is written
         over it; so would the event of a new place, which drawing a picture takes in anyway.
         """
-        fresh = spread(view, picture, shape)
+        fresh = broadcast_picture(view, picture, shape)
         fits = self._axes == view.axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
         self._axes = view.axes
         self._changing = True
@@ -58,7 +59,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
                     np.copyto(self._picture, picture)
                 else:
                     self._picture = picture.copy()
-                    self.data: Any = spread(view, self._picture, shape)
+                    self.data: Any = broadcast_picture(view, self._picture, shape)
         finally:
             self._changing = False
         self.refresh(extent=False, highlight=False, thumbnail=thumbnail)

@@ -77,15 +77,25 @@ class TrustOverlay:
         self.layer.source_layer = source
         self.layer.colorbar.position = appearance.corner
         self.layer.colorbar.visible = True
-        self._muted = True  # hidden by us, not by the user
+        self._hidden_by_us = True  # not by the user
         insert_above(viewer.layers, live, self.layer)
 
     def show(self, view: View, values: NDArray[Any], shape: tuple[int, ...]) -> None:
-        """Put the map of a picture in its place."""
+        """Put a map of trust where its picture is.
+
+        Parameters
+        ----------
+        view : View
+            Place of the picture.
+        values : array
+            The map, a number for each pixel.
+        shape : tuple of int
+            Shape of the source's data.
+        """
         self._place = view.request.place
         self.layer.show(view, values, shape, thumbnail=False)
-        if self._muted:
-            self._muted, self.layer.visible = False, True
+        if self._hidden_by_us:
+            self._hidden_by_us, self.layer.visible = False, True
 
     def keep(self, place: object) -> None:
         """Stay, if the map is of the slice at `place`; else hide."""
@@ -93,12 +103,12 @@ class TrustOverlay:
             self.hide()
 
     def hide(self) -> None:
-        """Hide until there is a map again."""
+        """Hide the layer until there is a map again."""
         self._place = None
         if self.layer.visible:
-            self._muted, self.layer.visible = True, False
+            self._hidden_by_us, self.layer.visible = True, False
 
     def close(self, remove: bool = True) -> None:
-        """Remove the layer."""
+        """Remove the layer from the viewer, unless the viewer is gone."""
         if remove and self.layer in self._viewer.layers:
             self._viewer.layers.remove(self.layer)

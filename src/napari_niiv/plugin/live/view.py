@@ -12,25 +12,27 @@ from numpy.typing import NDArray
 
 from napari_niiv.geometry import Sampling
 from napari_niiv.plugin.common.layers import finest_data, linear_part, unit_factors
-from napari_niiv.reconstruction.views.request import AXES, Plane, SliceRequest
+from napari_niiv.reconstruction.planes import AXES, Plane
+from napari_niiv.reconstruction.views.request import SliceRequest
 
-MARGIN = 0.15  # of the window, on each side together: small pans stay covered
+MARGIN = 0.15  # part of the window, on both sides together: small pans stay covered
 MAX_PIXELS = 4096  # along an axis of a picture
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The visible part of a layer.
+    """A picture to be made of what a viewer shows of a layer, and where it belongs.
 
     Attributes
     ----------
     request : SliceRequest
+        Which slice, which part of it, and at which pitch.
     axes : tuple of int
         The layer's axes along the picture's rows and columns.
     affine : array, shape (n + 1, n + 1)
-        From the picture's pixels to the layer's world.
+        From the picture's pixels, along `axes`, to the layer's world; n is the number of the layer's axes.
     pixel_size : float
-        Along the columns, in the layer's own unit.
+        Size of a pixel along the columns, in the layer's own unit.
     """
 
     request: SliceRequest
@@ -40,26 +42,26 @@ class View:
 
     def same(self, other: View) -> bool:
         """Whether another view has the same picture in the same place."""
-        mine, its = (self.request, self.axes), (other.request, other.axes)
-        return mine == its and np.array_equal(self.affine, other.affine)
+        alike = (self.request, self.axes) == (other.request, other.axes)
+        return alike and np.array_equal(self.affine, other.affine)
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """Where a 2-D view, or the one that a 3-D view came from, looks at a layer; all in its voxels.
+class VisibleRegion:
+    """The part of a layer that a 2-D viewer shows, or showed before it went to 3-D; all in the layer's voxels.
 
     Attributes
     ----------
     axes : tuple of int
         The layer's axes along the rows and columns of the 2-D view.
-    shape : array of int
-        Of the layer's data.
-    lo, hi : array
-        The rectangle on display along these axes, clipped to the layer; the sliders' position along the others.
-    position : array
-        Of the sliders.
-    units : array
-        What a unit of the viewer's world is in those of the layer.
+    shape : array of int, shape (n,)
+        Shape of the layer's data, all its axes.
+    lo, hi : array, shape (n,)
+        The edges of the rectangle on display along `axes`, clipped to the layer; the position along other axes.
+    position : array, shape (n,)
+        Where the sliders are.
+    units : array, shape (n,)
+        How many of the layer's units a unit of the viewer's world is, along each axis.
     """
 
     axes: tuple[int, int]
@@ -70,8 +72,8 @@ class Seen:
     units: NDArray[np.float64]
 
     @classmethod
-    def of(cls, viewer: ViewerModel, layer: Image) -> Seen:
-        """Of a layer aligned with the viewer's last dimensions, as napari does."""
+    def of(cls, viewer: ViewerModel, layer: Image) -> VisibleRegion:
+        """What a viewer shows of a layer, which is aligned with the viewer's last dimensions, as napari does."""
         offset = viewer.dims.ndim - layer.ndim
         data = finest_data(layer)
         shape = np.array(data.shape)
@@ -83,22 +85,20 @@ class Seen:
         corners = np.tile(point, (4, 1))
         centre = np.array(viewer.scene.camera.center[-2:])
         corners[:, displayed] = centre + half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
-        seen = np.array([layer.world_to_data(c * units) for c in corners])
-        lo = np.maximum(seen.min(0), -0.5)
-        hi = np.minimum(seen.max(0), shape - 0.5)
+        voxels = np.array([layer.world_to_data(c * units) for c in corners])
+        lo = np.maximum(voxels.min(0), -0.5)
+        hi = np.minimum(voxels.max(0), shape - 0.5)
         position = np.asarray(layer.world_to_data(point * units))
         return cls((displayed[0], displayed[1]), shape, lo, hi, position, units)
 
     @property
     def leading(self) -> tuple[int, ...]:
-        """Index along each leading (T, C) axis."""
+        """Index along each axis before z, y, x, such as time and channel."""
         n = len(self.shape)
         return tuple(int(np.clip(round(self.position[d]), 0, self.shape[d] - 1)) for d in range(n - 3))
 
 
-def visible(
-    viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0
-) -> View | None:
+def visible(viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, finest: float = 0.0) -> View | None:
     """What a 2-D viewer shows of a layer, or None where there is nothing to reconstruct.
 
     Parameters
@@ -115,8 +115,8 @@ def visible(
     axes = sorted(d - offset for d in viewer.dims.displayed)
     if viewer.dims.ndisplay != 2 or len(axes) != 2 or axes[0] < n - 3:
         return None
-    seen = Seen.of(viewer, layer)
-    shape, lo, hi, position, units = seen.shape, seen.lo, seen.hi, seen.position, seen.units
+    region = VisibleRegion.of(viewer, layer)
+    shape, lo, hi, position, units = region.shape, region.lo, region.hi, region.position, region.units
     others = [d for d in range(n) if d not in axes]
     if np.any(hi[axes] <= lo[axes]) or any(not -0.5 <= position[d] <= shape[d] - 0.5 for d in others):
         return None
@@ -137,7 +137,7 @@ def visible(
     for axis, sampling in zip(axes, samplings, strict=True):
         pixels[axis, axis], pixels[axis, -1] = sampling.step, sampling.start
     return View(
-        SliceRequest(plane, index, samplings[0], samplings[1], seen.leading),
+        SliceRequest(plane, index, samplings[0], samplings[1], region.leading),
         (axes[0], axes[1]),
         affine @ pixels,
         float(samplings[1].step * voxel[axes[1]]),
@@ -156,7 +156,7 @@ def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
     return np.array([unit_factors([w], u)[0] for w, u in pairs])
 
 
-def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+def broadcast_picture(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
     """A picture as an array with the layer's axes, repeated without copies along the sliders."""
     size = list(shape)
     for axis, count in zip(view.axes, image.shape, strict=True):
@@ -166,7 +166,7 @@ def spread(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> ND
 
 
 def _part(size: int, pitch: float, lo: float, hi: float) -> Sampling:
-    """The visible part of the grid that divides the whole axis: a pan moves over the same samples, none shimmers."""
+    """The samples between two edges of a grid that divides the whole axis: a pan moves over the same, none shimmers."""
     whole = Sampling.covering(size, max(1, math.ceil(size / pitch - 1e-6)))
     first = max(0, math.floor((lo + 0.5) / whole.step + 1e-6))
     last = min(whole.count, math.ceil((hi + 0.5) / whole.step - 1e-6))

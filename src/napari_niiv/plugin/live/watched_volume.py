@@ -19,7 +19,7 @@ class Reads:
 
     @property
     def busy(self) -> bool:
-        """Whether one is under way."""
+        """Whether a read is under way."""
         return self._count > 0
 
     def __enter__(self) -> None:

@@ -1,0 +1,1 @@
+"""Ortho views: three planes beside each other, linked by a cross-hair."""

@@ -1,14 +1,13 @@
-"""The button of the ortho views, and the views while they are open."""
+"""The button "Ortho views" of the dock widget, which opens the views and closes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import PushButton
-from napari import Viewer
 
 from napari_niiv.errors import NiivError
+from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
 if TYPE_CHECKING:
@@ -16,15 +15,14 @@ if TYPE_CHECKING:
     from napari_niiv.plugin.ortho.ortho_views import OrthoViews
 
 
-class OrthoControl:
+class OrthoButton:
     """Opens and closes the ortho views; the button is down while they are wanted.
 
     Parameters
     ----------
-    viewer : Viewer
+    host : Host
     live_layers : LiveLayers
-    fail : callable
-        Gets a sentence for the user.
+        Whose settings the views follow.
 
     Attributes
     ----------
@@ -33,13 +31,12 @@ class OrthoControl:
         While they are open.
     """
 
-    def __init__(self, viewer: Viewer, live_layers: LiveLayers, fail: Callable[[str], None]) -> None:
-        self._viewer, self._live_layers, self._fail = viewer, live_layers, fail
+    def __init__(self, host: Host, live_layers: LiveLayers) -> None:
+        self._host, self._live_layers = host, live_layers
         self.views: OrthoViews | None = None
-        self.button = PushButton(
-            text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair"
-        )
+        self.button = PushButton(text="Ortho views", tooltip="xy, xz and yz beside each other, linked by a cross-hair")
         self.button.native.setCheckable(True)
+        live_layers.changed.connect(self._apply)
 
     def open(self, live: LiveReconstruction | None) -> None:
         """Open the ortho views of what is live, if they are wanted."""
@@ -48,14 +45,12 @@ class OrthoControl:
         from napari_niiv.plugin.ortho.ortho_views import OrthoViews  # with torch, by now imported elsewhere
 
         try:
-            self.views = OrthoViews(
-                self._viewer, live.source, live.model, finest=live.finest, memory=self._live_layers.memory
-            )
+            self.views = OrthoViews(self._host.viewer, live.source, live.settings, memory=self._live_layers.memory)
         except NiivError as error:
             self.button.value = False
-            self._fail(str(error))
+            self._host.fail(str(error))
             return
-        self.views.failed.connect(self._fail)
+        self.views.failed.connect(self._host.fail)
         self.views.closed.connect(self._closed)
 
     def close(self) -> None:
@@ -64,18 +59,12 @@ class OrthoControl:
             views, self.views = self.views, None
             views.close()
 
-    def follow(self) -> None:
-        """Reconstruct anew if the model of the live layers is another one now."""
-        model = self._live_layers.model
-        if self.views is not None and model is not None and self.views.model is not model:
-            self.views.model = model
-
-    def set_finest(self, finest: float) -> None:
-        """Set the finest pixel, as in `LiveReconstruction`."""
+    def _apply(self) -> None:
+        """Reconstruct with the settings of now."""
         if self.views is not None:
-            self.views.finest = finest
+            self.views.apply(self._live_layers.settings_of(self.views.source))
 
     def _closed(self) -> None:
-        """Their dock was closed, or their source went."""
+        """Raise the button: the dock of the views was closed, or their source went."""
         if self.views is not None:
             self.views, self.button.value = None, False

@@ -9,6 +9,8 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.components.overlays import ZoomOverlay
 
+from napari_niiv.plugin.common.connections import Connections
+
 GRAB = 6  # screen pixels: how near the pointer must be to take hold of a line
 STILL = 3  # screen pixels: a press that moves no further is a click
 
@@ -30,19 +32,16 @@ class CrossHair:
         for line, name in zip(self.lines, _NAMES, strict=True):
             viewer.canvas.overlays[name] = line
         camera, dims = viewer.scene.camera.events, viewer.dims.events
-        self._events = (
-            *(camera.zoom, camera.center, camera.orientation, dims.point, dims.order, dims.ndisplay),
-            *(viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
-        )
-        for event in self._events:
-            event.connect(self.draw)
+        self._connections = Connections()
+        self._connections.connect(self.draw, camera.zoom, camera.center, camera.orientation)
+        self._connections.connect(self.draw, dims.point, dims.order, dims.ndisplay)
+        self._connections.connect(self.draw, viewer.canvas.events.size, viewer.canvas.grid.events.enabled)
         viewer.mouse_drag_callbacks.append(self.drag)
         self.draw()
 
     def close(self, erase: bool = True) -> None:
-        """Let go of the viewer and take the lines away, unless the canvas is gone already."""
-        for event in self._events:
-            event.disconnect(self.draw)
+        """Disconnect from the viewer and take the lines away, unless the canvas is gone already."""
+        self._connections.disconnect()
         self.viewer.mouse_drag_callbacks.remove(self.drag)
         if not erase:
             return
@@ -53,14 +52,14 @@ class CrossHair:
     def draw(self, event: Any = None) -> None:
         """Put the lines where the point is on the canvas."""
         viewer = self.viewer
-        flat = viewer.dims.ndisplay == 2 and not viewer.canvas.grid.enabled
-        if flat:
+        in_plane = viewer.dims.ndisplay == 2 and not viewer.canvas.grid.enabled
+        if in_plane:
             (row, column), (height, width) = on_canvas(viewer), viewer.canvas.size
             across, down = self.lines
             across.position = (row, 0.0), (row, float(width))
             down.position = (0.0, column), (float(height), column)
         for line in self.lines:
-            line.visible = flat
+            line.visible = in_plane
 
     def drag(self, viewer: Any, event: Any) -> Iterator[None]:
         """Napari's mouse callback: one press, its moves and its release."""
@@ -69,15 +68,15 @@ class CrossHair:
             return
         shown, camera = viewer.dims.displayed, viewer.scene.camera
         begin, point = np.array(event.pos), viewer.dims.point
-        held = [d for d in shown if abs(event.position[d] - point[d]) * camera.zoom <= GRAB]
+        grabbed = [d for d in shown if abs(event.position[d] - point[d]) * camera.zoom <= GRAB]
         moved = False
-        camera.mouse_pan = not held
+        camera.mouse_pan = not grabbed
         try:
             yield
             while event.type == "mouse_move":
                 moved = moved or np.abs(np.array(event.pos) - begin).max() > STILL
-                if held and moved:
-                    self._move(held, event.position)
+                if grabbed and moved:
+                    self._move(grabbed, event.position)
                 yield
         finally:
             camera.mouse_pan = True

@@ -11,7 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import unit_factors
+from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.live.view import layer_units
 
 Vector = NDArray[np.float64]
 
@@ -23,6 +24,7 @@ class LayerView:
     ----------
     viewer : ViewerModel
     layer : Image
+        Aligned with the viewer's last dimensions, as napari does.
     """
 
     def __init__(self, viewer: ViewerModel, layer: Image) -> None:
@@ -41,7 +43,7 @@ class LayerView:
 
     @property
     def point(self) -> Vector:
-        """Where the sliders are."""
+        """Position of the sliders along each of the layer's axes, in its world and units."""
         return np.array(self.viewer.dims.point[self._offset :]) * self._units
 
     @point.setter
@@ -51,7 +53,7 @@ class LayerView:
 
     @property
     def zoom(self) -> float:
-        """Screen pixels per unit."""
+        """Screen pixels per unit of the layer."""
         return float(self.viewer.scene.camera.zoom / self._units[-1])
 
     @zoom.setter
@@ -80,49 +82,41 @@ class LayerView:
     @property
     def _units(self) -> Vector:
         """How many of the layer's units the viewer's are; napari's world has one unit per axis."""
-        world = self.viewer.layers.units
-        if world is None:
-            return np.ones(self.layer.ndim)
-        pairs = zip(world[self._offset :], self.layer.units, strict=True)
-        return np.array([unit_factors([w], u)[0] for w, u in pairs])
+        return layer_units(self.viewer, self.layer)
 
 
 class LinkedViews:
-    """Moves the other views when one is moved.
+    """Links views of one layer: when one is scrolled, panned or zoomed, the others are too.
 
     Parameters
     ----------
     views : sequence of LayerView
         The first leads: it says where to begin, and what is moved to show the point is an axis that it does not show.
-    later : callable, optional
+    schedule : callable, optional
         Told that a point moved; it has `settle` called soon, once for many moves. Without it that is done at once.
     """
 
-    def __init__(self, views: Sequence[LayerView], later: Callable[[], None] | None = None) -> None:
+    def __init__(self, views: Sequence[LayerView], schedule: Callable[[], None] | None = None) -> None:
         self.views = tuple(views)
-        self._later = later or self.settle
+        self._schedule = schedule or self.settle
         self._mover: LayerView | None = None
         self._busy = False
         leader, other = self.views[0], self.views[1].viewer.dims
         self._centre = np.array([(r.start + r.stop) / 2 for r in other.range])
         self._point = leader.point
-        self._connections = [
-            connection for view in self.views for connection in _connections(view, self._moved, self._panned)
-        ]
-        self._connections += [(v.viewer.canvas.events.size, self._resized) for v in self.views[1:]]
-        for event, callback in self._connections:
-            event.connect(callback)
+        self._connections = Connections()
+        for view in self.views:
+            self._connect(view)
+        self._connections.connect(self._resized, *(v.viewer.canvas.events.size for v in self.views[1:]))
         self._begin()
 
     def close(self) -> None:
-        """Let go of the viewers."""
-        for event, callback in self._connections:
-            event.disconnect(callback)
-        self._connections = []
+        """Disconnect from the viewers."""
+        self._connections.disconnect()
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
-        """What is moved meanwhile moves no other view."""
+        """A context in which a view that is moved moves no other."""
         before, self._busy = self._busy, True
         try:
             yield
@@ -138,7 +132,7 @@ class LinkedViews:
     def settle(self) -> None:
         """Move all views to the point of the one that moved last."""
         view, self._mover = self._mover, None
-        if self._deaf or view is None:
+        if self._ignoring or view is None:
             return
         with self.quiet():
             point = self._where_sliders_stop(view.point)
@@ -148,8 +142,21 @@ class LinkedViews:
             self._point = point
             self._reveal(moved)
 
+    def _connect(self, view: LayerView) -> None:
+        """Listen to a view, with callbacks that know it."""
+
+        def move(event: Any = None) -> None:
+            self._moved(view)
+
+        def pan(event: Any = None) -> None:
+            self._panned(view)
+
+        camera = view.viewer.scene.camera.events
+        self._connections.connect(move, view.viewer.dims.events.point)
+        self._connections.connect(pan, camera.zoom, camera.center)
+
     @property
-    def _deaf(self) -> bool:
+    def _ignoring(self) -> bool:
         """While the views are being moved; or their layer has other axes now, which is their end."""
         return self._busy or self.views[0].layer.ndim != len(self._point)
 
@@ -167,9 +174,9 @@ class LinkedViews:
         self._resized()
 
     def _moved(self, view: LayerView) -> None:
-        if not self._deaf:
+        if not self._ignoring:
             self._mover = view
-            self._later()
+            self._schedule()
 
     def _where_sliders_stop(self, point: Vector) -> Vector:
         """Sliders go from slice to slice: send all to a point and see; the leader has the last word."""
@@ -181,7 +188,7 @@ class LinkedViews:
         return stopped
 
     def _panned(self, view: LayerView) -> None:
-        if self._deaf or not view.axes:
+        if self._ignoring or not view.axes:
             return
         with self.quiet():
             self._centre[list(view.axes)] = view.centre
@@ -192,7 +199,7 @@ class LinkedViews:
 
     def _resized(self, event: Any = None) -> None:
         """Panels get their size late; the point shall be seen in them, but the leader's view stays."""
-        if not self._deaf:
+        if not self._ignoring:
             with self.quiet():
                 self._reveal(set(range(len(self._point))) - set(self.views[0].axes))
 
@@ -208,16 +215,3 @@ class LinkedViews:
         for view in self.views:
             if view is not except_for and view.axes:
                 view.centre = self._centre[list(view.axes)]
-
-
-def _connections(view: LayerView, moved: Any, panned: Any) -> list[tuple[Any, Any]]:
-    """Events of a view with callbacks that know it."""
-
-    def move(event: Any = None) -> None:
-        moved(view)
-
-    def pan(event: Any = None) -> None:
-        panned(view)
-
-    camera = view.viewer.scene.camera.events
-    return [(view.viewer.dims.events.point, move), (camera.zoom, pan), (camera.center, pan)]

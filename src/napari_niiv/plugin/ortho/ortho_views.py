@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image, Layer
-from napari.qt import QtViewer
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QPushButton, QSplitter, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtWidgets import QSplitter, QWidget
+from superqt.utils import QSignalThrottler
 
-from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import SHARED, VIEWS, layer_volume
 from napari_niiv.plugin.live.live_reconstruction import COALESCE_MS, LiveReconstruction
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.napari_compat import bare_canvas, keep_docked, link_layers, unlink_layers
 from napari_niiv.plugin.ortho.crosshair import CrossHair
 from napari_niiv.plugin.ortho.linked_views import LayerView, LinkedViews
 from napari_niiv.reconstruction.cache import Memory
@@ -25,19 +26,26 @@ COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labe
 
 
 class Panel:
-    """One further view: a canvas with a copy of the source and its live layer.
+    """One of the ortho views: a canvas with a copy of the source and its live layer.
 
     Parameters
     ----------
     source : Image
-    model : Niiv
-    finest : float
-        No pixel smaller than this, in lateral voxels.
-    memory : Memory, optional
+        The layer of the main viewer.
+    settings : LiveSettings
+        With a model; split, maps and steps are the main viewer's alone.
+    memory : Memory
         Where voxels and latent grids are kept.
+
+    Attributes
+    ----------
+    copy : Image
+        The source's data in this view, which follows the source's transforms and looks.
+    live : LiveReconstruction
+        The live reconstruction of the copy.
     """
 
-    def __init__(self, source: Image, model: Niiv, finest: float, memory: Memory | None) -> None:
+    def __init__(self, source: Image, settings: LiveSettings, memory: Memory) -> None:
         self.source = source
         self.viewer = ViewerModel()
         # napari's own take the last two axes for those on display: a double click would jump elsewhere
@@ -48,15 +56,12 @@ class Panel:
         self.viewer.add_layer(self.copy)
         self.viewer.layers.selection.clear()
         link_layers([source, self.copy], LINKED)
-        for name in COPIED:
-            getattr(source.events, name).connect(self._imitate)
-        source.events.data.connect(self._replace)
-        self.live = LiveReconstruction(self.viewer, self.copy, model, finest=finest, memory=memory)
+        self._connections = Connections()
+        self._connections.connect(self._copy_attribute, *(getattr(source.events, name) for name in COPIED))
+        self._connections.connect(self._copy_data, source.events.data)
+        self.live = LiveReconstruction(self.viewer, self.copy, _plain(settings), memory=memory)
         self.cross = CrossHair(self.viewer)
-        self.canvas = QtViewer(self.viewer)
-        self.canvas.dims.hide()  # the main window's sliders serve all
-        self.canvas.setAcceptDrops(False)
-        self.canvas.canvas.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys are the main viewer's
+        self.canvas = bare_canvas(self.viewer)  # keys and sliders are the main viewer's
         self._plane = ""
 
     @property
@@ -72,10 +77,8 @@ class Panel:
         self.viewer.dims.order = (*range(ndim - 3), *(axis % ndim for axis in VIEWS[plane]))
 
     def close(self, delete: bool) -> None:
-        """Stop, let go of the source, and delete the canvas unless its window is doing so."""
-        for name in COPIED:
-            getattr(self.source.events, name).disconnect(self._imitate)
-        self.source.events.data.disconnect(self._replace)
+        """Stop, disconnect from the source, and delete the canvas unless its window is doing so."""
+        self._connections.disconnect()
         self.live.close(remove=False)
         unlink_layers([self.source, self.copy], LINKED)
         self.cross.close(erase=False)
@@ -83,10 +86,10 @@ class Panel:
             self.canvas.close()
             self.canvas.deleteLater()
 
-    def _imitate(self, event: Any) -> None:
+    def _copy_attribute(self, event: Any) -> None:
         setattr(self.copy, event.type, getattr(self.source, event.type))
 
-    def _replace(self, event: Any) -> None:
+    def _copy_data(self, event: Any) -> None:
         if self.source.ndim == self.copy.ndim:  # otherwise all is closed
             self.copy.data = self.source.as_layer_data_tuple()[0]
 
@@ -100,9 +103,9 @@ class OrthoViews(QObject):
     ----------
     viewer : Viewer
     source : Image
-    model : Niiv
-    finest : float
-        No pixel smaller than this, in lateral voxels; 0 follows the zoom.
+        A layer of it.
+    settings : LiveSettings
+        With a model.
     memory : Memory, optional
         Where voxels and latent grids are kept.
 
@@ -119,19 +122,17 @@ class OrthoViews(QObject):
         self,
         viewer: Any,
         source: Image,
-        model: Niiv,
+        settings: LiveSettings,
         *,
-        finest: float = 0.0,
         memory: Memory | None = None,
     ) -> None:
         super().__init__()
         volume = layer_volume(source)
         check_anisotropy(volume.anisotropy, volume.name)
         self.viewer, self.source = viewer, source
-        self._model, self._finest = model, finest
         self._open = True
         memory = memory or Memory()
-        self.panels: tuple[Panel, ...] = tuple(Panel(source, model, finest, memory) for _ in range(2))
+        self.panels: tuple[Panel, ...] = tuple(Panel(source, settings, memory) for _ in range(2))
         self.widget = QSplitter()
         self.widget.setMinimumSize(200, 200)
         for panel, plane in zip(self.panels, self._planes(), strict=True):
@@ -140,7 +141,8 @@ class OrthoViews(QObject):
             panel.live.failed.connect(self.failed)
             panel.live.closed.connect(self.close)
         self.dock = viewer.window.add_dock_widget(self.widget, name=NAME, area="bottom")
-        _fix(self.dock)
+        # in another window its canvases would lose their OpenGL resources (vispy #1759)
+        keep_docked(self.dock)
         self._window: QWidget | None = self.widget.window()
         for panel in self.panels:
             panel.live.pixel_ratio = self.widget.devicePixelRatioF()
@@ -148,44 +150,28 @@ class OrthoViews(QObject):
         self.widget.destroyed.connect(self.close)
         self.cross = CrossHair(viewer)
         copies = (LayerView(panel.viewer, panel.copy) for panel in self.panels)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(COALESCE_MS)
-        self.links = LinkedViews([LayerView(viewer, source), *copies], self._soon)
-        self._timer.timeout.connect(self.links.settle)
+        # a throttle, not a debounce: the panels keep up with a drag
+        self._moves = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._moves.setTimeout(COALESCE_MS)
+        self.links = LinkedViews([LayerView(viewer, source), *copies], self._moves.throttle)
+        self._moves.triggered.connect(self.links.settle)
+        self._connections = Connections()
         # after napari has fitted the main view to its new order
-        viewer.dims.events.order.connect(self._turn, position="last")
-        viewer.layers.events.removed.connect(self._removed)
-        source.events.data.connect(self._check_axes)
+        self._connections.connect(self._turn, viewer.dims.events.order, position="last")
+        self._connections.connect(self._removed, viewer.layers.events.removed)
+        self._connections.connect(self._check_axes, source.events.data)
 
-    @property
-    def model(self) -> Niiv:
-        """The model in use; setting it redraws."""
-        return self._model
-
-    @model.setter
-    def model(self, model: Niiv) -> None:
-        self._model = model
+    def apply(self, settings: LiveSettings) -> None:
+        """Reconstruct with another model, or at another resolution, if these are others."""
         for panel in self.panels:
-            panel.live.model = model
-
-    @property
-    def finest(self) -> float:
-        """No pixel is smaller than this, in lateral voxels; 0 follows the zoom."""
-        return self._finest
-
-    @finest.setter
-    def finest(self, finest: float) -> None:
-        self._finest = finest
-        for panel in self.panels:
-            panel.live.finest = finest
+            panel.live.apply(_plain(settings))
 
     def close(self) -> None:
-        """End: stop the work, let go of the viewer and the source, and remove the dock."""
+        """End: stop the work, disconnect from the viewer and the source, and remove the dock."""
         if not self._open:
             return
         alive = _exists(self._window)  # otherwise it is taking its canvases along, which must not be touched
-        self._let_go(alive)
+        self._release(alive)
         if alive:
             self.widget.destroyed.disconnect(self.close)
             if self.widget.parent() is not None:  # the dock's own button has taken it out already
@@ -204,12 +190,11 @@ class OrthoViews(QObject):
             self.widget.setOrientation(Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical)
         return False
 
-    def _let_go(self, alive: bool) -> None:
+    def _release(self, alive: bool) -> None:
+        """Stop the work and disconnect from viewer and source; delete the canvases if they are alive."""
         self._open, self._window = False, None
-        self.viewer.dims.events.order.disconnect(self._turn)
-        self.viewer.layers.events.removed.disconnect(self._removed)
-        self.source.events.data.disconnect(self._check_axes)
-        self._timer.stop()
+        self._connections.disconnect()
+        self._moves.cancel()
         self.links.close()
         self.cross.close(erase=alive)
         panels, self.panels = self.panels, ()
@@ -223,10 +208,6 @@ class OrthoViews(QObject):
         main = [plane for plane, order in VIEWS.items() if set(order[1:]) == shown]
         before = tuple(panel.plane for panel in self.panels)
         return tuple(p for p in VIEWS if p != main[0]) if main else before if all(before) else ("xz", "yz")
-
-    def _soon(self) -> None:
-        if not self._timer.isActive():  # a throttle, not a debounce: the panels keep up with a drag
-            self._timer.start()
 
     def _turn(self, event: Any = None) -> None:
         """Show what the main viewer does not; nothing changes where it goes to 3-D."""
@@ -245,15 +226,9 @@ class OrthoViews(QObject):
             self.close()
 
 
-def _fix(dock: Any) -> None:
-    """Keep a dock where it is: in another window its canvases would lose their OpenGL resources (vispy #1759)."""
-    feature = QDockWidget.DockWidgetFeature
-    dock.setFeatures(
-        feature.DockWidgetClosable | feature.DockWidgetVerticalTitleBar
-    )  # napari's is at the side
-    for name in ("QTitleBarFloatButton", "QTitleBarHideButton"):  # what is hidden could not be shown again
-        if (button := dock.findChild(QPushButton, name)) is not None:
-            button.hide()
+def _plain(settings: LiveSettings) -> LiveSettings:
+    """Model and resolution alone: split, maps and steps are the main viewer's."""
+    return LiveSettings(settings.model, settings.finest)
 
 
 def _exists(widget: QWidget | None) -> bool:

@@ -1,0 +1,1 @@
+"""The dock widget "Train on this volume"."""

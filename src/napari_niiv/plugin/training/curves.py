@@ -14,7 +14,8 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 from napari_niiv.training.events import Validation
 
 MOST_POINTS = 2000
-LOSS, MODEL, BICUBIC, LINEAR = "#e08a3c", "#4a90e2", "#3fa66a", "#b366c9"  # readable on dark and on light
+# readable on dark and on light
+LOSS, MODEL, BICUBIC, LINEAR = "#e08a3c", "#4a90e2", "#3fa66a", "#b366c9"
 
 
 class Curves(QWidget):
@@ -63,9 +64,7 @@ class Curves(QWidget):
     def show_progress(self, losses: Sequence[tuple[float, float]], validations: Sequence[Validation]) -> None:
         """Draw what there is."""
         steps, values = thinned(np.array(losses, dtype=np.float64).reshape(-1, 2))
-        tried, quality = thinned(
-            np.array([(v.step, v.model) for v in validations], np.float64).reshape(-1, 2)
-        )
+        tried, quality = thinned(np.array([(v.step, v.model) for v in validations], np.float64).reshape(-1, 2))
         across = np.array([0.0, max([1.0, *steps[-1:], *tried[-1:]])])
         self.loss.setData(steps, values)
         self.loss_words.setText(_named("loss", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
@@ -86,9 +85,7 @@ class Curves(QWidget):
             ("bicubic", BICUBIC, last.bicubic),
             ("linear", LINEAR, last.linear),
         )
-        self.quality_words.setText(
-            "PSNR " + " · ".join(_named(n, colour, f"{v:.2f}") for n, colour, v in named)
-        )
+        self.quality_words.setText("PSNR " + " · ".join(_named(n, colour, f"{v:.2f}") for n, colour, v in named))
 
 
 def thinned(points: NDArray[np.float64], most: int = MOST_POINTS) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -106,10 +103,10 @@ def _plot() -> Any:
     plot.hideButtons()
     plot.disableAutoRange()
     plot.setMinimumSize(120, 105)
-    plot.setSizePolicy(
-        QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored
-    )  # its own wish is for 480 pixels
-    plot.setMouseEnabled(x=False, y=False)  # turning the wheel scrolls the widget
+    # its own wish is for 480 pixels
+    plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+    # turning the wheel scrolls the widget
+    plot.setMouseEnabled(x=False, y=False)
     plot.setFrameShape(plot.Shape.NoFrame)
     plot.getAxis("left").setWidth(44)
     for name in ("left", "bottom"):

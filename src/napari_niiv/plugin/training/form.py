@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, LineEdit, PushButton, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
 from napari import Viewer
 from napari.layers import Image
+from pydantic import BaseModel, ValidationError
 from qtpy.QtWidgets import QFileDialog
 
+from napari_niiv.configuration import setting_of
+from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.common.forms import row, short_names
@@ -21,17 +25,12 @@ from napari_niiv.plugin.common.output_names import (
     interrupted_output,
     named_output,
 )
+from napari_niiv.plugin.common.setting_widgets import field_value, refuse, setting_widget
 from napari_niiv.plugin.training.settings import TrainingSettings
+from napari_niiv.training.config import DEFAULT_MINUTES, PsfFile, TrainingConfig
 
 NOTHING = "nothing"
-DEGRADATIONS = [
-    ("average over the z step", "average"),
-    ("Gaussian blur", "gaussian"),
-    ("thin sections with gaps", "skip"),
-    ("measured PSF", "measured"),
-]
-LOSSES = [("MAE", "mae"), ("DISTS + 30·MAE", "dists")]
-_AUTOMATIC = "automatic"
+M = TypeVar("M", bound=BaseModel)
 
 
 class TrainingForm(Container):  # type: ignore[type-arg]
@@ -48,75 +47,57 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         self._own_checkpoints: list[str] = []
         self._devices = ["auto"]
         self._wanted: Path | None = None  # the output as the layer or the user names it, before any number
+        field = partial(setting_widget, TrainingConfig)
         self.layer = ComboBox(label="Layer", choices=lambda widget: sources(viewer), nullable=True)
         self.init = ComboBox(
             value="em" if "em" in bundled_models() else NOTHING,
             choices=lambda widget: short_names([*bundled_models(), *self._own_checkpoints, NOTHING]),
-            tooltip="checkpoint to go on from; from nothing takes much longer to become good",
+            tooltip=setting_of(TrainingConfig, "init").help,
         )
-        self.browse_init = PushButton(text="Browse…", tooltip="choose a checkpoint file")
-        self.minutes = FloatSpinBox(
-            label="Minutes", min=0, max=1e5, step=1, value=5, tooltip="the training ends after this time"
-        )
-        self.degradation = ComboBox(
-            label="Z blur",
-            choices=lambda widget: DEGRADATIONS,
-            tooltip="what the coarse z step did to the data, which the model learns to undo",
-        )
-        self.fwhm = FloatSpinBox(
-            label="FWHM",
-            min=0,
-            max=16,
-            step=0.1,
-            value=2,
-            tooltip="of the blur that z has beyond x and y, in z steps",
-        )
-        self.thickness = FloatSpinBox(
-            label="Section", min=0, max=1, step=0.05, value=0.5, tooltip="thickness of a section, in z steps"
-        )
-        self.psf = LineEdit(tooltip="TIFF of a single bead, z × y × x")
-        self.browse_psf = PushButton(text="Browse…", tooltip="choose the image of a bead")
-        self.psf_row = row("PSF file", self.psf, self.browse_psf)
-        self.psf_spacing = FloatSpinBox(label="PSF z step", min=0, max=1e6, step=0.001, value=0)
-        self.loss = ComboBox(
-            label="Loss",
-            choices=lambda widget: LOSSES,
-            tooltip="MAE is fast; DISTS looks crisper and needs the weights of VGG16",
-        )
-        self.vgg = LineEdit(tooltip="file of VGG16's weights")
-        self.browse_vgg = PushButton(text="Browse…", tooltip="choose the file of VGG16's weights")
-        self.vgg_row = row("VGG16", self.vgg, self.browse_vgg)
-        self.resume = CheckBox(text="Resume the interrupted training")
+        self.minutes = field("minutes", value=DEFAULT_MINUTES, max=1e5, step=1)
+        self.degradation = field("degradation")
+        self.fwhm = setting_widget(Gaussian, "fwhm", value=2, step=0.1)
+        self.thickness = setting_widget(Skip, "thickness", value=0.5)
+        self.psf = setting_widget(PsfFile, "psf")
+        self.psf_spacing = setting_widget(PsfFile, "psf_spacing", max=1e6, step=0.001)
+        self.loss = field("loss")
+        self.vgg = field("vgg_weights")
+        self.resume = field("resume")
         self.advanced = CheckBox(text="Advanced settings", value=False)
-        self.steps = _whole("Steps", 10**9, "no limit", "the training also ends after this many steps")
-        self.batch = _whole("Batch", 4096, _AUTOMATIC, "patches in a step")
-        self.lateral = _whole("Patch size", 1024, _AUTOMATIC, "pixels across a patch, from 16 on")
-        self.learning_rate = LineEdit(label="Learning rate", tooltip="at its highest, such as 4e-4")
-        self.learning_rate.native.setPlaceholderText(_AUTOMATIC)
-        self.seed = SpinBox(label="Seed", min=0, max=2**31 - 1, value=0)
+        self.steps = field("steps")
+        self.batch = field("batch")
+        self.lateral = field("lateral", min=0)
+        self.learning_rate = field("learning_rate", as_text=True)
+        self.seed = field("seed", max=2**31 - 1)
         self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
         self.output = LineEdit(tooltip="the checkpoint; a number is appended rather than a file replaced")
-        self.browse_output = PushButton(text="Browse…", tooltip="choose where to save the checkpoint")
-        self.output_row = row("Save to", self.output, self.browse_output)
+        self._lay_out()
+        self._connect()
+        self._adopt_selected()
+        self._layer_changed()
+        self._show_what_applies()
+
+    def _lay_out(self) -> None:
+        self.browse_init, init_row = _row(TrainingConfig, "init", self.init, "choose a checkpoint file")
+        self.browse_psf, self.psf_row = _row(PsfFile, "psf", self.psf, "choose the image of a bead")
+        self.browse_vgg, self.vgg_row = _row(
+            TrainingConfig, "vgg_weights", self.vgg, "choose the file of VGG16's weights"
+        )
+        self.browse_output, self.output_row = _row(
+            TrainingConfig, "output", self.output, "choose where to save the checkpoint"
+        )
         self._fine = (
             *(self.steps, self.batch, self.lateral, self.learning_rate),
             *(self.seed, self.device, self.output_row),
         )
         super().__init__(
             widgets=[
-                *(self.layer, row("Start from", self.init, self.browse_init), self.minutes),
+                *(self.layer, init_row, self.minutes),
                 *(self.degradation, self.fwhm, self.thickness, self.psf_row, self.psf_spacing),
                 *(self.loss, self.vgg_row, self.advanced, *self._fine, self.resume),
             ]
         )
         self.margins = (0, 0, 0, 0)
-        for box in (self.minutes, self.fwhm, self.thickness, self.psf_spacing):
-            box.native.setKeyboardTracking(False)  # half a number is not meant
-        self.psf_spacing.native.setSpecialValueText("from the file")
-        self._connect()
-        self._adopt_selected()
-        self._layer_changed()
-        self._show_what_applies()
 
     def settings(self) -> TrainingSettings:
         """What is filled in.
@@ -124,33 +105,38 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         Raises
         ------
         NiivError
-            If there is no layer, no volume in it, or a number cannot be read.
+            If there is no layer, no volume in it, or a setting is out of its range.
         """
         if self.layer.value is None:
             raise TrainingError("Choose a layer to train on; open a volume if there is none.")
+        if not self.minutes.value and not self.steps.value:
+            raise TrainingError("Give a budget of more than 0 minutes.")
         volume = layer_volume(self.layer.value)
-        output = self.chosen_output()
-        assert output is not None  # there is a layer
-        return TrainingSettings(
-            volume=volume,
-            output=output,
+        names = ("minutes", "loss", "steps", "batch", "lateral", "seed", "device")
+        values = {name: field_value(TrainingConfig, name, getattr(self, name)) for name in names}
+        if self.loss.value == "dists":
+            values["vgg_weights"] = field_value(TrainingConfig, "vgg_weights", self.vgg)
+        if self.degradation.value == "gaussian":
+            values["degradation"] = _checked(Gaussian, fwhm=self.fwhm.value)
+        elif self.degradation.value == "skip":
+            values["degradation"] = _checked(Skip, thickness=self.thickness.value)
+        config = _checked(
+            TrainingConfig,
+            **values,
+            output=self.chosen_output(),
             init=None if self.init.value == NOTHING else self.init.value,
-            minutes=self.minutes.value,
-            degradation=self.degradation.value,
-            fwhm=self.fwhm.value,
-            thickness=self.thickness.value,
-            psf=_path(self.psf.value),
-            psf_spacing=self.psf_spacing.value or None,
-            loss=self.loss.value,
-            vgg_weights=_path(self.vgg.value),
-            steps=self.steps.value or None,
-            batch=self.batch.value or None,
-            lateral=self.lateral.value or None,
             learning_rate=_number(self.learning_rate.value, "learning rate"),
-            seed=self.seed.value,
-            device=self.device.value,
             resume=self.resuming,
         )
+        return TrainingSettings(volume, config, self._psf_file())
+
+    def _psf_file(self) -> PsfFile | None:
+        if self.degradation.value != "measured":
+            return None
+        psf = field_value(PsfFile, "psf", self.psf)
+        if not psf:
+            raise TrainingError("Choose the TIFF file of the measured PSF, the image of a single bead.")
+        return PsfFile(psf=psf, psf_spacing=field_value(PsfFile, "psf_spacing", self.psf_spacing))
 
     def know(self, devices: list[str], state_path: StatePath) -> None:
         """Take in what only torch can tell."""
@@ -176,9 +162,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         """Show where the checkpoint will be written, and whether a training can be resumed."""
         interrupted = self._interrupted()
         self.resume.visible = interrupted is not None
-        self.resume.tooltip = (
-            f"go on with {interrupted}, with the settings that it had" if interrupted else ""
-        )
+        self.resume.tooltip = f"go on with {interrupted}, with the settings that it had" if interrupted else ""
         output = self.chosen_output()
         with self.output.changed.blocked():
             self.output.value = str(output or "")
@@ -255,9 +239,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         self.update_output()
 
     def _browse_init(self, value: Any = None) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self.native, "Start from a checkpoint", "", f"Checkpoints (*{SUFFIX})"
-        )
+        path, _ = QFileDialog.getOpenFileName(self.native, "Start from a checkpoint", "", f"Checkpoints (*{SUFFIX})")
         if path:
             self.choose_init(path)
 
@@ -279,15 +261,18 @@ class TrainingForm(Container):  # type: ignore[type-arg]
             line.value = path
 
 
-def _whole(label: str, most: int, none: str, tooltip: str) -> SpinBox:
-    """A whole number; 0 leaves the choice to the training."""
-    box = SpinBox(label=label, min=0, max=most, value=0, tooltip=tooltip)
-    box.native.setSpecialValueText(none)
-    return box
+def _row(configuration: type[BaseModel], name: str, widget: Any, tooltip: str) -> tuple[PushButton, Container[Any]]:
+    """A field beside a button that opens a file dialog: the button, and the row of both."""
+    button = PushButton(text="Browse…", tooltip=tooltip)
+    return button, row(setting_of(configuration, name).label, widget, button)
 
 
-def _path(text: str) -> Path | None:
-    return Path(text.strip()).expanduser() if text.strip() else None
+def _checked(configuration: type[M], **values: Any) -> M:
+    """A configuration of some values; what it refuses is said in the words of the form."""
+    try:
+        return configuration(**values)
+    except ValidationError as error:
+        refuse(configuration, error, TrainingError)
 
 
 def _number(text: str, name: str) -> float | None:

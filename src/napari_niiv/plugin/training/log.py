@@ -1,4 +1,4 @@
-"""What a training has told so far, and how that is put into words; no Qt."""
+"""The events of a training so far, and how they are put into words; no Qt."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from napari_niiv.plugin.common.words import time_left
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 
 STAGES = {1: "learning slice by slice", 2: "learning with neighbouring slices"}
-_EQUAL = 0.005  # dB that two decimals do not show
+# dB that two decimals do not show
+_EQUAL = 0.005
 
 
 @dataclass
 class TrainingLog:
-    """The events of one training.
+    """What is shown of a training: its progress, curves and best validation, from its events.
 
     Parameters
     ----------
@@ -80,11 +81,9 @@ class TrainingLog:
             return ""
         words = gain_words(gain)
         if self.goes_on and len(self.validations) > 1 and self.validations[0].step == 0:
-            since = gain - self.validations[0].gain
-            better = abs(since) >= _EQUAL
-            words += (
-                f" ({since:+.2f} dB by this training)" if better else " (no better than before this training)"
-            )
+            change = gain - self.validations[0].gain
+            equal = abs(change) < _EQUAL
+            words += " (no better than before this training)" if equal else f" ({change:+.2f} dB by this training)"
         return words
 
 

@@ -28,20 +28,24 @@ from napari_niiv.errors import NiivError
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving
-from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
+from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome
-from napari_niiv.plugin.training.settings import TrainingSettings
-from napari_niiv.plugin.training.warm_up import warm_up, what_torch_knows
+from napari_niiv.plugin.training.settings import TrainingSettings, devices_and_state_path, warm_up
 from napari_niiv.training.events import Event, Notice, Validation
 
-DRAW_MS = 500  # between two drawings of the curves
-SETTLE_MS = 20  # from a drawing until it is painted
+# between two drawings of the curves
+DRAW_MS = 500
+# from a drawing until it is painted
+SETTLE_MS = 20
 _LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume training"
 _STOP, _STOPPING = "Stop", "Stopping…"
-_WHOLE = 1000  # of the progress bar
-_SCROLL_BAR = 12  # pixels across
+# of the progress bar
+_WHOLE = 1000
+# pixels across
+_SCROLL_BAR = 12
 
 
 class TrainOnVolume(QScrollArea):
@@ -58,7 +62,8 @@ class TrainOnVolume(QScrollArea):
         self.form = TrainingForm(napari_viewer)
         self.worker: EventWorker | None = None
         self.log = TrainingLog()
-        self._layer: Image | None = None  # that is being trained on
+        # that is being trained on
+        self._layer: Image | None = None
         self._settings: TrainingSettings | None = None
         self._orphaned = False
         self._previewing = False  # whether the other widget was opened in this training
@@ -86,10 +91,9 @@ class TrainOnVolume(QScrollArea):
         self._connect()
         self.button.setText(_LOADING)
         self.button.setEnabled(False)
-        self._background.run(what_torch_knows, self._know)
-        self._background.run(
-            warm_up, lambda _: None, lambda sentence: None
-        )  # what fails there will fail again
+        self._background.run(devices_and_state_path, self._know)
+        # what fails there will fail again
+        self._background.run(warm_up, lambda _: None, lambda sentence: None)
 
     # what the user does
 
@@ -106,16 +110,17 @@ class TrainOnVolume(QScrollArea):
         try:
             settings = self.form.settings()
         except NiivError as error:
-            self._fail(str(error))
+            self._fail(error.in_words(WINDOW_WORDS))
             return
         self._settings, self._layer = settings, self.form.layer.value
         self._orphaned = self._previewing = False
-        self.log = TrainingLog(goes_on=settings.init is not None and not settings.resume)
+        config = settings.config
+        self.log = TrainingLog(goes_on=config.init is not None and not config.resume)
         self.worker = EventWorker(self, settings.start, "training")
-        self.worker.told.connect(self._hear)
+        self.worker.received.connect(self._receive)
         self.worker.ended.connect(self._ended)
         self.summary.setText(
-            f"{settings.volume.name}, from {Path(settings.init or NOTHING).name}, to {settings.output.name}"
+            f"{settings.volume.name}, from {Path(config.init or NOTHING).name}, to {config.output.name}"
         )
         self._show_state()
         self._draw()
@@ -144,20 +149,18 @@ class TrainOnVolume(QScrollArea):
         layout = QVBoxLayout(inner)
         layout.setContentsMargins(9, 6, 9, 6)
         layout.addWidget(self.form.native)
-        told: tuple[QWidget, ...] = (self.progress, self.status, self.gain, self.curves)
-        for widget in (self.summary, self.button, *told):
+        shown: tuple[QWidget, ...] = (self.progress, self.status, self.gain, self.curves)
+        for widget in (self.summary, self.button, *shown):
             layout.addWidget(widget, 1 if widget is self.curves else 0)
         for label in (self.summary, self.status, self.gain):
             label.setWordWrap(True)
-            label.setSizePolicy(
-                QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
-            )  # a long path must not widen it
+            # a long path must not widen it
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.gain.setStyleSheet("font-weight: bold")
         self.gain.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.gain.setMinimumHeight(
-            3 * self.gain.fontMetrics().lineSpacing()
-        )  # lest the plots move when it is known
-        for widget in (self.summary, *told):
+        # lest the plots move when it is known
+        self.gain.setMinimumHeight(3 * self.gain.fontMetrics().lineSpacing())
+        for widget in (self.summary, *shown):
             widget.hide()
         layout.addStretch(0)
         self.setWidget(inner)
@@ -231,7 +234,7 @@ class TrainOnVolume(QScrollArea):
     def _recolour(self, event: Any = None) -> None:
         self.curves.recolour(*self._colours())
 
-    def _hear(self, event: Event) -> None:
+    def _receive(self, event: Event) -> None:
         self.log.add(event)
         if not self._previewing or (isinstance(event, Validation) and event.checkpoint is not None):
             self._preview(event.checkpoint if isinstance(event, Validation) else None)
@@ -242,7 +245,7 @@ class TrainOnVolume(QScrollArea):
             self._draw_news()
 
     def _draw_news(self) -> None:
-        """Show what was told, at most twice a second."""
+        """Show what is new, at most twice a second."""
         if self._undrawn and self.worker is not None:
             self._undrawn = False
             # painted once, when layouts and scenes are through with it: every time costs the whole window
@@ -283,7 +286,8 @@ class TrainOnVolume(QScrollArea):
         assert settings is not None
         worker.deleteLater()
         self._drawing.stop()
-        kept = log.checkpoint or (settings.output if settings.resume and settings.output.is_file() else None)
+        earlier = settings.config.output if settings.config.resume else None
+        kept = log.checkpoint or (earlier if earlier is not None and earlier.is_file() else None)
         log.words = outcome(log, problem, kept, self._layer.name if self._orphaned and self._layer else "")
         if log.checkpoint is not None and self._previewing:
             self._previewing = False  # opened again if it was closed

@@ -9,11 +9,9 @@ from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 
-from napari_niiv.geometry import output_size
+from napari_niiv.geometry import Box, Span, output_size
 from napari_niiv.plugin.common.layers import layer_volume, unit_factors, voxel_size
-from napari_niiv.plugin.live.view import Seen
-
-Box = tuple[slice, slice, slice]
+from napari_niiv.plugin.live.view import VisibleRegion
 
 
 def chosen_box(viewer: ViewerModel, layer: Image, budget: int, output_scale: float = 1.0) -> Box | None:
@@ -36,11 +34,11 @@ def chosen_box(viewer: ViewerModel, layer: Image, budget: int, output_scale: flo
     plane = [d - (viewer.dims.ndim - n) for d in viewer.dims.order[-2:]]
     if min(plane) < n - 3:
         return None  # the view is across time or channels
-    seen = Seen.of(viewer, layer)
-    drawn = _drawn(viewer, layer, plane, seen)
+    region = VisibleRegion.of(viewer, layer)
+    drawn = _drawn(viewer, layer, plane, region)
     if drawn is None and _fits(layer, budget, output_scale):
         return None
-    lo, hi = drawn or (seen.lo, seen.hi)
+    lo, hi = drawn or (region.lo, region.hi)
     if any(hi[d] <= lo[d] for d in plane):
         return None  # the layer is out of sight
     size = np.ones(n)
@@ -48,11 +46,10 @@ def chosen_box(viewer: ViewerModel, layer: Image, budget: int, output_scale: flo
     (across,) = {n - 3, n - 2, n - 1} - set(plane)
     half = max((hi[d] - lo[d]) * size[d] for d in plane) / size[across] / 2
     lo, hi = lo.copy(), hi.copy()
-    end = seen.shape[across] - 0.5
-    centre = min(max(seen.position[across], -0.5), end)
+    end = region.shape[across] - 0.5
+    centre = min(max(region.position[across], -0.5), end)
     lo[across], hi[across] = max(centre - half, -0.5), min(centre + half, end)
-    z, y, x = (_voxels(lo[d], hi[d], int(seen.shape[d])) for d in range(n - 3, n))
-    return z, y, x
+    return Box.of(_voxels(lo[d], hi[d], int(region.shape[d])) for d in range(n - 3, n))
 
 
 def _fits(layer: Image, budget: int, output_scale: float) -> bool:
@@ -61,14 +58,14 @@ def _fits(layer: Image, budget: int, output_scale: float) -> bool:
     return math.prod(output_size(s, f) for s, f in zip(volume.shape[-3:], factors, strict=True)) <= budget
 
 
-def _voxels(lo: float, hi: float, size: int) -> slice:
+def _voxels(lo: float, hi: float, size: int) -> Span:
     """The voxels that a span between two edges touches, one at least."""
     first = min(max(math.floor(lo + 0.5 + 1e-6), 0), size - 1)
-    return slice(first, min(max(math.ceil(hi + 0.5 - 1e-6), first + 1), size))
+    return Span(first, min(max(math.ceil(hi + 0.5 - 1e-6), first + 1), size))
 
 
 def _drawn(
-    viewer: ViewerModel, layer: Image, plane: list[int], seen: Seen
+    viewer: ViewerModel, layer: Image, plane: list[int], region: VisibleRegion
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Bounds, in the layer's voxels, of a rectangle drawn in the plane and selected; None if there is none."""
     for shapes in viewer.layers.selection:
@@ -85,11 +82,11 @@ def _drawn(
             unit_factors([u], to)[0]
             for u, to in zip(shapes.units[-layer.ndim :], layer.units[max(missing, 0) :], strict=True)
         ]
-        world = np.tile(np.asarray(layer.data_to_world(seen.position)), (len(corners), 1))
+        world = np.tile(np.asarray(layer.data_to_world(region.position)), (len(corners), 1))
         world[:, max(missing, 0) :] = corners * own
         voxels = np.array([layer.world_to_data(w) for w in world])
         lo = np.maximum(voxels.min(0), -0.5)
-        hi = np.minimum(voxels.max(0), seen.shape - 0.5)
+        hi = np.minimum(voxels.max(0), region.shape - 0.5)
         if all(lo[d] < hi[d] for d in plane):
             return lo, hi
     return None

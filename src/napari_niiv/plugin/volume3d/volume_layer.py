@@ -17,7 +17,7 @@ class Image(picture_layer.Image):  # the name is napari's type of the layer
     """A volume over its source, which it leaves the sliders to; its thumbnail would cost too much while it grows."""
 
     def refresh(self, event: Any = None, *, thumbnail: bool = False, **parts: Any) -> None:
-        """Redraw."""
+        """Redraw, without a thumbnail unless it is asked for."""
         super().refresh(event, thumbnail=thumbnail, **parts)
 
     def put(self, data: NDArray[Any], place: dict[str, Any]) -> None:

@@ -13,24 +13,34 @@ from typing import Any
 import napari.layers
 import numpy as np
 from napari.components import ViewerModel
-from napari.experimental import link_layers, unlink_layers
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
+from superqt.utils import QSignalThrottler
 
 from napari_niiv.errors import NiivError
+from napari_niiv.geometry import Box
+from napari_niiv.interrupt import Interrupt
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.plugin.common.layers import SHARED, finest_data, insert_above, layer_volume, volume_events
-from napari_niiv.plugin.live.view import Seen
-from napari_niiv.plugin.volume3d.chosen_box import Box
+from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.layers import (
+    SHARED,
+    finest_data,
+    insert_above,
+    layer_volume,
+    unit_name,
+    volume_events,
+)
+from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.live.view import VisibleRegion
+from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
-from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Stale, Step
+from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Step
 
 _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
-_hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = (
-    weakref.WeakKeyDictionary()
-)  # by which view
+# the sources that are hidden, by which view
+_hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -40,24 +50,25 @@ class Progress:
     Attributes
     ----------
     done, blocks : int
-        Of `blocks` there are none where interpolation is the right answer.
-    seconds : float
-        Since the interpolation appeared.
-    seconds_left : float or None
-        None until a block is done.
+        How many blocks of how many are restored; there are none where interpolation is the right answer.
+    elapsed : float
+        Seconds since the interpolation appeared.
+    remaining : float or None
+        Seconds; None until a block is done.
     shape : tuple of int
-        Voxels along z, y, x.
+        Voxels of the result along z, y, x.
     pixel_size : float
-        Of a voxel, in `unit`.
+        Size of a voxel of the result along x, in `unit`.
     unit : str
+        Such as "nm".
     notice : str
         What the user should know, such as a retreat to the CPU.
     """
 
     done: int
     blocks: int
-    seconds: float
-    seconds_left: float | None
+    elapsed: float
+    remaining: float | None
     shape: tuple[int, int, int]
     pixel_size: float
     unit: str
@@ -65,13 +76,13 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """One line for the user."""
+        """The progress in one line for the user."""
         head = f"3-D · pixel {self.pixel_size:.3g} {self.unit}"
         if not self.blocks:
             return f"{head} · interpolated (nothing to infer at this size)"
         if self.done == self.blocks:
-            return f"{head} · refined from both planes · {self.seconds:.1f} s"
-        left = "" if self.seconds_left is None else f" · {max(1, round(self.seconds_left))} s left"
+            return f"{head} · refined from both planes · {self.elapsed:.1f} s"
+        left = "" if self.remaining is None else f" · {max(1, round(self.remaining))} s left"
         return f"{head} · {self.done} of {self.blocks} blocks{left}"
 
 
@@ -86,13 +97,12 @@ class VolumeView(QObject):
     ----------
     viewer : ViewerModel
     source : Image
-    model : Niiv
-    box : tuple of slice, optional
-        In voxels along z, y, x, such as `chosen_box` gives; the whole volume by default.
+    settings : LiveSettings
+        With a model; the output scale is that, or coarser where the budget demands it.
+    box : Box, optional
+        In voxels of the source, such as `chosen_box` gives; the whole volume by default.
     budget : int, optional
         No more voxels than this are shown; by default 16 million when the model is on a CPU, 64 million else.
-    output_scale : float
-        Samples per isotropic voxel, fewer where the budget demands it.
 
     Raises
     ------
@@ -109,77 +119,59 @@ class VolumeView(QObject):
         self,
         viewer: ViewerModel,
         source: napari.layers.Image,
-        model: Niiv,
+        settings: LiveSettings,
         *,
         box: Box | None = None,
         budget: int | None = None,
-        output_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self._shape = layer_volume(source).shape
         self.viewer, self.source, self.box = viewer, source, box
         self.layer: Image | None = None
-        self._model, self._scale = model, output_scale
-        self.budget = budget or default_budget(model)
+        assert settings.model is not None
+        self._settings = settings
+        self.budget = budget or default_budget(settings.model)
         self._open = True
         self._failure = ""
         self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
         self._stepped.connect(self._receive)
         self._worker = RegionWorker(self._deliver)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self._redraw)
-        dims = viewer.dims.events
-        self._looks = (dims.point, dims.order, dims.ndisplay)
-        self._changes = volume_events(source)
-        for event in self._looks:
-            event.connect(self._look, position="last")  # when napari is done with it
-        for event in self._changes:
-            event.connect(self._changed)
-        viewer.layers.events.removed.connect(self._removed)
-        self._look()
+        self._refreshes = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
+        self._refreshes.setTimeout(REFRESH_MS)
+        self._refreshes.triggered.connect(self._redraw)
+        self._connections = Connections()
+        dims, connect = viewer.dims.events, self._connections.connect
+        # when napari is done with it
+        connect(self._follow_viewer, dims.point, dims.order, dims.ndisplay, position="last")
+        connect(self._changed, *volume_events(source))
+        connect(self._removed, viewer.layers.events.removed)
+        self._follow_viewer()
 
-    @property
-    def model(self) -> Niiv:
-        """The model in use; setting it begins anew."""
-        return self._model
-
-    @model.setter
-    def model(self, model: Niiv) -> None:
-        self._model = model
-        self._restart()
-
-    @property
-    def output_scale(self) -> float:
-        """Samples per isotropic voxel, where the budget allows it; setting it begins anew."""
-        return self._scale
-
-    @output_scale.setter
-    def output_scale(self, scale: float) -> None:
-        self._scale = scale
-        self._restart()
+    def apply(self, settings: LiveSettings) -> None:
+        """Begin anew if the model or the output scale is another; what else is set does not matter in 3-D."""
+        before, self._settings = self._settings, settings
+        if (settings.model, settings.output_scale) != (before.model, before.output_scale):
+            self._restart()
 
     @property
     def alive(self) -> bool:
-        """Whether the thread still runs."""
+        """Whether the thread that reconstructs still runs."""
         return self._worker.alive
 
     def close(self, remove: bool = True) -> None:
-        """End: stop the work, let go of the viewer, remove the layer, and show the source again.
+        """End: stop the work, disconnect from the viewer, remove the layer, and show the source again.
 
-        Of a viewer that is gone no layer is to be removed.
+        Parameters
+        ----------
+        remove : bool
+            Whether to remove the layer; of a viewer that is gone it is to stay.
         """
         if not self._open:
             return
         self._open = False
-        self._timer.stop()
+        self._refreshes.cancel()
         self._worker.close()
-        for event in self._looks:
-            event.disconnect(self._look)
-        for event in self._changes:
-            event.disconnect(self._changed)
-        self.viewer.layers.events.removed.disconnect(self._removed)
+        self._connections.disconnect()
         self._drop(remove)
         if not remove:
             _hidden.pop(self.source, None)
@@ -190,7 +182,7 @@ class VolumeView(QObject):
             self._reveal()
         self.closed.emit()
 
-    def _look(self, event: Any = None) -> None:
+    def _follow_viewer(self, event: Any = None) -> None:
         """Follow the viewer: another T or C index is another volume, 2-D is the end."""
         if not self._open:
             return
@@ -205,7 +197,7 @@ class VolumeView(QObject):
             self._drop()
             self._reveal()
             return
-        leading = Seen.of(self.viewer, self.source).leading
+        leading = VisibleRegion.of(self.viewer, self.source).leading
         if leading != self._leading:
             self._leading = leading
             self._restart()
@@ -222,11 +214,13 @@ class VolumeView(QObject):
         except NiivError as error:
             self._fail(str(error))
             return
-        model, box, budget, scale = self._model, self.box, self.budget, self._scale
+        model, scale, budget = self._settings.model, self._settings.output_scale, self.budget
+        assert model is not None
+        box = None if self.box is None else self.box.slices
 
-        def start(stale: Stale) -> Iterator[RegionEvent]:
+        def start(interrupt: Interrupt) -> Iterator[RegionEvent]:
             return reconstruct_region(
-                volume.at(*leading), model, box, budget=budget, output_scale=scale, stale=stale
+                volume.at(*leading), model, box, budget=budget, output_scale=scale, interrupt=interrupt
             )
 
         self._worker.submit(start)
@@ -258,27 +252,26 @@ class VolumeView(QObject):
         assert step.array is not None
         if step.done == 0:
             self._show(step.plan, step.array)
-        elif not self._timer.isActive():
-            self._timer.start()
+        else:
+            self._refreshes.throttle()
         self.progress.emit(self._progress(step.plan, step))
 
     def _progress(self, plan: RegionPlan, step: Step) -> Progress:
-        left = step.seconds / step.done * (plan.blocks - step.done) if step.done else None
-        unit = self.source.units[-1]
+        remaining = step.seconds / step.done * (plan.blocks - step.done) if step.done else None
         return Progress(
             done=step.done,
             blocks=plan.blocks,
-            seconds=step.seconds,
-            seconds_left=left,
+            elapsed=step.seconds,
+            remaining=remaining,
             shape=plan.shape,
             pixel_size=plan.voxel_size[-1],
-            unit="voxel units" if str(unit) == "pixel" else f"{unit:~P}",
+            unit=unit_name(self.source),
             notice=step.notice,
         )
 
     def _show(self, plan: RegionPlan, array: NDArray[Any]) -> None:
         """Put a new volume in the place of the old one."""
-        self._timer.stop()
+        self._refreshes.cancel()
         # repeated without copies along T and C, so that the sliders stay as they are
         data = np.broadcast_to(array, (*self._shape[:-3], *array.shape))
         place = placement(self.source, plan.samplings)
@@ -295,7 +288,7 @@ class VolumeView(QObject):
         began = time.perf_counter()
         self.layer.refresh(extent=False, highlight=False)
         # where an upload takes long, it is made less often
-        self._timer.setInterval(max(REFRESH_MS, round(4e3 * (time.perf_counter() - began))))
+        self._refreshes.setTimeout(max(REFRESH_MS, round(4e3 * (time.perf_counter() - began))))
 
     def _add(self, data: NDArray[Any], place: dict[str, Any]) -> None:
         self.layer = overlay(self.source, data, place)
@@ -303,11 +296,11 @@ class VolumeView(QObject):
         link_layers([self.source, self.layer], SHARED)
 
     def _drop(self, remove: bool = True) -> None:
-        """Let go of the volume, if there is one."""
+        """Remove the volume that is shown, if there is one; `remove` leaves the layers of a viewer that is gone."""
         layer, self.layer = self.layer, None
         if layer is None:
             return
-        self._timer.stop()
+        self._refreshes.cancel()
         unlink_layers([self.source, layer], SHARED)
         if remove and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)

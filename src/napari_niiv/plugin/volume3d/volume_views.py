@@ -9,11 +9,10 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_niiv.plugin.common.layers import before_napari
 from napari_niiv.plugin.live.live_layers import LiveLayers
+from napari_niiv.plugin.napari_compat import before_napari
 
 if TYPE_CHECKING:
-    from napari_niiv.models.niiv import Niiv
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.plugin.volume3d.volume_view import VolumeView
 
@@ -39,31 +38,22 @@ class VolumeViews(QObject):
         self._entering = before_napari(self._enter)
         viewer.dims.events.ndisplay.connect(self._entering, position="first")
         live_layers.opened.connect(self._open)
+        live_layers.changed.connect(self._apply)
 
     def get(self, source: Image | None) -> VolumeView | None:
         """The 3-D view of a source, if it has one."""
         return None if source is None else self._views.get(source)
 
-    def set_model(self, model: Niiv) -> None:
-        """Reconstruct anew with another model."""
-        for view in list(self._views.values()):
-            if view.model is not model:
-                view.model = model
-
-    def set_finest(self, source: Image) -> None:
-        """Reconstruct anew at the scale that the finest pixel of a source now says."""
-        if (view := self.get(source)) is not None:
-            view.output_scale = self._scale(source)
-
-    def let_go(self, remove: bool = True) -> None:
-        """End them all and let go of the viewer, whose layers stay if it is gone."""
+    def close(self, remove: bool = True) -> None:
+        """End them all and disconnect from the viewer, whose layers stay if it is gone."""
         self._viewer.dims.events.ndisplay.disconnect(self._entering)
         for view in list(self._views.values()):
             view.close(remove)
 
-    def _scale(self, source: Image) -> float:
-        finest = self._live_layers.finest(source)
-        return 1 / finest if finest else 1.0
+    def _apply(self) -> None:
+        """Reconstruct anew with the settings of now, where they matter in 3-D."""
+        for source, view in list(self._views.items()):
+            view.apply(self._live_layers.settings_of(source))
 
     def _enter(self, event: Any = None) -> None:
         for live in self._live_layers:
@@ -75,9 +65,9 @@ class VolumeViews(QObject):
         from napari_niiv.plugin.volume3d.chosen_box import chosen_box  # with torch, by now imported elsewhere
         from napari_niiv.plugin.volume3d.volume_view import VolumeView, default_budget
 
-        source, scale, budget = live.source, self._scale(live.source), default_budget(live.model)
-        box = chosen_box(self._viewer, source, budget, scale)
-        view = VolumeView(self._viewer, source, live.model, box=box, budget=budget, output_scale=scale)
+        source, settings, budget = live.source, live.settings, default_budget(live.model)
+        box = chosen_box(self._viewer, source, budget, settings.output_scale)
+        view = VolumeView(self._viewer, source, settings, box=box, budget=budget)
         self._views[source] = view
         view.progress.connect(lambda progress: self.progress.emit(source, progress))
         view.failed.connect(lambda sentence: self.failed.emit(source, sentence))

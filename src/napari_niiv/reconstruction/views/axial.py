@@ -2,113 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from napari_niiv.geometry import Sampling, Span
 from napari_niiv.models.decoders import Frame, cell_centres
-from napari_niiv.models.niiv import Niiv
-from napari_niiv.reconstruction.views.deadline import Deadline
-from napari_niiv.reconstruction.views.latents import Latents, Orientation, Read
-from napari_niiv.reconstruction.views.request import AXES
-from napari_niiv.reconstruction.views.resolve import Resolved
+from napari_niiv.reconstruction.planes import AXES, Orientation
+from napari_niiv.reconstruction.trust import misfit, project
+from napari_niiv.reconstruction.views.picture import (
+    PictureTask,
+    RestoredPicture,
+    disagreement,
+    measured_plane,
+)
+from napari_niiv.resampling import resample
 
 Strips = Mapping[Span, Tensor | None]
 """Latent grids of columns of a view, (1, C + 1, lateral, axial); None where there was no time for them."""
 
 
-def encode_axial(
-    latents: Latents,
-    view: Resolved,
-    side: Orientation,
-    read: Read,
-    interrupt: Callable[[], None],
-    patience: Deadline,
-) -> Strips:
-    """Latent grids of one orientation of a side view.
+@torch.inference_mode()
+def restore_axial(task: PictureTask) -> RestoredPicture:
+    """Restore the picture of a side view, from the strips for which there is time."""
+    view = task.view
+    rows, columns = task.latents.window(view)
+    measured = measured_plane(view, task.read, rows, columns).T
+    encoded = {orientation: encode_axial(task, orientation) for orientation in task.orientations}
 
-    Parameters
-    ----------
-    latents : Latents
-    view : Resolved
-    side : {"xz", "yz"}
-    read : callable
-    interrupt : callable
-        Called often; may raise to give up.
-    patience : Deadline
-        When it ends nothing more is encoded.
-    """
-    found: dict[Span, Tensor | None] = {}
+    def decode(positions: Sampling) -> list[Tensor]:
+        restored = [resample(measured, positions)]
+        for orientation, strips in encoded.items():
+            # where there was no time yet the other orientation stands, or the interpolation
+            restored.append(_decode_strips(task, orientation, strips, rows, columns, positions, restored[-1]))
+        return restored[1:]
+
+    def picture(values: Tensor) -> Tensor:
+        return resample(values.T, view.columns.relative_to(columns.lo))
+
+    axial = view.rows.relative_to(rows.lo)
+    restored = decode(axial)
+    values, maps = torch.stack(restored).mean(0), disagreement(task, restored, picture)
+    if task.project or "misfit" in task.trust:
+        factor = math.ceil(view.anisotropy)
+        fine = torch.stack(decode(Sampling.covering(len(rows), len(rows) * factor))).mean(0)
+        if task.project:
+            fine = project(fine, measured, task.degradation)
+            values = resample(fine, axial.refined(factor))
+        if "misfit" in task.trust:
+            excess = misfit(fine, measured, task.degradation)
+            maps["misfit"] = picture(excess[:, _nearest_voxels(axial, len(rows)).to(excess.device)])
+    complete = all(latent is not None for strips in encoded.values() for latent in strips.values())
+    return RestoredPicture(picture(values), maps, complete)
+
+
+def encode_axial(task: PictureTask, orientation: Orientation) -> Strips:
+    """Latent grids of the slices of one orientation that a side view needs, cached or encoded."""
+    latents, view = task.latents, task.view
+
+    def encode(strip: Span) -> Tensor:
+        task.interrupt()
+        return latents.of_strip(view, orientation, strip, task.read, task.interrupt)
+
     strips = latents.strips(view)
-    missing = {strip for strip in strips if not latents.holds(view, side, strip)}
-    done = 0
-    for strip in strips:
-        interrupt()
-        if strip in missing and patience.ends(done, len(missing)):
-            found[strip] = None
-            continue
-        found[strip] = latents.of_side(view, side, strip, read, interrupt)
-        done += strip in missing
-    return found
+    missing = [strip for strip in strips if not latents.is_cached(view, orientation, strip)]
+    return dict(task.deadline.in_time(strips, missing, encode))
 
 
-def decode_axial(
-    model: Niiv,
-    view: Resolved,
-    side: Orientation,
+def _decode_strips(
+    task: PictureTask,
+    orientation: Orientation,
+    strips: Strips,
     rows: Span,
     columns: Span,
-    strips: Strips,
     positions: Sampling,
     otherwise: Tensor,
 ) -> Tensor:
-    """What one orientation restores of the window of a side view.
+    """What one orientation restores of a window, at positions along z from its first row on: (columns, positions).
 
-    Parameters
-    ----------
-    model : Niiv
-    view : Resolved
-    side : {"xz", "yz"}
-    rows, columns : Span
-        The window.
-    strips : mapping of Span to Tensor or None
-        From `encode_axial`.
-    positions : Sampling
-        Along z, from the first row on.
-    otherwise : Tensor, shape (columns, positions)
-        Values of the strips that are not encoded.
+    `otherwise` has the values of the strips that are not encoded.
     """
-    parts, run = [], []
-    for strip in sorted(strips, key=lambda strip: strip.lo):
-        latent = strips[strip]
-        if latent is not None:
-            run.append((strip, latent))
-            continue
-        parts += _decode(model, view, side, rows, run, positions)
-        run = []
-        parts.append(otherwise[strip.slice_in(columns)])
-    parts += _decode(model, view, side, rows, run, positions)
+    parts = []
+    ordered = sorted(strips, key=lambda strip: strip.lo)
+    for _, group in itertools.groupby(ordered, lambda strip: strips[strip] is None):
+        run = list(group)
+        span, grids = Span.hull(run), [grid for strip in run if (grid := strips[strip]) is not None]
+        if grids:
+            grid = grids[0] if len(grids) == 1 else torch.cat(grids, dim=2)
+            parts.append(_decode(task, orientation, rows, span, grid, positions))
+        else:
+            parts.append(otherwise[span.slice_in(columns)])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _decode(
-    model: Niiv,
-    view: Resolved,
-    side: Orientation,
-    rows: Span,
-    run: list[tuple[Span, Tensor]],
-    positions: Sampling,
-) -> list[Tensor]:
-    """Values of neighbouring strips, (lateral, positions): one tensor, or none."""
-    if not run:
-        return []
-    stack = torch.cat([latent for _, latent in run], dim=2) if len(run) > 1 else run[0][1]
+    task: PictureTask, orientation: Orientation, rows: Span, columns: Span, grid: Tensor, positions: Sampling
+) -> Tensor:
+    """Values of neighbouring columns, (columns, positions), from their latent grid."""
+    view = task.view
     across, _, lateral = AXES[view.plane]
-    if side == view.plane:
-        places = cell_centres(run[0][0].lo, run[-1][0].hi, view.shape[lateral])
+    if orientation == view.plane:
+        centres = cell_centres(columns.lo, columns.hi, view.shape[lateral])
     else:  # the other orientation's slices have their lateral axis across the picture
-        places = cell_centres(view.index, view.index + 1, view.shape[across]).expand(stack.shape[2])
-    frame = Frame(rows.lo, view.shape[0], places[None])
-    return [model.decode(stack[:, :-1], stack[:, -1], positions, view.anisotropy, frame)[0]]
+        centres = cell_centres(view.index, view.index + 1, view.shape[across]).expand(len(columns))
+    frame = Frame(rows.lo, view.shape[0], centres[None])
+    return task.model.decode(grid[:, :-1], grid[:, -1], positions, view.anisotropy, frame)[0]
+
+
+def _nearest_voxels(axial: Sampling, depth: int) -> Tensor:
+    """The voxel of each position, of an axis of `depth` voxels."""
+    positions = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
+    return positions.round().long().clamp(0, depth - 1)

@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling
+from napari_niiv.reconstruction.planes import AXES, Plane
 
-Plane = Literal["xz", "yz", "xy"]
 Quality = Literal["placeholder", "fast", "refined"]
 Trust = Literal["disagreement", "misfit"]
 """What tells how far to trust a picture: where its two orientations disagree, and where the picture, degraded again, is
 not what was measured."""
-
-AXES: dict[Plane, tuple[int, int, int]] = {"xz": (1, 0, 2), "yz": (2, 0, 1), "xy": (0, 1, 2)}
-"""Of each plane: the axis across it, the axis of its rows, the axis of its columns (0, 1, 2 = z, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +63,17 @@ class SliceRequest:
         if self.plane not in AXES:
             raise ReconstructionError(f"There is no plane {self.plane!r}; use xz, yz or xy.")
         leading = shape[:-3]
-        if len(self.leading) != len(leading) or any(
-            not 0 <= i < n for i, n in zip(self.leading, leading, strict=True)
-        ):
-            raise ReconstructionError(
-                f"The leading (T, C) index {self.leading} does not fit the shape {shape}."
-            )
+        if len(self.leading) != len(leading) or any(not 0 <= i < n for i, n in zip(self.leading, leading, strict=True)):
+            raise ReconstructionError(f"The leading (T, C) index {self.leading} does not fit the shape {shape}.")
         size = shape[-3:][AXES[self.plane][0]]
         if not -0.5 <= self.index <= size - 0.5:
-            raise ReconstructionError(
-                f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}."
-            )
+            raise ReconstructionError(f"Index {self.index:g} of plane {self.plane} is outside 0 to {size - 1}.")
         return self
 
 
 @dataclass(frozen=True)
 class SliceResponse:
-    """A picture.
+    """A picture of a plane of a volume, as it was asked for.
 
     Attributes
     ----------

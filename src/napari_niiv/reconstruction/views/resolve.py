@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from napari_niiv.geometry import Sampling
-from napari_niiv.reconstruction.views.request import AXES, Plane, SliceRequest
+from napari_niiv.geometry import Box, Sampling, Shape, Span
+from napari_niiv.reconstruction.grid import INTERPOLATE_BELOW
+from napari_niiv.reconstruction.planes import AXES, Plane
+from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.volume import Level, downsampled
 
-INTERPOLATE_BELOW = 1.25  # anisotropy under which there is nothing to infer
-_FINER = (
-    4  # how much finer than needed a level may be laterally, not to lose z slices that the screen can show
-)
+# how much finer than needed a level may be laterally, not to lose z slices that the screen can show
+_MOST_FINER = 4
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A request in voxels of what is read for it.
+    """A request for a picture, in voxels of what is read for it: pixels of a level, averaged where it is too fine.
 
     Attributes
     ----------
     plane : {"xz", "yz", "xy"}
     leading : tuple of int
+        Index along each leading (T, C) axis.
     level : int
         Number of the level that is read.
     downsample : int
@@ -31,11 +33,13 @@ class Resolved:
     coarsening : (int, int)
         Voxels of the full resolution that one voxel stands for, along z, and along y and x.
     position : float
-        Across the plane.
+        Across the plane, in voxels.
     rows, columns : Sampling
+        Positions of the picture's rows and columns, in voxels.
     anisotropy : float
+        Axial over lateral size of these voxels.
     shape : tuple of int
-        z, y, x.
+        Voxels along z, y, x.
     margin : int
         Slices above and below those shown that are looked at too, to degrade the reconstruction again.
     """
@@ -49,13 +53,30 @@ class Resolved:
     rows: Sampling
     columns: Sampling
     anisotropy: float
-    shape: tuple[int, int, int]
+    shape: Shape
     margin: int = 0
 
     @property
     def index(self) -> int:
         """The voxel across the plane that holds the position."""
         return round(self.position)
+
+    @functools.cached_property
+    def size(self) -> tuple[int, int]:
+        """Voxels along the axes of the rows and of the columns."""
+        _, row_axis, column_axis = AXES[self.plane]
+        return self.shape[row_axis], self.shape[column_axis]
+
+    @functools.cached_property
+    def support(self) -> tuple[Span, Span]:
+        """Rows and columns of voxels that linear interpolation of the picture reads."""
+        height, width = self.size
+        return self.rows.support(height), self.columns.support(width)
+
+    def box(self, rows: Span, columns: Span, across: Span | None = None) -> Box:
+        """A window of the plane as a box of voxels; as thick as `across`, by default the voxel of the position."""
+        spans = dict(zip(AXES[self.plane], (across or Span(self.index, self.index + 1), rows, columns), strict=True))
+        return Box(spans[0], spans[1], spans[2])
 
     @property
     def inferable(self) -> bool:
@@ -64,11 +85,7 @@ class Resolved:
 
 
 def resolve(
-    request: SliceRequest,
-    shape: tuple[int, ...],
-    anisotropy: float,
-    levels: Sequence[Level],
-    margin: int = 0,
+    request: SliceRequest, shape: tuple[int, ...], anisotropy: float, levels: Sequence[Level], margin: int = 0
 ) -> Resolved:
     """Choose the level, and the pixels to average, that a pixel of the request asks for."""
     across, row_axis, column_axis = AXES[request.plane]
@@ -105,4 +122,4 @@ def _level(levels: Sequence[Level], lateral: int, axial_pitch: float) -> int:
     usable = [i for i, level in enumerate(levels) if lateral % level.lateral == 0]
     sharp = [i for i in usable if levels[i].axial <= max(1.0, axial_pitch)]
     best = sharp[-1]
-    return best if levels[best].lateral * _FINER >= lateral else usable[-1]
+    return best if levels[best].lateral * _MOST_FINER >= lateral else usable[-1]

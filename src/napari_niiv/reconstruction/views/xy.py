@@ -1,85 +1,90 @@
-"""xy views between the measured slices: restored piece by piece, from the middle outwards."""
+"""xy views between the measured slices: restored tile by tile, from the middle outwards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
 
 import torch
 from torch import Tensor
 
-from napari_niiv.degradation import Degradation
-from napari_niiv.geometry import Sampling, Span
+from napari_niiv.geometry import Box, Sampling, Span
 from napari_niiv.models.decoders import Frame, cell_centres
-from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.planes import AXES, Orientation
 from napari_niiv.reconstruction.trust import project
-from napari_niiv.reconstruction.views.deadline import Deadline
-from napari_niiv.reconstruction.views.latents import Latents, Orientation, Read, Tile
-from napari_niiv.reconstruction.views.request import AXES
+from napari_niiv.reconstruction.views.latents import Latents
+from napari_niiv.reconstruction.views.picture import (
+    PictureTask,
+    RestoredPicture,
+    disagreement,
+    measured_plane,
+    resample_plane,
+)
 from napari_niiv.reconstruction.views.resolve import Resolved
 
 
-def restore_xy(
-    model: Niiv,
-    latents: Latents,
-    view: Resolved,
-    side: Orientation,
-    read: Read,
-    interrupt: Callable[[], None],
-    patience: Deadline,
-    projection: Degradation | None,
-) -> Iterator[tuple[Tile, Tensor | None]]:
-    """What one orientation restores of an xy view.
-
-    Parameters
-    ----------
-    model : Niiv
-    latents : Latents
-    view : Resolved
-    side : {"xz", "yz"}
-    read : callable
-    interrupt : callable
-        Called often; may raise to give up.
-    patience : Deadline
-        When it ends nothing more is encoded.
-    projection : Degradation, optional
-        To project onto what was measured.
-
-    Yields
-    ------
-    tile : Tile
-    picture : Tensor, shape (y, x), or None
-        None if there was no time for it.
-    """
-    support, tiles = _support(view), latents.tiles(view)
-    missing = {tile for tile in tiles if not _held(latents, view, side, tile)}
-    done = 0
-    for tile in tiles:
-        about = ("picture", view.position, projection is not None)
-        picture = latents.kept(view, side, tile, about)
-        if picture is None:
-            if tile in missing and patience.ends(done, len(missing)):
-                yield tile, None
+@torch.inference_mode()
+def restore_xy(task: PictureTask) -> RestoredPicture:
+    """Restore the picture of an xy view, from the tiles for which there is time."""
+    view = task.view
+    y, x = view.support
+    linear = measured_plane(view, task.read, y, x)
+    complete, restored = True, list[Tensor]()
+    for orientation in task.orientations:
+        # where there was no time yet the other orientation stands, or the interpolation
+        values = (restored[0] if restored else linear).clone()
+        for tile, picture in _restore_tiles(task, orientation):
+            if picture is None:
+                complete = False
                 continue
-            interrupt()
-            stack = latents.of_tile(view, side, tile, support, read, interrupt)
-            picture = _decode(model, stack, view, side, tile, support, projection)
-            # small, unlike the latent grids: a view larger than their memory is completed all the same
-            latents.keep(view, side, tile, about, picture)
-            done += tile in missing
-        yield tile, picture
+            rows, columns = tile.y.intersection(y), tile.x.intersection(x)
+            part = picture[rows.slice_in(tile.y), columns.slice_in(tile.x)]
+            values[rows.slice_in(y), columns.slice_in(x)] = part
+        restored.append(values)
+
+    def picture_of(plane: Tensor) -> Tensor:
+        return resample_plane(plane, view.rows.relative_to(y.lo), view.columns.relative_to(x.lo))
+
+    values = torch.stack(restored).mean(0)
+    return RestoredPicture(picture_of(values), disagreement(task, restored, picture_of), complete)
 
 
-def xy_is_cached(latents: Latents, view: Resolved, side: Orientation) -> bool:
+def xy_is_cached(latents: Latents, view: Resolved, orientation: Orientation) -> bool:
     """Whether nothing of an xy view would have to be encoded."""
-    return all(_held(latents, view, side, tile) for tile in latents.tiles(view))
+    return all(_encoded(latents, view, orientation, tile) for tile in latents.tiles(view, _depth(view)))
 
 
-def _held(latents: Latents, view: Resolved, side: Orientation, tile: Tile) -> bool:
-    slabs = latents.slabs(view, _support(view))
-    return all(latents.kept(view, side, tile, slab) is not None for slab in slabs)
+def _restore_tiles(task: PictureTask, orientation: Orientation) -> Iterator[tuple[Box, Tensor | None]]:
+    """The tiles of the view with their pictures (y, x) by one orientation; None if there was no time for one."""
+    latents, view = task.latents, task.view
+
+    def key(tile: Box) -> Hashable:
+        return tile, view.position, task.project
+
+    def restore(tile: Box) -> Tensor:
+        picture = latents.cached(view, orientation, key(tile))
+        if picture is None:
+            task.interrupt()
+            grids = latents.of_tile(view, orientation, tile, task.read, task.interrupt)
+            picture = _decode(task, orientation, tile, grids)
+            # small, unlike the latent grids: a view larger than their memory is completed all the same
+            latents.cache(view, orientation, key(tile), picture)
+        return picture
+
+    tiles = latents.tiles(view, _depth(view))
+    missing = [
+        tile
+        for tile in tiles
+        if not _encoded(latents, view, orientation, tile) and latents.cached(view, orientation, key(tile)) is None
+    ]
+    return task.deadline.in_time(tiles, missing, restore)
 
 
-def _support(view: Resolved) -> Span:
+def _encoded(latents: Latents, view: Resolved, orientation: Orientation, tile: Box) -> bool:
+    return all(latents.cached(view, orientation, slab) is not None for slab in latents.slabs(view, tile))
+
+
+def _depth(view: Resolved) -> Span:
+    """The slices that the picture needs."""
     return _position(view).support(view.shape[0]).padded(view.margin, view.shape[0])
 
 
@@ -87,27 +92,21 @@ def _position(view: Resolved) -> Sampling:
     return Sampling(view.position, min(1.0, 1 / view.anisotropy), 1)
 
 
-def _decode(
-    model: Niiv,
-    stack: Tensor,
-    view: Resolved,
-    side: Orientation,
-    tile: Tile,
-    z: Span,
-    projection: Degradation | None,
-) -> Tensor:
-    """The pixels of a tile at the view's position; shape (y, x)."""
-    latent, centre = stack[:, :-1], stack[:, -1]
-    across, _, lateral = AXES[side]
-    span = tile.x if lateral == 2 else tile.y
-    frame = Frame(z.lo, view.shape[0], cell_centres(span.lo, span.hi, view.shape[lateral])[None])
+def _decode(task: PictureTask, orientation: Orientation, tile: Box, grids: Tensor) -> Tensor:
+    """The pixels of a tile at the view's position, (y, x)."""
+    view, z = task.view, tile.z
+    latent, centre = grids[:, :-1], grids[:, -1]
+    across, _, lateral = AXES[orientation]
+    centres = cell_centres(tile[lateral].lo, tile[lateral].hi, view.shape[lateral])
+    frame = Frame(z.lo, view.shape[0], centres[None])
     position = _position(view).relative_to(z.lo)
-    if projection is None:
-        values = model.decode(latent, centre, position, view.anisotropy, frame)[..., 0]
+    if not task.project:
+        values = task.model.decode(latent, centre, position, view.anisotropy, frame)[..., 0]
     else:
         factor = max(1, round(view.anisotropy))
         positions = Sampling.covering(len(z), len(z) * factor)
-        columns = project(model.decode(latent, centre, positions, view.anisotropy, frame), centre, projection)
+        fine = task.model.decode(latent, centre, positions, view.anisotropy, frame)
+        columns = project(fine, centre, task.degradation)
         nearest = round((position.start + 0.5) * factor - 0.5)
         values = columns[..., min(max(nearest, 0), columns.shape[-1] - 1)]
     return (values if across == 1 else values.T).to(torch.float32, copy=True)

@@ -1,0 +1,1 @@
+"""What a training learns from: volumes, boxes of them in memory, patches."""

@@ -1,59 +1,114 @@
-"""From what is read of a volume to what patches are drawn from; slices that are held out have no part in it."""
+"""From the voxels read of a volume to the boxes that patches are drawn from.
+
+The first stage learns from measured slices, the second from pseudo-isotropic boxes, which the first stage's model has
+restored. Slices held out for validation have no part in either.
+"""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from napari_niiv.degradation import Degradation
-from napari_niiv.geometry import Span
+from napari_niiv.degradation import Average, Degradation
+from napari_niiv.device import training_precision
+from napari_niiv.geometry import Box, Sampling, Span, output_size
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.training.data.pseudo_isotropic import pseudo_isotropic
-from napari_niiv.training.data.volumes import Box, TrainingVolume
+from napari_niiv.reconstruction.inference import restore_box
+from napari_niiv.reconstruction.trust import project
+from napari_niiv.resampling import resample
+from napari_niiv.training.data.volumes import TrainingVolume
 
 
-def measured_slices(subject: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
-    """The measured slices of a core.
+def measured_box(volume: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
+    """The measured voxels of the core of a box, its held-out slices NaN.
 
     Parameters
     ----------
-    subject : TrainingVolume
+    volume : TrainingVolume
     values : Tensor, shape (z, y, x)
         What was read.
     box : Box
-        Where it is in the volume.
+        Where `values` lies in the volume.
     core : Box
-        The part to keep, counted in the box.
+        The part to keep, counted in `box`.
 
     Returns
     -------
-    Tensor
-        The core; held-out slices are NaN.
+    Tensor, shape of the core
     """
-    values = values[core[0].slice, core[1].slice, core[2].slice].clone()
-    values[_held_out(subject, box, core)] = torch.nan
+    values = values[core.slices].clone()
+    values[_held_out(volume, box, core)] = torch.nan
     return values
 
 
-def restored_block(
-    model: Niiv, degradation: Degradation, subject: TrainingVolume, values: Tensor, box: Box, core: Box
+def restored_box(
+    model: Niiv, degradation: Degradation, volume: TrainingVolume, values: Tensor, box: Box, core: Box
 ) -> Tensor:
-    """A core as it would be if it were isotropic, without knowledge of the held-out slices, which are NaN.
+    """The core of a box made isotropic without knowledge of the held-out slices, which are NaN.
 
-    The parameters are those of `measured_slices` and `pseudo_isotropic`.
+    The parameters are those of `measured_box` and `pseudo_isotropic`.
+
+    Returns
+    -------
+    Tensor, shape (round(z · anisotropy), y, x) of the core
     """
     values = values.clone()
-    for z in (z - box[0].lo for z in subject.held_out if box[0].lo <= z < box[0].hi):
-        beside = [values[i] for i in (z - 1, z + 1) if 0 <= i < len(values)]
-        values[z] = torch.stack(beside).mean(0) if beside else torch.nan
-    fine = pseudo_isotropic(model, values, subject.anisotropy, core, degradation)
-    for z in _held_out(subject, box, core):
-        first = z * subject.anisotropy
-        fine[int(first) : int(first + subject.anisotropy) + 1] = torch.nan
+    for z in (z - box.z.lo for z in volume.held_out if box.z.lo <= z < box.z.hi):
+        neighbours = [values[i] for i in (z - 1, z + 1) if 0 <= i < len(values)]
+        values[z] = torch.stack(neighbours).mean(0) if neighbours else torch.nan
+    fine = pseudo_isotropic(model, values, volume.anisotropy, core, degradation)
+    for z in _held_out(volume, box, core):
+        first = z * volume.anisotropy
+        fine[int(first) : int(first + volume.anisotropy) + 1] = torch.nan
     return fine
 
 
-def _held_out(subject: TrainingVolume, box: Box, core: Box) -> list[int]:
+def pseudo_isotropic(
+    model: Niiv,
+    values: Tensor,
+    anisotropy: float,
+    core: Box | None = None,
+    degradation: Degradation = Average(),
+) -> Tensor:
+    """Restore a normalised box with both planes and keep what was measured.
+
+    Parameters
+    ----------
+    model : Niiv
+        On the device of `values`.
+    values : Tensor, shape (z, y, x)
+        NaN marks holes, which become holes of the result.
+    anisotropy : float
+    core : Box, optional
+        The part to restore, without what is only its surroundings; counted in `values`, all of it by default.
+    degradation : Degradation
+        What made the values from an isotropic volume.
+
+    Returns
+    -------
+    Tensor, shape (round(z · anisotropy), y, x) of the core
+        Projected so that, degraded again, it is nearly what was measured.
+    """
+    core = core or Box.whole(values.shape)
+    holes = values.isnan()
+    filled = values.nan_to_num()
+    inside = Sampling.covering(len(core.z), output_size(len(core.z), anisotropy))
+    with torch.inference_mode():
+        axial = inside.relative_to(-core.z.lo)
+        with training_precision(values.device):
+            lateral = Box(Span(0, len(values)), core.y, core.x)
+            restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), lateral)
+        restored = project(restored, filled[core.slices], degradation, axis=0)
+        if holes.any():
+            # one voxel more: the restoration reads its neighbours
+            wide = F.max_pool3d(holes[None].float(), 3, 1, 1)[0][core.slices]
+            hollow = resample(wide.permute(1, 2, 0), inside).permute(2, 0, 1) > 0
+            restored = restored.masked_fill(hollow, torch.nan)
+    return restored.clone()  # an ordinary tensor, which training may use
+
+
+def _held_out(volume: TrainingVolume, box: Box, core: Box) -> list[int]:
     """Held-out slices of a core, counted in it."""
-    span = Span(box[0].lo + core[0].lo, box[0].lo + core[0].hi)
-    return [z - span.lo for z in subject.held_out if span.lo <= z < span.hi]
+    span = core.z.shifted(box.z.lo)
+    return [z - span.lo for z in volume.held_out if span.lo <= z < span.hi]

@@ -1,4 +1,4 @@
-"""Random patches of xy slices, with neighbouring slices, from boxes held in memory."""
+"""Random patches of xy slices, with neighbouring slices, from boxes in memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from torch import Tensor
 
 from napari_niiv.errors import TrainingError
 
-_CELL = 8  # pixels: edge of the squares that are judged empty or not
-_CANDIDATES = 4  # places looked at for each patch drawn
-_FLOOR = 0.05  # chance of a patch without any structure, beside one full of it
+# edge of the squares whose structure is measured, pixels
+_CELL = 8
+# places compared for each patch drawn
+_CANDIDATES = 4
+# chance of a patch without any structure, beside one full of it
+_FLOOR = 0.05
 
 
 class PatchSampler:
@@ -57,12 +60,10 @@ class PatchSampler:
         # summed-area tables: structure, and holes
         self._tables = torch.zeros(2, sum(sizes), dtype=torch.int64, device=device)
         self._first_entry = [sum(sizes[:i]) for i in range(len(sizes))]
-        self._about = torch.tensor(
+        self._layout = torch.tensor(
             [
                 (*shape, first, entry, *table)
-                for shape, first, entry, table in zip(
-                    self._shapes, self._first, self._first_entry, tables, strict=True
-                )
+                for shape, first, entry, table in zip(self._shapes, self._first, self._first_entry, tables, strict=True)
             ],
             device=device,
         )
@@ -120,13 +121,12 @@ class PatchSampler:
         device, generator = self.device, self._generator
         which = torch.multinomial(self._share, count, replacement=True, generator=generator)
         dice = torch.rand(8, count, generator=generator, device=device)
-        about = self._about[which].T
-        depth, height, width, _, entry, _, rows, columns = about
+        layout = self._layout[which].T
+        depth, height, width, _, entry, _, rows, columns = layout
         swap = dice[7] < 0.5
         extents = (depth, torch.where(swap, width, height), torch.where(swap, height, width))
         z, lateral, axial = (
-            (die * (extent - size + 1)).long()
-            for die, extent, size in zip(dice[:3], extents, sizes, strict=True)
+            (die * (extent - size + 1)).long() for die, extent, size in zip(dice[:3], extents, sizes, strict=True)
         )
         y, x = torch.where(swap, axial, lateral), torch.where(swap, lateral, axial)
         high, wide = (torch.where(swap, sizes[2 - i], sizes[1 + i]) for i in (0, 1))
@@ -143,7 +143,7 @@ class PatchSampler:
             structure, holes = structure + sums[0], holes + sums[1]
         cells = sizes[0] * (edges[1][1] - edges[1][0]) * (edges[2][1] - edges[2][0])
         chance = torch.where(holes > 0, 0, (structure / (255 * cells)).clamp(_FLOOR, 1))
-        return _Places((z, lateral, axial), swap, about, dice), chance
+        return _Places((z, lateral, axial), swap, layout, dice), chance
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,12 @@ class _Places:
 
     starts: tuple[Tensor, Tensor, Tensor]
     swap: Tensor
-    about: Tensor
+    layout: Tensor
     dice: Tensor
 
     def voxels(self, chosen: Tensor, sizes: tuple[int, int, int]) -> Tensor:
         """Indices of the voxels of some of the patches, randomly flipped; shape (chosen, *sizes)."""
-        _, height, width, first, *_ = self.about[:, chosen]
+        _, height, width, first, *_ = self.layout[:, chosen]
         swap, dice = self.swap[chosen], self.dice[:, chosen]
         one = torch.ones_like(width)
         strides = (height * width, torch.where(swap, one, width), torch.where(swap, width, one))

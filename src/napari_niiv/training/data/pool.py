@@ -1,4 +1,4 @@
-"""Boxes of the volumes held in memory, exchanged for others while a training goes on."""
+"""Boxes of the volumes in memory, exchanged for others while a training goes on."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_niiv.errors import TrainingError
-from napari_niiv.geometry import Span
+from napari_niiv.geometry import Box, Shape, Span, three
 from napari_niiv.training.data.patches import PatchSampler
-from napari_niiv.training.data.volumes import Box, TrainingVolume
+from napari_niiv.training.data.volumes import TrainingVolume
 
 MOST_BOXES = 32
-_TRIES = 8  # boxes read in search of one with structure in it
-FLAT = 0.02  # standard deviation of normalised intensities below which a box counts as empty
+# standard deviation of normalised intensities up to which a box counts as empty
+EMPTY_DEVIATION = 0.02
+# boxes read in search of one with structure in it
+_TRIES = 8
 
-Make = Callable[[TrainingVolume, Tensor, Box, Box], Tensor]
-"""From (subject, what was read, the box read, its core) to the box that patches are drawn from."""
+MakeBox = Callable[[TrainingVolume, Tensor, Box, Box], Tensor]
+"""From (volume, voxels read, the box that they are, its core counted in it) to the box that patches are drawn from."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Of the boxes of a pool, in voxels of the volume.
+class BoxSize:
+    """How large the boxes of a pool are, in voxels of the volume.
 
     Attributes
     ----------
@@ -55,9 +57,9 @@ class Pool:
 
     Parameters
     ----------
-    subjects : sequence of TrainingVolume
-    shape : Shape
-    make : callable
+    volumes : sequence of TrainingVolume
+    size : BoxSize
+    make : MakeBox
         Called on the thread that trains.
     memory : float
         Bytes of the voxels that patches are drawn from.
@@ -68,30 +70,29 @@ class Pool:
 
     def __init__(
         self,
-        subjects: Sequence[TrainingVolume],
-        shape: Shape,
-        make: Make,
+        volumes: Sequence[TrainingVolume],
+        size: BoxSize,
+        make: MakeBox,
         *,
         memory: float,
         device: torch.device,
         seed: int,
     ) -> None:
-        self._shape, self._make, self._device, self._seed = shape, make, device, seed
+        self._halo, self._make, self._device, self._seed = size.halo, make, device, seed
         self._random = np.random.default_rng(seed)
-        voxels = [s.shape[0] * s.shape[1] * s.shape[2] for s in subjects]
-        self.whole = 4 * shape.growth * sum(voxels) <= memory and max(voxels) <= shape.largest
+        voxels = [math.prod(v.shape) for v in volumes]
+        self.whole = 4 * size.growth * sum(voxels) <= memory and max(voxels) <= size.largest
+        self._slots: list[tuple[TrainingVolume, Shape]]
         if self.whole:
-            self._slots = [(s, s.shape) for s in subjects]
+            self._slots = [(v, v.shape) for v in volumes]
         else:
-            shapes = [tuple(map(min, s.shape, (shape.depth, shape.edge, shape.edge))) for s in subjects]
-            bytes_each = 4 * shape.growth * max(float(np.prod(s)) for s in shapes)
+            shapes = [three(map(min, v.shape, (size.depth, size.edge, size.edge))) for v in volumes]
+            bytes_each = 4 * size.growth * max(float(math.prod(s)) for s in shapes)
             count = min(max(int(memory / bytes_each), 1), MOST_BOXES)
             # in proportion to the volumes' size, at least one of each
             share = np.maximum(1, np.floor(count * np.array(voxels) / sum(voxels))).astype(int)
             self._slots = [
-                (subject, (int(extent[0]), int(extent[1]), int(extent[2])))
-                for subject, extent, n in zip(subjects, shapes, share, strict=True)
-                for _ in range(n)
+                (volume, shape) for volume, shape, n in zip(volumes, shapes, share, strict=True) for _ in range(n)
             ]
             order = self._random.permutation(len(self._slots))
             self._slots = [self._slots[i] for i in order]
@@ -107,12 +108,12 @@ class Pool:
     @property
     def work(self) -> float:
         """Voxels read for one box, on average."""
-        return float(np.mean([np.prod(extent) for _, extent in self._slots]))
+        return float(np.mean([math.prod(shape) for _, shape in self._slots]))
 
     @property
     def filled(self) -> float:
         """Voxels read for the boxes that are there."""
-        return float(sum(np.prod(extent) for _, extent in self._slots[: len(self._boxes)]))
+        return float(sum(math.prod(shape) for _, shape in self._slots[: len(self._boxes)]))
 
     def fill(self, enough: Callable[[], bool] = lambda: False) -> Iterator[float]:
         """Read the first boxes, at least one of them; yields the part that is done.
@@ -160,27 +161,23 @@ class Pool:
         ahead = self._ahead or self._reader.submit(self._read, slot)
         values, box, core = ahead.result()
         self._ahead = None if then is None else self._reader.submit(self._read, then)
-        subject = self._slots[slot][0]
-        return self._make(subject, values.to(self._device), box, core)
+        return self._make(self._slots[slot][0], values.to(self._device), box, core)
 
     def _read(self, slot: int) -> tuple[Tensor, Box, Box]:
         """What a box needs: voxels with their halo, where they are, and which are the box itself."""
-        subject, extent = self._slots[slot]
+        volume, shape = self._slots[slot]
         best, most = None, -1.0
         for _ in range(1 if self.whole else _TRIES):
-            starts = [
-                int(self._random.integers(n - e + 1)) for n, e in zip(subject.shape, extent, strict=True)
-            ]
-            spans = [Span(a, a + e) for a, e in zip(starts, extent, strict=True)]
-            around = [s.padded(self._shape.halo, n) for s, n in zip(spans, subject.shape, strict=True)]
-            box = (around[0], around[1], around[2])
-            values = subject.read(box)
-            core = tuple(Span(s.lo - b.lo, s.hi - b.lo) for s, b in zip(spans, box, strict=True))
-            there = values[core[0].slice, core[1].slice, core[2].slice]
-            structure = float(torch.nan_to_num(there).std()) if there.numel() > 1 else 0.0
+            starts = [int(self._random.integers(n - e + 1)) for n, e in zip(volume.shape, shape, strict=True)]
+            wanted = Box.of(Span(lo, lo + e) for lo, e in zip(starts, shape, strict=True))
+            box = wanted.padded((self._halo,) * 3, volume.shape)
+            core = wanted.relative_to(box.origin)
+            values = volume.read(box)
+            inside = values[core.slices]
+            structure = float(torch.nan_to_num(inside).std()) if inside.numel() > 1 else 0.0
             if structure > most:
-                best, most = (values, box, (core[0], core[1], core[2])), structure
-            if structure > FLAT:
+                best, most = (values, box, core), structure
+            if structure > EMPTY_DEVIATION:
                 break
         assert best is not None
         return best

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 
 from napari_niiv.errors import TrainingError, VolumeError
-from napari_niiv.geometry import Span
+from napari_niiv.geometry import Box, Shape, three
 from napari_niiv.normalization import Normalization
 from napari_niiv.volume import Volume
 
-MOST_INDICES = 16  # of the T and C axes of one volume
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 16, 8  # one slice in sixteen, at most eight
-
-Box = tuple[Span, Span, Span]
-"""Voxels along z, y, x."""
+# of the T and C axes of one volume
+MOST_INDICES = 16
+# one slice in sixteen, at most eight
+_HELD_OUT_SHARE, _MOST_HELD_OUT = 16, 8
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,14 @@ class TrainingVolume:
     held_out: tuple[int, ...]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def name(self) -> str:
+        """The volume's name."""
+        return self.volume.name
+
+    @property
+    def shape(self) -> Shape:
         """Voxels along z, y, x."""
-        z, y, x = self.volume.shape
-        return z, y, x
+        return three(self.volume.shape)
 
     @property
     def anisotropy(self) -> float:
@@ -56,8 +59,7 @@ class TrainingVolume:
         VolumeError
             If they cannot be read.
         """
-        z, y, x = box
-        values = self.normalization.apply(self.volume.read_raw(z.slice, y.slice, x.slice, holes=True))
+        values = self.normalization.apply(self.volume.read_raw(*box.slices, holes=True))
         if self.volume.dtype.kind == "f":
             values[~np.isfinite(values)] = np.nan
         return torch.from_numpy(values)
@@ -80,28 +82,24 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
     """
     if not volumes:
         raise TrainingError("Give at least one volume to train on.")
-    subjects: list[TrainingVolume] = []
+    usable: list[TrainingVolume] = []
     notices: list[str] = []
-    trouble: VolumeError | None = None
+    refusal: VolumeError | None = None
     for volume in volumes:
         leading = list(np.ndindex(volume.shape[:-3]))
-        chosen = np.unique(
-            np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int)
-        )
+        chosen = np.unique(np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int))
         for index in (leading[i] for i in chosen):
             part = volume.at(*index)
             held_out = _held_out(part)
             try:
-                subjects.append(TrainingVolume(part, Normalization.of(part, holes=True), held_out))
+                usable.append(TrainingVolume(part, Normalization.of(part, holes=True), held_out))
             except VolumeError as error:
-                trouble = error
-                notices.append(
-                    f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error)
-                )
-    if not subjects:
-        assert trouble is not None
-        raise trouble
-    return subjects, notices
+                refusal = error
+                notices.append(f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error))
+    if not usable:
+        assert refusal is not None
+        raise refusal
+    return usable, notices
 
 
 def _held_out(volume: Volume) -> tuple[int, ...]:

@@ -93,9 +93,7 @@ class Dists(nn.Module):
                 f"DISTS compares images (B, 1 or 3, H, W) of one shape, not {tuple(prediction.shape)} "
                 f"and {tuple(target.shape)}"
             )
-        texture, structure = zip(
-            *map(_similarities, self._features(prediction), self._features(target)), strict=True
-        )
+        texture, structure = zip(*map(_similarities, self._features(prediction), self._features(target)), strict=True)
         # Under autocast a product with the weights would be rounded: 1 - its result is what counts.
         with torch.autocast(prediction.device.type, enabled=False):
             similarity = (self.alpha * torch.cat(texture, 1)).sum(1)
@@ -105,15 +103,15 @@ class Dists(nn.Module):
     def _features(self, images: Tensor) -> list[Tensor]:
         """The image and VGG16's stages: (B, C, H / 2^k, W / 2^k), rounded up."""
         images = images.float().expand(-1, 3, -1, -1)
-        features, found = (images - self.mean) / self.std, [images]
+        features, stages = (images - self.mean) / self.std, [images]
         weights = iter(self.vgg)
         for number, stage in enumerate(_STAGES):
             if number > 0:
                 features = self._pool(features)
             for _ in stage:
                 features = F.relu_(F.conv2d(features, next(weights), next(weights), padding=1))
-            found.append(features)
-        return found
+            stages.append(features)
+        return stages
 
     def _pool(self, features: Tensor) -> Tensor:
         """L2 pooling with a Hanning window, of every second pixel, instead of VGG's maximum."""
@@ -196,15 +194,13 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise TrainingError(
-            f"VGG16's weights in {path.name} cannot be read ({error.strerror}); {_GIVE}."
-        ) from error
+        raise TrainingError(f"VGG16's weights in {path.name} cannot be read ({error.strerror}); {_GIVE}.") from error
     try:
-        held: object
+        content: object
         if suffix == ".safetensors":
-            held = load_file(path)
+            content = load_file(path)
         else:
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch fails in any way on a damaged file
         a_pickle = start == b"PK\3\4" or (len(start) == 4 and start[0] == 0x80)
         if a_pickle and isinstance(error, pickle.UnpicklingError):
@@ -213,32 +209,32 @@ def _read(path: Path) -> Mapping[str, Tensor]:
                 "save VGG16's state_dict() or a .safetensors file instead."
             ) from error
         raise TrainingError(f"{path.name} is truncated or not a file of weights; {_GIVE}.") from error
-    return held if isinstance(held, Mapping) else {}
+    return content if isinstance(content, Mapping) else {}
 
 
 def _convolutions(state: Mapping[str, Tensor], source: str) -> list[Tensor]:
     """Weight and bias of each convolution in turn, checked, in float32."""
-    found: list[Tensor] = []
+    weights: list[Tensor] = []
     entering = _CHANNELS[0]
     for stage, channels in zip(_STAGES, _CHANNELS[1:], strict=True):
         for layer in stage:
             shapes = {"weight": (channels, entering, 3, 3), "bias": (channels,)}
             for name, shape in shapes.items():
-                held = state.get(f"{layer}.{name}", state.get(f"features.{layer}.{name}"))
-                if not isinstance(held, Tensor):
+                tensor = state.get(f"{layer}.{name}", state.get(f"features.{layer}.{name}"))
+                if not isinstance(tensor, Tensor):
                     raise TrainingError(f"{source} lacks the {name} of VGG16's layer {layer}; {_GIVE}.")
-                if tuple(held.shape) != shape or not held.is_floating_point():
+                if tuple(tensor.shape) != shape or not tensor.is_floating_point():
                     raise TrainingError(
                         f"{source} holds another network than VGG16: the {name} of its layer {layer} is "
-                        f"{tuple(held.shape)} {str(held.dtype).removeprefix('torch.')}, not {shape} float; {_GIVE}."
+                        f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}, not {shape} float; {_GIVE}."
                     )
-                found.append(held.detach().to("cpu", torch.float32, copy=True).contiguous())
-                if not found[-1].isfinite().all():
+                weights.append(tensor.detach().to("cpu", torch.float32, copy=True).contiguous())
+                if not weights[-1].isfinite().all():
                     raise TrainingError(
                         f"{source} is damaged: the {name} of VGG16's layer {layer} is not finite; {_GIVE}."
                     )
             entering = channels
-    return found
+    return weights
 
 
 def _similarities(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""The loss: what training makes small."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from torch.nn.functional import l1_loss
 
 from napari_niiv.device import training_precision
 
-_MAE_WEIGHT = 30.0  # of the niiv paper
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From (restored, target), both (B, lateral, n), to a number."""
+
+# of the niiv paper
+_MAE_WEIGHT = 30.0
 
 
-def make_loss(
-    name: Literal["mae", "dists"], vgg_weights: Path | None, device: torch.device
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of (restored, target), both (B, lateral, n).
+def make_loss(name: Literal["mae", "dists"], vgg_weights: Path | None, device: torch.device) -> Loss:
+    """The loss that a configuration names.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from napari_niiv.degradation import Average, Skip
-from napari_niiv.geometry import Span
-from napari_niiv.training.data.pseudo_isotropic import pseudo_isotropic
+from napari_niiv.geometry import Box, Span
+from napari_niiv.training.data.boxes import pseudo_isotropic
 
 
 @pytest.mark.parametrize("anisotropy", [2.0, 5.0])
@@ -22,8 +22,7 @@ def test_what_was_measured_stays_measured(small_model, texture, anisotropy: floa
 def test_the_degradation_matters(small_model, texture) -> None:
     measured = torch.from_numpy(texture((6, 17, 15)))
     average, skip = (
-        pseudo_isotropic(small_model(), measured, 5.0, degradation=d)
-        for d in (Average(), Skip(thickness=0.01))
+        pseudo_isotropic(small_model(), measured, 5.0, degradation=d) for d in (Average(), Skip(thickness=0.01))
     )
     torch.testing.assert_close(skip[2::5], measured, atol=1e-4, rtol=0)  # thin slices: their middles
     assert (average[2::5] - measured).abs().max() > 0.01
@@ -33,21 +32,19 @@ def test_a_core_is_what_it_is_in_the_whole(small_model, texture) -> None:
     model = small_model()
     volume = torch.from_numpy(texture((30, 40, 44)))
     whole = pseudo_isotropic(model, volume, 3.0)
-    core = Span(10, 18), Span(9, 30), Span(12, 31)
-    box = tuple(s.padded(model.halo + 3, n) for s, n in zip(core, volume.shape, strict=True))
-    inner = tuple(Span(s.lo - b.lo, s.hi - b.lo) for s, b in zip(core, box, strict=True))
-    part = pseudo_isotropic(model, volume[tuple(b.slice for b in box)], 3.0, inner)
+    core = Box(Span(10, 18), Span(9, 30), Span(12, 31))
+    box = core.padded((model.halo + 3,) * 3, volume.shape)
+    inner = core.relative_to(box.origin)
+    part = pseudo_isotropic(model, volume[box.slices], 3.0, inner)
     assert part.shape == (24, 21, 19)
     torch.testing.assert_close(part, whole[30:54, 9:30, 12:31], atol=1e-4, rtol=0)
     # the surroundings count
-    bare = pseudo_isotropic(model, volume[tuple(s.slice for s in core)], 3.0)
+    bare = pseudo_isotropic(model, volume[core.slices], 3.0)
     assert (bare - part).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("anisotropy", [2.0, 3.7])
-def test_holes_become_holes_and_reach_no_further_than_they_must(
-    small_model, texture, anisotropy: float
-) -> None:
+def test_holes_become_holes_and_reach_no_further_than_they_must(small_model, texture, anisotropy: float) -> None:
     model = small_model()
     volume = torch.from_numpy(texture((12, 60, 20)))
     hollow = volume.clone()
@@ -66,7 +63,7 @@ def test_holes_become_holes_and_reach_no_further_than_they_must(
 def test_holes_around_a_core(small_model, texture) -> None:
     volume = torch.from_numpy(texture((8, 30, 30)))
     volume[:, :, 12:] = torch.nan
-    core = Span(2, 6), Span(5, 25), Span(5, 20)
+    core = Box(Span(2, 6), Span(5, 25), Span(5, 20))
     result = pseudo_isotropic(small_model(), volume, 2.0, core)
     assert result[:, :, 7:].isnan().all()
     assert result[:, :, :6].isfinite().all()

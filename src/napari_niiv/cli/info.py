@@ -1,0 +1,66 @@
+"""`napari-niiv info`: what a volume is, or the card of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from napari_niiv.cli.volume_options import add_input, open_input, slowness
+
+if TYPE_CHECKING:
+    from napari_niiv.volume import Volume
+
+
+def add_info(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    info = commands.add_parser("info", help="a volume's axes, voxel size and anisotropy, or a checkpoint's card")
+    info.add_argument("path", metavar="PATH")
+    add_input(info)
+    info.set_defaults(run=run_info)
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """Print what is known of a volume or a checkpoint; 0.
+
+    Raises
+    ------
+    NiivError
+        If it cannot be read.
+    """
+    from napari_niiv.models.catalog import SUFFIX, bundled_models
+
+    # pickled ones too: those of the paper's code can be read
+    if options.path in bundled_models() or options.path.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
+        from napari_niiv.models.checkpoint import read_card
+
+        print(read_card(options.path).model_dump_json(indent=2))
+        return 0
+    for word, value in _facts(open_input(options.path, options)):
+        print(f"{word:<12}{value}")
+    return 0
+
+
+def _facts(volume: Volume) -> list[tuple[str, str]]:
+    """What there is to tell of a volume: a word and its value for each line."""
+    size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
+    lines = [
+        ("name", volume.name),
+        ("axes", volume.axes.upper()),
+        ("shape", " × ".join(map(str, volume.shape))),
+        ("type", str(volume.dtype)),
+        ("voxel size", f"{size} {volume.unit} (z × y × x)"),
+        ("anisotropy", f"{volume.anisotropy:.4g}"),
+    ]
+    if any(volume.origin):
+        lines.append(("origin", " × ".join(f"{v:.4g}" for v in volume.origin) + f" {volume.unit}"))
+    if names := volume.metadata.get("channel_names"):
+        lines.append(("channels", ", ".join(str(name or "?") for name in names)))
+    if coarser := volume.levels()[1:]:
+        shapes = (" × ".join(map(str, level.array.shape[-3:])) for level in coarser)
+        lines.append(("levels", "; ".join(shapes)))
+    if problem := volume.provenance.spacing_problem:
+        lines.append(("note", f"the file {problem}"))
+    if slow := slowness(volume):
+        lines.append(("note", slow))
+    notes = (volume.provenance.remembered, volume.provenance.note)
+    return lines + [("note", note) for note in notes if note]

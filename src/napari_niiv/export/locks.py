@@ -1,0 +1,57 @@
+"""Locks between processes, on files: one that is killed lets go of its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+
+class LockedError(Exception):
+    """Another process, or another part of this one, has the lock."""
+
+
+def lock(path: Path) -> BaseFileLock | None:
+    """Lock a file, which is made if it is not there, without waiting.
+
+    Returns
+    -------
+    BaseFileLock or None
+        To be released, on whichever thread, or kept: the lock goes with the object, and with the process. None where
+        the file system has no locks.
+
+    Raises
+    ------
+    LockedError
+        If somebody else has it.
+    """
+    # soft locks, which outlive a process that is killed, would block those that go on with its work elsewhere
+    file = FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        file.acquire(blocking=False)
+    except Timeout as error:
+        raise LockedError(str(path)) from error
+    except (OSError, NotImplementedError):
+        return None
+    return file
+
+
+def private_folder(parent: Path) -> Path | None:
+    """A folder of this user, inside one that all users may write to; None if it is somebody else's.
+
+    Nobody else can put a file into it, nor a link in the place of one.
+    """
+    if os.name == "nt":  # whose temporary folders are private
+        folder = parent / "napari-niiv"
+        folder.mkdir(exist_ok=True)
+        return folder
+    folder = parent / f"napari-niiv-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        state = folder.lstat()
+    except OSError:  # a link, or a file of that name
+        return None
+    private = stat.S_ISDIR(state.st_mode) and state.st_mode & 0o777 == 0o700 and state.st_uid == os.getuid()
+    return folder if private else None

@@ -1,0 +1,55 @@
+"""What a control of a dock widget has at hand: the viewer, background work, and the status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from napari import Viewer
+from qtpy.QtCore import QObject
+
+from napari_niiv.plugin.common.background import Background
+
+
+class StatusLine(Protocol):
+    """Where sentences for the user appear."""
+
+    def tell(self, sentence: str, state: str | None = None) -> None:
+        """Show a sentence, and the mark of a state if one is given."""
+
+    def inform(self, sentence: str) -> None:
+        """Notify of what is worth knowing; the sentence that is shown stays."""
+
+    def fail(self, sentence: str) -> None:
+        """Show the sentence of an error, and notify of it."""
+
+
+class Host:
+    """The dock widget, as its controls know it.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    status : StatusLine
+    parent : QObject
+        With it the background work goes, and answers that come later are dropped.
+
+    Attributes
+    ----------
+    viewer : Viewer
+    background : Background
+    run : callable
+        `Background.run`: work on a thread, whose answer comes to the GUI thread; errors go to `fail`.
+    tell : callable
+        Shows a sentence in the status.
+    inform : callable
+        Shows a sentence as a notification; the status stays.
+    fail : callable
+        Shows the sentence of an error as both.
+    """
+
+    def __init__(self, viewer: Viewer, status: StatusLine, parent: QObject) -> None:
+        self.viewer, self.background = viewer, Background(parent, status.fail)
+        self.run: Callable[..., None] = self.background.run
+        self.tell: Callable[[str], Any] = status.tell
+        self.inform, self.fail = status.inform, status.fail

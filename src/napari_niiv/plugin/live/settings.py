@@ -1,0 +1,51 @@
+"""What the user sets of a live view: one frozen value, replaced as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_niiv.models.niiv import Niiv
+    from napari_niiv.reconstruction.views.request import Trust
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """How a source is reconstructed live, and how its picture is shown.
+
+    Attributes
+    ----------
+    model : Niiv or None
+        The network; None while none is loaded, when nothing can be live.
+    finest : float
+        No pixel is smaller than this, in lateral voxels of the source; 0 follows the zoom.
+    split : float or None
+        The part of the window, 0 … 1, that shows the source, left of a line; None shows it nowhere.
+    trust : tuple of {"disagreement", "misfit"}
+        The maps that lie over the picture, each a layer.
+    project : bool
+        Whether the pictures are corrected so that, degraded again, they are what was measured.
+    steps : bool
+        Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size.
+    comparing : bool
+        Whether the source shows in place of the reconstruction.
+    """
+
+    model: Niiv | None = None
+    finest: float = 0.0
+    split: float | None = None
+    trust: tuple[Trust, ...] = ()
+    project: bool = False
+    steps: bool = False
+    comparing: bool = False
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What the pictures themselves depend on; the rest is how they are shown."""
+        return self.model, self.finest, self.project, self.trust
+
+    @property
+    def output_scale(self) -> float:
+        """Samples per isotropic voxel where no screen sets them, as in 3-D."""
+        return 1 / self.finest if self.finest else 1.0

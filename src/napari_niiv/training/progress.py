@@ -1,0 +1,92 @@
+"""How far a training is: all that changes while it goes on, and the state that a later run goes on from."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.training.best_model import BestModel
+from napari_niiv.training.budget import Budget
+from napari_niiv.training.events import Finished, Preparing
+from napari_niiv.training.optimisation import Optimisation
+from napari_niiv.training.plan import Plan
+from napari_niiv.training.state import State, save_state
+
+BATCH = {"cuda": 64, "mps": 16, "cpu": 8}
+
+
+class Progress:
+    """Where a training stands.
+
+    Parameters
+    ----------
+    plan : Plan
+    interrupted : State or None
+        Of the training to go on with.
+
+    Attributes
+    ----------
+    budget : Budget
+    best : BestModel
+    batch : int
+        Patches in a step; falls when memory runs out.
+    interrupted : State or None
+        Until the stage that it was saved in begins.
+    first : Niiv or None
+        What the first stage made, which restores volumes for the second.
+    stage : int
+        1 or 2: that of the optimisation.
+    begin : float
+        Fraction of the budget where the stage's optimisation began.
+    optimisation : Optimisation or None
+        The one that a later run could go on with.
+    """
+
+    def __init__(self, plan: Plan, interrupted: State | None) -> None:
+        self._plan, self.interrupted = plan, interrupted
+        spent = (interrupted.seconds, interrupted.steps) if interrupted else (0.0, 0)
+        self.budget = Budget(plan.config.minutes, plan.config.steps, *spent)
+        self.best = BestModel(plan, self.budget)
+        self.batch = plan.config.batch or BATCH[plan.device.type]
+        self.first: Niiv | None = None
+        self.stage, self.begin = 1, 0.0
+        self.optimisation: Optimisation | None = None
+
+    def begin_stage(self, stage: int, optimisation: Optimisation) -> None:
+        """Start a stage's optimisation, where it was interrupted if it was."""
+        self.stage, self.begin = stage, self.budget.fraction
+        state = self.interrupted
+        if state is not None and state.stage == stage:
+            self.begin = state.begin
+            optimisation.restore(state.part("optimisation."))
+            self.best.keep(state.part("best."), state.best)
+            self.interrupted = None
+        self.optimisation = optimisation
+        (self.begin,) = self._plan.processes.agree(self.begin)
+
+    def save(self) -> None:
+        """Write the state beside the checkpoint; nothing while no optimisation could be gone on with.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        if self.optimisation is None:
+            return
+        tensors: dict[str, Tensor] = {}
+        tensors |= {f"optimisation.{k}": v for k, v in self.optimisation.state().items()}
+        tensors |= {f"best.{k}": v.cpu().contiguous() for k, v in self.best.weights.items()}
+        if self.stage == 2 and self.first is not None:
+            tensors |= {f"first.{k}": v.detach().float().cpu() for k, v in self.first.state_dict().items()}
+        budget = self.budget
+        state = State(self.stage, self.begin, budget.steps, budget.elapsed, self.best.score, tensors)
+        save_state(state, self._plan.config, self._plan.volume_names)
+
+    def preparing(self, message: str) -> Preparing:
+        """The event of work that is no optimisation."""
+        return Preparing(message, self.budget.fraction, self.budget.elapsed, self.budget.remaining)
+
+    def finished(self) -> Finished:
+        """The last event."""
+        return Finished(self._plan.config.output, self.best.gain, self.budget.steps, self.budget.elapsed)

@@ -1,0 +1,181 @@
+"""The two stages of a training, and what the first makes for the second."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+from torch import Tensor
+
+from napari_niiv.errors import TrainingError
+from napari_niiv.geometry import Box
+from napari_niiv.models.niiv import Niiv
+from napari_niiv.training.data.boxes import measured_box, restored_box
+from napari_niiv.training.data.pool import BoxSize, MakeBox, Pool
+from napari_niiv.training.data.volumes import TrainingVolume
+from napari_niiv.training.events import Event
+from napari_niiv.training.loop import Loop, TaskData
+from napari_niiv.training.optimisation import Optimisation
+from napari_niiv.training.plan import Plan
+from napari_niiv.training.progress import Progress
+from napari_niiv.training.state import State
+
+# boxes of the first stage: xy slices, each by itself
+_SLICES = BoxSize(depth=8, edge=512)
+# boxes of the second stage, to be restored
+_RESTORED = BoxSize(depth=32, edge=192, halo=8)
+# voxels restored at once: some seconds
+_LARGEST = {"cuda": 6e7, "mps": 2e7, "cpu": 3e6}
+# steps after which a box of the first stage is exchanged
+_FRESH_SLICES = 25
+# of the second stage's work goes into restoring new boxes ...
+_RESTORING = 0.1
+# ... and at most this before it begins
+_FILLING = 0.2
+
+
+def first_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
+    """Learn from each slice by itself; nothing if there is a model that knows neighbours already."""
+    config, context = plan.config, plan.architecture.context
+    past = progress.interrupted is not None and progress.interrupted.stage == 2
+    if context and (plan.init is not None or past or config.first_stage == 0):
+        return
+    architecture = (config.teacher or plan.architecture).model_copy(update={"context": 0})
+    model = copy.deepcopy(plan.init) if plan.init is not None else Niiv(architecture)
+    with ExitStack() as pools:
+        data = yield from _fill(plan, progress, pools, measured_box, 1)
+        optimisation = _begin(plan, progress, 1, model)
+        end = config.first_stage if context else 1.0
+        yield from Loop(plan, progress, optimisation, data, end, lambda: _FRESH_SLICES).events()
+    progress.first = optimisation.average
+    # its state is written, and must not pass for one of the second stage
+    progress.optimisation = None
+    if config.teacher is not None:
+        progress.best.keep({}, None)
+
+
+def second_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
+    """Learn with neighbouring slices, from volumes that the first stage's model restored."""
+    config, init = plan.config, plan.init
+    if progress.interrupted is not None and progress.interrupted.stage == 2:
+        first = _stored_first(plan, progress.interrupted)
+    else:
+        first = progress.first or copy.deepcopy(init) or Niiv(plan.architecture)
+    progress.first = first = first.to(plan.device)
+    plan.processes.share(first.parameters())
+    restorer = _Restorer(plan, first)
+    yield progress.preparing("Restoring the neighbours of the slices to judge by")
+    progress.best.surround(restorer.model)
+    if init is not None or config.teacher is not None:
+        model = copy.deepcopy(init) if init is not None else Niiv(plan.architecture)
+    else:
+        model = first.widened(plan.architecture.context) if first.context == 0 else copy.deepcopy(first)
+        progress.best.keep_model(model)
+    with ExitStack() as pools:
+        data = yield from _fill(plan, progress, pools, restorer, 2)
+        optimisation = _begin(plan, progress, 2, model)
+
+        def exchange_interval() -> int:
+            """Steps between exchanges, so that restoring takes its share of the work."""
+            # a model of other data improves as a teacher while it learns
+            if init is not None:
+                restorer.follow(optimisation.average)
+            elif all(d.pool.whole for d in data):  # nothing new to be had
+                return 0
+            work = 3 * progress.batch * config.lateral * config.axial
+            return max(1, round(2 * max(d.pool.work for d in data) / (_RESTORING * work)))
+
+        yield from Loop(plan, progress, optimisation, data, 1.0, exchange_interval).events()
+
+
+class _Restorer:
+    """Makes boxes isotropic with a copy of a model."""
+
+    def __init__(self, plan: Plan, model: Niiv) -> None:
+        self._plan = plan
+        self.follow(model)
+
+    def follow(self, model: Niiv) -> None:
+        """Restore with this model from now on, as it is now."""
+        self.model = copy.deepcopy(model).place(self._plan.device)
+
+    def __call__(self, volume: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
+        return restored_box(self.model, self._plan.config.degradation, volume, values, box, core)
+
+
+def _begin(plan: Plan, progress: Progress, stage: int, model: Niiv) -> Optimisation:
+    config = plan.config
+    optimisation = Optimisation(
+        model.to(plan.device),
+        config.degradation,
+        plan.loss,
+        learning_rate=config.learning_rate or (3e-4 if model.architecture.features > 48 else 4e-4),
+        clip=config.clip,
+        averaging=config.averaging,
+        processes=plan.processes,
+    )
+    progress.begin_stage(stage, optimisation)
+    return optimisation
+
+
+def _fill(
+    plan: Plan, progress: Progress, pools: ExitStack, make: MakeBox, stage: int
+) -> Generator[Event, None, list[TaskData]]:
+    """Read the boxes of all groups for a stage; returns what there is to learn, group by group."""
+    config, budget, groups = plan.config, progress.budget, plan.groups
+    message, share = ("Reading slices", 1.0) if stage == 1 else ("Restoring volumes to learn from", _FILLING)
+    limit = budget.fraction + share * (1 - budget.fraction)
+    data: list[TaskData] = []
+    for number, group in enumerate(groups):
+        size = _SLICES
+        if stage == 2:
+            size = replace(_RESTORED, growth=group.anisotropy, largest=_LARGEST[plan.device.type])
+        pool = Pool(
+            group.volumes,
+            size,
+            make if group.anisotropy >= 1.01 else measured_box,
+            memory=1e9 * config.memory / len(groups),
+            device=plan.device,
+            seed=config.seed + 100 * stage + number + 1000 * plan.processes.rank,
+        )
+        pools.callback(pool.close)
+        steps = budget.work(share * (1 - budget.fraction))
+
+        def enough(pool: Pool = pool, steps: float = steps) -> bool:
+            """Whether the part of the budget for reading is spent: by the clock, else by arithmetic."""
+            if budget.timed:
+                return budget.fraction > limit
+            work = 3 * steps * progress.batch * config.lateral * config.axial
+            return stage == 2 and 2 * pool.filled > work
+
+        for part in pool.fill(enough):
+            yield progress.preparing(f"{message} ({(number + part) / len(groups):.0%})")
+        data += [TaskData(task, pool) for task in group.tasks]
+    _check_holes(plan, data, plan.architecture.context if stage == 2 else 0)
+    return data
+
+
+def _check_holes(plan: Plan, data: list[TaskData], context: int) -> None:
+    config = plan.config
+    for part in data:
+        needed = config.degradation.needed(config.axial, part.task.anisotropy)
+        if not part.pool.sampler(part.task.downsample, context).free_of_holes(config.lateral, needed):
+            raise TrainingError(
+                "No place in the volumes is large enough for a patch without NaN; crop them to where they have "
+                "data, or train with smaller patches."
+            )
+
+
+def _stored_first(plan: Plan, state: State) -> Niiv:
+    """The first stage's model of an interrupted training."""
+    tensors = state.part("first.")
+    shapes = {k: v.shape for k, v in tensors.items()}
+    blind = (plan.config.teacher or plan.architecture).model_copy(update={"context": 0})
+    for architecture in (plan.architecture, blind):
+        model = Niiv(architecture)
+        if {k: v.shape for k, v in model.state_dict().items()} == shapes:
+            model.load_state_dict(tensors)
+            return model
+    raise TrainingError("The interrupted training was of another architecture; start anew, overwriting it.")

@@ -1,0 +1,85 @@
+"""What the plugin relies on in napari beside its public interface: each test fails when napari changes it."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+import napari.layers
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
+
+from napari_niiv.plugin import napari_compat
+
+
+class Recorded:
+    """An array that notes when it is read."""
+
+    shape, dtype, ndim = (4, 8, 8), np.dtype(np.float32), 3
+
+    def __init__(self):
+        self.reads = []
+
+    def __getitem__(self, key):
+        self.reads.append(key)
+        return np.zeros(self.shape, self.dtype)[key]
+
+
+def test_the_own_extent_of_a_layer_that_reports_another():
+    class Image(napari.layers.Image):
+        @property
+        def extent(self):
+            return "another"
+
+    layer, plain = Image(np.zeros((2, 3, 4))), napari.layers.Image(np.zeros((2, 3, 4)))
+    assert layer.extent == "another"
+    for ours, its in zip(napari_compat.own_extent(layer), plain.extent, strict=True):
+        np.testing.assert_array_equal(ours, its)
+
+
+@pytest.mark.parametrize(("first", "reads"), [(True, False), (False, True)])
+def test_only_an_emitter_comes_before_napari(first, reads):
+    """A layer hidden in time is not read for 3-D; a plain callback of a plugin comes too late for that."""
+    viewer, array = ViewerModel(), Recorded()
+    layer = viewer.add_image(array, contrast_limits=(0, 1))
+
+    def hide(event):
+        layer.visible = False
+
+    viewer.dims.events.ndisplay.connect(napari_compat.before_napari(hide) if first else hide, position="first")
+    array.reads.clear()
+    viewer.dims.ndisplay = 3
+    assert not layer.visible
+    assert bool(array.reads) is reads
+
+
+def test_layers_are_linked_and_unlinked():
+    one, other = (napari.layers.Image(np.zeros((2, 2)), contrast_limits=(0, 1)) for _ in range(2))
+    napari_compat.link_layers([one, other], ("contrast_limits",))
+    one.contrast_limits = (0.2, 0.8)
+    assert tuple(other.contrast_limits) == (0.2, 0.8)
+    napari_compat.unlink_layers([one, other], ("contrast_limits",))
+    one.contrast_limits = (0, 1)
+    assert tuple(other.contrast_limits) == (0.2, 0.8)
+
+
+def test_a_canvas_without_sliders_keys_and_drops(make_napari_viewer):
+    make_napari_viewer()  # which ends what a canvas leaves
+    canvas = napari_compat.bare_canvas(ViewerModel())
+    assert canvas.dims.isHidden()
+    assert not canvas.acceptDrops()
+    assert canvas.canvas.native.focusPolicy() == Qt.FocusPolicy.NoFocus
+    canvas.close()
+    canvas.deleteLater()
+
+
+def test_a_dock_that_stays(make_napari_viewer):
+    viewer = make_napari_viewer()
+    dock = viewer.window.add_dock_widget(QWidget(), name="kept")
+    names = ("QTitleBarFloatButton", "QTitleBarHideButton", "QTitleBarCloseButton")
+    buttons = [dock.findChild(QPushButton, name) for name in names]
+    napari_compat.keep_docked(dock)
+    assert [button.isHidden() for button in buttons] == [True, True, False]
+    feature = QDockWidget.DockWidgetFeature
+    assert dock.features() == feature.DockWidgetClosable | feature.DockWidgetVerticalTitleBar
