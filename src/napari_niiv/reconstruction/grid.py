@@ -115,11 +115,25 @@ class Grid:
         """Positions of the samples at `place`, in voxels of the source."""
         return three(self.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
 
-    def block(self, place: Box, halo: Shape, inferred: bool) -> Block:
-        """What it takes to compute the samples at `place`."""
+    def block(self, place: Box, halo: Shape, inferred: bool, edge: int = 1) -> Block:
+        """What it takes to compute the samples at `place`.
+
+        Parameters
+        ----------
+        place : Box
+            Samples of the grid.
+        halo : tuple of int
+            Voxels of the level that are read around, along z, y, x.
+        inferred : bool
+            Whether the network has a part in it.
+        edge : int
+            Along y and x, what is read begins and ends with multiples of this before the halo: whole cells.
+        """
         samplings = three(self.on_level(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
         core = Box.of(s.support(size) for s, size in zip(samplings, self.level, strict=True))
-        padded = core.padded(halo, self.level)
+        _, height, width = self.level
+        whole = Box(core.z, core.y.outward(edge, height), core.x.outward(edge, width))
+        padded = whole.padded(halo, self.level)
         factors = (1, self.downsample, self.downsample)
         return Block(samplings, core, padded, padded.scaled(factors, self.source), inferred)
 

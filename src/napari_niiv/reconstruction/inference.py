@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from napari_niiv.geometry import Box, Sampling, Shape
+from napari_niiv.geometry import Box, Sampling, Shape, Span
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BATCH_PIXELS
 from napari_niiv.reconstruction.planes import SLICE_AXES, Orientation
+
+# of the model whose activations the batch budgets are meant for
+_LIGHT_FEATURES = 32
 
 
 def encode_slices(
@@ -23,15 +26,21 @@ def encode_slices(
     anisotropy: float,
     batch_pixels: int | None = None,
     interrupt: Interrupt = never,
+    origin: tuple[int, int] = (0, 0),
+    level: float = 0.0,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Latent grids of consecutive slices, batch by batch.
+
+    The cells of the network are anchored to the volume, not to these slices: what a cell restores depends neither on
+    which of its slices and pixels are wanted nor on how they are batched.
 
     Parameters
     ----------
     model : Niiv
     slices : Tensor, shape (slices, lateral, axial)
-        Normalised, with k more slices on both sides of `wanted` where the volume has them; missing neighbours are
-        continued by replication.
+        Normalised, with all slices of the cells that `wanted` touches and k more on both sides, as far as the volume
+        has them; `lateral` begins with a cell and ends with one, or with the volume. What is missing is continued by
+        replication.
     wanted : slice
         Which slices to encode.
     kept : (slice, slice)
@@ -42,6 +51,10 @@ def encode_slices(
         Pixels given to the network at once.
     interrupt : Interrupt
         Called between the layers of the network.
+    origin : (int, int)
+        First slice and first lateral pixel of `slices` in the volume.
+    level : float
+        Noise level, as `Niiv.encode` takes it.
 
     Yields
     ------
@@ -49,17 +62,30 @@ def encode_slices(
         The slices of `slices` that the batch restores.
     latent : Tensor, shape (batch, C, kept lateral, kept axial)
     """
-    offsets = torch.arange(-model.context, model.context + 1, device=slices.device)
-    _, lateral, axial = slices.shape
-    budget = batch_pixels or BATCH_PIXELS[slices.device.type]
-    size = max(1, budget // (lateral * axial))
-    source = slices.to(model.encoder.dtype)
-    for first in range(wanted.start, wanted.stop, size):
-        part = slice(first, min(first + size, wanted.stop))
-        centres = torch.arange(part.start, part.stop, device=slices.device)
-        neighbours = (centres[:, None] + offsets).clamp(0, len(slices) - 1)
+    s, r = model.cell
+    source = _whole_cells(slices.to(model.encoder.dtype), r)
+    pixels = Span(kept[0].start, kept[0].stop).outward(r, source.shape[1])
+    offsets = torch.arange(-model.context, s + model.context, device=slices.device)
+    # the memory that activations take grows with the features of a cell, and shrinks with the pixels that share them
+    share = model.architecture.features / (_LIGHT_FEATURES * r)
+    budget = (batch_pixels or BATCH_PIXELS[slices.device.type]) / share
+    size = s * max(1, int(budget / (source.shape[1] * source.shape[2])))
+    begin = wanted.start - (origin[0] + wanted.start) % s  # with the cell that holds the first slice
+    for first in range(begin, wanted.stop, size):
+        firsts = torch.arange(first, min(first + size, wanted.stop), s, device=slices.device)
+        neighbours = (firsts[:, None] + offsets).clamp(0, len(slices) - 1)
         batch = source[neighbours].contiguous(memory_format=torch.channels_last)
-        yield part, model.encode(batch, anisotropy, interrupt, kept)
+        latent = model.encode(batch, anisotropy, interrupt, (pixels.slice, kept[1]), level)
+        part = Span(first, first + size).intersection(Span(wanted.start, wanted.stop))
+        inside = Span(kept[0].start, kept[0].stop).slice_in(pixels)
+        yield part.slice, latent[part.lo - first : part.hi - first, :, inside]
+
+
+def _whole_cells(slices: Tensor, pixels: int) -> Tensor:
+    """Slices whose lateral axis is continued by replication to whole cells of so many pixels."""
+    if not (missing := -slices.shape[1] % pixels):
+        return slices
+    return torch.cat([slices, slices[:, -1:].expand(-1, missing, -1)], 1)
 
 
 @torch.inference_mode()
@@ -73,6 +99,8 @@ def restore_slices(
     batch_pixels: int | None = None,
     frame: Frame | None = None,
     interrupt: Interrupt = never,
+    origin: tuple[int, int] = (0, 0),
+    level: float = 0.0,
 ) -> Tensor:
     """Encode and decode consecutive slices; arguments as in `encode_slices`.
 
@@ -83,7 +111,7 @@ def restore_slices(
     Tensor, shape (wanted, kept, axial.count), float32
     """
     out = None
-    for part, latent in encode_slices(model, slices, wanted, kept, anisotropy, batch_pixels, interrupt):
+    for part, latent in encode_slices(model, slices, wanted, kept, anisotropy, batch_pixels, interrupt, origin, level):
         values = model.decode(latent, slices[part, kept[0], kept[1]], axial, anisotropy, frame)
         if out is None:
             out = values.new_empty(wanted.stop - wanted.start, *values.shape[1:])
@@ -104,6 +132,7 @@ def restore_box(
     origin: Shape = (0, 0, 0),
     shape: Shape | None = None,
     interrupt: Interrupt = never,
+    level: float = 0.0,
 ) -> Tensor:
     """Reconstruct a box of a normalised volume; the mean of the orientations asked for.
 
@@ -125,6 +154,8 @@ def restore_box(
         First of these voxels in the volume, and the volume's shape; by default they are the volume.
     interrupt : Interrupt
         Called between the layers of the network.
+    level : float
+        Noise level, as `Niiv.encode` takes it.
 
     Returns
     -------
@@ -147,6 +178,8 @@ def restore_box(
             batch_pixels,
             Frame(placed.z.lo, size[0], cell_centres(place.lo, place.hi, size[order[1]])[None]),
             interrupt,
+            (origin[order[0]], origin[order[1]]),
+            level,
         )
         restored = restored.permute(2, 0, 1) if orientation == "xz" else restored.permute(2, 1, 0)
         total = restored if total is None else total.add_(restored)

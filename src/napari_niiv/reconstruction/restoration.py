@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_niiv.geometry import Box, Sampling, Span
+from napari_niiv.geometry import Box, Sampling, Span, rounded_up
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
@@ -45,6 +45,8 @@ class Restoration:
         What messages call the volume.
     project : bool
         Correct the result so that, degraded again, it is what was measured.
+    denoise : float
+        What the model is told of the noise: its standard deviation, as a share of the normalised range.
     """
 
     grid: Grid
@@ -54,6 +56,7 @@ class Restoration:
     dtype: np.dtype[Any]
     name: str
     project: bool = False
+    denoise: float = 0.0
 
     @classmethod
     def of(
@@ -63,6 +66,7 @@ class Restoration:
         batch_budget: BatchBudget,
         orientations: tuple[Orientation, ...],
         project: bool = False,
+        denoise: float = 0.0,
     ) -> Restoration:
         """The restoration of a 3-D volume in its own dtype; reads a sample of its intensities.
 
@@ -72,13 +76,17 @@ class Restoration:
             If the volume is constant or cannot be read.
         """
         normalization = Normalization.of(volume)
-        return cls(grid, batch_budget, normalization, orientations, volume.dtype, volume.name, project)
+        return cls(grid, batch_budget, normalization, orientations, volume.dtype, volume.name, project, denoise)
 
     def block(self, place: Box, infer: bool = True) -> Block:
         """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
         model, inferred = self.batch_budget.model, infer and self.grid.inferable
-        lateral, axial = max(model.halo, model.context), model.halo + self._margin
-        return self.grid.block(place, (axial, lateral, lateral) if inferred else (0, 0, 0), inferred)
+        if not inferred:
+            return self.grid.block(place, (0, 0, 0), inferred)
+        slices, pixels = model.cell
+        lateral = max(model.lateral_halo, rounded_up(model.context, pixels))
+        halo = (model.halo + self._margin, lateral, lateral)
+        return self.grid.block(place, halo, inferred, math.lcm(slices, pixels))
 
     @property
     def _margin(self) -> int:
@@ -142,6 +150,7 @@ class Restoration:
                 padded.origin,
                 self.grid.level,
                 interrupt,
+                self.denoise,
             )
 
         if not self.project:

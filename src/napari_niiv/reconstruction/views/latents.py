@@ -6,7 +6,7 @@ The first picture of a slice encodes just what it shows, a pan whole cells.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -94,7 +94,7 @@ class Latents:
         """The window's columns in pieces that can be encoded at once, those in the middle first."""
         (depth, width), (rows, columns) = view.size, self.window(view)
         edge, height = self._edge, len(rows.padded(self._model.halo, depth))
-        fitting = (self._batch_budget.batch_pixels // height - 2 * self._model.halo) // edge * edge
+        fitting = (self._batch_budget.batch_pixels // height - 2 * self._model.lateral_halo) // edge * edge
         pieces = [piece.intersection(columns) for piece in columns.tiles(max(edge, fitting), width)]
         return sorted(pieces, key=lambda piece: piece.offset_from(columns))
 
@@ -120,17 +120,27 @@ class Latents:
                 depth, width = view.size
                 new_rows = new_rows.outward(self._edge, depth)
                 new_columns = new_columns.outward(self._edge, width)
-            box = view.box(new_rows, new_columns)
-            latent = self._encode(view, orientation, box, read, interrupt)
+            planes = self._together(view, orientation)
+            latent = self._encode(view, orientation, view.box(new_rows, new_columns, planes), read, interrupt)
             # the other orientation's slices have their lateral axis across the picture
             latent = latent if orientation == view.plane else latent.permute(2, 1, 0, 3)
-            encoded = _Grid(new_rows, new_columns, latent)
-            for line in self._parts(view, orientation, new_rows, new_columns):
-                for part in line:
-                    self._put(part.cell, _Grid(part.rows, part.columns, encoded.crop(part).clone()))
-            grids |= {part: encoded.crop(part) for part in missing}
+            for number, index in enumerate(range(planes.lo, planes.hi)):
+                encoded = _Grid(new_rows, new_columns, latent[number : number + 1])
+                beside = replace(view, position=float(index))
+                for line in self._parts(beside, orientation, new_rows, new_columns):
+                    for part in line:
+                        if self._cached_part(part) is None:
+                            self._put(part.cell, _Grid(part.rows, part.columns, encoded.crop(part).clone()))
+                if index == view.index:
+                    grids |= {part: encoded.crop(part) for part in missing}
         joined = [torch.cat([grids[part] for part in line], dim=-1) for line in lines]
         return joined[0] if len(joined) == 1 else torch.cat(joined, dim=-2)
+
+    def _together(self, view: Resolved, orientation: Orientation) -> Span:
+        """The planes, that of a side view among them, which the cells of the network restore together."""
+        slices, pixels = self._model.cell
+        edge = slices if orientation == view.plane else pixels
+        return Span(view.index, view.index + 1).outward(edge, view.shape[AXES[view.plane][0]])
 
     def _parts(self, view: Resolved, orientation: Orientation, rows: Span, columns: Span) -> list[list[_CellPart]]:
         """The cells of a window: a line for each step along the lateral axis."""
@@ -190,18 +200,28 @@ class Latents:
     # both
 
     def _key(self, view: Resolved, orientation: Orientation) -> tuple[Hashable, ...]:
-        return orientation, view.leading, view.coarsening, str(self._model.device)
+        return orientation, view.leading, view.coarsening, view.denoise, str(self._model.device)
 
     def _encode(self, view: Resolved, orientation: Orientation, box: Box, read: Read, interrupt: Interrupt) -> Tensor:
         """Encode the slices of one orientation through a box: (slices, C + 1, lateral, axial)."""
         model = self._model
-        across = AXES[orientation][0]
-        padded = box.padded(three(model.context if axis == across else model.halo for axis in range(3)), view.shape)
+        (across, lateral, axial), (s, r) = SLICE_AXES[orientation], model.cell
+        edges, halo = {across: s, lateral: r}, {across: model.context, lateral: model.lateral_halo, axial: model.halo}
+        cells = Box.of(span.outward(edges.get(axis, 1), view.shape[axis]) for axis, span in enumerate(box))
+        padded = cells.padded(three(halo[axis] for axis in range(3)), view.shape)
         slices = read(padded).permute(SLICE_AXES[orientation])
         inside = box.slices_in(padded)
         wanted, kept, depth = (inside[axis] for axis in SLICE_AXES[orientation])
         batches = encode_slices(
-            model, slices, wanted, (kept, depth), view.anisotropy, self._batch_budget.batch_pixels, interrupt
+            model,
+            slices,
+            wanted,
+            (kept, depth),
+            view.anisotropy,
+            self._batch_budget.batch_pixels,
+            interrupt,
+            (padded[across].lo, padded[lateral].lo),
+            view.denoise,
         )
         parts = [torch.cat([latent.float(), slices[part, kept, depth][:, None]], dim=1) for part, latent in batches]
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -37,6 +37,8 @@ class SliceRequest:
         Correct the reconstruction so that, degraded again, it is what was measured.
     trust : tuple of {"disagreement", "misfit"}
         Which maps to make as well.
+    denoise : float
+        What the model is told of the noise: its standard deviation, as a share of the normalised range.
     """
 
     plane: Plane
@@ -46,6 +48,7 @@ class SliceRequest:
     leading: tuple[int, ...] = ()
     project: bool = False
     trust: tuple[Trust, ...] = ()
+    denoise: float = 0.0
 
     @property
     def place(self) -> tuple[str, float, tuple[int, ...]]:

@@ -42,6 +42,8 @@ class Resolved:
         Voxels along z, y, x.
     margin : int
         Slices above and below those shown that are looked at too, to degrade the reconstruction again.
+    denoise : float
+        What the model is told of the noise: its standard deviation, as a share of the normalised range.
     """
 
     plane: Plane
@@ -55,6 +57,7 @@ class Resolved:
     anisotropy: float
     shape: Shape
     margin: int = 0
+    denoise: float = 0.0
 
     @property
     def index(self) -> int:
@@ -114,6 +117,7 @@ def resolve(
         anisotropy=anisotropy * level.axial / d,
         shape=coarse,
         margin=margin,
+        denoise=request.denoise,
     )
 
 
