@@ -1,4 +1,4 @@
-"""Exit with 1 and a reason when a wheel lacks a file it needs, holds one it should not, or is 10 MB or more.
+"""Exit with 1 and a reason when a wheel lacks a file it needs, holds one it should not, or is 40 MB or more.
 
 Usage: python scripts/check_wheel.py dist/*.whl
 """
@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import ZipFile
 
-LIMIT = 10_000_000
+LIMIT = 40_000_000
 NEEDED = (
     "napari_niiv/__init__.py",
     "napari_niiv/napari.yaml",

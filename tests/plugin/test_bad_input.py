@@ -18,7 +18,7 @@ from napari_niiv.plugin.live import live_reconstruction as live_layer
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
-from napari_niiv.reconstruction.views.reconstructor import Reconstructor
+from napari_niiv.reconstruction.views import reconstructor
 
 SHAPE, SLOPES = (12, 48, 64), (5.0, 1.0, 2.0)
 
@@ -179,14 +179,14 @@ def test_a_source_that_takes_its_time_is_named_and_waited_for(
 
 def test_a_slow_model_is_not_taken_for_slow_data(viewer, live, qtbot, monkeypatch):
     gate, waiting = threading.Event(), threading.Event()
-    infer = Reconstructor._infer_axial
+    restore = reconstructor.restore_axial
 
     def held(*args):
         waiting.set()
         gate.wait(30)
-        return infer(*args)
+        return restore(*args)
 
-    monkeypatch.setattr(Reconstructor, "_infer_axial", held)
+    monkeypatch.setattr(reconstructor, "restore_axial", held)
     live._slow_timer.setInterval(50)
     viewer.dims.set_current_step(1, 25)
     qtbot.waitUntil(waiting.is_set, timeout=5000)
