@@ -14,9 +14,6 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BATCH_PIXELS
 from napari_niiv.reconstruction.planes import SLICE_AXES, Orientation
 
-# of the model whose activations the batch budgets are meant for
-_LIGHT_FEATURES = 32
-
 
 def encode_slices(
     model: Niiv,
@@ -66,10 +63,8 @@ def encode_slices(
     source = _whole_cells(slices.to(model.encoder.dtype), r)
     pixels = Span(kept[0].start, kept[0].stop).outward(r, source.shape[1])
     offsets = torch.arange(-model.context, s + model.context, device=slices.device)
-    # the memory that activations take grows with the features of a cell, and shrinks with the pixels that share them
-    share = model.architecture.features / (_LIGHT_FEATURES * r)
-    budget = (batch_pixels or BATCH_PIXELS[slices.device.type]) / share
-    size = s * max(1, int(budget / (source.shape[1] * source.shape[2])))
+    budget = batch_pixels or BATCH_PIXELS[slices.device.type]
+    size = s * max(1, budget // (s * source.shape[1] * source.shape[2]))
     begin = wanted.start - (origin[0] + wanted.start) % s  # with the cell that holds the first slice
     for first in range(begin, wanted.stop, size):
         firsts = torch.arange(first, min(first + size, wanted.stop), s, device=slices.device)
