@@ -49,7 +49,7 @@ def tiny(seed: int = 0, **architecture: Any) -> Niiv:
 
 
 def batch(number: int = 0, count: int = 4, context: int = 0) -> Tensor:
-    return PatchSampler([balls(0)], context, number).draw(count, 16, 16)
+    return PatchSampler([balls(0)], 2 * context + 1, number).draw(count, 16, 16)
 
 
 def optimised(model: Niiv | None = None, loss: Any = F.l1_loss, **settings: Any) -> Optimisation:
@@ -82,7 +82,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_some_seconds_beat_linear_interpolation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WARM_UP", 20)
-    sampler = PatchSampler([balls(0)], 0, seed=0)
+    sampler = PatchSampler([balls(0)], 1, seed=0)
     optimisation = optimised(learning_rate=5e-3)
     for number in range(150):
         assert optimisation.step(lambda: sampler.draw(4, 20, 28), 4.0, number / 150)
@@ -103,7 +103,7 @@ def test_some_seconds_beat_linear_interpolation(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("decoder", ["subvoxel", "implicit"])
 def test_a_seed_repeats(decoder: str) -> None:
     def weights(seed: int) -> Tensor:
-        sampler = PatchSampler([balls(0)], 0, seed)
+        sampler = PatchSampler([balls(0)], 1, seed)
         optimisation = optimised(tiny(decoder=decoder, latent=4, mlp_width=8, mlp_layers=2))
         for _ in range(5):
             optimisation.step(lambda: sampler.draw(4, 16, 16), 4.0, 0.0)
@@ -118,7 +118,7 @@ def test_all_weights_learn_with_context_and_several_factors() -> None:
     model = tiny(context=2, degree=2)
     before = [p.detach().clone() for p in model.parameters()]
     optimisation = Optimisation(model, Gaussian(fwhm=1), F.l1_loss, learning_rate=RATE)
-    sampler = PatchSampler([balls(0)], 2, 0)
+    sampler = PatchSampler([balls(0)], 5, 0)
     for factor in (2.0, 3.7, 5.0):
         needed = Gaussian(fwhm=1).needed(4, factor)
         assert optimisation.step(lambda: sampler.draw(2, 16, needed), factor, 0.0)  # noqa: B023
@@ -139,6 +139,59 @@ def test_the_loss_compares_the_restored_centre_with_the_sharp_one(at_once: None)
     assert restored.shape == target.shape == (4, 16, 12)
     assert torch.equal(target, sharp[:, 1, :, :12])
     assert optimisation.check_progress().loss == pytest.approx(float(F.l1_loss(restored, target)))
+
+
+def test_all_slices_of_a_cell_are_compared(at_once: None) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def loss(restored: Tensor, target: Tensor) -> Tensor:
+        seen.append((restored.detach(), target))
+        return F.l1_loss(restored, target)
+
+    sharp = batch(context=2)
+    # the last row of pixels is no whole cell
+    optimised(tiny(context=1, slices=3, lateral=5), loss).step(lambda: sharp, 4.0, 0.0)
+    ((restored, target),) = seen
+    assert restored.shape == target.shape == (12, 15, 16)
+    assert torch.equal(target, sharp[:, 1:4, :15].flatten(0, 1))
+
+
+def test_a_model_told_the_noise_learns_with_as_much_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, given = tiny(noise=0.2), []
+
+    def encode(slices: Tensor, anisotropy: float, **options: Any) -> Tensor:
+        given.append((slices.detach(), float(options["level"])))
+        return Niiv.encode(model, slices, anisotropy, **options)
+
+    monkeypatch.setattr(model, "encode", encode)
+    optimisation = optimised(model)
+    sharp = batch(count=64)
+    for _ in range(20):
+        optimisation.step(lambda: sharp, 4.0, 0.0)
+    coarse, *_ = Average().training_pair(sharp, 4.0)
+    for slices, level in given:
+        assert 0 <= level <= 0.2
+        assert float((slices - coarse).std()) == pytest.approx(level, rel=0.05)
+    levels = [level for _, level in given]
+    assert min(levels) < 0.05 < 0.15 < max(levels)
+    again = optimised(tiny(noise=0.2))
+    for _ in range(20):
+        again.step(lambda: sharp, 4.0, 0.0)
+    assert torch.equal(vector(again.average), vector(optimisation.average))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_each_replay_of_a_graph_draws_other_noise() -> None:
+    # learning nothing, so that losses differ by the noise alone
+    optimisation = optimised(tiny(noise=0.2).to("cuda"), learning_rate=1e-12)
+    sharp = batch(count=4).to("cuda")
+    losses = []
+    for _ in range(12):
+        optimisation.step(lambda: sharp, 4.0, 0.0)
+        losses.append(optimisation.check_progress().loss)
+    assert not optimisation._backward._impossible
+    assert len(set(losses)) == len(losses)
 
 
 def test_the_mean_loss_is_of_the_steps_since_the_last_check() -> None:

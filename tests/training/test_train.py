@@ -147,6 +147,9 @@ def test_the_degradation_is_told_in_the_card(quick, volume: Volume, degradation)
         Architecture(context=0, features=4, blocks=1, samples=4, anisotropy_range=(4, 4), degree=0),
         Architecture(decoder="implicit", context=0, features=4, blocks=1, latent=4, mlp_width=8, degree=0),
         Architecture(decoder="implicit", context=1, features=4, blocks=1, latent=4, mlp_width=8, degree=1),
+        Architecture(context=0, features=4, blocks=1, samples=4, lateral=3, degree=0),
+        Architecture(context=1, features=4, blocks=1, samples=4, lateral=3, noise=0.05, degree=1),
+        Architecture(context=1, features=4, blocks=1, samples=4, lateral=4, slices=3, degree=1),
     ],
 )
 def test_any_architecture(quick, volume: Volume, architecture: Architecture) -> None:
@@ -161,6 +164,14 @@ def test_a_teacher_makes_the_volumes_and_the_light_model_is_kept(quick, volume: 
     assert all(e.checkpoint is None for e in events if isinstance(e, Validation) and e.stage == 1)
     assert isinstance(events[-1], Finished)
     assert load_model(events[-1].checkpoint, "cpu").architecture == TINY
+
+
+def test_a_blind_model_teaches_one_that_restores_several_slices_at_once(quick, volume: Volume) -> None:
+    cells = Architecture(context=0, features=6, blocks=1, samples=8, lateral=2, slices=4, degree=0)
+    events = list(train([volume], quick(steps=20, architecture=cells)))
+    assert {e.stage for e in events if isinstance(e, Validation)} == {1, 2}
+    assert all(e.checkpoint is None for e in events if isinstance(e, Validation) and e.stage == 1)
+    assert load_model(last(iter(events)).checkpoint, "cpu").architecture == cells
 
 
 @pytest.mark.parametrize(("edge", "factors"), [(96, (4, 8)), (40, (8, 8))])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,26 @@ def test_models_of_less_context_can_be_scored(small_model, texture) -> None:
     score = validation.score(blind)
     assert score == pytest.approx(validation.score(blind.widened(2)), abs=1e-3)
     assert score != pytest.approx(validation.linear, abs=0.1)
+
+
+def test_of_several_slices_restored_at_once_the_one_held_out_counts(small_model, texture) -> None:
+    array = texture((9, 45, 50), size=1.0) * 2
+    cells = small_model(context=1, lateral=4, slices=3)
+    watcher = watching(cells)
+    validation = HeldOut(((training_volume(array, (2, 6)), 4.0),), AVERAGE, 3, CPU, pixels=4)
+    validation._chosen = [replace(c, sharp=c.sharp + 100 * torch.arange(7)[:, None, None]) for c in validation._chosen]
+    score = validation.score(watcher)
+    # numbered slices: which of them was given first, both axes of each crop alike
+    assert [round(float(g[0, 0].mean()) / 100) for g in watcher.given] == [2, 2, 1, 1]
+    error, count = 0.0, 0
+    for number, crop in enumerate(validation._chosen):
+        for sharp in (crop.sharp, crop.sharp.transpose(1, 2)):
+            assert sharp.shape[1] % 4 == 0
+            coarse, positions, covered = AVERAGE.training_pair(sharp[2 - number : 7 - number][None], 4.0)
+            restored = cells(coarse, 4.0, positions)[number]
+            error += float((restored - sharp[3, :, covered]).square().sum())
+            count += restored.numel()
+    assert score == pytest.approx(10 * math.log10(count / error), abs=1e-3)
 
 
 @pytest.mark.parametrize("training", [True, False])

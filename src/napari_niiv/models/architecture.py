@@ -41,6 +41,15 @@ class Architecture(BaseModel):
             raise ValueError("the range must rise from a positive factor")
         return value
 
+    @property
+    def slices_seen(self) -> int:
+        """Slices that a cell is restored from: its own and k on either side."""
+        return self.slices + 2 * self.context
+
+    def blind(self) -> Architecture:
+        """The same network for single slices, without neighbours."""
+        return self.model_copy(update={"context": 0, "slices": 1})
+
     @model_validator(mode="after")
     def _cells_of_samples(self) -> Architecture:
         if self.decoder != "subvoxel" and (self.lateral, self.slices, self.noise) != (1, 1, 0):

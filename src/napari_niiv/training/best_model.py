@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +43,9 @@ class BestModel:
         """Choose what to validate on; in one process of the training only."""
         plan = self._plan
         volumes = [(volume, g.validation_anisotropy) for g in plan.groups for volume in g.volumes]
-        self._held_out = HeldOut(volumes, plan.config.degradation, plan.architecture.context, plan.device)
+        own, first = plan.architecture, plan.first_architecture
+        neighbours, pixels = own.context + own.slices - 1, math.lcm(own.lateral, first.lateral)
+        self._held_out = HeldOut(volumes, plan.config.degradation, neighbours, plan.device, pixels)
 
     @property
     def validates(self) -> bool:
@@ -77,7 +80,7 @@ class BestModel:
         if self.score is None or score > self.score:
             self.score = score
             self.keep_model(model)
-            if stage == 2 or self._plan.config.teacher is None:
+            if stage == 2 or not self._plan.only_teaches:
                 path = self._write(model, self._held_out, score)
         linear, bicubic = self._held_out.linear, self._held_out.bicubic
         return Validation(stage, self._budget.steps, self._budget.fraction, score, linear, bicubic, path)

@@ -23,10 +23,12 @@ class ReplayedStep:
     ----------
     work : callable
         Computes the loss and adds to the gradients.
+    generator : torch.Generator
+        On the same device, of the random numbers that the work draws: each replay draws others.
     """
 
-    def __init__(self, work: Callable[[Tensor, float], Tensor]) -> None:
-        self._work, self._impossible = work, False
+    def __init__(self, work: Callable[[Tensor, float], Tensor], generator: torch.Generator) -> None:
+        self._work, self._generator, self._impossible = work, generator, False
         self.forget()
 
     def forget(self) -> None:
@@ -58,6 +60,7 @@ class ReplayedStep:
 
     def _record(self, key: tuple[float, torch.Size], batch: Tensor) -> None:
         graph, static = torch.cuda.CUDAGraph(), batch.clone()
+        graph.register_generator_state(self._generator)
         # all graphs share their memory: they never run at once
         with torch.cuda.graph(graph, pool=self._pool):
             loss = self._work(static, key[0])

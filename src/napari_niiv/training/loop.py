@@ -59,8 +59,8 @@ class Loop:
         seed = plan.config.seed + 1000 * progress.stage + plan.processes.rank
         self._generator = torch.Generator().manual_seed(seed)
         self._weights = torch.tensor([d.task.weight for d in data])
-        context = optimisation.model.context
-        self._samplers = [d.pool.sampler(d.task.downsample, context) for d in data]
+        self._slices = optimisation.model.architecture.slices_seen
+        self._samplers = [d.pool.sampler(d.task.downsample, self._slices) for d in data]
         self._pools = list(dict.fromkeys(d.pool for d in data))
         for pool in self._pools:
             pool.settle()
@@ -123,7 +123,7 @@ class Loop:
         pool = self._pools[self._exchanges % len(self._pools)]
         self._exchanges += 1
         if self._progress.stage == 2 or not pool.whole:
-            pool.exchange(self._optimisation.model.context)
+            pool.exchange(self._slices)
 
     def _report(self, fraction: float) -> Iterator[Event]:
         """Tell how the last steps went, and validate where that is due."""

@@ -53,6 +53,8 @@ class Optimisation:
         Largest norm of the gradient.
     averaging : float
         Decay of the average of the weights, which is the model that counts.
+    seed : int
+        Of the noise that a model which is told the noise learns with.
     processes : Processes
         Among which gradients are averaged.
     """
@@ -66,6 +68,7 @@ class Optimisation:
         learning_rate: float,
         clip: float = 1.0,
         averaging: float = 0.999,
+        seed: int = 0,
         processes: Processes = Processes(),
     ) -> None:
         self.model, self._degradation, self._loss = model.train().requires_grad_(True), degradation, loss
@@ -81,7 +84,8 @@ class Optimisation:
         for weight, part in zip(self._weights, parts, strict=True):
             weight.grad = part.view_as(weight)
         self._half = training_precision(self._device)
-        self._backward = ReplayedStep(self._forward_and_backward)
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self._backward = ReplayedStep(self._forward_and_backward, self._generator)
         self._optimizer = self._fresh_optimizer()
         self.step_number = 0
         self._loss_sum, self._losses = torch.zeros((), device=self._device), 0
@@ -94,7 +98,7 @@ class Optimisation:
         Parameters
         ----------
         draw : callable
-            Gives sharp patches (B, 2k+1, lateral, axial).
+            Gives sharp patches (B, s + 2k, lateral, axial).
         anisotropy : float
         fraction : float
             Of the stage, 0 … 1: the learning rate falls as a cosine.
@@ -196,12 +200,25 @@ class Optimisation:
         self._optimizer = self._fresh_optimizer()
 
     def _forward_and_backward(self, sharp: Tensor, anisotropy: float) -> Tensor:
+        slices, pixels = self.model.cell
+        sharp = sharp[:, :, : sharp.shape[2] // pixels * pixels]
         coarse, positions, covered = self._degradation.training_pair(sharp, anisotropy)
+        coarse, level = self._with_noise(coarse)
         with self._half:
-            restored = self.model(coarse.contiguous(memory_format=torch.channels_last), anisotropy, positions)
-        loss = self._loss(restored, sharp[:, self.model.context, :, covered])
+            restored = self.model(coarse.contiguous(memory_format=torch.channels_last), anisotropy, positions, level)
+        first = self.model.context
+        loss = self._loss(restored, sharp[:, first : first + slices, :, covered].flatten(0, 1))
         loss.backward()
         return loss.detach()
+
+    def _with_noise(self, coarse: Tensor) -> tuple[Tensor, float | Tensor]:
+        """The degraded patches as a camera would record them, and the level of their noise, which is random."""
+        if not self.model.knows_noise:
+            return coarse, 0.0
+        highest, generator = self.model.architecture.noise, self._generator
+        level = highest * torch.rand(1, generator=generator, device=coarse.device)
+        noise = torch.randn(coarse.shape, generator=generator, device=coarse.device)
+        return coarse + level * noise, level
 
     def _fresh_optimizer(self) -> torch.optim.Adam:
         return torch.optim.Adam(self._weights, self._rate, fused=self._device.type == "cuda")

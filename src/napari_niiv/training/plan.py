@@ -81,6 +81,16 @@ class Plan:
     processes: Processes
 
     @property
+    def first_architecture(self) -> Architecture:
+        """Of the network that the first stage trains."""
+        return (self.config.teacher or self.architecture).blind()
+
+    @property
+    def only_teaches(self) -> bool:
+        """Whether the first stage's model cannot become the second's, which then begins anew."""
+        return self.config.teacher is not None or self.architecture.slices > 1
+
+    @property
     def volume_names(self) -> list[str]:
         """What tells the volumes of one training from those of another."""
         volumes = [volume for group in self.groups for volume in group.volumes]

@@ -38,21 +38,20 @@ _FILLING = 0.2
 
 def first_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
     """Learn from each slice by itself; nothing if there is a model that knows neighbours already."""
-    config, context = plan.config, plan.architecture.context
+    config, neighbours = plan.config, plan.architecture.slices_seen > 1
     past = progress.interrupted is not None and progress.interrupted.stage == 2
-    if context and (plan.init is not None or past or config.first_stage == 0):
+    if neighbours and (plan.init is not None or past or config.first_stage == 0):
         return
-    architecture = (config.teacher or plan.architecture).model_copy(update={"context": 0})
-    model = copy.deepcopy(plan.init) if plan.init is not None else Niiv(architecture)
+    model = copy.deepcopy(plan.init) if plan.init is not None else Niiv(plan.first_architecture)
     with ExitStack() as pools:
         data = yield from _fill(plan, progress, pools, measured_box, 1)
         optimisation = _begin(plan, progress, 1, model)
-        end = config.first_stage if context else 1.0
+        end = config.first_stage if neighbours else 1.0
         yield from Loop(plan, progress, optimisation, data, end, lambda: _FRESH_SLICES).events()
     progress.first = optimisation.average
     # its state is written, and must not pass for one of the second stage
     progress.optimisation = None
-    if config.teacher is not None:
+    if plan.only_teaches:
         progress.best.keep({}, None)
 
 
@@ -68,7 +67,7 @@ def second_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
     restorer = _Restorer(plan, first)
     yield progress.preparing("Restoring the neighbours of the slices to judge by")
     progress.best.surround(restorer.model)
-    if init is not None or config.teacher is not None:
+    if init is not None or plan.only_teaches:
         model = copy.deepcopy(init) if init is not None else Niiv(plan.architecture)
     else:
         model = first.widened(plan.architecture.context) if first.context == 0 else copy.deepcopy(first)
@@ -114,6 +113,7 @@ def _begin(plan: Plan, progress: Progress, stage: int, model: Niiv) -> Optimisat
         learning_rate=config.learning_rate or (3e-4 if model.architecture.features > 48 else 4e-4),
         clip=config.clip,
         averaging=config.averaging,
+        seed=config.seed + 100 * stage + 1000 * plan.processes.rank,
         processes=plan.processes,
     )
     progress.begin_stage(stage, optimisation)
@@ -153,15 +153,15 @@ def _fill(
         for part in pool.fill(enough):
             yield progress.preparing(f"{message} ({(number + part) / len(groups):.0%})")
         data += [TaskData(task, pool) for task in group.tasks]
-    _check_holes(plan, data, plan.architecture.context if stage == 2 else 0)
+    _check_holes(plan, data, plan.architecture.slices_seen if stage == 2 else 1)
     return data
 
 
-def _check_holes(plan: Plan, data: list[TaskData], context: int) -> None:
+def _check_holes(plan: Plan, data: list[TaskData], slices: int) -> None:
     config = plan.config
     for part in data:
         needed = config.degradation.needed(config.axial, part.task.anisotropy)
-        if not part.pool.sampler(part.task.downsample, context).free_of_holes(config.lateral, needed):
+        if not part.pool.sampler(part.task.downsample, slices).free_of_holes(config.lateral, needed):
             raise TrainingError(
                 "No place in the volumes is large enough for a patch without NaN; crop them to where they have "
                 "data, or train with smaller patches."
@@ -172,8 +172,7 @@ def _stored_first(plan: Plan, state: State) -> Niiv:
     """The first stage's model of an interrupted training."""
     tensors = state.part("first.")
     shapes = {k: v.shape for k, v in tensors.items()}
-    blind = (plan.config.teacher or plan.architecture).model_copy(update={"context": 0})
-    for architecture in (plan.architecture, blind):
+    for architecture in (plan.architecture, plan.first_architecture):
         model = Niiv(architecture)
         if {k: v.shape for k, v in model.state_dict().items()} == shapes:
             model.load_state_dict(tensors)

@@ -76,7 +76,7 @@ def _events(plan: Plan, interrupted: State | None, notices: list[str]) -> Genera
         if processes.main:
             progress.best.hold_out()
         yield from first_stage(plan, progress)
-        if plan.architecture.context:
+        if plan.architecture.slices_seen > 1:
             yield from second_stage(plan, progress)
         if processes.main:
             forget_state(plan.config.output)

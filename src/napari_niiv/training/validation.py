@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ _EDGES = (_EDGE, _EDGE // 2, _EDGE // 4, _EDGE // 8)
 
 @dataclass(frozen=True)
 class _Crop:
-    """A piece of a slice held out: where it is, and its sharp pixels with neighbours, (2k+1, y, x)."""
+    """A piece of a slice held out: where it is, and its sharp pixels with neighbours, (slices, y, x)."""
 
     volume: TrainingVolume
     anisotropy: float
@@ -43,9 +44,11 @@ class HeldOut:
     volumes : sequence of (TrainingVolume, float)
         Each with the factor by which its slices are degraded.
     degradation : Degradation
-    context : int
-        k of the models that will be scored. Until `surround` is called, the neighbours are repetitions.
+    neighbours : int
+        Slices on either side that the models to be scored may see. Until `surround` is called, they are repetitions.
     device : torch.device
+    pixels : int
+        Edges of crops are multiples of it: whole cells.
 
     Raises
     ------
@@ -57,10 +60,11 @@ class HeldOut:
         self,
         volumes: Sequence[tuple[TrainingVolume, float]],
         degradation: Degradation,
-        context: int,
+        neighbours: int,
         device: torch.device,
+        pixels: int = 1,
     ) -> None:
-        self._degradation, self._context, self._device = degradation, context, device
+        self._degradation, self._neighbours, self._device, self._pixels = degradation, neighbours, device, pixels
         each = max(1, _MOST_CROPS // max(1, sum(len(v.held_out) for v, _ in volumes)))
         crops = [c for volume, factor in volumes for c in self._crops(volume, factor, each)]
         if not crops:
@@ -70,19 +74,26 @@ class HeldOut:
             )
         structured = [c for c in crops if float(c.sharp[0].std()) > EMPTY_DEVIATION] or crops
         self._chosen = structured[:: math.ceil(len(structured) / _MOST_CROPS)]
-        k = context
-        self.linear = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "linear"))
-        self.bicubic = self._score(lambda coarse, factor, _: interpolate_last(coarse[:, k], factor, "bicubic"))
+
+        def interpolated(mode: Literal["linear", "bicubic"]) -> float:
+            return self._score(lambda coarse, factor, *_: interpolate_last(coarse[:, neighbours], factor, mode))
+
+        self.linear, self.bicubic = interpolated("linear"), interpolated("bicubic")
 
     def score(self, model: Niiv) -> float:
-        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes."""
-        k, own = self._context, model.context
+        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes.
 
-        def restore(coarse: Tensor, factor: float, at: Sampling) -> Tensor:
-            slices = coarse[:, k - own : k + own + 1].contiguous(memory_format=torch.channels_last)
+        Of a model that restores several slices at once, the slice held out takes each place among them in turn.
+        """
+        seen, own = model.architecture.slices_seen, model.architecture.slices
+
+        def restore(coarse: Tensor, factor: float, at: Sampling, number: int) -> Tensor:
+            place = number % own
+            first = self._neighbours - place - model.context
+            slices = coarse[:, first : first + seen].contiguous(memory_format=torch.channels_last)
             with training_precision(self._device):
                 restored: Tensor = model(slices, factor, at)
-            return restored
+            return restored[place]
 
         training = model.training
         model.eval()
@@ -94,13 +105,13 @@ class HeldOut:
 
     def surround(self, model: Niiv) -> None:
         """Give the crops the neighbours that `model` infers, as thick as the measured slices."""
-        if not self._context:
+        if not self._neighbours:
             return
         with torch.inference_mode():
             self._chosen = [self._with_neighbours(crop, model) for crop in self._chosen]
 
     def _with_neighbours(self, crop: _Crop, model: Niiv) -> _Crop:
-        k, factor, volume = self._context, crop.volume.anisotropy, crop.volume
+        k, factor, volume = self._neighbours, crop.volume.anisotropy, crop.volume
         # fine slices around the held-out one, as far as the degradation reaches from its neighbours
         beyond = k + math.ceil(self._degradation.reach * factor) + 1
         axial = Sampling(-beyond / factor, 1 / factor, 2 * beyond + 1)
@@ -133,7 +144,7 @@ class HeldOut:
 
     def _crops_of_size(self, volume: TrainingVolume, factor: float, each: int, edge: int) -> list[_Crop]:
         crops: list[_Crop] = []
-        ys, xs = (_spans(size, edge) for size in volume.shape[1:])
+        ys, xs = (_spans(size, edge, self._pixels) for size in volume.shape[1:])
         # not all of a huge slice is read
         step = max(1, math.isqrt(len(ys) * len(xs) // 64))
         for z in volume.held_out:
@@ -145,23 +156,25 @@ class HeldOut:
                     candidates.append((float(values.std()), box, values))
             candidates.sort(reverse=True, key=lambda c: c[0])
             for _, box, values in candidates[:each]:
-                sharp = values.to(self._device).expand(2 * self._context + 1, -1, -1)
+                sharp = values.to(self._device).expand(2 * self._neighbours + 1, -1, -1)
                 crops.append(_Crop(volume, factor, box, sharp))
         return crops
 
-    def _score(self, restore: Callable[[Tensor, float, Sampling], Tensor]) -> float:
+    def _score(self, restore: Callable[[Tensor, float, Sampling, int], Tensor]) -> float:
         error, count = 0.0, 0
-        for crop in self._chosen:
+        for number, crop in enumerate(self._chosen):
             for sharp in (crop.sharp, crop.sharp.transpose(1, 2)):
                 coarse, positions, covered = self._degradation.training_pair(sharp[None], crop.anisotropy)
-                restored = restore(coarse, crop.anisotropy, positions)
-                target = sharp[self._context, :, covered]
+                restored = restore(coarse, crop.anisotropy, positions, number)
+                target = sharp[self._neighbours, :, covered]
                 error += float((restored.squeeze() - target).square().sum())
                 count += target.numel()
         return 10 * math.log10(count / max(error, 1e-12))
 
 
-def _spans(size: int, edge: int) -> list[Span]:
-    """Crops of at most `edge` pixels along an axis."""
-    edge = min(edge, size)
+def _spans(size: int, edge: int, multiple: int) -> list[Span]:
+    """Crops of at most `edge` pixels along an axis, a multiple of `multiple`; none if the axis is too short."""
+    edge = min(edge, size) // multiple * multiple
+    if not edge:
+        return []
     return [Span(first, first + edge) for first in range(0, size - edge + 1, edge)]

@@ -39,7 +39,7 @@ def crops_of(volumes: list[torch.Tensor], patch: torch.Tensor) -> list[tuple]:
 @pytest.mark.parametrize("context", [0, 2])
 def test_patches_are_exact_crops_in_every_position(context: int) -> None:
     volumes = numbered((7, 12, 15), (5, 20, 11))
-    sampler = PatchSampler(volumes, context, seed=0)
+    sampler = PatchSampler(volumes, 2 * context + 1, seed=0)
     batch = sampler.draw(300, 6, 9)
     assert batch.shape == (300, 2 * context + 1, 6, 9)
     seen = set()
@@ -54,25 +54,25 @@ def test_patches_are_exact_crops_in_every_position(context: int) -> None:
 
 def test_all_of_a_volume_is_drawn() -> None:
     (volume,) = numbered((3, 5, 6))
-    drawn = PatchSampler([volume], 0, seed=0).draw(600, 2, 3)
+    drawn = PatchSampler([volume], 1, seed=0).draw(600, 2, 3)
     assert set(drawn.flatten().tolist()) == set(volume.flatten().tolist())
 
 
 def test_patches_are_reduced_to_the_smallest_volume() -> None:
     volumes = numbered((3, 9, 30), (3, 30, 30))
-    assert PatchSampler(volumes, 1, seed=0).draw(4, 16, 20).shape == (4, 3, 9, 9)
+    assert PatchSampler(volumes, 3, seed=0).draw(4, 16, 20).shape == (4, 3, 9, 9)
 
 
 def test_a_seed_repeats() -> None:
     volumes = numbered((7, 12, 15))
-    first, second, other = (PatchSampler(volumes, 1, seed=seed).draw(8, 6, 6) for seed in (3, 3, 4))
+    first, second, other = (PatchSampler(volumes, 3, seed=seed).draw(8, 6, 6) for seed in (3, 3, 4))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
 def test_too_few_slices_for_the_context() -> None:
     with pytest.raises(TrainingError, match="has 5 slices and a sample needs 7"):
-        PatchSampler(numbered((5, 20, 20)), 3, seed=0)
+        PatchSampler(numbered((5, 20, 20)), 7, seed=0)
 
 
 # structure
@@ -86,20 +86,20 @@ def half_empty() -> torch.Tensor:
 
 @pytest.mark.parametrize("context", [0, 1])
 def test_empty_places_are_drawn_less_but_drawn(context: int) -> None:
-    drawn = PatchSampler([half_empty()], context, seed=0).draw(1000, 8, 8)
+    drawn = PatchSampler([half_empty()], 2 * context + 1, seed=0).draw(1000, 8, 8)
     empty = float((drawn.flatten(1).std(1) == 0).float().mean())
     assert 0.005 < empty < 0.2  # by chance alone it would be 0.44
 
 
 def test_a_volume_without_structure_is_drawn_evenly() -> None:
-    drawn = PatchSampler([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)], 0, seed=0).draw(1000, 8, 8)
+    drawn = PatchSampler([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)], 1, seed=0).draw(1000, 8, 8)
     assert float(drawn.mean()) == pytest.approx(0.5, abs=0.06)
 
 
 def test_volumes_are_drawn_by_their_size() -> None:
     generator = torch.Generator().manual_seed(0)
     small, large = (torch.rand(4, 24, x, generator=generator) + i for i, x in enumerate((24, 72)))
-    drawn = PatchSampler([small, large], 0, seed=0).draw(2000, 8, 8)
+    drawn = PatchSampler([small, large], 1, seed=0).draw(2000, 8, 8)
     assert float((drawn.amin((1, 2, 3)) >= 1).float().mean()) == pytest.approx(0.75, abs=0.05)
 
 
@@ -118,7 +118,7 @@ def ones_with_holes() -> torch.Tensor:
 @pytest.mark.parametrize("context", [0, 1])
 @pytest.mark.parametrize("lateral", [5, 16])
 def test_holes_are_never_drawn(context: int, lateral: int) -> None:
-    sampler = PatchSampler([ones_with_holes(), ones_with_holes().flip(0)], context, seed=0)
+    sampler = PatchSampler([ones_with_holes(), ones_with_holes().flip(0)], 2 * context + 1, seed=0)
     drawn = torch.cat([sampler.draw(200, lateral, 12) for _ in range(5)])
     assert drawn.isfinite().all()
     assert drawn.min() >= 1  # and no zeros in their place
@@ -126,7 +126,7 @@ def test_holes_are_never_drawn(context: int, lateral: int) -> None:
 
 def test_places_beside_holes_are_drawn() -> None:
     box = ones_with_holes()
-    drawn = PatchSampler([box], 0, seed=0).draw(3000, 6, 6)
+    drawn = PatchSampler([box], 1, seed=0).draw(3000, 6, 6)
     values = set(drawn.flatten().tolist())
     assert set(box[2, 30:40, 6:40].flatten().tolist()) < values
     assert set(box[3, 6:40, 6:40].flatten().tolist()) < values
@@ -142,14 +142,14 @@ def test_places_beside_holes_are_drawn() -> None:
     ],
 )
 def test_it_says_whether_patches_without_holes_exist(box: torch.Tensor, lateral: int, free: bool) -> None:
-    assert PatchSampler([box], 0, seed=0).free_of_holes(lateral, lateral) is free
+    assert PatchSampler([box], 1, seed=0).free_of_holes(lateral, lateral) is free
 
 
 def test_holes_in_every_third_slice_leave_room_for_single_ones_only() -> None:
     box = torch.rand(9, 32, 32, generator=torch.Generator().manual_seed(0))
     box[::3] = torch.nan
-    assert PatchSampler([box], 0, seed=0).free_of_holes(16, 16)
-    assert not PatchSampler([box], 1, seed=0).free_of_holes(16, 16)
+    assert PatchSampler([box], 1, seed=0).free_of_holes(16, 16)
+    assert not PatchSampler([box], 3, seed=0).free_of_holes(16, 16)
 
 
 # other boxes
@@ -157,7 +157,7 @@ def test_holes_in_every_third_slice_leave_room_for_single_ones_only() -> None:
 
 def test_a_replaced_box_is_gone() -> None:
     boxes = [torch.rand(4, 24, 24, generator=torch.Generator().manual_seed(i)) + i for i in range(4)]
-    sampler = PatchSampler(boxes[:3], 1, seed=0)
+    sampler = PatchSampler(boxes[:3], 3, seed=0)
     sampler.replace(1, boxes[3])
     drawn = sampler.draw(300, 8, 8)
     assert {int(v) for v in drawn.amin((1, 2, 3))} == {0, 2, 3}
@@ -166,7 +166,7 @@ def test_a_replaced_box_is_gone() -> None:
 
 def test_holes_come_and_go_with_the_boxes() -> None:
     whole, hollow = torch.rand(3, 16, 16), torch.full((3, 16, 16), torch.nan)
-    sampler = PatchSampler([hollow], 0, seed=0)
+    sampler = PatchSampler([hollow], 1, seed=0)
     assert not sampler.free_of_holes(8, 8)
     sampler.replace(0, whole)
     assert sampler.free_of_holes(8, 8)
@@ -175,6 +175,6 @@ def test_holes_come_and_go_with_the_boxes() -> None:
 
 
 def test_a_box_of_another_shape_is_refused() -> None:
-    sampler = PatchSampler([torch.zeros(3, 16, 16)], 0, seed=0)
+    sampler = PatchSampler([torch.zeros(3, 16, 16)], 1, seed=0)
     with pytest.raises(ValueError, match=r"\(3, 16, 15\) does not fit"):
         sampler.replace(0, torch.zeros(3, 16, 15))

@@ -165,9 +165,9 @@ def test_of_a_huge_volume_only_boxes_are_read(pool) -> None:
     array = Endless()
     boxes = pool([array], BoxSize(8, 32, halo=4), voxels=10 * 8 * 32 * 32)
     list(boxes.fill())
-    boxes.sampler(1, 0)
+    boxes.sampler(1, 1)
     for _ in range(20):
-        boxes.exchange(0)
+        boxes.exchange(1)
     boxes.close()
     around = 16 * 40 * 40
     assert array.largest <= around
@@ -206,9 +206,9 @@ def test_it_is_filled_until_it_is_enough(pool, enough_at: int) -> None:
     assert list(boxes.fill(enough)) == [(i + 1) / 6 for i in range(enough_at)]
     assert len(boxes) == len(made.read) == enough_at
     assert asked == [(i + 1) * 4 * 16 * 16 for i in range(enough_at)]
-    assert boxes.sampler(1, 0).draw(8, 8, 8).shape == (8, 1, 8, 8)
+    assert boxes.sampler(1, 1).draw(8, 8, 8).shape == (8, 1, 8, 8)
     for _ in range(4):
-        boxes.exchange(0)
+        boxes.exchange(1)
     assert len(boxes) == enough_at
 
 
@@ -221,20 +221,20 @@ def counted() -> MakeBox:
 def test_the_oldest_is_exchanged(pool) -> None:
     boxes = pool([noise(12, 50, 60)], BoxSize(2, 16), counted(), voxels=4 * 2 * 16 * 16)
     list(boxes.fill())
-    samplers = boxes.sampler(1, 0), boxes.sampler(2, 0)
+    samplers = boxes.sampler(1, 1), boxes.sampler(2, 1)
     boxes.settle()
-    assert boxes.sampler(2, 0) is samplers[1]
+    assert boxes.sampler(2, 1) is samplers[1]
     for newest in range(3, 12):
         for sampler in samplers:
             assert numbers(sampler.draw(200, 4, 4)) == set(range(newest - 3, newest + 1))
-        boxes.exchange(0)
+        boxes.exchange(1)
 
 
 def test_a_lone_box_is_exchanged_too(pool) -> None:
     boxes = pool([noise(12, 50, 60)], BoxSize(2, 16), counted(), voxels=1)
     list(boxes.fill())
-    sampler = boxes.sampler(1, 0)
-    boxes.exchange(0)
+    sampler = boxes.sampler(1, 1)
+    boxes.exchange(1)
     assert numbers(sampler.draw(20, 4, 4)) == {1}
 
 
@@ -244,9 +244,9 @@ def test_boxes_of_all_volumes_keep_their_shapes(pool) -> None:
     arrays = [noise(8, 60, 70), noise(3, 20, 9, seed=1)]
     boxes = pool(arrays, BoxSize(4, 16), made, voxels=5 * 4 * 16 * 16)
     list(boxes.fill())
-    boxes.sampler(1, 0)
+    boxes.sampler(1, 1)
     for _ in range(2 * len(boxes)):
-        boxes.exchange(0)
+        boxes.exchange(1)
     n = len(boxes)
     shapes = [tuple(v.shape) for v in made.read]
     assert set(shapes) == {(4, 16, 16), (3, 16, 9)}
@@ -258,9 +258,9 @@ def test_a_seed_repeats(pool) -> None:
         made = Made()
         boxes_of_two = pool([noise(12, 50, 60), noise(9, 40, 40)], BoxSize(4, 16), made, voxels=6 * 4 * 256, seed=seed)
         list(boxes_of_two.fill())
-        boxes_of_two.sampler(1, 0)
+        boxes_of_two.sampler(1, 1)
         for _ in range(9):
-            boxes_of_two.exchange(0)
+            boxes_of_two.exchange(1)
         return [(box, core) for _, box, core in made.places]
 
     assert boxes(1) == boxes(1)
@@ -274,8 +274,8 @@ def test_a_seed_repeats_where_the_filling_ended_early(pool) -> None:
         made = Made()
         boxes = pool([array], BoxSize(4, 16), made, voxels=5 * 4 * 16 * 16)
         list(boxes.fill(lambda: True))
-        boxes.sampler(1, 0)
-        boxes.exchange(0)
+        boxes.sampler(1, 1)
+        boxes.exchange(1)
         boxes.close()
         places.add(tuple(box for _, box, _ in made.places))
     assert len(places) == 1
@@ -286,7 +286,7 @@ def test_levels_are_averaged_laterally_or_in_cubes(pool, factor: int, context: i
     array = noise(7, 29, 33)
     boxes = pool([array], BoxSize(8, 64))
     list(boxes.fill())
-    sampler = boxes.sampler(factor, context)
+    sampler = boxes.sampler(factor, 2 * context + 1)
     depth = factor if context else 1
     cut = array[: 7 // depth * depth, : 29 // factor * factor, : 33 // factor * factor] / 2
     expected = {round(float(v), 4) for v in block_reduce(cut, (depth, factor, factor), np.mean).flatten()}
@@ -304,21 +304,21 @@ def test_a_hole_is_a_hole_at_every_level(pool) -> None:
     array[1, :, ::4] = np.nan
     boxes = pool([array], BoxSize(8, 64))
     list(boxes.fill())
-    assert boxes.sampler(4, 0).draw(400, 4, 4).min() >= 0.5  # no zeros, and no means of fewer voxels
-    assert not boxes.sampler(2, 0).draw(400, 4, 4).isnan().any()
+    assert boxes.sampler(4, 1).draw(400, 4, 4).min() >= 0.5  # no zeros, and no means of fewer voxels
+    assert not boxes.sampler(2, 1).draw(400, 4, 4).isnan().any()
     array[:] = np.nan
     boxes = pool([array], BoxSize(8, 64))
     list(boxes.fill())
-    assert not boxes.sampler(4, 0).free_of_holes(1, 1)
+    assert not boxes.sampler(4, 1).free_of_holes(1, 1)
 
 
 def test_too_small_for_a_level(pool) -> None:
     boxes = pool([noise(3, 6, 40)], BoxSize(8, 64))
     list(boxes.fill())
     with pytest.raises(TrainingError, match="too small"):
-        boxes.sampler(8, 0)
+        boxes.sampler(8, 1)
     with pytest.raises(TrainingError, match="too small"):
-        boxes.sampler(4, 1)
+        boxes.sampler(4, 3)
 
 
 # its thread

@@ -29,8 +29,8 @@ class PatchSampler:
     ----------
     boxes : sequence of Tensor, shape (z, y, x)
         Normalised, on one device; drawn from in proportion to their number of voxels. NaN marks holes.
-    context : int
-        k, neighbouring slices on each side.
+    slices : int
+        That a patch holds: a cell's own and its neighbours.
     seed : int
         Of the random choices.
 
@@ -40,10 +40,10 @@ class PatchSampler:
         If a box has fewer slices than a sample needs.
     """
 
-    def __init__(self, boxes: Sequence[Tensor], context: int, seed: int) -> None:
+    def __init__(self, boxes: Sequence[Tensor], slices: int, seed: int) -> None:
         device = boxes[0].device
         depth = min(b.shape[0] for b in boxes)
-        self._slices = 2 * context + 1
+        self._slices = slices
         if depth < self._slices:
             raise TrainingError(
                 f"A volume has {depth} slices and a sample needs {self._slices}; use a volume with more slices, "
@@ -102,7 +102,7 @@ class PatchSampler:
 
         Returns
         -------
-        Tensor, shape (count, 2k+1, lateral, axial)
+        Tensor, shape (count, slices, lateral, axial)
         """
         sizes = (self._slices, min(lateral, self._smallest), min(axial, self._smallest))
         places, chance = self._places(_CANDIDATES * count, sizes)

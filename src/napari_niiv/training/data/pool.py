@@ -133,24 +133,24 @@ class Pool:
             self._ahead = None
         del self._slots[len(self._boxes) :]
 
-    def sampler(self, downsample: int, context: int) -> PatchSampler:
-        """Patches of the boxes, pooled laterally (and along z, where there is context) by a whole factor."""
+    def sampler(self, downsample: int, slices: int) -> PatchSampler:
+        """Patches of so many slices of the boxes, pooled laterally (and along z, unless of one slice) by a factor."""
         if downsample not in self._samplers:
-            pooled = [_pooled(box, downsample, context) for box in self._boxes]
-            self._samplers[downsample] = PatchSampler(pooled, context, self._seed + downsample)
+            pooled = [_pooled(box, downsample, slices) for box in self._boxes]
+            self._samplers[downsample] = PatchSampler(pooled, slices, self._seed + downsample)
         return self._samplers[downsample]
 
     def settle(self) -> None:
         """No more samplers will be asked for: the boxes themselves need not be kept."""
         self._boxes = []
 
-    def exchange(self, context: int) -> None:
+    def exchange(self, slices: int) -> None:
         """Put a new box in the place of the oldest."""
         slot = self._oldest
         self._oldest = (slot + 1) % len(self._slots)
         box = self._next(slot, self._oldest)
         for downsample, sampler in self._samplers.items():
-            sampler.replace(slot, _pooled(box, downsample, context))
+            sampler.replace(slot, _pooled(box, downsample, slices))
 
     def close(self) -> None:
         """Let the reading thread go."""
@@ -183,11 +183,11 @@ class Pool:
         return best
 
 
-def _pooled(box: Tensor, factor: int, context: int) -> Tensor:
+def _pooled(box: Tensor, factor: int, slices: int) -> Tensor:
     """Averaged over squares, or cubes where neighbouring slices matter; NaN where one of the voxels is."""
     if factor == 1:
         return box
-    depth = factor if context else 1
+    depth = factor if slices > 1 else 1
     if min(box.shape[1:]) < factor or box.shape[0] < depth:
         raise TrainingError("A volume is too small to be trained on at a coarser level.")
     return F.avg_pool3d(box[None, None], (depth, factor, factor))[0, 0]
