@@ -6,8 +6,8 @@ import errno
 import json
 import os
 import shutil
-import threading
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
