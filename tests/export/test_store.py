@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -212,9 +213,10 @@ def test_killed_while_it_is_discarded(small_model, volume, config, tmp_path, mon
     assert os.listdir(tmp_path) == ["out.zarr"]
 
 
+@pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
 def test_a_tiff_that_is_killed_leaves_nothing_outside(
-    small_model, volume, config, tmp_path, monkeypatch, suffix: str
+    small_model, volume, config, tmp_path, suffix: str, late: bool
 ) -> None:
     """Nor is it written from the beginning of the network; and the file is the same to the last byte."""
     model, target = small_model(), tmp_path / f"out{suffix}"
@@ -224,6 +226,10 @@ def test_a_tiff_that_is_killed_leaves_nothing_outside(
         if isinstance(event, ExportProgress) and event.stage == "tiff":
             break
     assert sorted(os.listdir(tmp_path)) == sorted([f"out{suffix}.unfinished", f"whole{suffix}"])
+    if late:  # when all is written, and only not yet published
+        for thread in threading.enumerate():
+            if thread.name == "napari-niiv-tiff":
+                thread.join()
     events.close()
     assert "whole.tif" not in os.listdir(tmp_path / f"out{suffix}.unfinished")
     first, *_ = run(volume, model, target, config(resume=True))

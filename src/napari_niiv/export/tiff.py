@@ -74,15 +74,18 @@ def write_from_store(
 
     writer = threading.Thread(target=run, name="napari-niiv-tiff")
     writer.start()
-    done = 0
+    done, ended = 0, False
     try:
         while (fraction := fractions.get()) is not None:
             voxels = round(fraction * plan.voxels()) - done
             done += voxels
             yield meter.advance(voxels)
+        ended = True
     finally:
         stop.stop()
         writer.join()
+        if not ended:  # it may have been complete before it could be stopped
+            store.file.unlink(missing_ok=True)
     if failed:
         raise failed[0]
     store.publish_file()
