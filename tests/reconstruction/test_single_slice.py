@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_niiv.errors import ReconstructionError
+from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.single_slice import reconstruct_slice, slice_request
+from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
@@ -31,6 +37,63 @@ def test_by_default_it_is_the_plane_of_the_isotropic_volume(small_model, texture
         expected = file[:, 11] if plane == "xz" else file[:, :, 11]
         result = reconstruct_slice(volume, model, plane, 11, quality=quality)
         np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+# what is kept from one call to the next
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Volume]:
+    """The volumes whose intensities were measured."""
+    volumes: list[Volume] = []
+    of = Normalization.of
+
+    def watching(volume: Volume) -> Normalization:
+        volumes.append(volume)
+        return of(volume)
+
+    monkeypatch.setattr(Normalization, "of", watching)
+    return volumes
+
+
+def test_a_second_call_measures_nothing_and_encodes_nothing_anew(
+    small_model, texture, monkeypatch, measured: list[Volume]
+) -> None:
+    volume, model = Volume(texture((7, 21, 25)), voxel_size=(4.0, 1.0, 1.0)), small_model()
+    first = reconstruct_slice(volume, model, "xz", 5)
+    monkeypatch.setattr(model, "encode", None)
+    np.testing.assert_array_equal(reconstruct_slice(volume, model, "xz", 5), first)
+    reconstruct_slice(volume, model, "xz", 5, pixel_size=0.5, window=(0, 3, 20, 12))
+    assert len(measured) == 1
+
+
+@pytest.mark.parametrize("changed", ["voxels", "weights", "model", "volume"])
+def test_what_was_changed_is_restored_anew(small_model, texture, changed: str) -> None:
+    volume, model = Volume(texture((7, 21, 25)), voxel_size=(4.0, 1.0, 1.0)), small_model()
+    before = reconstruct_slice(volume, model, "xz", 5)
+    if changed == "voxels":
+        volume.array[:] = np.sqrt(volume.array)
+    elif changed == "weights":
+        with torch.no_grad():
+            model.encoder.kernels[0].mul_(2)
+        model.encoder.forget()
+    elif changed == "model":
+        model = small_model(features=6)
+    else:
+        volume = replace(volume, voxel_size=(2.0, 1.0, 1.0))
+    after = reconstruct_slice(volume, model, "xz", 5)
+    expected = Reconstructor(volume, model).slice(slice_request(volume, "xz", 5)).image
+    np.testing.assert_array_equal(after, expected)
+    assert after.shape != before.shape or np.abs(after - before).max() > 1e-4
+
+
+def test_what_is_kept_goes_with_the_volume(small_model, texture) -> None:
+    volume = Volume(texture((7, 21, 25)), voxel_size=(4.0, 1.0, 1.0))
+    reconstruct_slice(volume, small_model(), "xz", 5)
+    array = weakref.ref(volume.array)
+    del volume
+    gc.collect()
+    assert array() is None
 
 
 @given(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
@@ -15,6 +20,9 @@ from napari_niiv.reconstruction.views.request import Quality, SliceRequest
 from napari_niiv.volume import Volume
 
 Window = tuple[float, float, float, float]
+
+# voxels of an array in memory by which it is seen that they were changed
+_SAMPLE = 4096
 
 
 def slice_request(
@@ -73,6 +81,9 @@ def reconstruct_slice(
 ) -> NDArray[Any]:
     """Reconstruct one slice, whole or a window of it.
 
+    The normalisation and the latent grids are kept as long as the volume: from the second call on, a slice of the same
+    volume with the same model costs what it costs the live view.
+
     Parameters
     ----------
     volume : Volume
@@ -94,4 +105,37 @@ def reconstruct_slice(
         As `slice_request` and `Reconstructor.slice`.
     """
     request = slice_request(volume, plane, index, window, pixel_size)
-    return Reconstructor(volume, model).slice(request, quality).image
+    return _reconstructor(volume, model).slice(request, quality).image
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A reconstructor, and what its volume and model were like when it was made."""
+
+    reconstructor: Reconstructor
+    model: Niiv
+    state: Hashable
+
+
+_kept: WeakKeyDictionary[Volume, _Kept] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _reconstructor(volume: Volume, model: Niiv) -> Reconstructor:
+    """The reconstructor of a volume, kept from one call to the next while the model is the same."""
+    state = _state(volume, model)
+    with _lock:
+        kept = _kept.get(volume)
+        if kept is None or kept.model is not model or kept.state != state:
+            # of a copy: what is kept must not keep the volume alive
+            _kept[volume] = kept = _Kept(Reconstructor(replace(volume), model), model, state)
+        return kept.reconstructor
+
+
+def _state(volume: Volume, model: Niiv) -> Hashable:
+    """Differs once the weights, or voxels in memory, are changed in place; of voxels a sample is looked at."""
+    weights = tuple(0 if weight.is_inference() else weight._version for weight in model.parameters())
+    array, sample = volume.array, b""
+    if type(array) is np.ndarray:
+        sample = array.flat[:: max(1, array.size // _SAMPLE)].tobytes()
+    return weights, model.device, model.encoder.precision, sample
