@@ -35,3 +35,23 @@ def clipped_fourier_psnr(prediction: NDArray[np.floating], truth: NDArray[np.flo
     disc = (v - height // 2) ** 2 + (u - width // 2) ** 2 <= radius**2
     error = (np.abs(spectrum) ** 2 * disc).sum((-2, -1))
     return float(np.mean(20 * np.log10(height * width) - 10 * np.log10(np.maximum(error, 1e-30))))
+
+
+def texture_ratio(volume: NDArray[np.floating]) -> float:
+    """How much finer the texture of a volume is across z than along z: 1 where it is alike in all directions.
+
+    Above 1 its side views look brushed along z.
+
+    Parameters
+    ----------
+    volume : array, shape (z, y, x)
+        Isotropic.
+
+    Returns
+    -------
+    float
+        Mean absolute difference of neighbours along x and y, over that along z.
+    """
+    values = np.asarray(volume, float)
+    along_z, along_y, along_x = (float(np.abs(np.diff(values, axis=axis)).mean()) for axis in range(3))
+    return (along_y + along_x) / (2 * along_z) if along_z else float("inf")

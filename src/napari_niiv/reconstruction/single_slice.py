@@ -78,6 +78,7 @@ def reconstruct_slice(
     window: Window | None = None,
     pixel_size: float | None = None,
     quality: Quality = "refined",
+    denoise: float = 0.0,
 ) -> NDArray[Any]:
     """Reconstruct one slice, whole or a window of it.
 
@@ -93,6 +94,8 @@ def reconstruct_slice(
         As in `slice_request`.
     quality : {"refined", "fast", "placeholder"}
         Both planes fused, the plane itself alone, or linear interpolation.
+    denoise : float
+        The noise level that the model is told: its standard deviation, as a share of the normalised range.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def reconstruct_slice(
     NiivError
         As `slice_request` and `Reconstructor.slice`.
     """
-    request = slice_request(volume, plane, index, window, pixel_size)
+    request = replace(slice_request(volume, plane, index, window, pixel_size), denoise=denoise)
     return _reconstructor(volume, model).slice(request, quality).image
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.denoise import check_denoise
 from napari_niiv.reconstruction.grid import Grid, block_edges
 from napari_niiv.reconstruction.planes import Orientation, Planes, orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
@@ -25,6 +26,7 @@ def reconstruct(
     output_scale: float = 1.0,
     planes: Planes = "both",
     project: bool = False,
+    denoise: float = 0.0,
     block: tuple[int, int] | None = None,
 ) -> Volume:
     """Make a volume isotropic, lazily.
@@ -41,6 +43,8 @@ def reconstruct(
         Restore along xz slices, yz slices, or average both (best).
     project : bool
         Correct the result so that, degraded again, it is what was measured.
+    denoise : float
+        The noise level that the model is told: its standard deviation, as a share of the normalised range.
     block : tuple of int, optional
         Source voxels of a block, axial and lateral; the result does not depend on it.
 
@@ -53,16 +57,17 @@ def reconstruct(
     Raises
     ------
     ReconstructionError
-        If `output_scale` or `planes` makes no sense.
+        If `output_scale` or `planes` makes no sense, or the model cannot be told this noise level.
     VolumeError
         If the anisotropy is outside 1 … 16, or the volume is constant.
     """
     orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
+    check_denoise(model, denoise)
     batch_budget = BatchBudget(model)
     leading = volume.shape[:-3]
     parts = [
-        _reconstruct_3d(volume.at(*index), batch_budget, output_scale, orientations, project, block)
+        _reconstruct_3d(volume.at(*index), batch_budget, output_scale, orientations, project, denoise, block)
         for index in np.ndindex(leading)
     ]
     array = da.stack(parts).reshape(leading + parts[0].shape) if leading else parts[0]
@@ -78,10 +83,11 @@ def _reconstruct_3d(
     scale: float,
     orientations: tuple[Orientation, ...],
     project: bool,
+    denoise: float,
     block: tuple[int, int] | None,
 ) -> da.Array:
     grid = Grid.of(volume, scale)
-    restoration = Restoration.of(volume, grid, batch_budget, orientations, project)
+    restoration = Restoration.of(volume, grid, batch_budget, orientations, project, denoise)
     edges = block_edges(grid, batch_budget.model.device.type, volume.dtype.itemsize, block)
     array = volume.array if isinstance(volume.array, da.Array) else None
 

@@ -19,6 +19,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.reconstruction.denoise import check_denoise
 from napari_niiv.reconstruction.planes import Orientation
 from napari_niiv.reconstruction.trust import degradation_of, margin
 from napari_niiv.reconstruction.views.axial import encode_axial, restore_axial
@@ -179,6 +180,7 @@ class Reconstructor:
 
     def _resolve(self, request: SliceRequest) -> Resolved:
         request.checked(self.volume.shape)
+        check_denoise(self.model, request.denoise)
         beyond = margin(self._degradation) if request.project or "misfit" in request.trust else 0
         return resolve(request, self.volume.shape[-3:], self.volume.anisotropy, self._levels, beyond)
 
