@@ -33,6 +33,7 @@ def add_reconstruct(commands: Any) -> None:
     add_input(reconstruct)
     add_setting(reconstruct, ExportConfig, "planes")
     add_setting(reconstruct, ExportConfig, "project")
+    add_setting(reconstruct, ExportConfig, "denoise", metavar="LEVEL")
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     output = reconstruct.add_argument_group("the output")
     add_setting(output, ExportConfig, "output_scale", metavar="S")

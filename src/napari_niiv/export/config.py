@@ -29,6 +29,14 @@ class ExportConfig(BaseModel):
         title="keep measured averages",
         description="corrects the volume so that, made coarse again, it is what was measured",
     )
+    denoise: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        title="noise level",
+        description="what a checkpoint trained with noise is told of it: standard deviation over the intensity range",
+    )
     dtype: Literal["float32", "uint16", "uint8"] | None = Field(
         None,
         title="Data type",

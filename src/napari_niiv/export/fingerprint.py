@@ -22,7 +22,7 @@ _SAMPLED = 1 << 14
 Fingerprint = dict[str, dict[str, Any]]
 """Everything that an output depends on, as JSON has it: software, source, model and settings."""
 # settings that change what is written; the others say how, and may differ between the runs of one export
-_SETTINGS = {"output_scale", "planes", "project", "dtype", "box", "chunk", "shard", "block"}
+_SETTINGS = {"output_scale", "planes", "project", "denoise", "dtype", "box", "chunk", "shard", "block"}
 _NAMES = {
     "software": "another napari-niiv",
     "source": "another source",

@@ -15,6 +15,7 @@ from napari_niiv.export.work import Channel, Work, measure_channels
 from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.denoise import check_denoise
 from napari_niiv.volume import Volume, check_anisotropy
 
 
@@ -60,9 +61,9 @@ class PreparedExport:
 
     def work(self, batch_budget: BatchBudget) -> Work:
         """What computes the shards, with the model of a batch budget."""
-        source, planes, project = self.fingerprint["source"], self.config.planes, self.config.project
-        data = self.store.data
-        return Work(self.volume, batch_budget, self.plan, self.channels, source, data, planes, project)
+        source, data, config = self.fingerprint["source"], self.store.data, self.config
+        settings = config.planes, config.project, config.denoise
+        return Work(self.volume, batch_budget, self.plan, self.channels, source, data, *settings)
 
     def started(self, resumed: int) -> ExportStarted:
         """The first event, where so many voxels of the full resolution are written already."""
@@ -85,9 +86,10 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
     VolumeError
         If the source cannot be read, or is constant.
     ReconstructionError
-        If the output scale makes no sense.
+        If the output scale makes no sense, or the model cannot be told this noise level.
     """
     check_anisotropy(volume.anisotropy, volume.name)
+    check_denoise(model, config.denoise)
     path = check_target(target, volume, config).absolute()
     store, fingerprint = Unfinished(path), fingerprint_of(volume, model, config)
     edges = store.resume(fingerprint) if config.resume and store.begun else None

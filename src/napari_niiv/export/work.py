@@ -110,6 +110,8 @@ class Work:
     planes : {"both", "xz", "yz"}
     project : bool
         Whether what contradicts the measurement is corrected.
+    denoise : float
+        The noise level that the model is told.
     """
 
     volume: Volume
@@ -120,6 +122,7 @@ class Work:
     data: Path
     planes: str
     project: bool
+    denoise: float
 
     def __call__(
         self,
@@ -172,6 +175,7 @@ class Work:
             plan.dtype,
             volume.name,
             self.project,
+            self.denoise,
         )
         places, first = unit.place.pieces(plan.edges), plan.samples.origin
         blocks = [restoration.block(place.shifted(first), infer=not channel.blank) for place in places]
