@@ -8,7 +8,7 @@ import pytest
 from skimage.measure import block_reduce
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.volume import Volume, check_anisotropy, downsampled
+from napari_niiv.volume import Volume, check_anisotropy, downsampled, in_memory, sampled
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,20 @@ def test_holes_are_read_where_they_are_allowed(value: float) -> None:
     np.testing.assert_array_equal(volume.read_raw(slice(2, 3)), array[2:])
     with pytest.raises(VolumeError, match="'hollow' holds NaN or infinite"):
         volume.read_raw()
+
+
+# arrays in memory
+
+
+def test_what_is_in_memory(tmp_path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    mapped = np.memmap(tmp_path / "voxels", np.uint8, "w+", shape=(2, 3, 4))
+    assert in_memory(array)
+    assert in_memory(array[:, ::2])
+    assert not any(in_memory(other) for other in (mapped, np.asarray(mapped)[1:], da.from_array(array)))
+
+
+def test_voxels_are_sampled_from_end_to_end() -> None:
+    array = np.arange(60).reshape(3, 4, 5)
+    np.testing.assert_array_equal(sampled(array, 100), np.arange(60))
+    np.testing.assert_array_equal(sampled(array[:, :, ::-1], 2), [4, 55])

@@ -298,6 +298,22 @@ def _block_mean(values: NDArray[Any], axis: int, factor: int, floats: np.dtype[A
     return np.asarray(sums / counts.reshape(shape), dtype=floats)
 
 
+def in_memory(array: Any) -> bool:
+    """Whether all voxels of an array are in memory; those of a mapped file are not."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        if array.base is None:
+            return True
+        array = array.base
+    return False
+
+
+def sampled(array: NDArray[Any], count: int) -> NDArray[Any]:
+    """At most `count` voxels from all over an array in memory, always the same ones."""
+    places = np.linspace(0, array.size - 1, min(array.size, count)).astype(np.int64)
+    voxels: NDArray[Any] = array[np.unravel_index(places, array.shape)]
+    return voxels
+
+
 def check_anisotropy(anisotropy: float, name: str) -> None:
     """Refuse what cannot be reconstructed.
 

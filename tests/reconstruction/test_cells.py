@@ -18,9 +18,9 @@ from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.views import latents
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
-from napari_niiv.reconstruction.views.request import SliceRequest
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
+from tests.reconstruction.views.test_reconstructor import whole_plane
 
 CELLS = [(1, 4), (4, 1), (4, 4), (2, 3)]  # slices, pixels
 SHAPES = [(5, 35, 39), (1, 1, 1), (3, 2, 9), (4, 16, 12), (2, 33, 3)]
@@ -35,16 +35,6 @@ def model(request, small_model) -> Niiv:
 
 def anisotropic(array: NDArray, **options) -> Volume:
     return Volume(array, voxel_size=(ANISOTROPY, 1.0, 1.0), **options)
-
-
-def whole_plane(volume: Volume, plane: str, index: float, pitch: float = 1.0, **options) -> SliceRequest:
-    _, row, column = AXES[plane]
-    shape = volume.shape[-3:]
-    samplings = [
-        Sampling.covering(shape[axis], output_size(shape[axis], (volume.anisotropy if axis == 0 else 1) / pitch))
-        for axis in (row, column)
-    ]
-    return SliceRequest(plane, index, *samplings, **options)
 
 
 def by_hand(model: Niiv, values: torch.Tensor, samples: int, denoise: float = 0.0) -> torch.Tensor:

@@ -7,14 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_niiv._version import __version__
 from napari_niiv.errors import Remedy, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.models.niiv import Niiv
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Volume, in_memory, sampled
 
 FORMAT = 1
 # voxels that tell apart what is in memory
@@ -59,23 +56,8 @@ def source_identity(volume: Volume) -> dict[str, Any]:
     if (dataset := volume.provenance.dataset) is not None:
         facts["dataset"] = dataset
     if in_memory(volume.array):
-        facts["voxels"] = _sample(volume.array)
+        facts["voxels"] = hashlib.sha256(sampled(volume.array, _SAMPLED).tobytes()).hexdigest()
     return facts | file_state(volume)
-
-
-def in_memory(array: Any) -> bool:
-    """Whether all voxels of an array are in memory; those of a mapped file are not."""
-    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        if array.base is None:
-            return True
-        array = array.base
-    return False
-
-
-def _sample(array: NDArray[Any]) -> str:
-    """SHA-256 of some voxels all over an array."""
-    places = np.linspace(0, array.size - 1, min(array.size, _SAMPLED)).astype(np.int64)
-    return hashlib.sha256(array[np.unravel_index(places, array.shape)].tobytes()).hexdigest()
 
 
 def source_path(volume: Volume) -> Path | None:

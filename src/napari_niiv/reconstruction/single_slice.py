@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
@@ -17,12 +16,12 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.planes import AXES, Plane
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import Quality, SliceRequest
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Volume, in_memory, sampled
 
 Window = tuple[float, float, float, float]
 
 # voxels of an array in memory by which it is seen that they were changed
-_SAMPLE = 4096
+_SAMPLED = 4096
 
 
 def slice_request(
@@ -138,7 +137,5 @@ def _reconstructor(volume: Volume, model: Niiv) -> Reconstructor:
 def _state(volume: Volume, model: Niiv) -> Hashable:
     """Differs once the weights, or voxels in memory, are changed in place; of voxels a sample is looked at."""
     weights = tuple(0 if weight.is_inference() else weight._version for weight in model.parameters())
-    array, sample = volume.array, b""
-    if type(array) is np.ndarray:
-        sample = array.flat[:: max(1, array.size // _SAMPLE)].tobytes()
+    sample = sampled(volume.array, _SAMPLED).tobytes() if in_memory(volume.array) else b""
     return weights, model.device, model.encoder.precision, sample

@@ -19,13 +19,6 @@ from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1000, 800)
-    return viewer
-
-
-@pytest.fixture
 def slow(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_niiv.io.open.IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr(copy, "_CHUNK", (4, 16, 16))

@@ -12,13 +12,6 @@ from napari_niiv.io.remembered import Correction, recall, remember
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1000, 800)
-    return viewer
-
-
-@pytest.fixture
 def unsaid(tmp_path):
     path = tmp_path / "unsaid.tif"
     tifffile.imwrite(path, DATA, photometric="minisblack")

@@ -18,7 +18,7 @@ from napari_niiv.export.config import ExportConfig
 from napari_niiv.plugin.common.layers import ISOTROPIC
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
 from napari_niiv.plugin.common.words import bytes_of, output_words
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Volume, in_memory
 
 if TYPE_CHECKING:
     from napari_niiv.export.events import ExportEvent
@@ -208,7 +208,7 @@ def _resumed(job: ExportJob, exists: bool) -> ExportJob | None:
 
 def _without_lost_file(volume: Volume) -> Volume:
     """Voxels in memory do not need the file that they came from."""
-    from napari_niiv.export.fingerprint import in_memory, source_path
+    from napari_niiv.export.fingerprint import source_path
 
     path = source_path(volume)
     if path is None or path.exists() or not in_memory(volume.array):
