@@ -151,7 +151,7 @@ def sentence(groups: tuple[Group, ...], model: Niiv | None = None, **settings: A
 )
 def test_a_network_for_the_factors(anisotropies: tuple[float, ...], degree: int) -> None:
     made = plan_architecture(planned(volume(4.0), anisotropies=anisotropies), config(), None)
-    assert made == Architecture(anisotropy_range=(anisotropies[0], anisotropies[-1]), degree=degree)
+    assert made == Architecture.light((anisotropies[0], anisotropies[-1]), degree)
 
 
 def test_a_network_asked_for() -> None:

@@ -174,6 +174,34 @@ def test_a_blind_model_teaches_one_that_restores_several_slices_at_once(quick, v
     assert load_model(last(iter(events)).checkpoint, "cpu").architecture == cells
 
 
+def test_checkpoints_that_teach_take_the_place_of_the_first_stage(quick, volume: Volume, tmp_path: Path) -> None:
+    paths = []
+    for number in range(2):
+        path = tmp_path / f"teacher {number}.safetensors"
+        last(train([volume], quick(output=path, steps=6, seed=number)))
+        paths.append(str(path))
+    cells = Architecture(context=0, features=6, blocks=1, samples=8, lateral=2, slices=4, degree=0)
+    events = list(train([volume], quick(steps=6, architecture=cells, teachers=tuple(paths))))
+    assert {e.stage for e in events if isinstance(e, Validation)} == {2}
+    assert load_model(last(iter(events)).checkpoint, "cpu").architecture == cells
+
+
+def test_a_teacher_that_is_not_there_is_refused_at_once(quick, volume: Volume) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint 'nobody'"):
+        train([volume], quick(teachers=("nobody",)))
+
+
+def test_in_the_end_a_model_restores_what_it_learns_from(quick, volume: Volume, monkeypatch) -> None:
+    followed = []
+    follow = stages._Restorer.follow
+    monkeypatch.setattr(stages._Restorer, "follow", lambda self, *m: followed.append(m) or follow(self, *m))
+    monkeypatch.setattr(stages, "_RESTORING", 1e3)
+    list(train([volume], quick(steps=40)))
+    first, *own = followed
+    assert own
+    assert all(model is not first[0] for (model,) in own)
+
+
 @pytest.mark.parametrize(("edge", "factors"), [(96, (4, 8)), (40, (8, 8))])
 def test_by_default_a_volume_teaches_its_own_factor_and_those_of_zooming_out(
     quick, edge: int, factors: tuple[int, int]
