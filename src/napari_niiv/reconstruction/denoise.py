@@ -22,7 +22,7 @@ WITHOUT_NOISE = "this checkpoint was trained without noise"
 _UP_TO = "This checkpoint was trained with noise levels up to {:g}"
 # of the estimated noise: along z texture finer than the z step is as little known as noise, and is not in the estimate
 _TIMES = 2.0
-_DIGITS = 3  # after the point: what is shown of an estimated level is all of it, and can be typed
+DIGITS = 3  # of a level, after the point: what is shown of an estimate is all of it, and can be typed
 
 
 def denoise_setting(value: object) -> Denoise:
@@ -101,7 +101,7 @@ def level_of(volume: Volume, normalization: Normalization, model: Niiv, denoise:
     if not model.knows_noise:
         return 0.0
     share = noise_of(volume) / (normalization.high - normalization.low)
-    return min(round(_TIMES * share, _DIGITS), model.architecture.noise)
+    return min(round(_TIMES * share, DIGITS), model.architecture.noise)
 
 
 def averaged_level(level: float, axial: int, lateral: int) -> float:
