@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_niiv.volume import Volume
 
 # pixels: edge of a piece that is looked at; how many with something in them, and at all
-_PIECE, _PIECES, _MOST_PIECES = 128, 32, 512
+_PIECE, _PIECES, _MOST_PIECES = 128, 32, 256
 # pixels: edge of the regions that are left out where all voxels are equal
 _REGION = 8
 # the kernel's response to white noise has 6 times its standard deviation, 0.6745 of which the median of its size is

@@ -20,7 +20,8 @@ Denoise = float | Literal["auto"]
 
 WITHOUT_NOISE = "this checkpoint was trained without noise"
 _UP_TO = "This checkpoint was trained with noise levels up to {:g}"
-# of the estimated noise: along z texture finer than the z step is as little known as noise, and is not in the estimate
+# of the estimated noise: texture finer than the z step is as little known along z as noise is, and not in the estimate;
+# best to the eye, and in PSNR where the noise of what is given and of what judges is independent
 _TIMES = 2.0
 DIGITS = 3  # of a level, after the point: what is shown of an estimate is all of it, and can be typed
 
