@@ -33,7 +33,7 @@ def add_reconstruct(commands: Any) -> None:
     add_input(reconstruct)
     add_setting(reconstruct, ExportConfig, "planes")
     add_setting(reconstruct, ExportConfig, "project")
-    add_setting(reconstruct, ExportConfig, "denoise", metavar="LEVEL")
+    add_setting(reconstruct, ExportConfig, "denoise", type=_level, choices=None, metavar="auto|LEVEL")
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     output = reconstruct.add_argument_group("the output")
     add_setting(output, ExportConfig, "output_scale", metavar="S")
@@ -99,6 +99,14 @@ def _stopped(output: Path) -> str:
     if not Unfinished(output.expanduser()).begun:
         return "stopped before anything was written."
     return f"stopped; what is finished is kept in {output.name}.unfinished: go on with --resume."
+
+
+def _level(text: str) -> float | str:
+    """A number, or a word for the configuration to judge."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _box(text: str) -> tuple[tuple[int, int], ...]:

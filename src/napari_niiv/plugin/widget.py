@@ -25,6 +25,7 @@ from napari_niiv.plugin.common.layers import (
     voxel_size,
 )
 from napari_niiv.plugin.controls.compare import Compare
+from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
@@ -79,6 +80,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.on = CheckBox(text="Reconstruct", value=True)
         self.compare = Compare(napari_viewer, self.live_layers)
         self.trust = TrustControls(self.live_layers)
+        self.denoise = DenoiseControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
         self.copying = CopyOffer(host, self._adopt_copy)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
@@ -88,7 +90,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             widgets=[
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows),
                 *(self.anisotropy, *self.spacings.rows, *self._planes.rows, *self._scale.rows),
-                *(*self.models.rows, *self.compare.rows, *self.trust.rows, self.train),
+                *(*self.models.rows, *self.denoise.rows, *self.compare.rows, *self.trust.rows, self.train),
                 *(*self.export.rows, *self._status.rows),
             ]
         )
@@ -247,6 +249,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
         self._scale.show(self.live_layers.settings_of(layer).finest)
+        self.denoise.show_estimate()
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""
