@@ -206,19 +206,36 @@ def _fill(
         for part in pool.fill(enough):
             yield progress.preparing(f"{message} ({(number + part) / len(groups):.0%})")
         data += [TaskData(task, pool) for task in group.tasks]
-    _check_holes(plan, data, plan.architecture.slices_seen if stage == 2 else 1)
-    return data
+    return _with_places(plan, data, plan.architecture.slices_seen if stage == 2 else 1)
 
 
-def _check_holes(plan: Plan, data: list[TaskData], slices: int) -> None:
-    config = plan.config
-    for part in data:
-        needed = config.degradation.needed(config.axial, part.task.anisotropy)
-        if not part.pool.sampler(part.task.downsample, slices).free_of_holes(config.lateral, needed):
-            raise TrainingError(
-                "No place in the volumes is large enough for a patch without NaN; crop them to where they have "
-                "data, or train with smaller patches."
-            )
+def _with_places(plan: Plan, data: Sequence[TaskData], slices: int) -> list[TaskData]:
+    """The tasks that patches can be drawn for; levels for zooming out are left out where they are too small."""
+    return [part for part in data if _has_places(plan, part, slices)]
+
+
+def _has_places(plan: Plan, part: TaskData, slices: int) -> bool:
+    """Whether patches can be drawn for a task.
+
+    Raises
+    ------
+    TrainingError
+        If they cannot, and it is no level for zooming out.
+    """
+    config, task = plan.config, part.task
+    needed = config.degradation.needed(config.axial, task.anisotropy)
+    try:
+        if part.pool.sampler(task.downsample, slices).free_of_holes(config.lateral, needed):
+            return True
+    except TrainingError:
+        if task.downsample == 1:
+            raise
+    if task.downsample == 1:
+        raise TrainingError(
+            f"No place in the volumes is large enough for a patch without NaN, and for {slices} slices between those "
+            "that are kept to judge by; crop them to where they have data, or train with smaller patches."
+        )
+    return False
 
 
 def _stored_first(plan: Plan, state: State) -> Niiv:
