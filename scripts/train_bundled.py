@@ -22,6 +22,7 @@ the last 70 of mousebrain_lm.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from functools import partial
 from pathlib import Path
@@ -31,10 +32,11 @@ import numpy as np
 import tifffile
 import torch
 
-from napari_niiv.evaluation.quality import compare, compare_split, degraded, over_cubes
+from napari_niiv.evaluation.quality import BASELINES, compare, compare_split, degraded, over_cubes
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import VolumeCredit
 from napari_niiv.models.checkpoint import load_model, save_model
+from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Finished, Notice, TrainingStep, Validation
 from napari_niiv.training.train import train
@@ -187,16 +189,24 @@ def measure(options: argparse.Namespace) -> None:
         metrics[what] = round(value, 3)
         print(f"{what:48s} {value:8.2f}", flush=True)
 
-    for anisotropy in (8,) if model.card.name == "em-paper" else (8, 4, 2):
-        paper = partial(compare, model=model, anisotropy=anisotropy, data_range=unit)
+    levels: dict[str, Denoise] = {"": 0.0} | ({" denoised": AUTO} if model.knows_noise else {})
+    for (word, denoise), anisotropy in itertools.product(
+        levels.items(), (8,) if model.card.name == "em-paper" else (8, 4, 2)
+    ):
+        paper = partial(compare, model=model, anisotropy=anisotropy, data_range=unit, denoise=denoise)
         for method, score in over_cubes(truth, paper, edge).items():
-            note(f"{method}, {anisotropy}x, PSNR (dB)", score.psnr)
-            note(f"{method}, {anisotropy}x, clipped-Fourier PSNR (dB)", score.clipped_fourier)
-            note(f"{method}, {anisotropy}x, texture ratio", score.texture)
-    split = partial(compare_split, model=model, data_range=unit)
-    for method, score in over_cubes(truth, split, edge).items():
-        note(f"{method}, split 8x, PSNR (dB)", score.psnr)
-        note(f"{method}, split 8x, texture ratio", score.texture)
+            if method in BASELINES and denoise:
+                continue
+            note(f"{method}{word}, {anisotropy}x, PSNR (dB)", score.psnr)
+            note(f"{method}{word}, {anisotropy}x, clipped-Fourier PSNR (dB)", score.clipped_fourier)
+            note(f"{method}{word}, {anisotropy}x, texture ratio", score.texture)
+    for word, denoise in levels.items():
+        split = partial(compare_split, model=model, data_range=unit, denoise=denoise)
+        for method, score in over_cubes(truth, split, edge).items():
+            if method in BASELINES and denoise:
+                continue
+            note(f"{method}{word}, split 8x, PSNR (dB)", score.psnr)
+            note(f"{method}{word}, split 8x, texture ratio", score.texture)
     plain = load_model(options.output, "cpu")
     save_model(plain, model.card.model_copy(update={"metrics": metrics}), options.output, half=True)
 
