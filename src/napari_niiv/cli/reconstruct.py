@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ from pydantic import ValidationError
 
 from napari_niiv.cli.options import add_setting, given, refuse
 from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness
-from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.errors import NiivError, OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.interrupt import until_interrupted
 
 if TYPE_CHECKING:
     from napari_niiv.export.events import ExportEvent
+    from napari_niiv.models.niiv import Niiv
+    from napari_niiv.volume import Volume
 
 # bytes of a source that is decoded at once: a CPU has time for decoding it piece by piece, and needs 1 GB else
 _DECODED_BYTES = 512 << 20
@@ -83,6 +86,8 @@ def run_reconstruct(options: argparse.Namespace) -> int:
     model = load_model(options.checkpoint, options.device)
     if slow := slowness(volume):
         print(f"{volume.name} {slow}")
+    if not config.resume and (unsuited := _unsuited(volume, options.checkpoint, model)):
+        print(unsuited, file=sys.stderr)
     events = export(volume, model, options.output, config)
     try:
         _show(until_interrupted(events), options.output, model.device.type)
@@ -90,6 +95,20 @@ def run_reconstruct(options: argparse.Namespace) -> int:
         events.close()
         raise KeyboardInterrupt(_stopped(options.output)) from None
     return 0
+
+
+def _unsuited(volume: Volume, name: str, model: Niiv) -> str:
+    """What is to be said of a bundled checkpoint that does not suit a volume; empty if it does, or cannot be tried."""
+    from napari_niiv.evaluation.suitability import KINDS, verdict
+
+    if name not in KINDS:  # one's own was chosen with care
+        return ""
+    try:
+        judged = verdict(volume.at(*(0 for _ in volume.shape[:-3])), name, model)
+    except NiivError:  # the export itself says what is wrong
+        return ""
+    hint = f" Give --checkpoint {judged.best.name}." if judged.best.name != name else ""
+    return f"napari-niiv: {judged.sentence}{hint}" if judged.sentence else ""
 
 
 def _stopped(output: Path) -> str:

@@ -31,6 +31,7 @@ from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
 from napari_niiv.plugin.controls.status import Status
+from napari_niiv.plugin.controls.suitability import SuitabilityControl
 from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
@@ -78,6 +79,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.ortho_button = self._ortho.button
         self._planes = PlaneButtons(napari_viewer, self.ortho_button)
         self.on = CheckBox(text="Reconstruct", value=True)
+        self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare = Compare(napari_viewer, self.live_layers)
         self.trust = TrustControls(self.live_layers)
         self.denoise = DenoiseControl(host, self.live_layers, self.layer)
@@ -90,7 +92,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             widgets=[
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows),
                 *(self.anisotropy, *self.spacings.rows, *self._planes.rows, *self._scale.rows),
-                *(*self.models.rows, *self.denoise.rows, *self.compare.rows, *self.trust.rows, self.train),
+                *(
+                    *self.models.rows,
+                    *self.suitability.rows,
+                    *self.denoise.rows,
+                    *self.compare.rows,
+                    *self.trust.rows,
+                    self.train,
+                ),
                 *(*self.export.rows, *self._status.rows),
             ]
         )
