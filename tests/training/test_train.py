@@ -75,6 +75,7 @@ def quick(one_thread: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             "axial": 6,
             "batch": 8,
             "learning_rate": 5e-3,
+            "first_stage": 0.4,
             "device": "cpu",
         }
         return TrainingConfig(**{**settings, **more})

@@ -65,7 +65,7 @@ class TrainingConfig(BaseModel):
     teachers: tuple[str, ...] = Field(
         (), description="checkpoints that restore the volumes of the second stage, in place of a first one"
     )
-    first_stage: float = Field(0.4, ge=0, le=1, description="part of the budget for the first stage")
+    first_stage: float = Field(0.25, ge=0, le=1, description="part of the budget for the first stage")
     lateral: int = Field(128, ge=16, le=1024, title="Patch size", description="pixels across a patch")
     axial: int = Field(16, ge=2, le=256, description="patch size along the degraded axis, axial voxels")
     batch: int | None = Field(None, ge=1, le=4096, description="patches in a step; by default what suits the device")

@@ -161,7 +161,7 @@ def _begin(plan: Plan, progress: Progress, stage: int, model: Niiv) -> Optimisat
         model.to(plan.device),
         config.degradation,
         plan.loss,
-        learning_rate=config.learning_rate or (3e-4 if model.architecture.features > 48 else 4e-4),
+        learning_rate=config.learning_rate or _learning_rate(plan),
         clip=config.clip or _CLIP[config.loss],
         averaging=config.averaging,
         contrast=config.contrast,
@@ -170,6 +170,11 @@ def _begin(plan: Plan, progress: Progress, stage: int, model: Niiv) -> Optimisat
     )
     progress.begin_stage(stage, optimisation)
     return optimisation
+
+
+def _learning_rate(plan: Plan) -> float:
+    """What suits the model: an MLP diverges at what convolutions bear, and what was learnt before is to be kept."""
+    return 6e-4 if plan.architecture.decoder == "subvoxel" and plan.init is None else 3e-4
 
 
 def _fill(
