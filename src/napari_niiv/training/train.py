@@ -88,4 +88,4 @@ def _events(plan: Plan, interrupted: State | None, notices: list[str]) -> Genera
             if not finished and processes.main:
                 progress.save()
         finally:
-            processes.leave()
+            processes.leave(finished)
