@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.io.formats import Location, find_reader, locate
 from napari_niiv.io.lazy_arrays import rearranged
-from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.spacing import Spacing, join_notes
 from napari_niiv.io.stored_volume import StoredVolume, unsorted_axes
 from napari_niiv.volume import Provenance, Volume
 
@@ -75,7 +76,7 @@ def open_volume(
         spacing=spacing,
         spacing_problem=spacing.problem if voxel_size is None else "",
         slow=slow,
-        note=stored.note,
+        note=join_notes(stored.note, spacing.note if voxel_size is None else ""),
     )
     return Volume(
         rearranged(array, order),
@@ -135,7 +136,7 @@ def _spacing_along(stored: StoredVolume, axes: str) -> tuple[Spacing, tuple[floa
         return stored.spacing, stored.origin
     z, y, x = source
     sizes, origin = stored.spacing.sizes, stored.origin
-    spacing = Spacing((sizes[z], sizes[y], sizes[x]), stored.spacing.unit)
+    spacing = replace(stored.spacing, sizes=(sizes[z], sizes[y], sizes[x]))
     return spacing, (origin[z], origin[y], origin[x])
 
 

@@ -1,62 +1,16 @@
-"""Voxel sizes as files give them: complete, partial or absurd."""
+"""Voxel sizes as files give them: complete, partial, absurd or contradictory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from napari_niiv.io.units import convert, known_unit, number
 from napari_niiv.volume import MAX_ANISOTROPY
 
-_UNITS = {
-    "µm": "micrometer",
-    "μm": "micrometer",
-    "\\u00b5m": "micrometer",
-    "um": "micrometer",
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "micrometre": "micrometer",
-    "micrometers": "micrometer",
-    "nm": "nanometer",
-    "nanometre": "nanometer",
-    "nanometers": "nanometer",
-    "mm": "millimeter",
-    "millimetre": "millimeter",
-    "millimeters": "millimeter",
-    "m": "meter",
-    "metre": "meter",
-    "å": "angstrom",
-    "a": "angstrom",
-    "ångström": "angstrom",
-    "angstroms": "angstrom",
-    '"': "inch",
-    "in": "inch",
-    "inches": "inch",
-}
-_METRES = {
-    "meter": 1.0,
-    "inch": 0.0254,
-    "millimeter": 1e-3,
-    "micrometer": 1e-6,
-    "nanometer": 1e-9,
-    "angstrom": 1e-10,
-}
-_KNOWN = {*_METRES, "pixel"}
-
-
-def unit_name(unit: Any) -> str:
-    """The name of a unit of length in napari's registry, such as "micrometer" for "µm"; "pixel" for anything else."""
-    text = str(unit or "").strip().lower()
-    name = _UNITS.get(text, text)
-    return name if name in _KNOWN else "pixel"
-
-
-def convert(value: float | None, unit: str, target: str) -> float | None:
-    """A length in another unit; None if it is None, or if the two units do not measure the same."""
-    if value is None or unit == target:
-        return value
-    return value * _METRES[unit] / _METRES[target] if unit in _METRES and target in _METRES else None
+Sizes = tuple[float | None, float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -69,18 +23,32 @@ class Spacing:
         Along z, y, x; None where the file says nothing.
     unit : str
         Of the sizes, as `unit_name` returns it.
+    note : str
+        What of it was not taken as the file says it, as a sentence without its full stop; mostly empty.
     """
 
-    sizes: tuple[float | None, float | None, float | None] = (None, None, None)
+    sizes: Sizes = (None, None, None)
     unit: str = "pixel"
+    note: str = ""
 
     @classmethod
     def of(cls, sizes: Sequence[float | None], units: Sequence[Any]) -> Spacing:
         """From sizes (z, y, x) that have a unit each, as files name them; the unit of x counts."""
-        names = [unit_name(unit) for unit in units]
+        sizes = [number(size) for size in sizes]
+        known = [known_unit(unit) for unit in units]
+        odd = {str(unit): None for unit, name in zip(units, known, strict=True) if name is None}
+        names = [name or "pixel" for name in known]
         target = names[2] if sizes[2] is not None else "pixel"
         z, y, x = (convert(v, unit, names[2]) for v, unit in zip(sizes, names, strict=True))
-        return cls((z, y, x), target)
+        notes = [f"its unit {unit!r} is no length that is known, so the sizes are taken without one" for unit in odd]
+        if not odd and z is None and sizes[0] is not None and sizes[2] is not None:
+            notes.append(f"its z step is in {names[0]}, its pixel size in {names[2]}, which cannot be compared")
+        return cls((z, y, x), target, join_notes(*notes))
+
+    def to(self, unit: str) -> Spacing:
+        """The same in another unit; as it is, if it has none that could be converted."""
+        z, y, x = (convert(size, self.unit, unit) for size in self.sizes)
+        return self if (z, y, x) == (None, None, None) else replace(self, sizes=(z, y, x), unit=unit)
 
     @property
     def problem(self) -> str:
@@ -90,6 +58,9 @@ class Spacing:
             return "does not say its z step"
         if z <= 0:
             return f"says that its z step is {z:g}"
+        for size in (y, x):
+            if size is not None and size < 0:
+                return f"says that its pixel size is {size:g}"
         if not _usable(y) or not _usable(x):
             return "does not say its pixel size"
         # what programs write that know of prints alone, mostly 1/72
@@ -99,7 +70,7 @@ class Spacing:
         if not 0.99 <= z / math.sqrt(y * x) <= 1.001 * MAX_ANISOTROPY:
             return (
                 f"says that its z step is {z / math.sqrt(y * x):.3g} times its pixel size, which is outside 1 to "
-                f"{MAX_ANISOTROPY:g}"
+                f"{MAX_ANISOTROPY:g}{_thick_axis(z, y, x)}"
             )
         return ""
 
@@ -114,6 +85,82 @@ class Spacing:
             y if _usable(y) and y is not None else lateral,
             lateral,
         )
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether sizes are missing, and none is absurd."""
+        return self.problem.startswith("does not say")
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what programs write that know no size."""
+        return self.unit == "pixel" and {size for size in self.sizes if size is not None} == {1.0}
+
+    @property
+    def words(self) -> str:
+        """The sizes as a message tells them, such as "0.8 × 0.1 × 0.1 micrometer"; "?" for one that is missing."""
+        sizes = " × ".join("?" if size is None else f"{size:.4g}" for size in self.sizes)
+        return sizes if self.unit == "pixel" else f"{sizes} {self.unit}"
+
+
+def agreed(said: Sequence[tuple[str, Spacing]]) -> Spacing:
+    """The voxel size of a file that gives it in several places.
+
+    The first that can be trusted is taken, or the first that says anything, completed by the others. Where one that
+    can be trusted says otherwise, the result's note tells both.
+
+    Parameters
+    ----------
+    said : sequence of tuple
+        Name of the place, such as "OME-XML", and what it says; the most trusted first.
+    """
+    saying = [(place, spacing) for place, spacing in said if any(spacing.sizes)]
+    telling = [(place, spacing) for place, spacing in saying if not spacing.is_default] or saying
+    if not telling:
+        return Spacing(note=join_notes(*(spacing.note for _, spacing in said)))
+    place, taken = next(((p, s) for p, s in telling if not s.problem or s.is_partial), telling[0])
+    for _, spacing in telling:
+        taken = _completed(taken, spacing) if taken.is_partial else taken
+    notes = [
+        f"its {place} says a voxel of {taken.words} (z × y × x), its {other} one of {spacing.words}; "
+        f"that of its {place} is taken"
+        for other, spacing in telling
+        if not (taken.problem or spacing.problem or _same(taken, spacing))
+    ]
+    return replace(taken, note=join_notes(*(spacing.note for _, spacing in said), *notes))
+
+
+def join_notes(*notes: str) -> str:
+    """Several notes as one; each is told once."""
+    return "; ".join(dict.fromkeys(note for note in notes if note))
+
+
+def _completed(spacing: Spacing, other: Spacing) -> Spacing:
+    """A spacing whose missing sizes are another's, where their units can be compared."""
+    base = spacing if spacing.sizes[2] is not None else replace(spacing, unit=other.unit)
+    if base.unit != spacing.unit and any(spacing.sizes):
+        base = replace(spacing.to(other.unit), unit=other.unit)
+    filled = [
+        own if own is not None else convert(theirs, other.unit, base.unit)
+        for own, theirs in zip(base.sizes, other.sizes, strict=True)
+    ]
+    return replace(base, sizes=(filled[0], filled[1], filled[2]))
+
+
+def _same(one: Spacing, other: Spacing) -> bool:
+    """Whether two complete spacings agree within one per cent; of different units that cannot be compared, in shape."""
+    pairs = list(zip(one.sizes, other.to(one.unit).sizes, strict=True))
+    ratios = [a / b for a, b in pairs if a and b]
+    scale = 1.0 if "pixel" not in (one.unit, other.unit) or one.unit == other.unit else ratios[0]
+    return all(abs(ratio / scale - 1) < 0.01 for ratio in ratios)
+
+
+def _thick_axis(z: float, y: float, x: float) -> str:
+    """What to add where another axis than z is the thick one."""
+    axis, thick, others = ("x", x, (z, y)) if x >= y else ("y", y, (z, x))
+    if thick < 1.5 * max(others):
+        return ""
+    return f": its voxels are longest along {axis}, which its axes, named in another order, make the z step"
 
 
 def _usable(size: float | None) -> bool:

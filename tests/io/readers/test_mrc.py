@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import pickle
+import struct
 import sys
 from pathlib import Path
 
@@ -85,6 +88,114 @@ def test_big_endian(tmp_path: Path) -> None:
     path.write_bytes(header.tobytes() + data.astype(">i2").tobytes())
     volume = open_volume(path)
     assert volume.voxel_size == pytest.approx((20, 6, 5))
+    np.testing.assert_array_equal(volume.read_raw(), array)
+
+
+IMOD = 1146047817
+
+
+def imod(path: Path, array: np.ndarray, flags: int, byte_order="<", **header) -> Path:
+    """As IMOD writes it: its stamp and flags in bytes 152 to 160, the range of the values in 76 to 84."""
+    path = write(path, array.view("i1") if array.dtype == "u1" else array, **header)
+    content = bytearray(path.read_bytes())
+    content[152:160] = struct.pack(f"{byte_order}2i", IMOD, flags)
+    content[76:84] = struct.pack(f"{byte_order}2f", array.min(), array.max())
+    path.write_bytes(content)
+    return path
+
+
+def bytes_up_to_240() -> np.ndarray:
+    return np.linspace(40, 240, 120).astype("u1").reshape(4, 5, 6)
+
+
+def test_unsigned_bytes_of_imod(tmp_path: Path) -> None:
+    array = bytes_up_to_240()
+    volume = open_volume(imod(tmp_path / "a.mrc", array, 0))
+    assert isinstance(volume.array, Mapped)
+    assert volume.dtype == np.uint8
+    np.testing.assert_array_equal(volume.read_raw(), array)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume.array)), array)
+    assert volume.voxel_size == pytest.approx((20, 6, 5))
+    assert not volume.provenance.note
+
+
+@pytest.mark.parametrize("flags", [1, 5, 13])
+def test_signed_bytes_of_imod(tmp_path: Path, flags: int) -> None:
+    array = (values(4, 5, 6) - 50).astype("i1")
+    volume = open_volume(imod(tmp_path / "a.mrc", array, flags))
+    assert volume.dtype == np.int8
+    np.testing.assert_array_equal(volume.read_raw(), array)
+
+
+def test_imods_flag_and_the_range_contradict_each_other(tmp_path: Path) -> None:
+    volume = open_volume(imod(tmp_path / "a.mrc", bytes_up_to_240(), 1))
+    assert volume.dtype == np.int8
+    assert volume.provenance.note == "IMOD's flag says signed bytes, its range is 40 to 240; they are taken as signed"
+    volume = open_volume(imod(tmp_path / "b.mrc", np.full((4, 5, 6), -3, "i1") + np.arange(6, dtype="i1"), 0))
+    assert volume.dtype == np.uint8
+    assert volume.provenance.note.endswith("its range is -3 to 2; they are taken as unsigned")
+
+
+def test_a_range_above_127_tells_unsigned_bytes_of_other_programs(tmp_path: Path) -> None:
+    array = bytes_up_to_240()
+    volume = open_volume(write(tmp_path / "a.mrc", array.view("i1"), dmin=40, dmax=240))
+    np.testing.assert_array_equal(volume.read_raw(), array)
+
+
+def test_half_bytes_of_imod_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match="two 4-bit values in a byte"):
+        open_volume(imod(tmp_path / "a.mrc", bytes_up_to_240(), 16))
+
+
+def test_the_sign_of_imods_origin(tmp_path: Path) -> None:
+    array = values(4, 5, 6)
+    assert open_volume(imod(tmp_path / "a.mrc", array, 4, origin=(1, 2, 3))).origin == (3, 2, 1)
+    assert open_volume(imod(tmp_path / "b.mrc", array, 0, origin=(1, 2, 3))).origin == (-3, -2, -1)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
+def test_the_order_of_axes(tmp_path: Path, order: tuple[int, int, int]) -> None:
+    array = values(4, 5, 6)
+    column, row, section = order
+    path = tmp_path / "a.map"
+    with mrcfile.new(path, array) as file:
+        file.header.mapc, file.header.mapr, file.header.maps = order
+        file.header.mx, file.header.my, file.header.mz = 10, 10, 10
+        file.header.cella = (50.0, 60.0, 200.0)
+    volume = open_volume(path)
+    assert volume.voxel_size == pytest.approx((20, 6, 5))
+    stored = [section, row, column]
+    np.testing.assert_array_equal(volume.read_raw(), array.transpose([stored.index(axis) for axis in (3, 2, 1)]))
+
+
+def test_axes_that_have_no_sensible_numbers(tmp_path: Path) -> None:
+    array = values(4, 5, 6)
+    volume = open_volume(write(tmp_path / "a.mrc", array, mapc=1, mapr=1, maps=3))
+    np.testing.assert_array_equal(volume.read_raw(), array)
+    assert volume.provenance.note == "its axes have the numbers [1, 1, 3]; they are taken as x, y, z"
+    volume = open_volume(write(tmp_path / "b.mrc", array, mapc=0, mapr=0, maps=0))
+    assert not volume.provenance.note
+
+
+@pytest.mark.parametrize(
+    ("size", "sizes"), [(None, (None, 12.3, 12.3)), (1.0, (None, 12.3, 12.3)), (40.0, (40, 40, 40))]
+)
+def test_the_pixel_size_that_serialem_writes_beside_a_stack(tmp_path: Path, size, sizes) -> None:
+    path = write(tmp_path / "a.st", values(4, 5, 6), size)
+    (tmp_path / "a.st.mdoc").write_text("PixelSpacing = 12.3\nImageFile = a.st\n\n[ZValue = 0]\nPixelSpacing = 9\n")
+    spacing = open_volume(path).provenance.spacing
+    assert (spacing.sizes, spacing.unit) == (sizes, "angstrom")
+
+
+@pytest.mark.parametrize("cell", [math.nan, math.inf, -3.0])
+def test_a_cell_that_makes_no_sense_is_asked_for(tmp_path: Path, cell: float) -> None:
+    array = values(4, 5, 6)
+    path = write(tmp_path / "a.mrc", array)
+    content = bytearray(path.read_bytes())
+    content[48:52] = struct.pack("<f", cell)
+    path.write_bytes(content)
+    volume = open_volume(path)
+    assert volume.provenance.spacing_problem
     np.testing.assert_array_equal(volume.read_raw(), array)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,3 +134,74 @@ def test_the_message_names_the_extra(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(VolumeError, match=r'pip install "napari-niiv\[nifti\]"'):
         open_volume(path)
+
+
+def header(path: Path, pixdim=None, **codes: int) -> Path:
+    """Overwrite fields of a header as other programs do, without what nibabel would correct: pixdim begins at 80."""
+    content = bytearray(path.read_bytes())
+    if pixdim is not None:
+        content[80:92] = struct.pack("<3f", *pixdim)
+    for name, code in codes.items():
+        at = {"qform_code": 252, "sform_code": 254}[name]
+        content[at : at + 2] = struct.pack("<h", code)
+    path.write_bytes(content)
+    return path
+
+
+def test_the_sform_places_the_volume_and_a_pixdim_that_contradicts_it_is_told(tmp_path: Path) -> None:
+    path = header(write(tmp_path / "a.nii", values(4, 5, 6)), (1, 1, 2), qform_code=0, sform_code=2)
+    volume = open_volume(path)
+    assert volume.voxel_size == pytest.approx((4, 0.6, 0.5))
+    assert volume.provenance.note == (
+        "its sform says a voxel of 4 × 0.6 × 0.5 millimeter (z × y × x), its pixdim one of 2 × 1 × 1 millimeter; "
+        "that of its sform is taken"
+    )
+    assert read_spacing(path).sizes == pytest.approx((4, 0.6, 0.5))
+
+
+def test_without_a_valid_sform_pixdim_counts(tmp_path: Path) -> None:
+    volume = open_volume(header(write(tmp_path / "a.nii", values(4, 5, 6)), (1, 1, 2), qform_code=0, sform_code=0))
+    assert volume.voxel_size == pytest.approx((2, 1, 1))
+    assert not volume.provenance.note
+
+
+def test_an_sform_of_zeros_leaves_pixdim(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii", values(4, 5, 6))
+    content = bytearray(path.read_bytes())
+    content[280:328] = bytes(48)
+    path.write_bytes(content)
+    assert open_volume(header(path, sform_code=1)).voxel_size == pytest.approx((4, 0.6, 0.5))
+
+
+def test_a_volume_that_is_oblique(tmp_path: Path) -> None:
+    c, s = np.cos(0.2), np.sin(0.2)
+    affine = np.array([[0.5, 0, 0, 0], [0, 0.6 * c, -4 * s, 0], [0, 0.6 * s, 4 * c, 0], [0, 0, 0, 1]])
+    volume = open_volume(write(tmp_path / "a.nii", values(4, 5, 6), affine=affine))
+    assert volume.voxel_size == pytest.approx((4, 0.6, 0.5))
+    assert volume.origin == (0, 0, 0)
+
+
+def test_negative_sizes_are_what_nibabel_makes_of_them(tmp_path: Path, caplog) -> None:
+    path = header(write(tmp_path / "a.nii", values(4, 5, 6)), (-0.5, 0.6, -4), sform_code=0)
+    volume = open_volume(path)
+    assert volume.voxel_size == pytest.approx((4, 0.6, 0.5))
+    assert "pixdim[1,2,3] should be positive" in volume.provenance.note
+    assert not caplog.records
+
+
+def test_a_unit_that_is_not_known_costs_the_unit_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii", values(4, 5, 6))
+    content = bytearray(path.read_bytes())
+    content[123] = 7
+    path.write_bytes(content)
+    volume = open_volume(path)
+    assert volume.unit == "pixel"
+    assert volume.voxel_size == pytest.approx((4, 0.6, 0.5))
+    np.testing.assert_array_equal(volume.read_raw(), values(4, 5, 6).T)
+
+
+def test_the_thick_axis_is_not_the_last(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nii", values(4, 5, 6), (4.0, 0.5, 0.5))
+    assert "longest along x" in open_volume(path).provenance.spacing_problem
+    volume = open_volume(path, axes="zyx")
+    assert (volume.voxel_size, volume.provenance.spacing_problem) == ((4, 0.5, 0.5), "")

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from napari_niiv.io.spacing import Spacing, convert, unit_name
+from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.units import convert, unit_name
 
 _NAMES = ("axes", "axis_names", "_ARRAY_DIMENSIONS", "DIMENSION_LABELS", "dimension_names")
 _SIZES = ("voxel_size", "pixelResolution", "resolution", "pixel_size")

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import mapped
-from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.readers.library_messages import messages_of
+from napari_niiv.io.spacing import Spacing, agreed
 from napari_niiv.io.stored_volume import StoredVolume, library, refusing
+from napari_niiv.io.units import number
 
 _AXES = "xyztc"  # NIfTI stores x first; its fifth axis holds the components of a value
 
@@ -31,17 +33,13 @@ def read_nifti(path: Path) -> StoredVolume:
     """
     nibabel = library("nibabel", path.name, "nifti", "NIfTI")
     with refusing(path.name, "NIfTI file"):
-        image: Any = nibabel.load(path)
-        header, array = image.header, _array(path, image)
-        zooms = [float(v) for v in header.get_zooms()]
-        unit = header.get_xyzt_units()[0]
+        image, mended = _loaded(nibabel, path)
+        array, spacing = _array(path, image), _spacing(image)
     if np.dtype(array.dtype).names:
         raise VolumeError(f"{path.name} is an RGB picture; convert it to one intensity channel first.")
-    sizes = dict(zip(_AXES, zooms, strict=False))
-    spacing = Spacing.of([sizes.get(a) for a in "zyx"], [unit] * 3)
     decode = functools.partial(_decoded, path, array.dtype) if _gzipped(path) else None
     axes = _AXES[: array.ndim] if array.ndim <= len(_AXES) else "?" * array.ndim
-    return StoredVolume(array, axes, spacing, {}, (), _origin(image.affine, zooms), decode)
+    return StoredVolume(array, axes, spacing, {}, (), _origin(image.affine, spacing), decode, mended)
 
 
 def _array(path: Path, image: Any) -> Any:
@@ -63,8 +61,14 @@ def _array(path: Path, image: Any) -> Any:
 def _proxy(path: str) -> Any:
     import nibabel
 
-    image: Any = nibabel.load(path, keep_file_open=True)  # so that it goes on where it was
-    return image.dataobj
+    return _loaded(nibabel, path, keep_file_open=True)[0].dataobj  # so that it goes on where it was
+
+
+def _loaded(nibabel: Any, path: Any, **options: Any) -> tuple[Any, str]:
+    """An image, and what nibabel mended in its header."""
+    with messages_of("nibabel.global") as messages:
+        image = nibabel.load(path, **options)
+    return image, f"its header was not in order: {'; '.join(messages)}" if messages else ""
 
 
 def _decoded(path: Path, dtype: Any) -> NDArray[Any]:
@@ -77,8 +81,25 @@ def _gzipped(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def _origin(affine: Any, zooms: list[float]) -> tuple[float, float, float]:
-    if affine is None or len(zooms) < 3 or not np.allclose(affine[:3, :3], np.diag(zooms[:3]), rtol=1e-3, atol=1e-6):
+def _spacing(image: Any) -> Spacing:
+    """The voxel size that the affine has which places the volume: the sform where it is valid, else the qform.
+
+    ``pixdim``, which goes with the qform, may say otherwise.
+    """
+    try:
+        unit = image.header.get_xyzt_units()[0]
+    except KeyError:
+        unit = "unknown"
+    # a file of two axes has no third size
+    pixdim = [float(v) for v in image.header.get_zooms()[:3]]
+    sform = [float(v) or None for v in np.linalg.norm(image.affine[:3, :3], axis=0)][: len(pixdim)]
+    said = [("sform", sform)] * int(image.header["sform_code"] > 0) + [("pixdim", pixdim)]
+    return agreed([(name, Spacing.of([*[None] * (3 - len(v)), *v[::-1]], [unit] * 3)) for name, v in said])
+
+
+def _origin(affine: Any, spacing: Spacing) -> tuple[float, float, float]:
+    sizes = [size or 0.0 for size in spacing.sizes[::-1]]
+    if affine is None or not np.allclose(affine[:3, :3], np.diag(sizes), rtol=1e-3, atol=1e-6):
         return 0.0, 0.0, 0.0
-    x, y, z = (float(v) for v in affine[:3, 3])
+    x, y, z = (number(v) or 0.0 for v in affine[:3, 3])
     return z, y, x

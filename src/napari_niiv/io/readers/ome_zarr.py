@@ -13,8 +13,9 @@ from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.zarr_node import is_hollow, open_node
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.spacing import Spacing, convert
+from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, usual_axes
+from napari_niiv.io.units import convert
 
 if TYPE_CHECKING:
     import zarr

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import Key, LazyArray
+from napari_niiv.io.readers.library_messages import tifffile_messages
 from napari_niiv.io.readers.tiff import read_tiff
-from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, refusing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
-from napari_niiv.io.readers.tifffile_messages import tifffile_messages
-from napari_niiv.io.spacing import Spacing, convert, unit_name
+from napari_niiv.io.readers.library_messages import tifffile_messages
+from napari_niiv.io.readers.tiff_headers import ome_elements, tiff_header_spacing
+from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, unsorted_axes
+from napari_niiv.io.units import convert, number, unit_name
 from napari_niiv.io.write import SOFTWARE
 
 SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
@@ -42,7 +44,7 @@ def read_tiff(path: Path) -> StoredVolume:
         shape, axes = tuple(series.shape), series.axes.lower()
         _check_complete(file, series, path, messages)
         array = _array(path, file, series)
-        spacing, metadata = _spacing(file), _metadata(file)
+        spacing, metadata = tiff_header_spacing(file), _metadata(file)
         origin = _origin(file, spacing)
         pyramid = _pyramid(path, series)
     _check_shape(array, shape, path)
@@ -70,7 +72,7 @@ def tiff_spacing(path: Path) -> Spacing:
         order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
         if "z" in order and order[-3:] != ["z", "y", "x"]:
             raise unsorted_axes(path.name, series.axes)
-        return _spacing(file)
+        return tiff_header_spacing(file)
 
 
 @contextmanager
@@ -149,35 +151,6 @@ def _reopened(path: str, level: int) -> _SilentArray:
         return _SilentArray(zarr.open_array(store, mode="r"))
 
 
-def _spacing(file: tifffile.TiffFile) -> Spacing:
-    if file.is_ome and file.ome_metadata:
-        return _ome_spacing(file.ome_metadata)
-    if not file.is_imagej:
-        return Spacing()
-    metadata = file.imagej_metadata or {}
-    tags = file.pages.first.tags
-    unit = unit_name(metadata.get("unit"))
-    y, x = (_pixel_size(tags, name) for name in ("YResolution", "XResolution"))
-    z = metadata.get("spacing")
-    return Spacing((float(z) if z is not None else None, y, x), unit)
-
-
-def _pixel_size(tags: Any, name: str) -> float | None:
-    if name not in tags:
-        return None
-    numerator, denominator = tags[name].value
-    return denominator / numerator if numerator else None
-
-
-def _ome_spacing(xml: str) -> Spacing:
-    pixels = next((e for e in ElementTree.fromstring(xml).iter() if e.tag.endswith("}Pixels")), None)
-    if pixels is None:
-        return Spacing()
-    texts = [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"]
-    sizes = [float(text) if text is not None else None for text in texts]
-    return Spacing.of(sizes, [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"])
-
-
 def _origin(file: tifffile.TiffFile, spacing: Spacing) -> tuple[float, float, float]:
     """World position of the first voxel.
 
@@ -185,33 +158,29 @@ def _origin(file: tifffile.TiffFile, spacing: Spacing) -> tuple[float, float, fl
     """
     positions: list[float | None]
     if file.is_ome and file.ome_metadata and file.pages.first.software.startswith(SOFTWARE):
-        root = ElementTree.fromstring(file.ome_metadata)
-        plane = next((e for e in root.iter() if e.tag.endswith("}Plane")), None)
+        plane = next(ome_elements(file.ome_metadata, "Plane"), None)
         attributes = plane.attrib if plane is not None else {}
         positions = [
             convert(
-                float(attributes.get(f"Position{a}", 0)),
-                unit_name(attributes.get(f"Position{a}Unit")),
-                spacing.unit,
+                number(attributes.get(f"Position{a}", 0)), unit_name(attributes.get(f"Position{a}Unit")), spacing.unit
             )
             for a in "ZYX"
         ]
     elif file.is_imagej:
-        pixels = [(file.imagej_metadata or {}).get(f"{a}origin", 0) for a in "zyx"]
+        pixels = [number((file.imagej_metadata or {}).get(f"{a}origin", 0)) for a in "zyx"]
         positions = [
-            -float(p) * s if s is not None and isinstance(p, int | float) else None
-            for p, s in zip(pixels, spacing.sizes, strict=True)
+            -p * s if s is not None and p is not None else None for p, s in zip(pixels, spacing.sizes, strict=True)
         ]
     else:
         return 0.0, 0.0, 0.0
-    z, y, x = (v if v is not None and math.isfinite(v) else 0.0 for v in positions)
+    z, y, x = (v or 0.0 for v in positions)
     return z, y, x
 
 
 def _metadata(file: tifffile.TiffFile) -> dict[str, Any]:
     if file.is_ome and file.ome_metadata:
-        root = ElementTree.fromstring(file.ome_metadata)
-        names = [e.get("Name") for e in root.iter() if e.tag.endswith("}Channel")]
-        return {"channel_names": names} if any(names) else {}
+        with suppress(ElementTree.ParseError):  # of which the note on the voxel size tells
+            names = [e.get("Name") for e in ome_elements(file.ome_metadata, "Channel")]
+            return {"channel_names": names} if any(names) else {}
     labels = (file.imagej_metadata or {}).get("Labels")
     return {"labels": labels} if labels else {}
