@@ -193,3 +193,84 @@ def test_the_message_names_the_extra(root: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorstore", None)
     with pytest.raises(VolumeError, match=r'pip install "napari-niiv\[n5\]"'):
         open_volume(root)
+
+
+BASE = {"resolution": [10.0, 10.0, 80.0], "units": ["nm"] * 3}
+FINE, COARSE = (80, 10, 10), (160, 20, 20)
+
+
+def levels(root: Path, group: str, first: dict[str, Any], second: dict[str, Any]) -> None:
+    array = values(32, 24, 8)
+    write(root, f"{group}/s0", array, **first)
+    write(root, f"{group}/s1", array[::2, ::2, ::2], **second)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_a_level_alone_is_as_much_coarser_as_its_factors_say(root: Path, depth: int) -> None:
+    group = "a/b/c"
+    levels(root, group, {}, {"downsamplingFactors": [2, 2, 2]})
+    above = ["a/b/c", "a/b", "a", "."]
+    add(root / above[depth], **BASE, offset=[100, 200, 300])
+    fine, coarse = (open_volume(root, dataset=f"{group}/s{level}") for level in (0, 1))
+    assert (fine.voxel_size, fine.unit, fine.origin) == (FINE, "nanometer", (300, 200, 100))
+    assert (coarse.voxel_size, coarse.unit) == (COARSE, "nanometer")
+    assert coarse.origin == (340, 205, 105)  # its first voxel covers 2 × 2 × 2
+    assert open_volume(root).voxel_size == FINE
+
+
+def test_factors_in_the_list_of_a_group(root: Path) -> None:
+    levels(root, "setup0/timepoint0", {}, {})
+    add(root / "setup0", downsamplingFactors=[[1, 1, 1], [2, 2, 2]])
+    add(root / "setup0/timepoint0", **BASE)
+    assert open_volume(root, dataset="setup0/timepoint0/s1").voxel_size == COARSE
+
+
+def test_factors_as_neuroglancer_has_them(root: Path) -> None:
+    levels(root, "a", {}, {})
+    add(root / "a", **BASE, scales=[[1, 1, 1], [2, 2, 2]])
+    assert open_volume(root, dataset="a/s1").voxel_size == COARSE
+
+
+def test_factors_that_nobody_says_follow_from_the_shapes(root: Path) -> None:
+    levels(root, "a", {}, {})
+    add(root / "a", **BASE)
+    assert open_volume(root, dataset="a/s1").voxel_size == COARSE
+
+
+def test_a_level_that_cannot_be_placed_is_asked_for(root: Path) -> None:
+    write(root, "a/s1", values(8, 8, 8))
+    add(root / "a", **BASE)
+    provenance = open_volume(root, dataset="a/s1").provenance
+    assert provenance.spacing_problem == "does not say its z step"
+    assert "how much coarser s1 is" in provenance.note
+
+
+def test_levels_that_repeat_the_finest_size_and_levels_that_say_their_own(root: Path) -> None:
+    levels(root, "repeated", BASE, BASE | {"downsamplingFactors": [2, 2, 2]})
+    own = BASE | {"resolution": [20, 20, 160]}
+    levels(root, "own", BASE, own | {"downsamplingFactors": [2, 2, 2]})
+    transforms = [{"axes": ["z", "y", "x"], "scale": size, "units": ["nm"] * 3} for size in (FINE, COARSE)]
+    factors = {"downsamplingFactors": [2, 2, 2]}
+    levels(root, "cosem", {"transform": transforms[0]}, {"transform": transforms[1]} | factors)
+    for group in ("repeated", "own", "cosem"):
+        assert open_volume(root, dataset=f"{group}/s1").voxel_size == COARSE
+
+
+def test_units_of_a_group_above(root: Path) -> None:
+    write(root, "vol/raw", values(8, 8, 8), resolution=[0.1, 0.1, 0.8])
+    add(root / "vol", units=["um"] * 3)
+    volume = open_volume(root)
+    assert (volume.voxel_size, volume.unit) == ((0.8, 0.1, 0.1), "micrometer")
+
+
+def test_sizes_that_are_no_numbers_cost_no_voxels(root: Path) -> None:
+    write(root, "a", values(8, 8, 8), resolution=["a", None, {}], downsamplingFactors="x", units="nm")
+    volume = open_volume(root)
+    assert volume.provenance.spacing_problem
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read_raw(), values(8, 8, 8).T)
+
+
+def test_a_unit_for_all_axes(root: Path) -> None:
+    write(root, "a", values(8, 8, 8), resolution=[10, 10, 80], units="nm")
+    volume = open_volume(root)
+    assert (volume.voxel_size, volume.unit) == (FINE, "nanometer")

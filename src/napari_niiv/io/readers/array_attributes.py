@@ -7,11 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_niiv.io.spacing import Spacing
-from napari_niiv.io.units import convert, unit_name
+from napari_niiv.io.units import convert, number, unit_name
 
 _NAMES = ("axes", "axis_names", "_ARRAY_DIMENSIONS", "DIMENSION_LABELS", "dimension_names")
 _SIZES = ("voxel_size", "pixelResolution", "resolution", "pixel_size")
 _SPATIAL = "zyx"
+_WORDS = {
+    **dict.fromkeys(("rgb", "rgba", "sample", "samples"), "s"),
+    **dict.fromkeys(("plane", "pln", "depth", "slice", "section"), "z"),
+    **dict.fromkeys(("row", "height"), "y"),
+    **dict.fromkeys(("col", "column", "width"), "x"),
+    **dict.fromkeys(("time", "timepoint", "frame"), "t"),
+    **dict.fromkeys(("channel", "channels", "ch"), "c"),
+}
 
 Origin = tuple[float, float, float]
 
@@ -26,20 +34,28 @@ def named_axes(attributes: Mapping[str, Any], ndim: int) -> str | None:
         except (ValueError, KeyError, TypeError):
             names = []
     for key in _NAMES:
-        if not names and (listed := attributes.get(key)) is not None:
+        listed = attributes.get(key)
+        if not names and isinstance(listed, Sequence):
             names = [str(name) for name in listed]
     if not names and isinstance(transform := attributes.get("transform"), Mapping):
         names = [str(name) for name in transform.get("axes", ())]
-    letters = "".join("cs"["rgb" in n.lower()] if n.lower().startswith("c") else n[:1].lower() for n in names)
+    letters = "".join(map(_letter, names))
     complete = len(letters) == len(set(letters)) == ndim
     return letters if complete and set(letters) <= set("tczyxs") else None
+
+
+def _letter(name: str) -> str:
+    word = name.strip().lower()
+    if word in _WORDS:
+        return _WORDS[word]
+    return "s" if "rgb" in word else word[:1] or "?"
 
 
 def spacing_of(attributes: Mapping[str, Any], axes: str) -> tuple[Spacing, Origin]:
     """Voxel size and origin (z, y, x) from attributes; lists follow the stored order of the axes.
 
     Understood are ``element_size_um``, ``voxel_size``, ``resolution`` or ``pixelResolution`` with ``units`` and
-    ``offset``, and the ``transform`` of COSEM.
+    ``offset``, and the ``transform`` of COSEM. What says how often a level was downsampled is left to the caller.
     """
     sizes: Any = attributes.get("element_size_um")
     units: Any = "um"
@@ -56,23 +72,19 @@ def spacing_of(attributes: Mapping[str, Any], axes: str) -> tuple[Spacing, Origi
             sizes, offset = transform["scale"], transform.get("translate")
             units = transform.get("units")
             stored = named_axes(attributes, len(axes)) or axes
-    along = _by_axis(sizes, stored)
-    names = _by_axis([units] * 3 if isinstance(units, str) else units, stored)
-    spacing = Spacing.of([_number(along.get(a)) for a in _SPATIAL], [names.get(a) for a in _SPATIAL])
-    offsets = _by_axis(offset, stored)
-    z, y, x = (convert(_number(offsets.get(a)), unit_name(names.get(a)), spacing.unit) or 0.0 for a in _SPATIAL)
+    along = by_axis(sizes, stored)
+    names = by_axis([units] * 3 if isinstance(units, str) else units, stored)
+    spacing = Spacing.of([number(along.get(a)) for a in _SPATIAL], [names.get(a) for a in _SPATIAL])
+    offsets = by_axis(offset, stored)
+    z, y, x = (convert(number(offsets.get(a)), unit_name(names.get(a)), spacing.unit) or 0.0 for a in _SPATIAL)
     return spacing, (z, y, x)
 
 
-def _by_axis(values: Any, axes: str) -> dict[str, Any]:
-    """A list by the letters of its axes: of all, or of the spatial ones alone."""
+def by_axis(values: Any, axes: str) -> dict[str, Any]:
+    """A list by the letters of its axes: of all, of the spatial ones, or of y and x alone."""
     if not isinstance(values, Sequence) or isinstance(values, str):
         return {}
-    for letters in (axes, [a for a in axes if a in _SPATIAL]):
+    for letters in (axes, [a for a in axes if a in _SPATIAL], [a for a in axes if a in "yx"]):
         if len(letters) == len(values):
             return dict(zip(letters, values, strict=True))
     return {}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

@@ -12,10 +12,13 @@ from typing import Any
 from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
-from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
+from napari_niiv.io.readers.array_attributes import named_axes
+from napari_niiv.io.readers.n5_place import level_place
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library
 
+_FILE = "attributes.json"
+_CALIBRATION = ("axes", "units", "resolution")
 _AXES = {3: "xyz", 4: "xyzc", 5: "xyzct"}  # N5 stores x first
 
 
@@ -65,7 +68,7 @@ class _Store:
 
     def attributes(self, path: str) -> dict[str, Any]:
         """Attributes of a group or dataset, none where there is none."""
-        key = posixpath.join(path, "attributes.json")
+        key = posixpath.join(path, _FILE)
         try:
             result = self._open(self.url + "/").result().read(key).result()
             attributes = json.loads(result.value) if result.state == "value" else {}
@@ -82,7 +85,7 @@ class _Store:
         except Exception as error:
             raise VolumeError(f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET) from error
         files = {key.decode() for key in keys}
-        folders = sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == "attributes.json")
+        folders = sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == _FILE)
         arrays = [p for p in folders if p and _ndim(self.attributes(p)) >= 3]
         groups = {posixpath.dirname(p) for p in arrays if posixpath.basename(p) == "s0"}
         levels = {p for p in arrays if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
@@ -120,12 +123,8 @@ def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
 def _dataset(store: _Store, path: str) -> StoredVolume:
     own = store.attributes(path)
     array = _array(store, path, own)
-    # the group of a level may have the voxel size, which is then that of the finest
-    above = store.attributes(posixpath.dirname(path)) if path else {}
     axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(array.ndim, "?")
-    spacing, origin = spacing_of(own, axes)
-    if spacing.problem:
-        spacing, origin = spacing_of(above, axes)
+    spacing, origin = level_place(store, path, axes, list(array.shape))
     return StoredVolume(array, axes, spacing, {}, (), origin)
 
 
@@ -154,5 +153,19 @@ def _reopened(url: str, path: str) -> _Blocking:
     import tensorstore
 
     where = f"{url}/{path}/" if path else f"{url}/"
-    specification = {"driver": "n5", "kvstore": where}
-    return _Blocking(tensorstore.open(specification, open=True, read=True).result())
+    options: dict[str, Any] = {"open": True, "read": True}
+    try:
+        store = tensorstore.open({"driver": "n5", "kvstore": where}, **options).result()
+    except ValueError as error:
+        if not any(f'"{name}"' in str(error) for name in _CALIBRATION):
+            raise
+        # tensorstore wants to understand a voxel size too; it is given the rest, in a layer above the file
+        options["context"] = tensorstore.Context()
+        memory = tensorstore.KvStore.open({"driver": "memory"}, context=options["context"]).result()
+        attributes = json.loads(tensorstore.KvStore.open(where).result().read(_FILE).result().value)
+        needed = {name: value for name, value in attributes.items() if name not in _CALIBRATION}
+        memory.write(_FILE, json.dumps(needed).encode()).result()
+        above = {"base": {"driver": "memory", "path": _FILE}, "exact": _FILE}
+        layers = {"driver": "kvstack", "layers": [{"base": where}, above]}
+        store = tensorstore.open({"driver": "n5", "kvstore": layers}, **options).result()
+    return _Blocking(store)
