@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,12 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
+from napari_niiv.io.units import number
 
 _INFO = "DataSetInfo/Image"
+_CONTRADICTION = "its channels have {} voxels, its description says {}; the channels are taken as they are"
+
+_Lengths = tuple[int | None, int | None, int | None]
 
 
 def is_imaris(file: Any) -> bool:
@@ -29,24 +33,29 @@ def read_imaris(path: Path, file: Any) -> StoredVolume:
     VolumeError
         If parts of the layout are missing.
     """
-    levels = _numbered(file["DataSet"], "ResolutionLevel ")
-    stacked = [_level(path, level) for level in levels]
-    fine = stacked[0]
+    first, *coarser = _numbered(file["DataSet"], "ResolutionLevel ")
     info = {key: _text(value) for key, value in attributes_of(file[_INFO]).items()}
+    size = _lengths(info)
+    fine = _level(path, first, size)
+    # how much of a coarser level is padding cannot be told from the size of the finest
+    stacked = [_level(path, level, (None,) * 3) for level in coarser if _tells_size(level)]
     spacing, origin = _place(info, fine.shape[-3:])
+    other = tuple(n or m for n, m in zip(size, fine.shape[-3:], strict=True))
+    note = "" if other == fine.shape[-3:] else _CONTRADICTION.format(*_words(fine.shape[-3:], other))
     pyramid = tuple(
         level
-        for level in stacked[1:]
+        for level in stacked
         if level.shape[:2] == fine.shape[:2] and covers_whole(fine.shape[-3:], level.shape[-3:])
     )
     channels = _numbered(file["DataSetInfo"], "Channel ")
     names = [_text(attributes_of(channel).get("Name", "")) for channel in channels]
-    return StoredVolume(fine, "tczyx", spacing, {"channel_names": names} if any(names) else {}, pyramid, origin)
+    metadata = {"channel_names": names} if any(names) else {}
+    return StoredVolume(fine, "tczyx", spacing, metadata, pyramid, origin, note=note)
 
 
-def _level(path: Path, level: Any) -> da.Array:
+def _level(path: Path, level: Any, size: _Lengths) -> da.Array:
     times = [
-        da.stack([_channel(path, channel) for channel in _numbered(time, "Channel ")])
+        da.stack([_channel(path, channel, size) for channel in _numbered(time, "Channel ")])
         for time in _numbered(level, "TimePoint ")
     ]
     if not times or any(time.shape != times[0].shape for time in times):
@@ -55,13 +64,32 @@ def _level(path: Path, level: Any) -> da.Array:
     return stacked
 
 
-def _channel(path: Path, channel: Any) -> da.Array:
+def _channel(path: Path, channel: Any, size: _Lengths) -> da.Array:
+    """A channel without the padding of its blocks; `size` is used where it does not say its own."""
     array = lazy_dataset(path, channel["Data"])
-    attributes = {key: _text(value) for key, value in attributes_of(channel).items()}
-    lengths = [int(attributes.get(f"ImageSize{a}") or n) for a, n in zip("ZYX", array.shape, strict=True)]
+    lengths = [own or other for own, other in zip(_own_lengths(channel), size, strict=True)]
     padded = da.from_array(array, chunks=array.chunks or "auto", name=False)
-    whole: da.Array = padded[tuple(slice(0, min(n, m)) for n, m in zip(lengths, array.shape, strict=True))]
+    whole: da.Array = padded[tuple(slice(0, n) for n in lengths)]
     return whole
+
+
+def _own_lengths(channel: Any) -> _Lengths:
+    return _lengths({key: _text(value) for key, value in attributes_of(channel).items()}, "ImageSize")
+
+
+def _lengths(attributes: Mapping[str, str], prefix: str = "") -> _Lengths:
+    """Voxels along z, y, x by the attributes; None where they do not say."""
+    z, y, x = (int(number(attributes.get(f"{prefix}{axis}")) or 0) or None for axis in "ZYX")
+    return z, y, x
+
+
+def _tells_size(level: Any) -> bool:
+    channels = [channel for time in _numbered(level, "TimePoint ") for channel in _numbered(time, "Channel ")]
+    return all(all(_own_lengths(channel)) for channel in channels)
+
+
+def _words(*shapes: tuple[int, ...]) -> list[str]:
+    return [" × ".join(map(str, shape)) for shape in shapes]
 
 
 def _numbered(group: Any, prefix: str) -> list[Any]:
@@ -74,7 +102,7 @@ def _place(info: dict[str, str], shape: tuple[int, ...]) -> tuple[Spacing, tuple
     sizes: list[float | None] = []
     centres = []
     for axis, count in zip((2, 1, 0), shape, strict=True):
-        low, high = (_number(info.get(f"Ext{end}{axis}")) for end in ("Min", "Max"))
+        low, high = (number(info.get(f"Ext{end}{axis}")) for end in ("Min", "Max"))
         size = (high - low) / count if low is not None and high is not None and count else None
         sizes.append(size)
         centres.append(low + size / 2 if low is not None and size is not None else 0.0)
@@ -85,11 +113,3 @@ def _place(info: dict[str, str], shape: tuple[int, ...]) -> tuple[Spacing, tuple
 def _text(value: Any) -> str:
     """Imaris stores texts as arrays of single characters."""
     return "".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
