@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import posixpath
 import warnings
 from collections.abc import Mapping
@@ -11,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
+from napari_niiv.io.readers.ngff import Transform, axes_of, place_of, transform_of
 from napari_niiv.io.readers.zarr_node import is_hollow, open_node
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, usual_axes
-from napari_niiv.io.units import convert
 
 if TYPE_CHECKING:
     import zarr
@@ -122,72 +122,34 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
     levels = [(guarded(array), level) for array, level in nodes if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
         raise VolumeError(f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew.")
+    # the finest should be the first, but is not always
+    levels.sort(key=lambda level: -math.prod(level[0].shape))
     array = levels[0][0]
-    axes, units = _axes(image, array.ndim)
+    axes, units = axes_of(image, array)
     if len(axes) != array.ndim:
         raise VolumeError(f"{name} names the axes {axes!r} of an array of shape {array.shape}; correct them.")
-    spacing, origin = _place(image, levels[0][1], axes, units)
+    spacing, origin = place_of(image, levels[0][1], axes, units)
+    first = transform_of(image, levels[0][1], axes)
     coarser = tuple(
         level
         for level, attributes in levels[1:]
-        if _fits(array, level, axes, _transform(image, levels[0][1], axes), _transform(image, attributes, axes))
+        if _fits(array, level, axes, first, transform_of(image, attributes, axes))
     )
     channels = (ome.get("omero") or {}).get("channels") or []
     names = [str(channel.get("label") or "") for channel in channels]
-    return StoredVolume(array, axes, spacing, {"channel_names": names} if any(names) else {}, coarser, origin)
+    metadata = {"channel_names": names} if any(names) else {}
+    return StoredVolume(array, axes, spacing, metadata, coarser, origin, note=_others(ome["multiscales"]))
 
 
-def _axes(image: Mapping[str, Any], ndim: int) -> tuple[str, list[Any]]:
-    """Letters and units of the axes; older versions name only letters, or nothing."""
-    listed = image.get("axes") or list(usual_axes(ndim))
-    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in listed]
-    names = [str(axis["name"]).lower() for axis in axes]
-    # where they are named freely, their types tell
-    if not set(names) <= set("tczyx"):
-        kinds = [axis.get("type") for axis in axes]
-        spatial = iter("zyx"[-kinds.count("space") :] if 0 < kinds.count("space") <= 3 else "???????")
-        letters = {"time": "t", "channel": "c"}
-        names = [next(spatial) if kind == "space" else letters.get(str(kind), "?") for kind in kinds]
-    return "".join(names), [axis.get("unit") for axis in axes]
+def _others(images: Any) -> str:
+    """What to tell of further images that a group describes, beside the first."""
+    if len(images) < 2:
+        return ""
+    names = ", ".join(repr(str(image.get("name") or number)) for number, image in enumerate(images[1:], 2))
+    return f"it describes {len(images)} images; the first is shown, not {names}"
 
 
-def _transform(
-    image: Mapping[str, Any], level: Mapping[str, Any], axes: str
-) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Scale and translation by axis of a level, then of the whole image; None if neither has any."""
-    steps = [
-        *(level.get("coordinateTransformations") or ()),
-        *(image.get("coordinateTransformations") or ()),
-    ]
-    scale, translation = dict.fromkeys(axes, 1.0), dict.fromkeys(axes, 0.0)
-    scaled = False
-    for step in steps:
-        if (factors := step.get("scale")) is not None:
-            scaled = True
-            for axis, factor in zip(axes, factors, strict=True):
-                scale[axis] *= float(factor)
-                translation[axis] *= float(factor)
-        elif (shifts := step.get("translation")) is not None:
-            for axis, shift in zip(axes, shifts, strict=True):
-                translation[axis] += float(shift)
-    return (scale, translation) if scaled else None
-
-
-def _place(
-    image: Mapping[str, Any], level: Mapping[str, Any], axes: str, units: list[Any]
-) -> tuple[Spacing, tuple[float, float, float]]:
-    transform = _transform(image, level, axes)
-    if transform is None:
-        return Spacing(), (0.0, 0.0, 0.0)
-    scale, translation = transform
-    named = dict(zip(axes, units, strict=True))
-    spacing = Spacing.of([scale.get(a) for a in "zyx"], [named.get(a) for a in "zyx"])
-    per = [Spacing.of((None, None, 1.0), (None, None, named.get(a))).unit for a in "zyx"]
-    z, y, x = (convert(translation.get(a), unit, spacing.unit) or 0.0 for a, unit in zip("zyx", per, strict=True))
-    return spacing, (z, y, x)
-
-
-def _fits(fine: Any, coarse: Any, axes: str, first: Any, this: Any) -> bool:
+def _fits(fine: Any, coarse: Any, axes: str, first: Transform, this: Transform) -> bool:
     """Whether a level's voxels cover whole numbers of the finest level's."""
     if len(coarse.shape) != len(axes) or not set("zyx") <= set(axes):
         return False
@@ -195,9 +157,9 @@ def _fits(fine: Any, coarse: Any, axes: str, first: Any, this: Any) -> bool:
     if any(n != m for i, (n, m) in enumerate(zip(fine.shape, coarse.shape, strict=True)) if i not in at):
         return False
     factors, shifts = None, (0.0, 0.0, 0.0)
-    if first is not None and this is not None and all(first[0][a] > 0 for a in "zyx"):
-        factors = [this[0][a] / first[0][a] for a in "zyx"]
-        z, y, x = ((this[1][a] - first[1][a]) / first[0][a] for a in "zyx")
+    if first.scaled and this.scaled and all(first.scale[a] > 0 for a in "zyx"):
+        factors = [this.scale[a] / first.scale[a] for a in "zyx"]
+        z, y, x = ((this.translation[a] - first.translation[a]) / first.scale[a] for a in "zyx")
         shifts = (z, y, x)
     return covers_whole([fine.shape[i] for i in at], [coarse.shape[i] for i in at], factors, shifts)
 
@@ -218,8 +180,8 @@ def _level(location: str, dataset: str | None, array: zarr.Array[Any]) -> Stored
         ome = _ome(group) if isinstance(group, zarr.Group) else {}
         image = ome["multiscales"][0]
         level = next(level for level in image["datasets"] if level["path"] == last)
-        axes, units = _axes(image, array.ndim)
-        spacing, origin = _place(image, level, axes, units)
+        axes, units = axes_of(image, array)
+        spacing, origin = place_of(image, level, axes, units)
     except (VolumeError, KeyError, TypeError, IndexError, StopIteration, ValueError):
         return None
     return StoredVolume(array, axes, spacing, origin=origin) if len(axes) == array.ndim else None

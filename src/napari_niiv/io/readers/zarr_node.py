@@ -31,6 +31,7 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
     import zarr
 
     from napari_niiv.io.readers.blosc_chunks import guarded
+    from napari_niiv.io.readers.zarr_metadata import MendedMetadata
 
     logging.getLogger("asyncio").addFilter(_no_stray_tasks)
     remote = is_url(location)
@@ -43,7 +44,13 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
             store = zarr.storage.FsspecStore.from_url(location, storage_options=options, read_only=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing
-            node = zarr.open(store, path=inside, mode="r")
+            try:
+                node = zarr.open(store, path=inside, mode="r")
+            except ValueError as error:
+                if "zarr_format" not in str(error):
+                    raise
+                local = zarr.storage.LocalStore(location, read_only=True)
+                node = zarr.open(MendedMetadata(store if remote else local), path=inside, mode="r")
         return guarded(node) if isinstance(node, zarr.Array) else node
     except VolumeError:
         raise
