@@ -22,6 +22,7 @@ _NIFTI = ("nifti", "read_nifti", False)
 _SLICES = ("slices", "read_slices", False)
 _ZARR = ("ome_zarr", "read_zarr", True)
 _N5 = ("n5", "read_n5", True)
+_WEBKNOSSOS = ("webknossos", "read_webknossos", True)
 
 _BY_SUFFIX = {
     ".npy": _NPY,
@@ -37,6 +38,7 @@ _BY_CONTENT = {
     ".zattrs": _ZARR,
     "zarr.json": _ZARR,
     "attributes.json": _N5,
+    "datasource-properties.json": _WEBKNOSSOS,
 }
 
 
