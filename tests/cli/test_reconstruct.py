@@ -340,3 +340,19 @@ def test_a_checkpoint_for_other_microscopy_is_said_to_be_one(
     assert said in err
     assert ("Give --checkpoint em." in err) is bool(said)
     assert ("suits" in err) is bool(said)
+
+
+def test_what_a_file_says_in_two_ways_is_told_once(run: Run, folder: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(tifffile.imread(folder / "good.tif").T, np.diag([0.5, 0.5, 2.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    image.header["sform_code"], image.header["qform_code"] = 1, 0
+    nibabel.save(image, folder / "two.nii")
+    content = bytearray((folder / "two.nii").read_bytes())
+    content[80:92] = np.ones(3, "<f4").tobytes()
+    (folder / "two.nii").write_bytes(content)
+    status, out, err = run("two.nii", "two.zarr")
+    assert status == 0
+    assert one_line(err)
+    assert "its sform says a voxel of 2 × 0.5 × 0.5" in err
+    assert "two.zarr" in out

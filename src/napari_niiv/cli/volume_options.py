@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,9 @@ def open_input(path: str | os.PathLike[str], options: argparse.Namespace, memory
 
 
 def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
-    """Refuse a volume whose file does not tell its z step, unless the options do.
+    """Tell on stderr what is remarkable about a volume, and refuse one whose file does not tell its z step.
+
+    Options may tell it instead.
 
     Raises
     ------
@@ -58,6 +61,8 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
     problem = volume.provenance.spacing_problem
     if problem and options.anisotropy is None:
         raise VolumeError(f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X.")
+    if note := volume.provenance.note:
+        print(f"napari-niiv: {volume.name}: {note}.", file=sys.stderr)
 
 
 def slowness(volume: Volume) -> str:

@@ -33,16 +33,16 @@ class Spacing:
 
     @classmethod
     def of(cls, sizes: Sequence[float | None], units: Sequence[Any]) -> Spacing:
-        """From sizes (z, y, x) that have a unit each, as files name them; the unit of x counts."""
+        """From sizes (z, y, x) that have a unit each, as files name them; that of x counts, if x has a size."""
         sizes = [number(size) for size in sizes]
         known = [known_unit(unit) for unit in units]
         odd = {str(unit): None for unit, name in zip(units, known, strict=True) if name is None}
         names = [name or "pixel" for name in known]
-        target = names[2] if sizes[2] is not None else "pixel"
-        z, y, x = (convert(v, unit, names[2]) for v, unit in zip(sizes, names, strict=True))
+        target = next((names[i] for i in (2, 1, 0) if sizes[i] is not None), "pixel")
+        z, y, x = (convert(v, unit, target) for v, unit in zip(sizes, names, strict=True))
         notes = [f"its unit {unit!r} is no length that is known, so the sizes are taken without one" for unit in odd]
-        if not odd and z is None and sizes[0] is not None and sizes[2] is not None:
-            notes.append(f"its z step is in {names[0]}, its pixel size in {names[2]}, which cannot be compared")
+        if not odd and z is None and sizes[0] is not None:
+            notes.append(f"its z step is in {names[0]}, its pixel size in {target}, which cannot be compared")
         return cls((z, y, x), target, join_notes(*notes))
 
     def to(self, unit: str) -> Spacing:

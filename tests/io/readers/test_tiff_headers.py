@@ -165,6 +165,15 @@ def test_scanimage_without_a_field_of_view_asks(tmp_path: Path) -> None:
     volume = open_volume(scanimage(tmp_path / "a.tif", array, **{"SI.hRoiManager.imagingFovUm": None}))
     assert volume.provenance.spacing_problem == "does not say its pixel size"
     assert volume.provenance.spacing.sizes == (0.8, None, None)
+    assert volume.unit == "micrometer"
+
+
+@pytest.mark.parametrize("more", [{"SI.hChannels.channelSave": "[1;3]"}, {"SI.hStackManager.framesPerSlice": 2}])
+def test_channels_and_frames_of_scanimage_that_look_like_slices_are_told(tmp_path: Path, more: dict) -> None:
+    array = values(4, 10, 12, dtype="i2")
+    provenance = open_volume(scanimage(tmp_path / "a.tif", array, **more)).provenance
+    assert "are all shown as slices" in provenance.note
+    assert provenance.spacing_problem == "does not say its z step"
 
 
 def micromanager(path: Path, array: np.ndarray, summary: dict, description: bytes = b"") -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -88,7 +90,14 @@ def _scanimage(file: tifffile.TiffFile) -> Spacing | None:
     page = file.pages.first
     y, x = _field_of_view(said.get("SI.hRoiManager.imagingFovUm"))
     lateral = (size / count if size else None for size, count in ((y, page.imagelength), (x, page.imagewidth)))
-    return Spacing.of((z, *lateral), _MICROMETRES)
+    spacing = Spacing.of((z, *lateral), _MICROMETRES)
+    channels = len(re.findall(r"\d+", str(said.get("SI.hChannels.channelSave", 1))))
+    frames = number(said.get("SI.hStackManager.framesPerSlice")) or 1
+    # tifffile tells them apart where the statements are also at the beginning of the file
+    if file.series[0].axes.startswith("I") and channels * frames > 1:
+        note = f"its pages, slices of {channels} channels with {frames:g} frames each, are all shown as slices"
+        return replace(spacing, sizes=(None, *spacing.sizes[1:]), note=note)
+    return spacing
 
 
 def _micromanager(file: tifffile.TiffFile) -> Spacing | None:

@@ -132,7 +132,7 @@ class VoxelSizeControl:
             set_voxel_size(layer, spacing.voxel_size, spacing.unit)
             self._viewer.reset_view()
             size = Correction(spacing.voxel_size, spacing.unit).words
-            self._tell(f"{layer.name}: {size} taken from the file.")
+            self._tell(f"{layer.name}: {size} taken from the file{spacing.note and f'; {spacing.note}'}.")
         elif spacing.problem and not correction.silent:
             self._questions[layer] = spacing
         if layer is self._layer:
