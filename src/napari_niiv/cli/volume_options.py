@@ -49,9 +49,7 @@ def open_input(path: str | os.PathLike[str], options: argparse.Namespace, memory
 
 
 def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
-    """Tell on stderr what is remarkable about a volume, and refuse one whose file does not tell its z step.
-
-    Options may tell it instead.
+    """Refuse a volume whose file does not tell its z step, unless the options do.
 
     Raises
     ------
@@ -61,6 +59,10 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
     problem = volume.provenance.spacing_problem
     if problem and options.anisotropy is None:
         raise VolumeError(f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X.")
+
+
+def tell_note(volume: Volume) -> None:
+    """Say on stderr what is missing in a file, or was left out; nothing of most files."""
     if note := volume.provenance.note:
         print(f"napari-niiv: {volume.name}: {note}.", file=sys.stderr)
 

@@ -16,7 +16,6 @@ from napari_niiv.errors import VolumeError
 _TIFF = ("tiff", "read_tiff", False)
 _NPY = ("npy", "read_npy", False)
 _HDF5 = ("hdf5", "read_hdf5", True)
-_BDV_XML = ("bdv", "read_bdv_xml", True)
 _MRC = ("mrc", "read_mrc", False)
 _NIFTI = ("nifti", "read_nifti", False)
 _SLICES = ("slices", "read_slices", False)
@@ -28,7 +27,6 @@ _BY_SUFFIX = {
     ".npy": _NPY,
     **dict.fromkeys((".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm"), _TIFF),
     **dict.fromkeys((".h5", ".hdf5", ".hdf", ".ims", ".ilp"), _HDF5),
-    ".xml": _BDV_XML,
     **dict.fromkeys((".mrc", ".rec", ".st", ".map", ".mrcs", ".ali"), _MRC),
     **dict.fromkeys((".nii", ".nii.gz"), _NIFTI),
 }

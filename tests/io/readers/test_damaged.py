@@ -156,7 +156,8 @@ def outcomes(tmp_path: Path, checkpoint: Path, capfd) -> Callable[[Path], list[i
                 assert len(err) < 500
                 assert set(tmp_path.iterdir()) == before
             else:
-                assert not err
+                # a note of what a header says
+                assert not err or (": its " in err and err.count("\n") == 1)
             statuses.append(status)
         return statuses
 

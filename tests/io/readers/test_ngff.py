@@ -120,14 +120,6 @@ def test_levels_in_another_order_than_from_fine_to_coarse(tmp_path: Path) -> Non
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2)]
 
 
-def test_several_images_in_a_group_are_told(tmp_path: Path) -> None:
-    path = image(tmp_path / "a.zarr", [SCALE])
-    group = zarr.open_group(path)
-    first = group.attrs["multiscales"][0]
-    group.attrs["multiscales"] = [first, first | {"name": "second"}]
-    assert opened(path).provenance.note == "it describes 2 images; the first is shown, not 'second'"
-
-
 def test_axes_are_the_dimension_names_where_the_image_names_none(tmp_path: Path) -> None:
     path = image(tmp_path / "a.zarr", [SCALE], zarr_format=3, names=["x", "y", "z"], axes=None)
     volume = open_volume(path)

@@ -198,14 +198,3 @@ def test_whether_a_layer_lies_along_the_world(transform, along):
 def test_narrow_volumes_are_no_colours():
     data, keywords = layer_data(Volume(values(4, 16, 3, dtype="u1")))
     assert not napari.layers.Image(data, **keywords).rgb
-
-
-def test_what_a_file_says_in_two_ways_is_told(make_napari_viewer, tmp_path, monkeypatch):
-    mrcfile = pytest.importorskip("mrcfile")
-    with mrcfile.new(tmp_path / "a.mrc", values(4, 5, 6)) as file:
-        file.voxel_size = (0.6, 0.5, 4.0)
-        file.header.mapc = 7
-    told = []
-    monkeypatch.setattr("napari.utils.notifications.show_warning", told.append)
-    make_napari_viewer().open(tmp_path / "a.mrc", plugin="napari-niiv")
-    assert told == ["a: its axes have the numbers [7, 2, 3]; they are taken as x, y, z."]

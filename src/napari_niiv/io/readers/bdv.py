@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import dask.array as da
 import numpy as np
 
-from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.readers.hdf5_file import lazy_dataset, opened_file
+from napari_niiv.errors import DatasetChoice
+from napari_niiv.io.readers.hdf5_file import lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
 from napari_niiv.io.units import number
@@ -27,39 +27,8 @@ def setups(file: Any) -> list[str]:
     return [name for name in file if re.fullmatch(r"s\d\d+", name)]
 
 
-def read_bdv_xml(location: str, setup: str | None = None) -> StoredVolume:
-    """Open the HDF5 file that an XML of BigDataViewer's describes; it is described by this one, whatever its name.
-
-    Raises
-    ------
-    DatasetChoice
-        As `read_bdv`.
-    VolumeError
-        If the XML is of another kind, or names no file that is there.
-    """
-    path = Path(location)
-    try:
-        loader = next(ElementTree.parse(path).getroot().iter("ImageLoader"), None)
-    except ElementTree.ParseError:
-        loader = None
-    named = [child for child in loader or () if child.tag in ("hdf5", "n5", "zarr") and child.text]
-    if not named:
-        raise VolumeError(f"{path.name} is no XML of BigDataViewer's; choose the file that holds the voxels.")
-    data = path.parent / str(named[0].text).strip()
-    if named[0].tag != "hdf5":
-        raise VolumeError(f"{path.name} describes {data.name}; open that.")
-    if not data.is_file():
-        raise VolumeError(f"{path.name} describes {data.name}, which is not there; put it beside the XML.")
-    with opened_file(data) as file:
-        if not is_bdv(file):
-            raise VolumeError(f"{data.name} is not laid out as BigDataViewer does; open it by itself.")
-        return read_bdv(data, file, setup, path)
-
-
-def read_bdv(path: Path, file: Any, setup: str | None = None, xml: Path | None = None) -> StoredVolume:
+def read_bdv(path: Path, file: Any, setup: str | None = None) -> StoredVolume:
     """All times of one setup of a BigDataViewer file, with its pyramid.
-
-    Its voxel size is in `xml`, by default the file of the same name.
 
     Raises
     ------
@@ -82,7 +51,7 @@ def read_bdv(path: Path, file: Any, setup: str | None = None, xml: Path | None =
         for level, factor in zip(levels[1:], factors[1:], strict=True)
         if covers_whole(fine, level.shape[-3:], factor)
     )
-    return StoredVolume(levels[0], "tzyx", _spacing(xml or path.with_suffix(".xml"), int(setup[1:])), {}, pyramid)
+    return StoredVolume(levels[0], "tzyx", _spacing(path.with_suffix(".xml"), int(setup[1:])), {}, pyramid)
 
 
 def _view(path: Path, cells: Any) -> da.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import posixpath
 import warnings
 from collections.abc import Mapping
@@ -122,8 +121,7 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
     levels = [(guarded(array), level) for array, level in nodes if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
         raise VolumeError(f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew.")
-    # the finest should be the first, but is not always
-    levels.sort(key=lambda level: -math.prod(level[0].shape))
+    levels.sort(key=lambda pair: -pair[0].size)  # the finest first, as the format wants it
     array = levels[0][0]
     axes, units = axes_of(image, array)
     if len(axes) != array.ndim:
@@ -138,15 +136,7 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume
     channels = (ome.get("omero") or {}).get("channels") or []
     names = [str(channel.get("label") or "") for channel in channels]
     metadata = {"channel_names": names} if any(names) else {}
-    return StoredVolume(array, axes, spacing, metadata, coarser, origin, note=_others(ome["multiscales"]))
-
-
-def _others(images: Any) -> str:
-    """What to tell of further images that a group describes, beside the first."""
-    if len(images) < 2:
-        return ""
-    names = ", ".join(repr(str(image.get("name") or number)) for number, image in enumerate(images[1:], 2))
-    return f"it describes {len(images)} images; the first is shown, not {names}"
+    return StoredVolume(array, axes, spacing, metadata, coarser, origin)
 
 
 def _fits(fine: Any, coarse: Any, axes: str, first: Transform, this: Transform) -> bool:

@@ -44,7 +44,7 @@ def _widget() -> Any:
 
 def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
     """Layers of volumes, lazy; of an error, napari shows `str(error)` as a notification."""
-    from napari.utils.notifications import show_info, show_warning
+    from napari.utils.notifications import show_info
 
     from napari_niiv.io.remembered import open_remembered
     from napari_niiv.plugin.common.layers import layer_data
@@ -63,6 +63,4 @@ def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
     for volume in volumes:
         if remembered := volume.provenance.remembered:
             show_info(f"{volume.name}: {remembered}; {HOW_TO_CHANGE}.")
-        if note := volume.provenance.note:
-            show_warning(f"{volume.name}: {note}.")
     return [(*layer_data(volume), "image") for volume in volumes] or _NO_LAYER
