@@ -53,7 +53,8 @@ def open_volume(
     Raises
     ------
     DatasetChoice
-        If there are several datasets and none was named; its ``datasets`` are their names.
+        If there are several images and none was named; its ``datasets`` are their names, its ``descriptions`` their
+        shapes and types.
     VolumeError
         If the file is missing, unreadable, truncated, or holds no volume, or its library is not installed.
     """

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
+from napari_niiv.errors import Remedy, VolumeError
+from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
@@ -49,8 +51,15 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
     if not names:
         raise VolumeError(f"{name} holds no dataset of three or more dimensions; give its path as dataset.")
     if len(names) > 1:
-        raise DatasetChoice(name, names)
+        raise choice(name, [_stored_image(store, each) for each in names])
     return read_n5(location, names[0])
+
+
+def _stored_image(store: _Store, path: str) -> StoredImage:
+    attributes = store.attributes(path)
+    if not _ndim(attributes):
+        attributes = store.attributes(posixpath.join(path, "s0"))
+    return StoredImage(path, tuple(int(n) for n in attributes["dimensions"][::-1]), str(attributes.get("dataType", "")))
 
 
 class _Store:
@@ -77,16 +86,30 @@ class _Store:
 
     def datasets(self) -> list[str]:
         """Paths of datasets of three or more dimensions; levels s0, s1, … count as one."""
+        folders = self._listed() if self.remote else sorted(self._walked(""))
+        arrays = [p for p in folders if p and _ndim(self.attributes(p)) >= 3]
+        groups = {posixpath.dirname(p) for p in arrays if posixpath.basename(p) == "s0"}
+        levels = {p for p in arrays if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
+        return sorted({*arrays, *groups} - levels - {""})
+
+    def _listed(self) -> list[str]:
+        """Paths of what has attributes, as the server tells."""
         try:
             keys = self._open(self.url + "/").result().list().result()
         except Exception as error:
             raise VolumeError(f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET) from error
         files = {key.decode() for key in keys}
-        folders = sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == "attributes.json")
-        arrays = [p for p in folders if p and _ndim(self.attributes(p)) >= 3]
-        groups = {posixpath.dirname(p) for p in arrays if posixpath.basename(p) == "s0"}
-        levels = {p for p in arrays if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
-        return sorted({*arrays, *groups} - levels - {""})
+        return sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == "attributes.json")
+
+    def _walked(self, path: str) -> Iterator[str]:
+        """Paths of what has attributes on disk; the folders of chunks, which may be millions, are left out."""
+        folder = Path(self.location) / path
+        if (folder / "attributes.json").exists():
+            yield path
+            if _ndim(self.attributes(path)):
+                return
+        for below in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+            yield from self._walked(posixpath.join(path, below))
 
 
 def _ndim(attributes: Mapping[str, Any]) -> int:
