@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from napari_niiv.errors import VolumeError
 
 # module, function, whether it takes a dataset; modules are imported when they are needed
-_TIFF = ("tiff", "read_tiff", False)
+_TIFF = ("tiff", "read_tiff", True)
 _NPY = ("npy", "read_npy", False)
 _HDF5 = ("hdf5", "read_hdf5", True)
 _MRC = ("mrc", "read_mrc", False)
@@ -24,11 +24,12 @@ _N5 = ("n5", "read_n5", True)
 
 _BY_SUFFIX = {
     ".npy": _NPY,
-    **dict.fromkeys((".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm"), _TIFF),
+    **dict.fromkeys((".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm", ".companion.ome"), _TIFF),
     **dict.fromkeys((".h5", ".hdf5", ".hdf", ".ims", ".ilp"), _HDF5),
     **dict.fromkeys((".mrc", ".rec", ".st", ".map", ".mrcs", ".ali"), _MRC),
     **dict.fromkeys((".nii", ".nii.gz"), _NIFTI),
 }
+_DOUBLE = (".nii.gz", ".companion.ome")  # suffixes of two parts
 _BY_CONTENT = {
     ".zarray": _ZARR,
     ".zgroup": _ZARR,
@@ -64,9 +65,9 @@ class Location:
 
     @property
     def suffix(self) -> str:
-        """The suffix of its name in lower case, such as ".tif"; ".nii.gz" is one."""
+        """The suffix of its name in lower case, such as ".tif"; so are ".nii.gz" and ".companion.ome"."""
         name = self.name.lower()
-        return ".nii.gz" if name.endswith(".nii.gz") else PurePosixPath(name).suffix
+        return next((s for s in _DOUBLE if name.endswith(s)), PurePosixPath(name).suffix)
 
     @property
     def title(self) -> str:

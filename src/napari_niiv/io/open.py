@@ -30,8 +30,9 @@ def open_volume(
     Parameters
     ----------
     path : str or path
-        A file (TIFF, HDF5, Imaris, MRC, NIfTI, .npy), a folder (zarr, OME-Zarr, N5, numbered slices), or the URL of
-        a zarr or N5 (``https://``, ``s3://``, or another that fsspec knows).
+        A file (TIFF, the ``.companion.ome`` of a set of OME-TIFF files, HDF5, Imaris, MRC, NIfTI, .npy), a folder
+        (zarr, OME-Zarr, N5, numbered slices), or the URL of a zarr or N5 (``https://``, ``s3://``, or another that
+        fsspec knows).
     axes : str, optional
         Correct the order of axes, such as "zyx" or "tczyx".
     voxel_size : tuple of float, optional
@@ -39,7 +40,8 @@ def open_volume(
     unit : str, optional
         Of `voxel_size`, such as "micrometer"; that of the file where it is not given.
     dataset : str, optional
-        Which one, where there are several: of an HDF5 or N5 file, or which image or array of a zarr.
+        Which one, where there are several: of an HDF5 or N5 file, or which image of a TIFF, or image or array of a
+        zarr.
     memory : int, optional
         Bytes of voxels up to which a compressed TIFF or NIfTI file is decoded at once; 2 GiB by default. A larger one
         is read piece by piece, slowly, which ``provenance.slow`` tells.
@@ -106,9 +108,9 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
         find_reader(location)
     except VolumeError:  # another reader knew what it is
         return Spacing()
-    if location.is_file and location.suffix in tiff.SUFFIXES:
-        return tiff.tiff_spacing(Path(location.address))
     try:
+        if location.is_file and location.suffix in tiff.SUFFIXES:
+            return tiff.tiff_spacing(Path(location.address))
         stored = _read(location, None)
     except DatasetChoice:
         return Spacing()
