@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.formats import Location, find_reader, locate
+from napari_niiv.io.formats import Location, VolumePath, find_reader, locate
 from napari_niiv.io.lazy_arrays import rearranged
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, unsorted_axes
@@ -17,7 +17,7 @@ IN_MEMORY_BYTES = 2 << 30
 
 
 def open_volume(
-    path: str | os.PathLike[str],
+    path: VolumePath,
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
@@ -29,10 +29,10 @@ def open_volume(
 
     Parameters
     ----------
-    path : str or path
+    path : str, path, or sequence of them
         A file (TIFF, the ``.companion.ome`` of a set of OME-TIFF files, HDF5, Imaris, MRC, NIfTI, .npy), a folder
         (zarr, OME-Zarr, N5, numbered slices), or the URL of a zarr or N5 (``https://``, ``s3://``, or another that
-        fsspec knows).
+        fsspec knows); or the files of a stack's slices, in any order.
     axes : str, optional
         Correct the order of axes, such as "zyx" or "tczyx".
     voxel_size : tuple of float, optional
@@ -125,7 +125,10 @@ def _read(location: Location, dataset: str | None) -> StoredVolume:
     read, takes_dataset = find_reader(location)
     if not takes_dataset and dataset is not None:
         raise VolumeError(f"{location.name} holds one volume, not datasets; leave the dataset {dataset!r} out.")
-    stored: StoredVolume = read(location.address, dataset) if takes_dataset else read(Path(location.address))
+    if takes_dataset:
+        stored: StoredVolume = read(location.address, dataset)
+    else:
+        stored = read(location.files or Path(location.address))
     return stored
 
 

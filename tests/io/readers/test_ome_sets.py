@@ -48,6 +48,7 @@ def write(path: Path, planes: np.ndarray, body: str, comment: str = "", **option
 
 def split(folder: Path, array: np.ndarray, pieces: int = 2, **options) -> list[Path]:
     """One image in several files, unequally long, whose headers differ in length as well."""
+    folder.mkdir(exist_ok=True)
     parts = np.array_split(np.arange(len(array)), pieces)
     names = [f"split_{k}.ome.tif" for k in range(pieces)]
     planes = [(names[k], page) for k, part in enumerate(parts) for page in range(len(part))]
@@ -90,6 +91,7 @@ def test_a_file_shows_its_own_position(tmp_path: Path, options) -> None:
 
 
 def companion(folder: Path, array: np.ndarray, images: str | None = None) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "stack.companion.ome"
     names = [f"stack_z{z}.ome.tif" for z in range(len(array))]
     for name, plane in zip(names, array, strict=True):
@@ -114,6 +116,16 @@ def test_a_companion(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(VolumeError, match=r"of stack\.companion\.ome, which is missing"):
         open_volume(tmp_path / "stack_z0.ome.tif")
+
+
+def test_a_folder_or_list_of_the_files_of_a_set_is_the_set(tmp_path: Path) -> None:
+    array = values(6, 32, 40)
+    for made in (split(tmp_path / "split", array), [companion(tmp_path / "companion", array)]):
+        volume = open_volume(made[0].parent)
+        assert volume.voxel_size == (0.8, 0.1, 0.1)
+        np.testing.assert_array_equal(volume.read_raw(), array)
+    files = sorted((tmp_path / "companion").glob("*.tif"))
+    np.testing.assert_array_equal(open_volume(files).read_raw(), array)
 
 
 def test_the_images_of_a_companion(tmp_path: Path) -> None:
