@@ -9,7 +9,7 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.readers import bdv, imaris
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
-from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset, opened_file
+from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset, missing_chunks, opened_file
 from napari_niiv.io.stored_volume import StoredVolume, usual_axes
 
 
@@ -51,7 +51,7 @@ def _plain(path: Path, file: Any, dataset: str | None) -> StoredVolume:
         attributes.setdefault("DIMENSION_LABELS", labels)
     axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)
     spacing, origin = spacing_of(attributes, axes)
-    return StoredVolume(lazy_dataset(path, array), axes, spacing, origin=origin)
+    return StoredVolume(lazy_dataset(path, array), axes, spacing, origin=origin, note=missing_chunks(array))
 
 
 def _images(file: Any) -> list[StoredImage]:

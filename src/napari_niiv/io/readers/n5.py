@@ -15,6 +15,7 @@ from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
+from napari_niiv.io.readers.chunks_there import check_chunks
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library
 
@@ -122,17 +123,18 @@ def _pyramid(store: _Store, group: str) -> StoredVolume:
     """The levels of a group; the voxel size may be an attribute of the finest, or of the group."""
     finest = _dataset(store, posixpath.join(group, "s0"))
     array = finest.array
-    levels: list[tuple[FileArray, dict[str, Any]]] = []
+    levels: list[tuple[str, FileArray, dict[str, Any]]] = []
     while _ndim(attributes := store.attributes(path := posixpath.join(group, f"s{len(levels) + 1}"))):
-        levels.append((_array(store, path, attributes), attributes))
+        levels.append((path, _array(store, path, attributes), attributes))
     coarser = tuple(
         level
-        for level, attributes in levels
+        for path, level, attributes in levels
         if level.ndim == array.ndim
         and level.shape[3:] == array.shape[3:]
         and covers_whole(array.shape[2::-1], level.shape[2::-1], _factors(attributes))
+        and _has_chunks(store, path, level)
     )
-    return StoredVolume(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin)
+    return StoredVolume(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin, note=finest.note)
 
 
 def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
@@ -149,7 +151,23 @@ def _dataset(store: _Store, path: str) -> StoredVolume:
     spacing, origin = spacing_of(own, axes)
     if spacing.problem:
         spacing, origin = spacing_of(above, axes)
-    return StoredVolume(array, axes, spacing, {}, (), origin)
+    return StoredVolume(array, axes, spacing, {}, (), origin, note=_check_chunks(store, path, array))
+
+
+def _check_chunks(store: _Store, path: str, array: FileArray) -> str:
+    """As `check_chunks`; empty of an N5 behind a URL."""
+    if store.remote or array.chunks is None:
+        return ""
+    grid = [-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True)]
+    return check_chunks(Path(store.location) / path, store.name, grid, lambda place: "/".join(map(str, place)), 0)
+
+
+def _has_chunks(store: _Store, path: str, array: FileArray) -> bool:
+    try:
+        _check_chunks(store, path, array)
+    except VolumeError:
+        return False
+    return True
 
 
 def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray:

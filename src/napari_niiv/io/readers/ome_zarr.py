@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,13 +14,12 @@ from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.ome_zarr_images import (
     images_below,
-    joined,
     located,
     ome_metadata,
     several_multiscales,
     text,
 )
-from napari_niiv.io.readers.zarr_node import is_hollow, open_node
+from napari_niiv.io.readers.zarr_node import check_chunks_of, open_node
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.spacing import Spacing, convert
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, usual_axes
@@ -50,7 +50,7 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
     node, number = located(location, dataset)
     name = Location(location).name
     if isinstance(node, zarr.Array):
-        return _noting_absence(_level(location, dataset, node) or _plain(node), location, dataset)
+        return _noting_absence(_level(location, dataset, node) or _plain(node), location, name)
     if number is not None:
         dataset = posixpath.dirname(dataset or "")
     found = _read_group(node, number, location, dataset, name)
@@ -77,9 +77,7 @@ def _read_group(
         if len(images) > 1 and number is None:
             return several_multiscales(group, ome, dataset)
         image = images[number or 0]
-        return _noting_absence(
-            _image(group, ome, image, name), location, joined(dataset, text(image["datasets"][0]["path"]))
-        )
+        return _noting_absence(_image(group, ome, image, name), location, name)
     except VolumeError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -100,6 +98,7 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], image: Mapping[str, Any], 
     levels = [(guarded(array), level) for array, level in nodes if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
         raise VolumeError(f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew.")
+    levels.sort(key=lambda pair: -pair[0].size)  # the finest first, as the format wants it
     array = levels[0][0]
     axes, units = _axes(image, array.ndim)
     if len(axes) != array.ndim:
@@ -212,7 +211,12 @@ def _plain(array: zarr.Array[Any]) -> StoredVolume:
     return StoredVolume(array, axes, spacing, origin=origin)
 
 
-def _noting_absence(stored: StoredVolume, location: str, path: str | None) -> StoredVolume:
-    if not is_hollow(location, path):
-        return stored
-    return replace(stored, note=f"none of its chunks is there, so it is {stored.array.fill_value} everywhere")
+def _noting_absence(stored: StoredVolume, location: str, name: str) -> StoredVolume:
+    """With a note of chunks that are missing, and without coarser levels that have none."""
+    note = check_chunks_of(stored.array, location, name)
+    pyramid = []
+    for level in stored.pyramid:
+        with contextlib.suppress(VolumeError):
+            check_chunks_of(level, location, name)
+            pyramid.append(level)
+    return replace(stored, note=note, pyramid=tuple(pyramid))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
+from napari_niiv.io.readers.chunks_there import absence
 from napari_niiv.io.readers.tiff_images import COMPANION, TiffImage, find_image, open_image
 from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing, convert, unit_name
@@ -48,15 +49,16 @@ def read_tiff(location: str | Path, dataset: str | None = None) -> StoredVolume:
     path = Path(location)
     with _opened_image(path, dataset) as (file, series, image, messages):
         shape, axes = tuple(series.shape), series.axes.lower()
-        _check_complete(file, series, image.path, messages)
+        absent = _check_complete(file, series, image.path, messages)
         _check_planes(series, path)
         array = _array(path, dataset, series)
         spacing, metadata = _spacing(file), _metadata(file)
         origin = _origin(file, spacing)
         pyramid = _pyramid(path, dataset, series)
     _check_shape(array, shape, path)
+    note = "; ".join(words for words in (image.note, absent) if words)
     decode = functools.partial(_decoded, path, dataset, shape) if isinstance(array, FileArray) else None
-    return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode, image.note)
+    return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode, note)
 
 
 def _decoded(path: Path, dataset: str | None, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -98,23 +100,29 @@ def _opened_image(
 _TRUNCATED = ("invalid page offset", "invalid offset to page", "TiffTag 270 ")
 
 
-def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]) -> None:
+def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]) -> str:
+    """Refuse a file that is truncated; what to say of strips and tiles that were left out, which read as zeros."""
     sizes: dict[str, int] = {}  # of the files of a set
+    pieces = missing = 0
     len(file.pages)  # follows the chain of pages to its end
     if any(sign in message for message in messages for sign in _TRUNCATED):
         raise VolumeError(f"{path.name} is truncated: its last part is missing; get the file anew.")
     for page in (p for p in series.pages if p is not None):
         ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
+        pieces, missing = pieces + len(page.databytecounts), missing + page.databytecounts.count(0)
         holder = str(page.parent.filehandle.path)
         if holder not in sizes:
             sizes[holder] = Path(holder).stat().st_size
         if ends and max(ends) > sizes[holder]:
             raise VolumeError(f"{Path(holder).name} is truncated: its last slices are missing; get the file anew.")
+    if missing == pieces:
+        raise VolumeError(f"{path.name} holds no voxels, only their description; get the file anew.")
     slices = (file.imagej_metadata or {}).get("images")
     if slices and int(slices) > math.prod(series.shape[: -2 - ("S" in series.axes)]):
         raise VolumeError(
             f"{path.name} is truncated: it should hold {slices} slices, {len(file.pages)} are there; get the file anew."
         )
+    return absence(missing, pieces, pieces, 0)
 
 
 def _check_planes(series: tifffile.TiffPageSeries, path: Path) -> None:
