@@ -25,9 +25,11 @@ _SLICES = ("slices", "read_slices", False)
 _SLICE_FILES = ("slices", "read_files", False)
 _ZARR = ("ome_zarr", "read_zarr", True)
 _N5 = ("n5", "read_n5", True)
+_BDV_XML = ("bdv_xml", "read_bdv_xml", True)
 
 _BY_SUFFIX = {
     ".npy": _NPY,
+    ".xml": _BDV_XML,
     **dict.fromkeys((".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm", ".companion.ome"), _TIFF),
     **dict.fromkeys((".h5", ".hdf5", ".hdf", ".ims", ".ilp"), _HDF5),
     **dict.fromkeys((".mrc", ".rec", ".st", ".map", ".mrcs", ".ali"), _MRC),

@@ -242,6 +242,38 @@ def test_setups_of_bigdataviewer(tmp_path: Path) -> None:
     assert open_volume(path, dataset="t00000/s01/1/cells").shape == (5, 8, 10)
 
 
+def spim_data(loader: str, base: str = ".") -> str:
+    return (
+        f'<SpimData version="0.2"><BasePath type="relative">{base}</BasePath><SequenceDescription>{loader}'
+        "</SequenceDescription></SpimData>"
+    )
+
+
+def test_the_xml_of_bigdataviewer_opens_its_file(tmp_path: Path) -> None:
+    array = values(1, 5, 16, 20)
+    (tmp_path / "data").mkdir()
+    bigdataviewer(tmp_path / "data/a.h5", array, setups=2)
+    xml = tmp_path / "other.xml"
+    xml.write_text(spim_data('<ImageLoader format="bdv.hdf5"><hdf5 type="relative">a.h5</hdf5></ImageLoader>', "data"))
+    with pytest.raises(DatasetChoice, match="s00"):
+        open_volume(xml)
+    np.testing.assert_array_equal(open_volume(xml, dataset="s01").array, array[0] + 1)
+    (tmp_path / "data/a.h5").unlink()
+    with pytest.raises(VolumeError, match=r"other\.xml names a\.h5, which is missing"):
+        open_volume(xml)
+    for content, message in (
+        (
+            spim_data('<ImageLoader format="spimreconstruction.stack"/>'),
+            "'spimreconstruction.stack', which",
+        ),
+        ("<other/>", "is no XML of BigDataViewer's"),
+        ("x", "is not a readable XML file"),
+    ):
+        xml.write_text(content)
+        with pytest.raises(VolumeError, match=message):
+            open_volume(xml)
+
+
 # what cannot be read
 
 

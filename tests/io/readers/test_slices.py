@@ -120,6 +120,12 @@ def test_what_is_no_stack(tmp_path: Path, array: np.ndarray, name: str, message:
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_of_another_format(tmp_path: Path) -> None:
+    (tmp_path / "info").write_text("{}")
+    with pytest.raises(VolumeError, match="neuroglancer's precomputed format"):
+        open_volume(tmp_path)
+
+
 def test_a_damaged_first_slice(tmp_path: Path) -> None:
     folder = write(tmp_path / "stack", values(3, 6, 7))
     (folder / "s_0.tif").write_bytes(b"x" * 50)

@@ -71,6 +71,8 @@ def read_slices(path: Path) -> StoredVolume:
     pictures = [p for p in entries if p.suffix.lower() in SUFFIXES]
     if len(companions) == 1:
         return read_tiff(companions[0])
+    if not pictures and (path / "info").is_file():
+        raise VolumeError(f"{path.name} is in neuroglancer's precomputed format, which is not read; make a zarr of it.")
     if not pictures:
         raise VolumeError(
             f"{path.name or path} is a folder of a kind that cannot be read; choose a zarr, an N5, or a folder of "
