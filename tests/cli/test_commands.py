@@ -365,3 +365,12 @@ def test_the_images_of_a_file_are_listed_and_named(run: Run, tmp_path: Path, opt
     assert errors.endswith("cells/labels (3 × 16 × 20 uint64); give one with --image.\n")
     status, output, _ = run("info", "several.h5", option, "raw")
     assert (status, "4 × 0.5 × 0.5 micrometer" in output) == (0, True)
+
+
+def test_missing_slices_are_told_also_where_they_are_used(run: Run, folder: Path) -> None:
+    (folder / "slices").mkdir()
+    for number in (1, 2, 4):
+        path = folder / "slices" / f"s{number}.tif"
+        tifffile.imwrite(path, np.full((8, 9), number, np.uint8), photometric="minisblack")
+    status, _, errors = run("copy", "slices", "copy.zarr", "--voxel-size", "4", "1", "1")
+    assert (status, "napari-niiv: slices: the folder lacks the slices 3." in errors) == (0, True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from napari_niiv.cli.options import add_setting, given, refuse
-from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness
+from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness, tell_note
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.interrupt import until_interrupted
@@ -81,6 +81,7 @@ def run_reconstruct(options: argparse.Namespace) -> int:
             f"{volume.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
         )
     model = load_model(options.checkpoint, options.device)
+    tell_note(volume)
     if slow := slowness(volume):
         print(f"{volume.name} {slow}")
     events = export(volume, model, options.output, config)

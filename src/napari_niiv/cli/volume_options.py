@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,12 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
     problem = volume.provenance.spacing_problem
     if problem and options.anisotropy is None:
         raise VolumeError(f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X.")
+
+
+def tell_note(volume: Volume) -> None:
+    """Say on stderr what is missing in a file, or was left out; nothing of most files."""
+    if note := volume.provenance.note:
+        print(f"napari-niiv: {volume.name}: {note}.", file=sys.stderr)
 
 
 def slowness(volume: Volume) -> str:
