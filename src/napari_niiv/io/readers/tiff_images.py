@@ -92,7 +92,7 @@ def _metadata(path: Path) -> tuple[Element | None, str | None, list[TiffImage]]:
     elsewhere = next((e.get("MetadataFile") for e in root if e.tag.endswith("BinaryOnly")), None)
     if elsewhere is None:
         return root, root.get("UUID"), []
-    there = path.with_name(elsewhere)
+    there = path.parent / elsewhere
     if not there.exists():
         raise VolumeError(f"{path.name} belongs to the set of {elsewhere}, which is missing; put it beside this file.")
     whole, _, _ = _metadata(there)
@@ -156,7 +156,7 @@ def _of_ome(path: Path, root: Element, file_id: str | None) -> list[TiffImage]:
     images = [_Ome(element, pixels) for element, pixels in pairs if pixels is not None]
     names = {name for image in images for name in image.files}
     companion = _is_companion(path)
-    renamed = not companion and len(names) == 1 and not path.with_name(*names).exists()
+    renamed = not companion and len(names) == 1 and not (path.parent / next(iter(names))).exists()
     if renamed:
         for image in images:
             image.without_files()
@@ -173,7 +173,7 @@ def _of_ome(path: Path, root: Element, file_id: str | None) -> list[TiffImage]:
         label = label if label and labels.count(label) == 1 else str(image.element.get("ID"))
         main, own = path, file_id
         if companion:
-            main = next((f for name in image.files if (f := path.with_name(name)).exists()), path)
+            main = next((f for name in image.files if (f := path.parent / name).exists()), path)
             own = image.files.get(main.name)
         xml = None if plain else _alone(root, image.element, own)
         stored = StoredImage(label, _short(image.shape), image.dtype)
@@ -219,7 +219,7 @@ def _chosen(path: Path, images: list[TiffImage], name: str | None) -> TiffImage:
 
 
 def _check_files(path: Path, image: TiffImage) -> None:
-    missing = [name for name in image.files if not path.with_name(name).exists()]
+    missing = [name for name in image.files if not (path.parent / name).exists()]
     if missing:
         some = ", ".join(missing[:6]) + (", …" if len(missing) > 6 else "")
         raise VolumeError(
