@@ -94,7 +94,11 @@ def read_files(pictures: Sequence[Path], where: str = "the list of files") -> St
         raise VolumeError(f"{foreign} is no slice of a stack (TIFF or PNG); open it alone.")
     if (whole := _whole_set(pictures)) is not None:
         return whole
-    arranged = arrange(pictures, where)
+    try:
+        arranged = arrange(pictures, where)
+    except VolumeError:
+        _first(min(pictures, key=lambda path: path.name.lower()))  # that it is no slice says more than the names
+        raise
     files = np.array(arranged.files, dtype=object)
     times, channels, _ = files.shape
     axes = ("t" if times > 1 else "") + ("c" if channels > 1 else "")
