@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from napari_niiv.cli.options import add_setting, given, refuse
-from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness
+from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness, tell_note
 from napari_niiv.errors import NiivError, OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.interrupt import until_interrupted
@@ -84,6 +84,7 @@ def run_reconstruct(options: argparse.Namespace) -> int:
             f"{volume.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
         )
     model = load_model(options.checkpoint, options.device)
+    tell_note(volume)
     if slow := slowness(volume):
         print(f"{volume.name} {slow}")
     if not config.resume and (unsuited := _unsuited(volume, options.checkpoint, model)):

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from napari_niiv.errors import OutputError, VolumeError
-from napari_niiv.io.formats import is_url
+from napari_niiv.io.formats import VolumePath, first_path, is_url
 from napari_niiv.io.open import open_volume
 from napari_niiv.io.write import whole_file
 from napari_niiv.volume import Volume
@@ -123,7 +123,7 @@ def _write(path: str | os.PathLike[str], dataset: str | None, said: Mapping[str,
 
 
 def open_remembered(
-    path: str | os.PathLike[str],
+    path: VolumePath,
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
@@ -144,7 +144,7 @@ def open_remembered(
         As `open_volume`.
     """
     as_asked = functools.partial(open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory)
-    correction = recall(path, dataset) or Correction()
+    correction = recall(first_path(path), dataset) or Correction()
     # the size is that of axes by the names that were corrected
     renamed = axes is not None and axes.lower() != correction.axes
     used = replace(
