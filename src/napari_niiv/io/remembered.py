@@ -62,8 +62,7 @@ class Correction:
 
 def recall(path: str | os.PathLike[str], dataset: str | None = None) -> Correction | None:
     """How a file was corrected; None if it was not, or if it was written anew since."""
-    entry = _load().get(_key(path, dataset))
-    return None if entry is None or entry.get("stamp") != _stamp(path) else _parsed(entry)
+    return None if (entry := _entry(path, dataset)) is None else _parsed(entry)
 
 
 def remember(path: str | os.PathLike[str], correction: Correction, dataset: str | None = None) -> None:
@@ -85,8 +84,7 @@ def remember(path: str | os.PathLike[str], correction: Correction, dataset: str 
 
 def recall_checkpoint(path: str | os.PathLike[str], dataset: str | None = None) -> str | None:
     """The checkpoint, a bundled name or a path, that the user chose for a file, if any."""
-    entry = _load().get(_key(path, dataset))
-    name = None if entry is None or entry.get("stamp") != _stamp(path) else entry.get("checkpoint")
+    name = (_entry(path, dataset) or {}).get("checkpoint")
     return name if isinstance(name, str) else None
 
 
@@ -99,6 +97,12 @@ def remember_checkpoint(path: str | os.PathLike[str], checkpoint: str, dataset: 
         If it cannot be written down.
     """
     _write(path, dataset, {"checkpoint": checkpoint})
+
+
+def _entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] | None:
+    """What is known of a file; None if nothing is, or if it was written anew since."""
+    entry = _load().get(_key(path, dataset))
+    return None if entry is None or entry.get("stamp") != _stamp(path) else entry
 
 
 def _write(path: str | os.PathLike[str], dataset: str | None, said: Mapping[str, Any]) -> None:
