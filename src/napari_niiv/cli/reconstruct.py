@@ -105,10 +105,10 @@ def _unsuited(volume: Volume, name: str, model: Niiv) -> str:
     if name not in KINDS:  # one's own was chosen with care
         return ""
     try:
-        judged = verdict(volume.at(*(0 for _ in volume.shape[:-3])), name, model)
+        judged = verdict(volume, name, model)
     except NiivError:  # the export itself says what is wrong
         return ""
-    hint = f" Give --checkpoint {judged.best.name}." if judged.best.name != name else ""
+    hint = f" Give --checkpoint {judged.better}." if judged.better else ""
     return f"napari-niiv: {judged.sentence}{hint}" if judged.sentence else ""
 
 

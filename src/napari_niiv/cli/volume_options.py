@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 def add_input(parser: argparse._ActionsContainer) -> None:
     """Add the options that say how a volume is to be read."""
-    parser.add_argument("--dataset", metavar="NAME", help="which one, where a file, zarr or N5 holds several")
+    parser.add_argument(
+        "--image",
+        "--dataset",
+        dest="dataset",
+        metavar="NAME",
+        help="which one, where a file, zarr or N5 holds several (`napari-niiv info` lists them)",
+    )
     parser.add_argument("--axes", help="the order of the stored axes, if it is wrong, such as zyx")
     parser.add_argument(
         "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), help="the voxel size, if it is wrong"

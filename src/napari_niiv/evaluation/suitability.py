@@ -121,10 +121,15 @@ class Verdict:
     best: Suitability
 
     @property
+    def better(self) -> str:
+        """The checkpoint that suits better; empty if none does."""
+        return self.best.name if self.best.name != self.chosen.name else ""
+
+    @property
     def sentence(self) -> str:
         """What the user should know; empty if all is well."""
         chosen, best = self.chosen, self.best
-        if best.name != chosen.name:
+        if self.better:
             return (
                 f"{best.name} suits this volume better than {chosen.name}: it restores the volume's own xy slices, "
                 f"made coarse, {_words(best.gain)} than cubic interpolation does, {chosen.name} {_words(chosen.gain)}."
@@ -144,7 +149,7 @@ def verdict(volume: Volume, name: str, model: Niiv, interrupt: Interrupt = never
     Parameters
     ----------
     volume : Volume
-        3-D.
+        The first index of its T and C axes is looked at.
     name : str
         Of the checkpoint.
     model : Niiv
@@ -157,6 +162,7 @@ def verdict(volume: Volume, name: str, model: Niiv, interrupt: Interrupt = never
     VolumeError
         As `own_gains`.
     """
+    volume = volume.at(*(0 for _ in volume.shape[:-3]))
     others = [other for other in KINDS if other != name]
     models = [model, *(load_model(other, str(model.device)) for other in others)]
     tried = [Suitability(n, g) for n, g in zip((name, *others), own_gains(volume, models, interrupt), strict=True)]

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from napari_niiv.errors import OutputError, VolumeError
-from napari_niiv.io.formats import is_url
+from napari_niiv.io.formats import VolumePath, first_path, is_url
 from napari_niiv.io.open import open_volume
 from napari_niiv.io.write import whole_file
 from napari_niiv.volume import Volume
@@ -62,8 +62,7 @@ class Correction:
 
 def recall(path: str | os.PathLike[str], dataset: str | None = None) -> Correction | None:
     """How a file was corrected; None if it was not, or if it was written anew since."""
-    entry = _load().get(_key(path, dataset))
-    return None if entry is None or entry.get("stamp") != _stamp(path) else _parsed(entry)
+    return None if (entry := _entry(path, dataset)) is None else _parsed(entry)
 
 
 def remember(path: str | os.PathLike[str], correction: Correction, dataset: str | None = None) -> None:
@@ -85,8 +84,7 @@ def remember(path: str | os.PathLike[str], correction: Correction, dataset: str 
 
 def recall_checkpoint(path: str | os.PathLike[str], dataset: str | None = None) -> str | None:
     """The checkpoint, a bundled name or a path, that the user chose for a file, if any."""
-    entry = _load().get(_key(path, dataset))
-    name = None if entry is None or entry.get("stamp") != _stamp(path) else entry.get("checkpoint")
+    name = (_entry(path, dataset) or {}).get("checkpoint")
     return name if isinstance(name, str) else None
 
 
@@ -99,6 +97,12 @@ def remember_checkpoint(path: str | os.PathLike[str], checkpoint: str, dataset: 
         If it cannot be written down.
     """
     _write(path, dataset, {"checkpoint": checkpoint})
+
+
+def _entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] | None:
+    """What is known of a file; None if nothing is, or if it was written anew since."""
+    entry = _load().get(_key(path, dataset))
+    return None if entry is None or entry.get("stamp") != _stamp(path) else entry
 
 
 def _write(path: str | os.PathLike[str], dataset: str | None, said: Mapping[str, Any]) -> None:
@@ -123,7 +127,7 @@ def _write(path: str | os.PathLike[str], dataset: str | None, said: Mapping[str,
 
 
 def open_remembered(
-    path: str | os.PathLike[str],
+    path: VolumePath,
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
@@ -144,7 +148,7 @@ def open_remembered(
         As `open_volume`.
     """
     as_asked = functools.partial(open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory)
-    correction = recall(path, dataset) or Correction()
+    correction = recall(first_path(path), dataset) or Correction()
     # the size is that of axes by the names that were corrected
     renamed = axes is not None and axes.lower() != correction.axes
     used = replace(

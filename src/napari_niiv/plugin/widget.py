@@ -117,12 +117,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     # what the user does
 
     def open_files(self, paths: list[Path]) -> None:
-        """Open what was dropped: checkpoints are selected, volumes become layers."""
-        for path in paths:
-            if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
-                self.select_checkpoint(path)
-            else:
-                self.open_file(path)
+        """Open what was dropped: checkpoints are selected, volumes become layers, slices a stack."""
+        checkpoints = [path for path in paths if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt"))]
+        for path in checkpoints:
+            self.select_checkpoint(path)
+        self._opener.open_all([path for path in paths if path not in checkpoints])
 
     def open_file(self, path: Path, dataset: str | None = None) -> None:
         """Open a volume as a layer; ask which, if its file holds several."""

@@ -165,7 +165,9 @@ def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Nii
             raise TrainingError("Only the decoders subvoxel and implicit can be trained; choose one of them.")
         return config.architecture
     different = len({round(f, 2) for f in factors})
-    return Architecture.light((min(factors), max(factors)), min(different - 1, 3))
+    light = Architecture.light((min(factors), max(factors)), min(different - 1, 3))
+    # of single slices, the first stage's weights go on learning in the second: better where minutes count
+    return light.model_copy(update={"slices": 1})
 
 
 def _own_tasks(group: Group, config: TrainingConfig) -> tuple[Task, ...]:

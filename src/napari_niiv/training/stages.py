@@ -205,8 +205,7 @@ def _fill(
             """Whether the part of the budget for reading is spent: by the clock, else by arithmetic."""
             if budget.timed:
                 return budget.fraction >= limit
-            work = 3 * steps * progress.batch * config.lateral * config.axial
-            return stage == 2 and 2 * pool.filled > work
+            return stage == 2 and 2 * pool.filled > 3 * steps * _patch_work(plan, progress)
 
         for part in pool.fill(enough):
             yield progress.preparing(f"{message} ({(number + part) / len(groups):.0%})")

@@ -98,6 +98,14 @@ def test_luxendos_levels_are_a_pyramid(tmp_path: Path) -> None:
     assert coarse.voxel_size == pytest.approx((1.6, 0.4, 0.2))
 
 
+def test_a_level_of_luxendos_without_voxels_is_left_out(tmp_path: Path) -> None:
+    path = luxendo(tmp_path / "a.lux.h5", values(8, 16, 24), SIZE)
+    with h5py.File(path, "a") as file:
+        del file["Data_2_2_2"]
+        file.create_dataset("Data_2_2_2", (4, 8, 12), "u2", chunks=(4, 8, 12))
+    assert [(level.axial, level.lateral) for level in open_volume(path).levels()] == [(1, 1), (4, 4)]
+
+
 def test_luxendos_size_in_its_text(tmp_path: Path) -> None:
     metadata = {"processingInformation": {"voxel_size_um": {"width": 0.1, "height": 0.2, "depth": 0.8}}}
     volume = open_volume(luxendo(tmp_path / "a.lux.h5", values(8, 16, 24), (np.nan,) * 3, metadata))
@@ -137,6 +145,14 @@ def test_bigdataviewers_numbers_with_decimal_commas(tmp_path: Path) -> None:
     volume = open_volume(tmp_path / "a.h5")
     np.testing.assert_array_equal(volume.read_raw(), array)
     assert (volume.voxel_size, volume.unit) == (SIZE, "micrometer")
+
+
+def test_the_xml_that_is_opened_has_the_voxel_size(tmp_path: Path) -> None:
+    array = values(8, 16, 24)
+    volume = open_volume(bigdataviewer(tmp_path / "a.h5", array, "other.xml"))
+    np.testing.assert_array_equal(volume.read_raw(), array)
+    assert (volume.voxel_size, volume.unit) == (SIZE, "micrometer")
+    assert open_volume(tmp_path / "a.h5").provenance.spacing_problem
 
 
 def test_a_damaged_xml_costs_the_voxel_size_alone(tmp_path: Path) -> None:

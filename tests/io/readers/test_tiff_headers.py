@@ -319,6 +319,16 @@ def test_the_resolution_of_a_plain_tiff_gives_the_pixel_size(tmp_path: Path) -> 
     assert (provenance.spacing.unit, provenance.spacing_problem) == ("micrometer", "does not say its z step")
 
 
+def test_each_of_several_stacks_has_its_own_resolution(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    options = {"photometric": "minisblack", "metadata": None, "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(values(4, 10, 12), resolution=(5e4, 1e5), **options)
+        writer.write(values(5, 8, 8), resolution=(1e4, 2e4), **options)
+    for name, size in (("0", (0.1, 0.2)), ("1", (0.5, 1.0))):
+        assert open_volume(path, dataset=name).provenance.spacing.sizes[1:] == pytest.approx(size)
+
+
 def test_the_resolution_of_a_picture_to_be_printed_is_left(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     options = {"photometric": "minisblack", "metadata": None}

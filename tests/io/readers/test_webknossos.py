@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,20 @@ def test_the_only_layer(tmp_path: Path, scale, named: bool) -> None:
 
 def test_several_layers_must_be_told_apart(tmp_path: Path) -> None:
     folder(tmp_path, layers=("color", "labels"))
-    with pytest.raises(DatasetChoice, match="2 datasets: color, labels"):
+    with pytest.raises(DatasetChoice, match=r"2 images: color \(6 × 16 × 24 uint8\), labels \("):
         open_volume(tmp_path)
     assert open_volume(tmp_path, dataset="labels").voxel_size == (40, 5, 4)
     with pytest.raises(VolumeError, match="has no layer 'none', but color, labels"):
         open_volume(tmp_path, dataset="none")
+
+
+def test_mags_without_chunks(tmp_path: Path) -> None:
+    folder(tmp_path)
+    shutil.rmtree(tmp_path / "color/2-2-1/c")
+    assert [(level.axial, level.lateral) for level in open_volume(tmp_path).levels()] == [(1, 1)]
+    shutil.rmtree(tmp_path / "color/1/c")
+    with pytest.raises(VolumeError, match="holds none of its chunks"):
+        open_volume(tmp_path)
 
 
 @pytest.mark.parametrize("scale", [None, [1, 2], {"factor": "big"}, {"factor": [None, 1, 1], "unit": "nm"}])

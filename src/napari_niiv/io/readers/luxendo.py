@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from napari_niiv.io.spacing import Spacing
@@ -20,10 +20,9 @@ def levels_of(dataset: str, names: Iterable[str]) -> list[str]:
     return [match[0] for match in sorted(found, key=lambda match: math.prod(map(int, match.groups()[1:])))]
 
 
-def without_levels(names: list[str]) -> list[str]:
-    """The names without those of coarser levels."""
-    levels = {level for name in names for level in levels_of(name, names)}
-    return [name for name in names if name not in levels]
+def level_names(names: Collection[str]) -> set[str]:
+    """Those of the names that are coarser levels of others."""
+    return {level for name in names for level in levels_of(name, names)}
 
 
 def luxendo_spacing(file: Any) -> Spacing:

@@ -18,11 +18,21 @@ from napari_niiv.io.units import number
 _MICROMETRES = ("um",) * 3
 
 
-def tiff_header_spacing(file: tifffile.TiffFile) -> Spacing:
-    """What the headers of a TIFF file say of its voxel size; one that cannot be read is told in the result's note."""
+def tiff_header_spacing(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Spacing:
+    """What the headers of a TIFF file say of the voxel size of an image in it.
+
+    A header that cannot be read is told in the result's note.
+
+    Parameters
+    ----------
+    file : tifffile.TiffFile
+        Its OME-XML is that of the image alone.
+    series : tifffile.TiffPageSeries
+        The image.
+    """
     said = [(name, spacing) for name, read in _HEADERS if (spacing := _tolerant(name, read, file)) is not None]
     # prints have a resolution too, so it is the last that is asked
-    return agreed([*said, ("resolution", _resolution(file))])
+    return agreed([*said, ("resolution", _resolution(file, series))])
 
 
 def ome_elements(xml: str, name: str) -> Iterator[ElementTree.Element]:
@@ -122,9 +132,9 @@ _HEADERS: tuple[tuple[str, Callable[[tifffile.TiffFile], Spacing | None]], ...] 
 )
 
 
-def _resolution(file: tifffile.TiffFile) -> Spacing:
+def _resolution(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Spacing:
     """The pixel size of a plain TIFF file; inches are left, as pictures that are to be printed give them."""
-    tags = file.pages.first.tags
+    tags = series.keyframe.tags
     if file.is_imagej or tags.valueof("ResolutionUnit") != tifffile.RESUNIT.CENTIMETER:
         return Spacing()
     y, x = (_pixel_size(tags, name) for name in ("YResolution", "XResolution"))

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.errors import VolumeError
+from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.readers.array_attributes import named_axes
-from napari_niiv.io.readers.zarr_node import open_node
+from napari_niiv.io.readers.zarr_node import noting_absence, open_node
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing
 from napari_niiv.io.units import number
@@ -44,7 +45,7 @@ def read_webknossos(location: str, dataset: str | None = None) -> StoredVolume:
         layers = {str(layer["name"]): layer for layer in properties["dataLayers"]}
         wanted = dataset.strip("/") if dataset else next(iter(layers), None) if len(layers) == 1 else None
         if wanted is None:
-            raise DatasetChoice(path.name, list(layers))
+            raise choice(path.name, [_described(path, *layer) for layer in layers.items()])
         if wanted not in layers:
             raise VolumeError(f"{path.name} has no layer {wanted!r}, but {', '.join(layers)}; give one of these.")
         layer = layers[wanted]
@@ -53,15 +54,23 @@ def read_webknossos(location: str, dataset: str | None = None) -> StoredVolume:
                 f"{path.name} stores the layer {wanted} as {layer.get('dataFormat')}, which is not read; export it "
                 "from WEBKNOSSOS as OME-Zarr or TIFF."
             )
-        return _layer(path, wanted, layer, properties.get("scale"))
+        return noting_absence(_layer(path, wanted, layer, properties.get("scale")), location, path.name)
+
+
+def _described(path: Path, name: str, layer: Mapping[str, Any]) -> StoredImage:
+    """A layer with the shape of its finest mag; without it where that is not to be had, which opening it will tell."""
+    try:
+        array, axes = _opened(path, _mags(path, name, layer)[0][1])
+        lengths = dict(zip(axes, array.shape, strict=True))
+        shape = [lengths[a] for a in "tczyx" if a in "yx" or lengths.get(a, 1) > 1]
+    except Exception:  # of metadata
+        return StoredImage(name)
+    return StoredImage(name, tuple(shape), str(array.dtype))
 
 
 def _layer(path: Path, name: str, layer: Mapping[str, Any], scale: Any) -> StoredVolume:
-    mags = sorted((_factors(mag["mag"]), _place(path, name, mag)) for mag in layer["mags"])
-    (finest, place), *others = mags
-    array: Any = open_node(str(path), place)
-    axes = named_axes({"dimension_names": getattr(array.metadata, "dimension_names", None)}, array.ndim)
-    axes = axes or _AXES.get(array.ndim, "?" * array.ndim)
+    (finest, place), *others = _mags(path, name, layer)
+    array, axes = _opened(path, place)
     at = [axes.index(a) for a in "zyx"]
     coarser = []
     for factors, where in others:
@@ -71,6 +80,18 @@ def _layer(path: Path, name: str, layer: Mapping[str, Any], scale: Any) -> Store
             coarser.append(level)
     spacing = _spacing(scale, finest)
     return StoredVolume(array, axes, spacing, {}, tuple(coarser))
+
+
+def _mags(path: Path, name: str, layer: Mapping[str, Any]) -> list[tuple[_Factors, str]]:
+    """Factors and path of each mag, the finest first."""
+    return sorted((_factors(mag["mag"]), _place(path, name, mag)) for mag in layer["mags"])
+
+
+def _opened(path: Path, place: str) -> tuple[Any, str]:
+    """The array of a mag, and its axes."""
+    array: Any = open_node(str(path), place)
+    axes = named_axes({"dimension_names": getattr(array.metadata, "dimension_names", None)}, array.ndim)
+    return array, axes or _AXES.get(array.ndim, "?" * array.ndim)
 
 
 def _factors(mag: Any) -> _Factors:

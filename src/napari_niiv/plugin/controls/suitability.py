@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, Label, PushButton
@@ -113,11 +114,8 @@ class SuitabilityControl:
         self.sentence.value, self.sentence.visible = sentence, bool(sentence)
         self.answers.visible = bool(sentence)
         self.use.visible = bool(offered)
-        self.use.text, self.keep.text = f"Use {_short(offered)}", f"Keep {_short(self._models.checkpoint.value or '')}"
-
-
-def _short(checkpoint: str) -> str:
-    return checkpoint.replace("\\", "/").rsplit("/", 1)[-1]
+        in_use = self._models.checkpoint.value or ""
+        self.use.text, self.keep.text = f"Use {Path(offered).name}", f"Keep {Path(in_use).name}"
 
 
 def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] | None) -> tuple[str, str]:
@@ -128,7 +126,6 @@ def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] 
     if chosen == name:
         return "", ""
     if chosen is not None and is_there(chosen):
-        return f"You chose {_short(chosen)} for this volume before.", chosen
-    judged: Verdict = verdict(volume.at(*(0 for _ in volume.shape[:-3])), name, model)
-    better = judged.best.name if judged.best.name != name else ""
-    return judged.sentence.replace(name, _short(name)), better
+        return f"You chose {Path(chosen).name} for this volume before.", chosen
+    judged: Verdict = verdict(volume, Path(name).name, model)
+    return judged.sentence, judged.better
