@@ -36,6 +36,7 @@ from napari_niiv.evaluation.quality import BASELINES, compare, compare_split, de
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import VolumeCredit
 from napari_niiv.models.checkpoint import load_model, save_model
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Finished, Notice, TrainingStep, Validation
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--minutes", type=float, default=7.5)
     parser.add_argument("--teachers", nargs="*", default=(), help="checkpoints made by em-teacher or lm-teacher")
+    parser.add_argument("--init", type=Path, help="a teacher of the same width to start from, which knows no noise")
     parser.add_argument("--vgg-weights", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
@@ -129,7 +131,11 @@ def fit(options: argparse.Namespace) -> None:
         anisotropy = float(a.removesuffix("x"))
         if name.startswith("fib25") == (kind == "em") and (anisotropy == 8 or size != "paper"):
             volumes.append(Volume(tifffile.imread(path), voxel_size=(anisotropy, 1.0, 1.0), name=path.stem))
+    init = None
+    if options.init is not None:
+        init = str(_told_noise(options.init, architecture, options.output.with_suffix(".init.safetensors")))
     config = TrainingConfig(
+        init=init,
         output=options.output,
         minutes=options.minutes,
         architecture=architecture,
@@ -156,6 +162,21 @@ def fit(options: argparse.Namespace) -> None:
         elif isinstance(event, Notice | Finished):
             print(event, flush=True)
     _credit(options.what, kind, size, options.output)
+
+
+def _told_noise(path: Path, architecture: Architecture, output: Path) -> Path:
+    """Write a checkpoint with terms of the noise level, as yet zero."""
+    teacher, model = load_model(path, "cpu"), Niiv(architecture)
+    tensors = teacher.state_dict()
+    for name, tensor in model.state_dict().items():
+        known = tensors[name]
+        if tensor.shape != known.shape:
+            tensor.zero_()[: len(known)] = known
+            tensors[name] = tensor
+    model.load_state_dict(tensors)
+    assert teacher.card is not None
+    save_model(model, teacher.card.model_copy(update={"architecture": architecture}), output)
+    return output
 
 
 def _credit(name: str, kind: str, size: str, path: Path) -> None:
