@@ -19,7 +19,9 @@ from torch import Tensor
 
 from napari_niiv.geometry import Sampling
 
-_BLOCK = 128  # output samples per matrix product: keeps the products small when the axis is long
+# output samples per matrix product: keeps the products small when the axis is long, and few where starting one is dear
+_BLOCK, _BLOCK_CUDA = 128, 512
+_EXACT = 1e-9  # of a sample: less than the weights of its neighbours could tell in float32
 
 
 class Kernel(Hashable, Protocol):
@@ -60,8 +62,18 @@ def resample(x: Tensor, sampling: Sampling, reach: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor, shape (..., sampling.count)
+        Where the positions are those of samples, these themselves: a view, not to be written on.
     """
+    if (first := first_taken(x.shape[-1], sampling, reach)) is not None:
+        return x.narrow(-1, first, sampling.count)
     return weighted_means(x, sampling, Triangle(max(1.0, sampling.step, reach)))
+
+
+def first_taken(size: int, sampling: Sampling, reach: float = 1.0) -> int | None:
+    """The first of `size` samples that are taken as they are, if that is all that `resample` does."""
+    first = round(sampling.start)
+    off = max(abs(sampling.start - first), abs(sampling.step - 1) * sampling.count, reach - 1)
+    return first if off < _EXACT and 0 <= first <= size - sampling.count else None
 
 
 def weighted_means(x: Tensor, sampling: Sampling, kernel: Kernel) -> Tensor:
@@ -81,8 +93,9 @@ def _bands(
     """Weights of each block of outputs: (first input, end of inputs, matrix of shape (inputs, outputs))."""
     device = torch.device(device_type, device_index) if device_index is not None else torch.device(device_type)
     spans, matrices = [], []
-    for first in range(0, sampling.count, _BLOCK):
-        count = min(_BLOCK, sampling.count - first)
+    block = _BLOCK_CUDA if device_type == "cuda" else _BLOCK
+    for first in range(0, sampling.count, block):
+        count = min(block, sampling.count - first)
         # float64: positions of long axes are exact to 1e-12 of a voxel
         positions = sampling.start + sampling.step * np.arange(first, first + count, dtype=np.float64)
         low = math.floor(positions[0] - kernel.reach)

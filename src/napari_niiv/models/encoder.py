@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
 _HIGHER = 0.25
 _NOISE = 0.5  # of the term of the largest noise level, likewise
+_MOST_FOLDED = 4  # anisotropies and noise levels: those of two zooms, with and without noise
 
 
 class Encoder(nn.Module):
@@ -73,7 +74,8 @@ class Encoder(nn.Module):
             self.kernels.append(nn.Parameter(kernel))
             self.biases.append(nn.Parameter(bias))
         self.precision: torch.dtype | None = None  # of the arithmetic; the weights keep all their digits
-        self._folded: tuple[tuple[float, float, torch.dtype], list[tuple[Tensor, Tensor]]] | None = None
+        self._folded: dict[tuple[float, float, torch.dtype], list[tuple[Tensor, Tensor]]] = {}
+        self.edition = 0  # goes up whenever the weights may have changed
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,8 +98,8 @@ class Encoder(nn.Module):
         """
         keep = not (self.training or torch.is_grad_enabled() or isinstance(level, Tensor))
         kept = self._folded  # read once: other threads fold too
-        if keep and kept is not None and kept[0] == (anisotropy, level, self.dtype):
-            return kept[1]
+        if not isinstance(level, Tensor) and keep and (anisotropy, level, self.dtype) in kept:
+            return kept[anisotropy, level, self.dtype]
         terms = self._terms(anisotropy, level)
         with torch.autocast(terms.device.type, enabled=False):
             folded = [
@@ -108,7 +110,8 @@ class Encoder(nn.Module):
                 for kernel, bias in zip(self.kernels, self.biases, strict=True)
             ]
         if keep and not isinstance(level, Tensor):
-            self._folded = ((anisotropy, level, self.dtype), folded)
+            latest = list(kept.items())[1 - _MOST_FOLDED :]
+            self._folded = {**dict(latest), (anisotropy, level, self.dtype): folded}
         return folded
 
     def _terms(self, anisotropy: float, level: float | Tensor) -> Tensor:
@@ -123,19 +126,20 @@ class Encoder(nn.Module):
 
     def forget(self) -> None:
         """Drop the folded weights that are kept: needed after the weights were changed in place."""
-        self._folded = None
+        self._folded = {}
+        self.edition += 1
 
     def train(self, mode: bool = True) -> Encoder:
         """Switch training on or off; forgets folded weights."""
-        self._folded = None
+        self.forget()
         return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Encoder:
-        self._folded = None  # a change of device or precision
+        self.forget()  # a change of device or precision
         return cast(Encoder, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._folded = None
+        self.forget()
         super()._load_from_state_dict(*args, **kwargs)
 
     def forward(
@@ -172,17 +176,18 @@ class Encoder(nn.Module):
         weights = iter(self.weights(anisotropy, level))
         halo = _Halo(x.shape[-2:], wanted, len(self.kernels))
 
-        def layer(y: Tensor) -> Tensor:
+        def layer(y: Tensor, rectify: bool = False) -> Tensor:
             if interrupt is not None:
                 interrupt()
-            return convolve(y, next(weights), halo.shed())
+            y = convolve(y, next(weights), halo.shed())
+            return F.relu(y, inplace=True) if rectify else y
 
         x = halo.trim(x)
         y = head = layer(x)
         begun = halo.width
         for _ in range(self.blocks):
             before = halo.width
-            inner = layer(F.relu(layer(y), inplace=True))
+            inner = layer(layer(y, rectify=True))
             y = inner.add_(halo.cut(y, before))
         y = layer(y).add_(halo.cut(head, begun))
         return y if self.reference else layer(y)
@@ -254,6 +259,8 @@ class _Convolve:
     def __call__(self, x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:
         if x.requires_grad:
             padded = _Replicate.apply(x)  # type: ignore[no-untyped-call]
+        elif x.is_cuda:
+            padded = _replicate_at_once(x, shed)
         elif self._scratch is None or torch.is_grad_enabled():
             padded = _replicate(x, shed)
         else:
@@ -306,6 +313,15 @@ def _replicate(x: Tensor, shed: _Sides = (0, 0, 0, 0)) -> Tensor:
     if not (top and bottom):
         x = torch.cat([*([] if top else [x[:, :, :1]]), x, *([] if bottom else [x[:, :, -1:]])], dim=2)
     return x
+
+
+def _replicate_at_once(x: Tensor, shed: _Sides) -> Tensor:
+    """`_replicate` in one kernel: channels last, the rows and columns are two axes of three to be padded."""
+    if all(shed):
+        return x
+    top, bottom, left, right = (1 - side for side in shed)
+    padded = F.pad(x.permute(0, 2, 3, 1)[None], (0, 0, left, right, top, bottom), mode="replicate")
+    return padded[0].permute(0, 3, 1, 2)
 
 
 class _Replicate(torch.autograd.Function):
