@@ -43,6 +43,7 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """CPUs that multiply bfloat16 would round where others do not: numbers are the same on every computer."""
     if "torch" in sys.modules:
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
 
 
 @pytest.fixture(autouse=True)
