@@ -162,7 +162,9 @@ def test_samples_themselves_are_taken_as_they_are(start: int, count: int) -> Non
         torch.testing.assert_close(result, x[:, start : start + count], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(-1, 1, 4), Sampling(6, 1, 4), Sampling(0.01, 1, 4), Sampling(0, 1.01, 4)])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(-1, 1, 4), Sampling(6, 1, 4), Sampling(0.01, 1, 4), Sampling(0, 1.01, 4)]
+)
 def test_what_is_not_samples_is_interpolated(sampling: Sampling) -> None:
     x = signal(2, 9)
     result = resample(x, sampling)

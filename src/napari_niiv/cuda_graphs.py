@@ -5,6 +5,7 @@ A light network is limited by the starting of its kernels, which takes the host 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
@@ -49,18 +50,26 @@ def record(
         graph.register_generator_state(generator)
     stream.wait_stream(torch.cuda.current_stream(stream.device))
     with _recording, torch.cuda.stream(stream):
-        # other threads may use the device meanwhile
-        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
         try:
-            result = work()
-        finally:
-            graph.capture_end()
-    return graph, result
+            return graph, _recorded(graph, work, pool)
+        except RuntimeError:
+            # torch's random numbers would wait for the end of a recording that failed
+            _recorded(torch.cuda.CUDAGraph(), lambda: torch.zeros(1, device=stream.device), None)
+            raise
+
+
+def _recorded(graph: torch.cuda.CUDAGraph, work: Callable[[], R], pool: Any) -> R:
+    # other threads may use the device meanwhile
+    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+    try:
+        return work()
+    finally:
+        graph.capture_end()
 
 
 def give_memory_back() -> None:
-    """Return to the driver what torch's allocator keeps of freed memory."""
-    with _recording:
+    """Return to the driver what torch's allocator keeps of freed memory, unless a failed recording prevents it."""
+    with _recording, contextlib.suppress(RuntimeError):
         torch.cuda.empty_cache()
 
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from napari_niiv.geometry import Sampling
 
-# output samples per matrix product: keeps the products small when the axis is long, and few where starting one is dear
-_BLOCK, _BLOCK_CUDA = 128, 512
+_BLOCK = 128  # output samples per matrix product: keeps the products small when the axis is long
 _EXACT = 1e-9  # of a sample: less than the weights of its neighbours could tell in float32
 
 
@@ -93,9 +92,8 @@ def _bands(
     """Weights of each block of outputs: (first input, end of inputs, matrix of shape (inputs, outputs))."""
     device = torch.device(device_type, device_index) if device_index is not None else torch.device(device_type)
     spans, matrices = [], []
-    block = _BLOCK_CUDA if device_type == "cuda" else _BLOCK
-    for first in range(0, sampling.count, block):
-        count = min(block, sampling.count - first)
+    for first in range(0, sampling.count, _BLOCK):
+        count = min(_BLOCK, sampling.count - first)
         # float64: positions of long axes are exact to 1e-12 of a voxel
         positions = sampling.start + sampling.step * np.arange(first, first + count, dtype=np.float64)
         low = math.floor(positions[0] - kernel.reach)
@@ -105,13 +103,10 @@ def _bands(
         weights /= weights.sum(0, keepdims=True)
         inside = taps[:, 0].clip(0, n - 1).astype(np.int64)
         lo, hi = int(inside[0]), int(inside[-1]) + 1
-        folded = np.zeros((hi - lo, count))
-        if hi - lo == len(inside):
-            folded[inside - lo] = weights
-        else:  # beyond the ends the signal is replicated: several taps fall on one sample
-            np.add.at(folded, inside - lo, weights)
+        if hi - lo < len(inside):  # beyond the ends the signal is replicated: several taps fall on one sample
+            weights = np.add.reduceat(weights, np.searchsorted(inside, np.arange(lo, hi)), axis=0)
         spans.append((lo, hi))
-        matrices.append(folded.astype(np.float32))
+        matrices.append(weights.astype(np.float32))
     with torch.inference_mode(False):  # these are kept, for training too
         # one copy to the device, not one for each matrix
         together = torch.from_numpy(np.concatenate([matrix.ravel() for matrix in matrices])).to(device)

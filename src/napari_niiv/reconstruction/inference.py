@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_niiv.geometry import Box, Sampling, Shape, Span
 from napari_niiv.interrupt import Interrupt, never
-from napari_niiv.models.decoders import Frame, cell_centres
+from napari_niiv.models.decoders import Frame, ReferenceDecoder, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BATCH_PIXELS
 from napari_niiv.reconstruction.batches import Work, batches
@@ -102,6 +102,13 @@ def restore_slices(
     return out
 
 
+def _frame(model: Niiv, z: Span, depth: int, lateral: Span, width: int) -> Frame | None:
+    """Where a box lies in the slices of the volume, for the decoder that asks."""
+    if not isinstance(model.decoder, ReferenceDecoder):
+        return None
+    return Frame(z.lo, depth, cell_centres(lateral.lo, lateral.hi, width)[None])
+
+
 def _spans(kept: tuple[slice, slice]) -> tuple[Span, Span]:
     return Span(kept[0].start, kept[0].stop), Span(kept[1].start, kept[1].stop)
 
@@ -153,7 +160,6 @@ def restore_box(
     for orientation in orientations:
         order = SLICE_AXES[orientation]
         across, lateral, depth = (core[axis] for axis in order)
-        place = placed[order[1]]
         restored = restore_slices(
             model,
             voxels.permute(order),
@@ -162,7 +168,7 @@ def restore_box(
             across.slice,
             (lateral.slice, depth.slice),
             batch_pixels,
-            Frame(placed.z.lo, size[0], cell_centres(place.lo, place.hi, size[order[1]])[None]),
+            _frame(model, placed.z, size[0], placed[order[1]], size[order[1]]),
             interrupt,
             (origin[order[0]], origin[order[1]]),
             level,
