@@ -24,9 +24,7 @@ _MOST_RECORDED, _MOST_BYTES = 16, 256 << 20  # recordings of one owner, and thei
 _recording = threading.Lock()
 
 
-def record(
-    work: Callable[[], R], pool: Any, stream: torch.cuda.Stream, generator: torch.Generator | None = None
-) -> tuple[torch.cuda.CUDAGraph, R]:
+def record(work: Callable[[], R], pool: Any, stream: torch.cuda.Stream) -> tuple[torch.cuda.CUDAGraph, R]:
     """Record work without doing it.
 
     Parameters
@@ -37,8 +35,6 @@ def record(
         Memory, from `torch.cuda.graph_pool_handle`, that recordings share which never run at once.
     stream : torch.cuda.Stream
         To record on; not the default one.
-    generator : torch.Generator, optional
-        On the device, of the random numbers that the work draws: each replay draws others.
 
     Raises
     ------
@@ -46,8 +42,6 @@ def record(
         If the work cannot be recorded.
     """
     graph = torch.cuda.CUDAGraph()
-    if generator is not None:
-        graph.register_generator_state(generator)
     stream.wait_stream(torch.cuda.current_stream(stream.device))
     with _recording, torch.cuda.stream(stream):
         try:

@@ -13,6 +13,8 @@ from torch.autograd.function import once_differentiable
 Weights = tuple[Tensor, Tensor | None]
 """Kernel and bias of a layer."""
 
+_MOST_PLANES = 65535  # pictures that a kernel of CUDA tells apart
+
 Sides = tuple[int, int, int, int]
 """Top, bottom, left, right."""
 
@@ -137,12 +139,13 @@ def _replicate_at_once(x: Tensor, shed: Sides) -> Tensor:
     """
     if all(shed):
         return x
+    if len(x) > _MOST_PLANES:
+        return _replicate(x, shed)
     top, bottom, left, right = (1 - side for side in shed)
-    pixels = x.permute(0, 2, 3, 1)
-    for wide in (torch.complex128, torch.float64):
-        if x.shape[1] % (together := wide.itemsize // x.element_size()) == x.storage_offset() % together == 0:
-            pixels = pixels.contiguous().view(wide)
-            break
+    pixels = x.permute(0, 2, 3, 1).contiguous()
+    together = torch.float64.itemsize // x.element_size()
+    if x.shape[1] % together == pixels.storage_offset() % together == 0:
+        pixels = pixels.view(torch.float64)
     padded = F.pad(pixels[None], (0, 0, left, right, top, bottom), mode="replicate")[0]
     return padded.view(x.dtype).permute(0, 3, 1, 2)
 

@@ -145,8 +145,9 @@ class Niiv(nn.Module):
         """
         s, r = self.cell
         pixels = slices.unflatten(2, (-1, r)).permute(0, 2, 4, 1, 3)
-        # one copy, channels last, in the encoder's precision
-        cells = pixels.to(self.encoder.dtype, memory_format=torch.contiguous_format).flatten(3).permute(0, 3, 1, 2)
+        # one copy, channels last, in the encoder's precision; where that is the same `to` copies nothing
+        pixels = pixels.to(self.encoder.dtype, memory_format=torch.contiguous_format).contiguous()
+        cells = pixels.flatten(3).permute(0, 3, 1, 2)
         if wanted is not None:
             wanted = (slice(wanted[0].start // r, wanted[0].stop // r), wanted[1])
         latent = cast(Tensor, self.encoder(cells, anisotropy, interrupt, wanted, level if self.knows_noise else 0.0))

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_niiv.cuda_graphs import record
 from napari_niiv.device import out_of_memory
 
 # ordinary calls before a graph is recorded: they fill caches and choose algorithms
@@ -36,7 +35,7 @@ class ReplayedStep:
         """Give the graphs and their memory back."""
         self._graphs: dict[tuple[float, torch.Size], tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
         self._calls: dict[tuple[float, torch.Size], int] = {}
-        self._place: tuple[Any, torch.cuda.Stream] | None = None
+        self._pool: Any = None
 
     def __call__(self, batch: Tensor, anisotropy: float) -> Tensor:
         """The loss; valid until the next call."""
@@ -60,8 +59,10 @@ class ReplayedStep:
         return loss
 
     def _record(self, key: tuple[float, torch.Size], batch: Tensor) -> None:
+        graph, static = torch.cuda.CUDAGraph(), batch.clone()
+        graph.register_generator_state(self._generator)
         # all graphs share their memory: they never run at once
-        self._place = self._place or (torch.cuda.graph_pool_handle(), torch.cuda.Stream(batch.device))
-        (pool, stream), static = self._place, batch.clone()
-        graph, loss = record(lambda: self._work(static, key[0]), pool, stream, self._generator)
+        with torch.cuda.graph(graph, pool=self._pool):
+            loss = self._work(static, key[0])
+        self._pool = self._pool or graph.pool()
         self._graphs[key] = graph, static, loss
