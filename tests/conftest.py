@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # set_num_threads speaks for one thread: products in others would be cut in two, and rounded differently
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 try:
     import torch
 except ImportError:

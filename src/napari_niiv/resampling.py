@@ -104,7 +104,10 @@ def _bands(
         inside = taps[:, 0].clip(0, n - 1).astype(np.int64)
         lo, hi = int(inside[0]), int(inside[-1]) + 1
         if hi - lo < len(inside):  # beyond the ends the signal is replicated: several taps fall on one sample
-            weights = np.add.reduceat(weights, np.searchsorted(inside, np.arange(lo, hi)), axis=0)
+            folded = np.zeros((hi - lo, count))
+            for sample, row in zip(inside - lo, weights, strict=True):  # one by one: rounded alike in every block
+                folded[sample] += row
+            weights = folded
         spans.append((lo, hi))
         matrices.append(weights.astype(np.float32))
     with torch.inference_mode(False):  # these are kept, for training too
