@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -76,7 +77,7 @@ class Convolve:
             padded = _replicate(x, shed)
         else:
             padded = self._pad(x, shed)
-        if rectify and padded.dtype == torch.float16 and weights[1] is not None and torch.version.cuda is not None:
+        if rectify and padded.dtype == torch.float16 and weights[1] is not None and _rectifies(padded.device):
             return torch.cudnn_convolution_relu(padded, *weights, (1, 1), (0, 0), (1, 1), 1)
         y = F.conv2d(padded, *weights)
         return F.relu(y, inplace=True) if rectify else y
@@ -102,6 +103,14 @@ class Convolve:
         if bottom:
             out[:, :, -1] = out[:, :, -2]
         return out
+
+
+@functools.lru_cache(maxsize=16)
+def _rectifies(device: torch.device) -> bool:
+    """Whether the device's library adds a bias and rectifies within a convolution: cuDNN, from Volta on."""
+    if device.type != "cuda" or torch.version.cuda is None or not torch.backends.cudnn.is_available():
+        return False
+    return torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 def convolve_zeros(x: Tensor, weights: Weights, shed: Sides, rectify: bool) -> Tensor:
