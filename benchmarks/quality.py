@@ -22,17 +22,18 @@ import tifffile
 from napari_niiv.evaluation.quality import Score, compare, compare_split, over_cubes
 from napari_niiv.metrics import texture_ratio
 from napari_niiv.models.checkpoint import load_model
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, denoise_setting
 
 NAMES = {"linear": "trilinear", "xz": "restored, xz alone", "both": "restored, mean of xz and yz"}
 
 
-def show(protocol: str, scores: dict[str, Score], level: float) -> None:
+def show(protocol: str, scores: dict[str, Score], level: Denoise) -> None:
     """A line of the table for each method; interpolations only at level 0."""
     base = scores["bicubic"]
     for name, score in scores.items():
         if level and name not in ("xz", "yz", "both"):
             continue
-        method = NAMES.get(name, name) + (f", level {level:g}" if level else "")
+        method = NAMES.get(name, name) + (f", level {level}" if level else "")
         decibels, gains = f"{score.psnr:.2f}", f"{score.psnr - base.psnr:+.2f}"
         if np.isfinite(score.clipped_fourier):
             decibels += f" / {score.clipped_fourier:.2f}"
@@ -40,12 +41,19 @@ def show(protocol: str, scores: dict[str, Score], level: float) -> None:
         print(f"| {protocol} | {method} | {decibels} | {gains} | {score.texture:.2f} |", flush=True)
 
 
+def noise_level(text: str) -> Denoise:
+    """A number or a word, as the command line has it."""
+    return denoise_setting(text if text == AUTO else float(text))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("volume", type=Path)
     parser.add_argument("--checkpoint", default="em")
     parser.add_argument("--anisotropy", type=float, nargs="*", default=(8, 4, 2))
-    parser.add_argument("--denoise", type=float, nargs="+", default=[0.0], help="noise levels that the model is told")
+    parser.add_argument(
+        "--denoise", type=noise_level, nargs="+", default=[0.0], help="noise levels that the model is told, or auto"
+    )
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     model = load_model(options.checkpoint, options.device)

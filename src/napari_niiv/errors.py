@@ -23,7 +23,7 @@ class Remedy(Enum):
     KEEP_DTYPE = auto()
     """Write float32, or the type of the source."""
     NAME_DATASET = auto()
-    """Say which of several datasets is meant."""
+    """Say which of several images is meant."""
     OPEN_HERE = auto()
     """Have this software open the file, which sorts its axes."""
 
@@ -74,23 +74,32 @@ class VolumeError(NiivError):
 
 
 class DatasetChoice(VolumeError):
-    """A file holds several volumes and none was named.
+    """A file holds several images and none was named.
 
     Parameters
     ----------
     name : str
         The file's.
     datasets : sequence of str
-        Their names.
+        Their names, the most likely first.
+    descriptions : sequence of str, optional
+        Shape and type of each, such as "12 × 48 × 56 uint8"; empty where that is not known.
     """
 
-    def __init__(self, name: str, datasets: Sequence[str]) -> None:
+    def __init__(self, name: str, datasets: Sequence[str], descriptions: Sequence[str] = ()) -> None:
         self.name, self.datasets = name, tuple(datasets)
-        few = ", ".join(self.datasets[:12]) + (", …" if len(self.datasets) > 12 else "")
-        super().__init__(f"{name} holds {len(self.datasets)} datasets: {few};", Remedy.NAME_DATASET)
+        self.descriptions = tuple(descriptions) or ("",) * len(self.datasets)
+        few = ", ".join(self.lines[:12]) + (", …" if len(self.datasets) > 12 else "")
+        super().__init__(f"{name} holds {len(self.datasets)} images: {few};", Remedy.NAME_DATASET)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each name with its description, as a person reads it."""
+        pairs = zip(self.datasets, self.descriptions, strict=True)
+        return tuple(f"{dataset} ({words})" if words else dataset for dataset, words in pairs)
 
     def __reduce__(self) -> Any:
-        return DatasetChoice, (self.name, self.datasets)
+        return DatasetChoice, (self.name, self.datasets, self.descriptions)
 
 
 class ConstantVolumeError(VolumeError):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from napari_niiv.device import uploaded
 from napari_niiv.errors import ConstantVolumeError, VolumeError
+from napari_niiv.pieces import scattered
 from napari_niiv.volume import Volume, averaged
 
 PERCENTILES = (0.1, 99.9)
@@ -140,15 +141,9 @@ def _slices(volume: Volume, holes: bool) -> list[NDArray[Any]]:
 
 
 def _scattered(volume: Volume, holes: bool) -> list[NDArray[Any]]:
-    """Pieces of slices at the places of a Halton sequence, aligned to what chunks usually are multiples of."""
-    depth, height, width = volume.shape
+    """Pieces of slices that are not empty."""
     pieces, empty = [], np.zeros(0)
-    for number in range(1, _MOST_PIECES + 1):
-        z, y, x = (
-            int(_radical_inverse(number, base) * size / step) * step
-            for base, size, step in ((2, depth, 1), (3, height, _PIECE), (5, width, _PIECE))
-        )
-        piece = volume.read_raw(slice(z, z + 1), slice(y, y + _PIECE), slice(x, x + _PIECE), holes=holes)
+    for piece in scattered(volume, _PIECE, _MOST_PIECES, holes=holes):
         if (piece == piece.flat[0]).all():
             empty = piece  # padding, or beyond the specimen: says nothing of its intensities
             continue
@@ -156,13 +151,3 @@ def _scattered(volume: Volume, holes: bool) -> list[NDArray[Any]]:
         if len(pieces) == _PIECES:
             break
     return pieces or [empty]
-
-
-def _radical_inverse(number: int, base: int) -> float:
-    """The digits of a number in a base, mirrored at the point (van der Corput)."""
-    value, weight = 0.0, 1.0
-    while number:
-        number, digit = divmod(number, base)
-        weight /= base
-        value += digit * weight
-    return value

@@ -348,3 +348,29 @@ def test_every_command_is_described() -> None:
     text = cli._parser().format_help()
     for command in ("demo", "reconstruct", "copy", "info"):
         assert command in text
+
+
+@pytest.mark.parametrize("option", ["--image", "--dataset"])
+def test_the_images_of_a_file_are_listed_and_named(run: Run, tmp_path: Path, option: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    array = np.random.default_rng(0).integers(0, 200, (3, 16, 20), np.uint8)
+    with h5py.File(tmp_path / "several.h5", "w") as file:
+        file["cells/labels"], file["raw"] = np.zeros((3, 16, 20), np.uint64), array
+        file["raw"].attrs["element_size_um"] = [4.0, 0.5, 0.5]
+    status, output, errors = run("info", "several.h5")
+    assert (status, output.splitlines()) == (
+        2,
+        ["image       raw (3 × 16 × 20 uint8)", "image       cells/labels (3 × 16 × 20 uint64)"],
+    )
+    assert errors.endswith("cells/labels (3 × 16 × 20 uint64); give one with --image.\n")
+    status, output, _ = run("info", "several.h5", option, "raw")
+    assert (status, "4 × 0.5 × 0.5 micrometer" in output) == (0, True)
+
+
+def test_missing_slices_are_told_also_where_they_are_used(run: Run, folder: Path) -> None:
+    (folder / "slices").mkdir()
+    for number in (1, 2, 4):
+        path = folder / "slices" / f"s{number}.tif"
+        tifffile.imwrite(path, np.full((8, 9), number, np.uint8), photometric="minisblack")
+    status, _, errors = run("copy", "slices", "copy.zarr", "--voxel-size", "4", "1", "1")
+    assert (status, "napari-niiv: slices: the folder lacks the slices 3." in errors) == (0, True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -110,9 +111,10 @@ def test_the_chunk(run: Run, folder: Path) -> None:
         (["--box", "0:7,0:5,0:5"], "z range 0:7 is empty or beyond"),
         (["--box", "3:3,0:5,0:5"], "z range 3:3 is empty"),
         (["--chunk", "50"], "--chunk is 50"),
-        (["--denoise", "-0.1"], "--denoise is -0.1"),
-        (["--denoise", "nan"], "--denoise is nan"),
-        (["--denoise", "0.02"], "not trained with noise"),
+        (["--denoise", "-0.1"], "--denoise is -0.1: it should be auto, or a noise level from 0 to 1."),
+        (["--denoise", "nan"], "--denoise is nan: it should be auto"),
+        (["--denoise", "strong"], "--denoise is 'strong': it should be auto"),
+        (["--denoise", "0.02"], "trained without noise"),
         (["--workers", "0"], "--workers is 0"),
         (["--threads", "0"], "--threads is 0"),
         (["--jobqueue", "slurm"], "needs the number of workers"),
@@ -325,3 +327,16 @@ def test_a_folder_that_vanishes(run: Run, folder: Path, monkeypatch) -> None:
     status, _, err = run("times.tif", "out.zarr")
     assert status == 2
     assert one_line(err), err
+
+
+@pytest.mark.parametrize(("kind", "said"), [("em", ""), ("lm", "em suits this volume better than lm")])
+def test_a_checkpoint_for_other_microscopy_is_said_to_be_one(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, said: str
+) -> None:
+    sample = resources.files("napari_niiv") / "plugin" / "data" / "fib25_8x.tif"
+    options = ["--checkpoint", kind, "--box", "0:4,0:48,0:48", "--device", "cpu"]
+    assert main(["reconstruct", str(sample), str(tmp_path / "out.tif"), *options]) == 0
+    err = capfd.readouterr().err
+    assert said in err
+    assert ("Give --checkpoint em." in err) is bool(said)
+    assert ("suits" in err) is bool(said)

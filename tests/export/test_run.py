@@ -68,23 +68,6 @@ def test_options_are_those_of_reconstruct(small_model, volume, tmp_path, options
     np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected.array.compute())
 
 
-def test_the_noise_level_is_told_and_recorded(small_model, volume, config, tmp_path) -> None:
-    model = small_model(noise=0.06)
-    run(volume, model, tmp_path / "out.zarr", config(denoise=0.05))
-    expected = reconstruct(volume, model, denoise=0.05, block=(8, 16)).array.compute()
-    np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
-    assert np.abs(expected.astype(int) - reconstruct(volume, model).array.compute()).max() > 1
-    attributes = zarr.open_group(tmp_path / "out.zarr", mode="r").attrs["napari_niiv"]
-    assert attributes["settings"]["denoise"] == 0.05
-
-
-def test_a_noise_level_that_the_checkpoint_cannot_be_told(small_model, volume, config, tmp_path) -> None:
-    for model, message in ((small_model(), "not trained with noise"), (small_model(noise=0.04), "up to 0.04")):
-        with pytest.raises(ReconstructionError, match=message):
-            run(volume, model, tmp_path / "out.zarr", config(denoise=0.05))
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_box_is_a_cut_of_the_whole(small_model, volume, config, tmp_path) -> None:
     box = ((3, 9), (5, 30), (0, 45))
     last = run(volume, small_model(), tmp_path / "out.zarr", config(box=box))[-1]

@@ -185,7 +185,7 @@ def test_a_correction_that_no_longer_fits_is_left_out(tmp_path: Path) -> None:
     import zarr
 
     path = tmp_path / "a.zarr"
-    zarr.create_array(path, data=np.zeros((3, 4, 5), "u1"))
+    zarr.create_array(path, data=np.ones((3, 4, 5), "u1"))
     remember(path, Correction(None, "pixel", "czyx"))
     volume = open_remembered(path)
     assert volume.axes == "zyx"

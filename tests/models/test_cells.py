@@ -78,15 +78,25 @@ def test_a_part_with_its_halo_is_as_the_whole(lateral: int, slices: int) -> None
     torch.testing.assert_close(part, whole[:, :, rows, 10:14], rtol=0, atol=1e-5)
 
 
-def test_the_weights_are_linear_in_the_level() -> None:
+def test_the_weights_follow_the_root_of_the_level() -> None:
     net = model(2, 2)
-    at = {level: net.encoder.weights(4.0, level)[3][0] for level in (0.0, 0.05, 0.1)}
-    torch.testing.assert_close(at[0.05], (at[0.0] + at[0.1]) / 2, rtol=0, atol=1e-6)
+    at = {level: net.encoder.weights(4.0, level)[3][0] for level in (0.0, 0.025, 0.1)}
+    torch.testing.assert_close(at[0.025], (at[0.0] + at[0.1]) / 2, rtol=0, atol=1e-6)
     assert not torch.allclose(at[0.0], at[0.1])
     on_device = net.encoder.weights(4.0, torch.tensor(0.1))[3][0]
     torch.testing.assert_close(on_device, at[0.1], rtol=0, atol=1e-7)
     again = net.encoder.weights(4.0, 0.1)[3][0]
     torch.testing.assert_close(again, at[0.1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("anisotropy", "highest"), [(8.0, 0.1), (10.0, 0.1), (4.5, 0.05), (2.0, 0.1 / 7)])
+def test_levels_above_the_highest_of_an_anisotropy_count_as_it(anisotropy: float, highest: float) -> None:
+    net, x = model(2, 2), pictures(1, 6, 8, 6)
+    assert net.architecture.highest_level(anisotropy) == pytest.approx(highest)
+    at = [net.encode(x, anisotropy, level=level) for level in (highest, 0.3, torch.tensor(0.3))]
+    torch.testing.assert_close(at[0], at[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(at[0], at[2], rtol=0, atol=1e-6)
+    assert not torch.allclose(at[0], net.encode(x, anisotropy, level=0.5 * highest))
 
 
 def test_a_model_that_is_not_told_the_noise_does_not_mind_it() -> None:

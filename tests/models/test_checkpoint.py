@@ -57,6 +57,20 @@ def test_half_precision_weights_are_saved_in_full(tmp_path: Path, small_model) -
     assert {v.dtype for v in load_model(tmp_path / "m.safetensors", "cpu").state_dict().values()} == {torch.float32}
 
 
+def test_stored_in_half_precision_it_answers_nearly_the_same(tmp_path: Path, small_model) -> None:
+    model = small_model()
+    sizes = []
+    for half in (False, True):
+        path = tmp_path / f"{half}.safetensors"
+        save_model(model, Card(architecture=model.architecture), path, half=half)
+        sizes.append(path.stat().st_size)
+    assert sizes[1] < 0.8 * sizes[0]
+    loaded = load_model(path, "cpu")
+    assert {v.dtype for v in loaded.state_dict().values()} == {torch.float32}
+    for weight, stored in zip(model.parameters(), loaded.parameters(), strict=True):
+        torch.testing.assert_close(stored, weight, rtol=2**-10, atol=1e-7)
+
+
 def test_saving_replaces(saved: Path, small_model) -> None:
     model = small_model(seed=1)
     save_model(model, Card(name="second", architecture=model.architecture), saved)

@@ -233,3 +233,18 @@ def test_a_gpu_answers_as_the_plain_network(encoder: Encoder) -> None:
     with torch.inference_mode():
         wide.cuda().precision = torch.float16
         torch.testing.assert_close(wide(x.cuda(), 4.0).float().cpu(), expected, rtol=0, atol=5e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("level", [0.0, 0.02, 0.1])
+def test_a_gpu_is_told_the_noise_in_all_weights(level: float) -> None:
+    told = Encoder(8, 16, 3, 8, (1.5, 10.0), degree=3, noise=0.1).eval().requires_grad_(False)
+    for weights in told.parameters():
+        weights[-1] = 0.5 * picture(*weights.shape[1:]) * weights[0].std()
+    x = picture(2, 8, 12, 20)
+    with torch.inference_mode():
+        expected, without = told(x, 4.0, level=level), told(x, 4.0)
+        assert level == 0 or (expected - without).abs().max() > 0.05
+        told.cuda().precision = torch.float16
+        torch.testing.assert_close(told(x.cuda(), 4.0, level=level).float().cpu(), expected, rtol=0, atol=5e-3)

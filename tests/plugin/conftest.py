@@ -8,8 +8,21 @@ pytest.importorskip("pytestqt")
 
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.controls import suitability
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
+
+
+@pytest.fixture(autouse=True)
+def _suits(monkeypatch, request):
+    """Checkpoints suit all volumes, but where that is what is tested."""
+    if "untried" not in request.fixturenames:
+        monkeypatch.setattr(suitability, "_offer", lambda *_: ("", ""))
+
+
+@pytest.fixture
+def untried():
+    """Checkpoints are tried on volumes."""
 
 
 @pytest.fixture

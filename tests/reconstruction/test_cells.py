@@ -154,7 +154,8 @@ def test_the_level_belongs_to_the_picture(small_model, texture) -> None:
     request = whole_plane(volume, "xz", 9)
     plain, denoised = (reconstructor.slice(replace(request, denoise=level)).image for level in (0.0, 0.08))
     assert np.abs(plain - denoised).max() > 1e-3
-    np.testing.assert_allclose(reconstructor.slice(request).image, plain, atol=1e-6)
+    again = reconstructor.slice(replace(request, denoise=0.0))
+    np.testing.assert_allclose(again.image, plain, atol=1e-6)
     normalization = Normalization.of(volume)
     values = torch.from_numpy(normalization.apply(volume.array))
     core = Box(Span(0, 5), Span(9, 10), Span(0, 40))

@@ -67,6 +67,10 @@ def test_anisotropy_noise_pitch_and_weights_are_told_apart(model: Niiv, step_by_
         for change in changes:
             result = restored(model, voxels, **change)
             torch.testing.assert_close(result, step_by_step(model, voxels, **change), rtol=0, atol=1e-5)
+        # up to the highest level that is told apart
+        low, high, higher = (restored(model, voxels, level=level) for level in (0.0, 0.07, 0.1))
+        assert (high - low).abs().max() > 1e-3
+        torch.testing.assert_close(high, higher, rtol=0, atol=1e-5)
     with torch.no_grad():
         model.encoder.kernels[0].mul_(1.5)
     model.encoder.forget()

@@ -75,6 +75,7 @@ def quick(one_thread: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             "axial": 6,
             "batch": 8,
             "learning_rate": 5e-3,
+            "first_stage": 0.4,
             "device": "cpu",
         }
         return TrainingConfig(**{**settings, **more})
@@ -170,8 +171,56 @@ def test_a_blind_model_teaches_one_that_restores_several_slices_at_once(quick, v
     cells = Architecture(context=0, features=6, blocks=1, samples=8, lateral=2, slices=4, degree=0)
     events = list(train([volume], quick(steps=20, architecture=cells)))
     assert {e.stage for e in events if isinstance(e, Validation)} == {1, 2}
-    assert all(e.checkpoint is None for e in events if isinstance(e, Validation) and e.stage == 1)
+    best = max((e for e in events if isinstance(e, Validation)), key=lambda e: e.model)
+    kept = load_model(last(iter(events)).checkpoint, "cpu")
+    assert kept.architecture == (cells if best.stage == 2 else cells.blind())
+    assert kept.card.metrics["held-out slices, PSNR (dB)"] == round(best.model, 3)
+
+
+def test_what_a_blind_model_learnt_is_there_when_the_training_ends_early(quick, volume: Volume) -> None:
+    cells = Architecture(context=0, features=6, blocks=1, samples=8, lateral=2, slices=4, degree=0)
+    events = train([volume], quick(steps=20, architecture=cells))
+    first = next(e for e in events if isinstance(e, Validation))
+    events.close()
+    assert first.stage == 1
+    assert load_model(first.checkpoint, "cpu").architecture == cells.blind()
+
+
+def test_levels_for_zooming_out_are_left_out_where_a_volume_has_too_few_slices(quick) -> None:
+    volume = Volume(balls((6, 96, 96)), voxel_size=(4.0, 1.0, 1.0))
+    cells = Architecture(context=2, features=4, blocks=1, samples=4, lateral=2, slices=4, degree=1)
+    end = last(train([volume], quick(steps=4, architecture=cells, anisotropies=())))
+    assert isinstance(end, Finished)
+    with pytest.raises(TrainingError, match="slices"):
+        list(train([Volume(balls((3, 96, 96)), voxel_size=(2.0, 1.0, 1.0))], quick(overwrite=True, architecture=cells)))
+
+
+def test_checkpoints_that_teach_take_the_place_of_the_first_stage(quick, volume: Volume, tmp_path: Path) -> None:
+    paths = []
+    for number in range(2):
+        path = tmp_path / f"teacher {number}.safetensors"
+        last(train([volume], quick(output=path, steps=6, seed=number)))
+        paths.append(str(path))
+    cells = Architecture(context=0, features=6, blocks=1, samples=8, lateral=2, slices=4, degree=0)
+    events = list(train([volume], quick(steps=6, architecture=cells, teachers=tuple(paths))))
+    assert {e.stage for e in events if isinstance(e, Validation)} == {2}
     assert load_model(last(iter(events)).checkpoint, "cpu").architecture == cells
+
+
+def test_a_teacher_that_is_not_there_is_refused_at_once(quick, volume: Volume) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint 'nobody'"):
+        train([volume], quick(teachers=("nobody",)))
+
+
+def test_in_the_end_a_model_restores_what_it_learns_from(quick, volume: Volume, monkeypatch) -> None:
+    followed = []
+    follow = stages._Restorer.follow
+    monkeypatch.setattr(stages._Restorer, "follow", lambda self, *m: followed.append(m) or follow(self, *m))
+    monkeypatch.setattr(stages, "_RESTORING", 1e3)
+    list(train([volume], quick(steps=40)))
+    first, *own = followed
+    assert own
+    assert all(model is not first[0] for (model,) in own)
 
 
 @pytest.mark.parametrize(("edge", "factors"), [(96, (4, 8)), (40, (8, 8))])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.cli.volume_options import add_input, open_input
+from napari_niiv.cli.volume_options import add_input, open_input, tell_note
 from napari_niiv.interrupt import until_interrupted
 
 
@@ -34,6 +34,7 @@ def run_copy(options: argparse.Namespace) -> int:
             f"napari-niiv: {volume.name} {problem}, nor will the copy; give --voxel-size Z Y X to mend that.",
             file=sys.stderr,
         )
+    tell_note(volume)
     events = copy_to_zarr(volume, options.output)
     bar = tqdm(total=0, desc=options.output.name, unit="voxel", unit_scale=True, disable=None)
     try:

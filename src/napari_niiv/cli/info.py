@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.cli.volume_options import add_input, open_input, slowness
+from napari_niiv.errors import DatasetChoice
 
 if TYPE_CHECKING:
     from napari_niiv.volume import Volume
@@ -20,7 +21,7 @@ def add_info(commands: Any) -> None:
 
 
 def run_info(options: argparse.Namespace) -> int:
-    """Print what is known of a volume or a checkpoint; 0.
+    """Print what is known of a volume or a checkpoint; 0. Of a file of several images it prints these, and asks.
 
     Raises
     ------
@@ -35,7 +36,13 @@ def run_info(options: argparse.Namespace) -> int:
 
         print(read_card(options.path).model_dump_json(indent=2))
         return 0
-    for word, value in _facts(open_input(options.path, options)):
+    try:
+        facts = _facts(open_input(options.path, options))
+    except DatasetChoice as several:
+        for line in several.lines:
+            print(f"{'image':<12}{line}")
+        raise
+    for word, value in facts:
         print(f"{word:<12}{value}")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from napari_niiv.cli.options import add_setting, given, refuse
-from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness
-from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness, tell_note
+from napari_niiv.errors import NiivError, OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.interrupt import until_interrupted
 
 if TYPE_CHECKING:
     from napari_niiv.export.events import ExportEvent
+    from napari_niiv.models.niiv import Niiv
+    from napari_niiv.volume import Volume
 
 # bytes of a source that is decoded at once: a CPU has time for decoding it piece by piece, and needs 1 GB else
 _DECODED_BYTES = 512 << 20
@@ -33,7 +36,7 @@ def add_reconstruct(commands: Any) -> None:
     add_input(reconstruct)
     add_setting(reconstruct, ExportConfig, "planes")
     add_setting(reconstruct, ExportConfig, "project")
-    add_setting(reconstruct, ExportConfig, "denoise", metavar="LEVEL")
+    add_setting(reconstruct, ExportConfig, "denoise", type=_level, choices=None, metavar="auto|LEVEL")
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     output = reconstruct.add_argument_group("the output")
     add_setting(output, ExportConfig, "output_scale", metavar="S")
@@ -81,8 +84,11 @@ def run_reconstruct(options: argparse.Namespace) -> int:
             f"{volume.name} says that its voxels are isotropic already; if they are not, give --anisotropy."
         )
     model = load_model(options.checkpoint, options.device)
+    tell_note(volume)
     if slow := slowness(volume):
         print(f"{volume.name} {slow}")
+    if not config.resume and (unsuited := _unsuited(volume, options.checkpoint, model)):
+        print(unsuited, file=sys.stderr)
     events = export(volume, model, options.output, config)
     try:
         _show(until_interrupted(events), options.output, model.device.type)
@@ -92,6 +98,20 @@ def run_reconstruct(options: argparse.Namespace) -> int:
     return 0
 
 
+def _unsuited(volume: Volume, name: str, model: Niiv) -> str:
+    """What is to be said of a bundled checkpoint that does not suit a volume; empty if it does, or cannot be tried."""
+    from napari_niiv.evaluation.suitability import KINDS, verdict
+
+    if name not in KINDS:  # one's own was chosen with care
+        return ""
+    try:
+        judged = verdict(volume, name, model)
+    except NiivError:  # the export itself says what is wrong
+        return ""
+    hint = f" Give --checkpoint {judged.better}." if judged.better else ""
+    return f"napari-niiv: {judged.sentence}{hint}" if judged.sentence else ""
+
+
 def _stopped(output: Path) -> str:
     """What an export that was interrupted leaves behind."""
     from napari_niiv.export.store import Unfinished
@@ -99,6 +119,14 @@ def _stopped(output: Path) -> str:
     if not Unfinished(output.expanduser()).begun:
         return "stopped before anything was written."
     return f"stopped; what is finished is kept in {output.name}.unfinished: go on with --resume."
+
+
+def _level(text: str) -> float | str:
+    """A number, or a word for the configuration to judge."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _box(text: str) -> tuple[tuple[int, int], ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from napari_niiv.cli.options import add_setting, given, refuse
-from napari_niiv.cli.volume_options import add_input, check_spacing, open_input
+from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, tell_note
 from napari_niiv.configuration import setting_of
 from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import NiivError, TrainingError
@@ -103,6 +103,9 @@ def _train(options: argparse.Namespace) -> int:
     processes = Processes.launched()
     if options.devices > 1 and processes.size == 1:
         return _on_several(options)
+    if processes.main:
+        for volume in volumes:
+            tell_note(volume)
     try:
         _show(until_interrupted(events), options.output.name, processes.main)
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,13 @@ if TYPE_CHECKING:
 
 def add_input(parser: argparse._ActionsContainer) -> None:
     """Add the options that say how a volume is to be read."""
-    parser.add_argument("--dataset", metavar="NAME", help="which one, where a file, zarr or N5 holds several")
+    parser.add_argument(
+        "--image",
+        "--dataset",
+        dest="dataset",
+        metavar="NAME",
+        help="which one, where a file, zarr or N5 holds several (`napari-niiv info` lists them)",
+    )
     parser.add_argument("--axes", help="the order of the stored axes, if it is wrong, such as zyx")
     parser.add_argument(
         "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), help="the voxel size, if it is wrong"
@@ -58,6 +65,12 @@ def check_spacing(volume: Volume, options: argparse.Namespace) -> None:
     problem = volume.provenance.spacing_problem
     if problem and options.anisotropy is None:
         raise VolumeError(f"{volume.name} {problem}; give the factor with --anisotropy, or --voxel-size Z Y X.")
+
+
+def tell_note(volume: Volume) -> None:
+    """Say on stderr what is missing in a file, or was left out; nothing of most files."""
+    if note := volume.provenance.note:
+        print(f"napari-niiv: {volume.name}: {note}.", file=sys.stderr)
 
 
 def slowness(volume: Volume) -> str:

@@ -13,6 +13,6 @@ COMMAND_LINE_WORDS: Mapping[Remedy, str] = {
     Remedy.RESUME_OR_START_ANEW: "continue with --resume or start anew with --overwrite",
     Remedy.RENAME_OR_REPLACE: "choose another name or overwrite it with --overwrite",
     Remedy.KEEP_DTYPE: "choose float32 or leave out --dtype",
-    Remedy.NAME_DATASET: "give one with --dataset",
+    Remedy.NAME_DATASET: "give one with --image",
     Remedy.OPEN_HERE: "give its path to napari-niiv, which sorts them",
 }

@@ -13,6 +13,7 @@ from napari_niiv.degradation import Average
 from napari_niiv.evaluation.baselines import interpolate_axial
 from napari_niiv.metrics import clipped_fourier_psnr, psnr, texture_ratio
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.reconstruction.planes import Planes
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
@@ -55,7 +56,7 @@ def compare(
     anisotropy: float,
     planes: Sequence[Planes] = ("xz", "both"),
     data_range: float = 255.0,
-    denoise: float = 0.0,
+    denoise: Denoise = AUTO,
 ) -> dict[str, Score]:
     """Degrade a known volume, restore it, and score every method: the niiv paper's protocol.
 
@@ -70,8 +71,8 @@ def compare(
     planes : sequence of {"both", "xz", "yz"}
     data_range : float
         The intensity that counts as 1.
-    denoise : float
-        Noise level that the model is told.
+    denoise : float or "auto"
+        Noise level that the model is told, as `reconstruct` takes it.
 
     Returns
     -------
@@ -94,7 +95,7 @@ def compare_split(
     model: Niiv,
     planes: Sequence[Planes] = ("xz", "both"),
     data_range: float = 255.0,
-    denoise: float = 0.0,
+    denoise: Denoise = AUTO,
 ) -> dict[str, Score]:
     """Restore from the mean of four of every eight planes, and be judged by the other four.
 
@@ -149,7 +150,7 @@ def over_cubes(
 
 
 def _restored(
-    coarse: NDArray[np.float32], model: Niiv, anisotropy: float, planes: Sequence[Planes], denoise: float
+    coarse: NDArray[np.float32], model: Niiv, anisotropy: float, planes: Sequence[Planes], denoise: Denoise
 ) -> dict[str, NDArray[Any]]:
     """A coarse volume made isotropic by every method."""
     volume = Volume(coarse, voxel_size=(anisotropy, 1.0, 1.0), name="degraded")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, denoise_setting
 from napari_niiv.reconstruction.planes import Planes
 
 Jobqueue = Literal["slurm", "pbs", "sge", "lsf", "htcondor", "moab", "oar"]
@@ -29,13 +30,10 @@ class ExportConfig(BaseModel):
         title="keep measured averages",
         description="corrects the volume so that, made coarse again, it is what was measured",
     )
-    denoise: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        allow_inf_nan=False,
-        title="noise level",
-        description="what a checkpoint trained with noise is told of it: standard deviation over the intensity range",
+    denoise: Denoise = Field(
+        AUTO,
+        description="noise level that a checkpoint trained with noise is told: auto estimates it from the volume, 0 is "
+        "off, a number the standard deviation over the intensity range",
     )
     dtype: Literal["float32", "uint16", "uint8"] | None = Field(
         None,
@@ -61,6 +59,11 @@ class ExportConfig(BaseModel):
     workers: int | None = Field(None, ge=1, le=4096, description="processes, on this computer or the job queue's")
     scheduler: str | None = Field(None, min_length=1, description="address of a running dask scheduler")
     jobqueue: Jobqueue | None = Field(None, description="batch system that starts the workers")
+
+    @field_validator("denoise", mode="before")
+    @classmethod
+    def _auto_or_a_level(cls, value: object) -> Denoise:
+        return denoise_setting(value)
 
     @model_validator(mode="after")
     def _one_kind_of_cluster(self) -> ExportConfig:

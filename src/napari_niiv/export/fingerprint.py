@@ -17,7 +17,8 @@ FORMAT = 1
 # voxels that tell apart what is in memory
 _SAMPLED = 1 << 14
 Fingerprint = dict[str, dict[str, Any]]
-"""Everything that an output depends on, as JSON has it: software, source, model and settings."""
+"""Everything that an output depends on, as JSON has it: software, source, model and settings; and the noise levels,
+which follow from these."""
 # settings that change what is written; the others say how, and may differ between the runs of one export
 _SETTINGS = {"output_scale", "planes", "project", "denoise", "dtype", "box", "chunk", "shard", "block"}
 _NAMES = {

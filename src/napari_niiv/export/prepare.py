@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from napari_niiv.export.work import Channel, Work, measure_channels
 from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
-from napari_niiv.reconstruction.denoise import check_denoise
+from napari_niiv.reconstruction.denoise import Denoise, check_denoise
 from napari_niiv.volume import Volume, check_anisotropy
 
 
@@ -35,7 +37,7 @@ class PreparedExport:
     store : Unfinished
         The folder in which the output grows.
     fingerprint : dict
-        Of volume, model and settings.
+        Of volume, model and settings; under "noise" the levels that the settings came to, unless it is complete.
     channels : tuple of Channel
         How each T and C index is treated; empty if the output is complete.
     begun : bool
@@ -62,8 +64,7 @@ class PreparedExport:
     def work(self, batch_budget: BatchBudget) -> Work:
         """What computes the shards, with the model of a batch budget."""
         source, data, config = self.fingerprint["source"], self.store.data, self.config
-        settings = config.planes, config.project, config.denoise
-        return Work(self.volume, batch_budget, self.plan, self.channels, source, data, *settings)
+        return Work(self.volume, batch_budget, self.plan, self.channels, source, data, config.planes, config.project)
 
     def started(self, resumed: int) -> ExportStarted:
         """The first event, where so many voxels of the full resolution are written already."""
@@ -98,6 +99,11 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
     complete = config.resume and edges is None and store.is_complete(fingerprint)
     if not complete and path.exists() and not config.overwrite:
         raise exists_already(path)
-    channels = () if complete else measure_channels(volume, plan.dtype)
     begun = edges is not None
+    channels: tuple[Channel, ...] = ()
+    if not complete:
+        before: Sequence[Denoise] | None = store.noise_levels() if begun else None
+        asked = before or [config.denoise] * math.prod(plan.leading)
+        channels = measure_channels(volume, plan.dtype, model, asked)
+        fingerprint["noise"] = {"levels": [channel.denoise for channel in channels]}
     return PreparedExport(volume, config, path, plan, store, fingerprint, channels, begun, complete)

@@ -196,6 +196,17 @@ class Unfinished:
         """
         return dict(self._plan()[0]["settings"])
 
+    def noise_levels(self) -> list[float] | None:
+        """The noise level of each T and C index that the export was begun with; None if they are not recorded.
+
+        Raises
+        ------
+        OutputError
+            If the record of them is damaged.
+        """
+        levels: list[float] | None = self._plan()[0].get("noise", {}).get("levels")
+        return levels
+
     def _plan(self) -> tuple[Fingerprint, Shape]:
         try:
             stored = json.loads((self.folder / _PLAN).read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from napari_niiv.export.shards import read_level, write_shard
 from napari_niiv.geometry import Box, three
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.io.ome.arrays import halved
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.allocator import trim
 from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.denoise import Denoise, level_of
 from napari_niiv.reconstruction.grid import Block
 from napari_niiv.reconstruction.planes import orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
@@ -44,22 +46,37 @@ class Channel:
         Of its intensities.
     blank : bool
         Whether it is constant: interpolated, as there is nothing to infer.
+    denoise : float
+        The noise level of its voxels.
     """
 
     normalization: Normalization
     blank: bool
+    denoise: float = 0.0
 
     @classmethod
-    def of(cls, volume: Volume) -> Channel:
-        """How a 3-D volume is treated, by its intensities."""
+    def of(cls, volume: Volume, model: Niiv, denoise: Denoise) -> Channel:
+        """How a 3-D volume is treated, by its intensities and the noise level that is asked for."""
         try:
-            return cls(Normalization.of(volume), blank=False)
+            normalization = Normalization.of(volume)
         except ConstantVolumeError as error:
             return cls(Normalization(error.value, error.value + 1), blank=True)
+        return cls(normalization, blank=False, denoise=level_of(volume, normalization, model, denoise))
 
 
-def measure_channels(volume: Volume, dtype: np.dtype[Any]) -> tuple[Channel, ...]:
-    """How every T and C index of a volume is treated, by its intensities, in the order of the indices.
+def measure_channels(
+    volume: Volume, dtype: np.dtype[Any], model: Niiv, denoise: Sequence[Denoise]
+) -> tuple[Channel, ...]:
+    """How every T and C index of a volume is treated, by its intensities.
+
+    Parameters
+    ----------
+    volume : Volume
+    dtype : dtype
+        Of the output.
+    model : Niiv
+    denoise : sequence of float or "auto"
+        The noise level that is asked for, of each T and C index in their order.
 
     Raises
     ------
@@ -69,7 +86,7 @@ def measure_channels(volume: Volume, dtype: np.dtype[Any]) -> tuple[Channel, ...
         If the type of the output cannot hold them.
     """
     indices = list(np.ndindex(volume.shape[:-3]))
-    channels = tuple(Channel.of(volume.at(*index)) for index in indices)
+    channels = tuple(Channel.of(volume.at(*index), model, level) for index, level in zip(indices, denoise, strict=True))
     if all(channel.blank for channel in channels):
         Normalization.of(volume.at(*indices[0]))
     for channel in channels:
@@ -110,8 +127,6 @@ class Work:
     planes : {"both", "xz", "yz"}
     project : bool
         Whether what contradicts the measurement is corrected.
-    denoise : float
-        The noise level that the model is told.
     """
 
     volume: Volume
@@ -122,7 +137,6 @@ class Work:
     data: Path
     planes: str
     project: bool
-    denoise: float
 
     def __call__(
         self,
@@ -175,7 +189,7 @@ class Work:
             plan.dtype,
             volume.name,
             self.project,
-            self.denoise,
+            channel.denoise,
         )
         places, first = unit.place.pieces(plan.edges), plan.samples.origin
         blocks = [restoration.block(place.shifted(first), infer=not channel.blank) for place in places]

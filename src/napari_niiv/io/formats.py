@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,23 +12,30 @@ from urllib.parse import urlsplit
 
 from napari_niiv.errors import VolumeError
 
+VolumePath = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""A path or URL, or the paths of a stack's slices."""
+
 # module, function, whether it takes a dataset; modules are imported when they are needed
-_TIFF = ("tiff", "read_tiff", False)
+_TIFF = ("tiff", "read_tiff", True)
 _NPY = ("npy", "read_npy", False)
 _HDF5 = ("hdf5", "read_hdf5", True)
 _MRC = ("mrc", "read_mrc", False)
 _NIFTI = ("nifti", "read_nifti", False)
 _SLICES = ("slices", "read_slices", False)
+_SLICE_FILES = ("slices", "read_files", False)
 _ZARR = ("ome_zarr", "read_zarr", True)
 _N5 = ("n5", "read_n5", True)
+_BDV_XML = ("bdv_xml", "read_bdv_xml", True)
 
 _BY_SUFFIX = {
     ".npy": _NPY,
-    **dict.fromkeys((".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm"), _TIFF),
+    ".xml": _BDV_XML,
+    **dict.fromkeys((".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm", ".companion.ome"), _TIFF),
     **dict.fromkeys((".h5", ".hdf5", ".hdf", ".ims", ".ilp"), _HDF5),
     **dict.fromkeys((".mrc", ".rec", ".st", ".map", ".mrcs", ".ali"), _MRC),
     **dict.fromkeys((".nii", ".nii.gz"), _NIFTI),
 }
+_DOUBLE = (".nii.gz", ".companion.ome")  # suffixes of two parts
 _BY_CONTENT = {
     ".zarray": _ZARR,
     ".zgroup": _ZARR,
@@ -46,9 +53,12 @@ class Location:
     ----------
     address : str
         A path or a URL.
+    files : tuple of Path
+        The slices of a list of files, of which `address` is the first; empty of anything else.
     """
 
     address: str
+    files: tuple[Path, ...] = ()
 
     @property
     def remote(self) -> bool:
@@ -64,9 +74,9 @@ class Location:
 
     @property
     def suffix(self) -> str:
-        """The suffix of its name in lower case, such as ".tif"; ".nii.gz" is one."""
+        """The suffix of its name in lower case, such as ".tif"; so are ".nii.gz" and ".companion.ome"."""
         name = self.name.lower()
-        return ".nii.gz" if name.endswith(".nii.gz") else PurePosixPath(name).suffix
+        return next((s for s in _DOUBLE if name.endswith(s)), PurePosixPath(name).suffix)
 
     @property
     def title(self) -> str:
@@ -80,20 +90,40 @@ class Location:
         return not self.remote and Path(self.address).is_file()
 
 
+def first_path(path: VolumePath) -> str | os.PathLike[str]:
+    """The path by which a volume is known: the first of a list.
+
+    Raises
+    ------
+    VolumeError
+        If the list is empty.
+    """
+    if isinstance(path, str | os.PathLike):
+        return path
+    if not path:
+        raise VolumeError("There are no files in the list; name at least two slices.")
+    return path[0]
+
+
 def is_url(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a URL (and no drive of Windows)."""
     scheme, separator, _ = str(path).partition("://")
     return bool(separator) and len(scheme) > 1 and scheme.isascii()
 
 
-def locate(path: str | os.PathLike[str]) -> Location:
-    """The location that a path or URL names.
+def locate(path: VolumePath) -> Location:
+    """The location that a path or URL names, or a list of paths.
 
     Raises
     ------
     VolumeError
         If a local path does not exist.
     """
+    if not isinstance(path, str | os.PathLike):
+        if len(path) > 1:
+            files = tuple(Path(locate(each).address) for each in path)
+            return Location(str(files[0]), files)
+        path = first_path(path)
     if is_url(path):
         text = str(path).rstrip("/")
         if not text.startswith("file://"):
@@ -118,6 +148,8 @@ def find_reader(location: Location) -> tuple[Callable[..., Any], bool]:
 
 
 def _reader_of(location: Location) -> tuple[str, str, bool]:
+    if location.files:
+        return _SLICE_FILES
     if location.remote:
         if location.suffix in _BY_SUFFIX:
             raise VolumeError(

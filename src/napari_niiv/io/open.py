@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from napari_niiv.errors import DatasetChoice, VolumeError
-from napari_niiv.io.formats import Location, find_reader, locate
+from napari_niiv.io.formats import Location, VolumePath, find_reader, locate
 from napari_niiv.io.lazy_arrays import rearranged
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, unsorted_axes
@@ -17,7 +17,7 @@ IN_MEMORY_BYTES = 2 << 30
 
 
 def open_volume(
-    path: str | os.PathLike[str],
+    path: VolumePath,
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
@@ -29,9 +29,10 @@ def open_volume(
 
     Parameters
     ----------
-    path : str or path
-        A file (TIFF, HDF5, Imaris, MRC, NIfTI, .npy), a folder (zarr, OME-Zarr, N5, numbered slices), or the URL of
-        a zarr or N5 (``https://``, ``s3://``, or another that fsspec knows).
+    path : str, path, or sequence of them
+        A file (TIFF, the ``.companion.ome`` of a set of OME-TIFF files, HDF5, Imaris, MRC, NIfTI, .npy), a folder
+        (zarr, OME-Zarr, N5, numbered slices), or the URL of a zarr or N5 (``https://``, ``s3://``, or another that
+        fsspec knows); or the files of a stack's slices, in any order.
     axes : str, optional
         Correct the order of axes, such as "zyx" or "tczyx".
     voxel_size : tuple of float, optional
@@ -39,7 +40,8 @@ def open_volume(
     unit : str, optional
         Of `voxel_size`, such as "micrometer"; that of the file where it is not given.
     dataset : str, optional
-        Which one, where there are several: of an HDF5 or N5 file, or which image or array of a zarr.
+        Which one, where there are several: of an HDF5 or N5 file, or which image of a TIFF, or image or array of a
+        zarr.
     memory : int, optional
         Bytes of voxels up to which a compressed TIFF or NIfTI file is decoded at once; 2 GiB by default. A larger one
         is read piece by piece, slowly, which ``provenance.slow`` tells.
@@ -53,7 +55,8 @@ def open_volume(
     Raises
     ------
     DatasetChoice
-        If there are several datasets and none was named; its ``datasets`` are their names.
+        If there are several images and none was named; its ``datasets`` are their names, its ``descriptions`` their
+        shapes and types.
     VolumeError
         If the file is missing, unreadable, truncated, or holds no volume, or its library is not installed.
     """
@@ -105,9 +108,9 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
         find_reader(location)
     except VolumeError:  # another reader knew what it is
         return Spacing()
-    if location.is_file and location.suffix in tiff.SUFFIXES:
-        return tiff.tiff_spacing(Path(location.address))
     try:
+        if location.is_file and location.suffix in tiff.SUFFIXES:
+            return tiff.tiff_spacing(Path(location.address))
         stored = _read(location, None)
     except DatasetChoice:
         return Spacing()
@@ -122,7 +125,10 @@ def _read(location: Location, dataset: str | None) -> StoredVolume:
     read, takes_dataset = find_reader(location)
     if not takes_dataset and dataset is not None:
         raise VolumeError(f"{location.name} holds one volume, not datasets; leave the dataset {dataset!r} out.")
-    stored: StoredVolume = read(location.address, dataset) if takes_dataset else read(Path(location.address))
+    if takes_dataset:
+        stored: StoredVolume = read(location.address, dataset)
+    else:
+        stored = read(location.files or Path(location.address))
     return stored
 
 

@@ -1,4 +1,4 @@
-"""How the user has corrected files whose voxel size or axes are missing or wrong, kept from one session to the next."""
+"""What the user has said of files, kept from one session to the next: voxel size, axes, and the checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from napari_niiv.errors import OutputError, VolumeError
-from napari_niiv.io.formats import is_url
+from napari_niiv.io.formats import VolumePath, first_path, is_url
 from napari_niiv.io.open import open_volume
 from napari_niiv.io.write import whole_file
 from napari_niiv.volume import Volume
@@ -25,6 +25,7 @@ FOLDER = "NAPARI_NIIV_STATE"  # environment variable: another folder than the us
 _FILE = "volumes.json"
 _MOST = 1000  # files; those corrected least recently are forgotten
 _LOCK_TIMEOUT = 10.0  # seconds
+_UNSAID: dict[str, Any] = {"voxel_size": None, "unit": "pixel", "axes": None, "silent": False}
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ class Correction:
 
 def recall(path: str | os.PathLike[str], dataset: str | None = None) -> Correction | None:
     """How a file was corrected; None if it was not, or if it was written anew since."""
-    entry = _load().get(_key(path, dataset))
-    return None if entry is None or entry.get("stamp") != _stamp(path) else _parsed(entry)
+    return None if (entry := _entry(path, dataset)) is None else _parsed(entry)
 
 
 def remember(path: str | os.PathLike[str], correction: Correction, dataset: str | None = None) -> None:
@@ -73,20 +73,48 @@ def remember(path: str | os.PathLike[str], correction: Correction, dataset: str 
     OutputError
         If it cannot be written down.
     """
-    entry = {
-        "stamp": _stamp(path),
+    said = {
         "voxel_size": correction.voxel_size,
         "unit": correction.unit,
         "axes": correction.axes,
         "silent": correction.silent,
     }
-    target = state_folder() / _FILE
+    _write(path, dataset, said)
+
+
+def recall_checkpoint(path: str | os.PathLike[str], dataset: str | None = None) -> str | None:
+    """The checkpoint, a bundled name or a path, that the user chose for a file, if any."""
+    name = (_entry(path, dataset) or {}).get("checkpoint")
+    return name if isinstance(name, str) else None
+
+
+def remember_checkpoint(path: str | os.PathLike[str], checkpoint: str, dataset: str | None = None) -> None:
+    """Keep the checkpoint that the user chose for a file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written down.
+    """
+    _write(path, dataset, {"checkpoint": checkpoint})
+
+
+def _entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] | None:
+    """What is known of a file; None if nothing is, or if it was written anew since."""
+    entry = _load().get(_key(path, dataset))
+    return None if entry is None or entry.get("stamp") != _stamp(path) else entry
+
+
+def _write(path: str | os.PathLike[str], dataset: str | None, said: Mapping[str, Any]) -> None:
+    """Add to what is known of a file, in place of what was said of the same before."""
+    target, key, stamp = state_folder() / _FILE, _key(path, dataset), _stamp(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock():
             entries = _load()
-            entries.pop(_key(path, dataset), None)  # so that it comes last
-            entries[_key(path, dataset)] = entry
+            before = entries.pop(key, {})  # so that it comes last
+            known = before if before.get("stamp") == stamp else _UNSAID
+            entries[key] = {**known, "stamp": stamp, **said}
             newest = dict(list(entries.items())[-_MOST:])
             with whole_file(target) as partial:
                 partial.write_text(json.dumps({"version": 1, "volumes": newest}, indent=1), encoding="utf-8")
@@ -99,7 +127,7 @@ def remember(path: str | os.PathLike[str], correction: Correction, dataset: str 
 
 
 def open_remembered(
-    path: str | os.PathLike[str],
+    path: VolumePath,
     *,
     axes: str | None = None,
     voxel_size: tuple[float, float, float] | None = None,
@@ -120,7 +148,7 @@ def open_remembered(
         As `open_volume`.
     """
     as_asked = functools.partial(open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory)
-    correction = recall(path, dataset) or Correction()
+    correction = recall(first_path(path), dataset) or Correction()
     # the size is that of axes by the names that were corrected
     renamed = axes is not None and axes.lower() != correction.axes
     used = replace(

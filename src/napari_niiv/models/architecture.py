@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+# anisotropy, less 1, from which on all noise levels are told apart
+_ALL_LEVELS = 7
+
 
 class Architecture(BaseModel):
     """What a network is made of; stored in the checkpoint's card."""
@@ -42,6 +45,28 @@ class Architecture(BaseModel):
     def slices_seen(self) -> int:
         """Slices that a cell is restored from: its own and k on either side."""
         return self.slices + 2 * self.context
+
+    @classmethod
+    def light(cls, anisotropy_range: tuple[float, float], degree: int) -> Architecture:
+        """Of a network that is fast on any computer, and is told the noise: what is trained unless told otherwise."""
+        return cls(
+            features=64,
+            blocks=5,
+            samples=8,
+            lateral=4,
+            slices=4,
+            noise=0.1,
+            anisotropy_range=anisotropy_range,
+            degree=degree,
+        )
+
+    def highest_level(self, anisotropy: float) -> float:
+        """The highest noise level that is told apart at an anisotropy; those above count as it.
+
+        The less there is to infer, the more of it noise would hide from a training: full from 8x on, in proportion to
+        the anisotropy less 1 below.
+        """
+        return self.noise * min(1.0, max(anisotropy - 1, 0.0) / _ALL_LEVELS)
 
     def blind(self) -> Architecture:
         """The same network for single slices, without neighbours."""

@@ -17,6 +17,11 @@ def bundled_models() -> list[str]:
     return sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX))
 
 
+def is_there(name: str) -> bool:
+    """Whether a bundled or own checkpoint exists."""
+    return name in bundled_models() or Path(name).expanduser().is_file()
+
+
 def checkpoint_path(name: str | os.PathLike[str]) -> Path:
     """Path of a bundled or own checkpoint.
 

@@ -29,8 +29,9 @@ class Encoder(nn.Module):
     tail). Borders are continued by replication at every layer.
 
     The network is told the anisotropy and the noise level through its weights: each is a Chebyshev polynomial of the
-    logarithm of the anisotropy, plus a term in proportion to the noise level. For one anisotropy and level they fold
-    into plain convolutions, so one model serves a range of factors with the capacity of several and the cost of one.
+    logarithm of the anisotropy, plus a term in proportion to the root of the noise level. For one anisotropy and level
+    they fold into plain convolutions, so one model serves a range of factors with the capacity of several and the cost
+    of one.
 
     Parameters
     ----------
@@ -151,7 +152,8 @@ class Encoder(nn.Module):
             return powers
         if not isinstance(level, Tensor):
             level = powers.new_tensor(level)
-        return torch.cat([powers, (_NOISE * level / self.noise).to(powers.dtype).reshape(1)])
+        # a root: from none to a little, the weights change most
+        return torch.cat([powers, (_NOISE * (level / self.noise).sqrt()).to(powers.dtype).reshape(1)])
 
     def forget(self) -> None:
         """Drop the folded weights that are kept: needed after the weights were changed in place."""

@@ -150,7 +150,8 @@ class Niiv(nn.Module):
         cells = pixels.flatten(3).permute(0, 3, 1, 2)
         if wanted is not None:
             wanted = (slice(wanted[0].start // r, wanted[0].stop // r), wanted[1])
-        latent = cast(Tensor, self.encoder(cells, anisotropy, interrupt, wanted, level if self.knows_noise else 0.0))
+        level = self._told(level, anisotropy)
+        latent = cast(Tensor, self.encoder(cells, anisotropy, interrupt, wanted, level))
         if s == r == 1:
             return latent
         b, _, lateral, axial = latent.shape
@@ -158,6 +159,13 @@ class Niiv(nn.Module):
         # the samples of a voxel stay beside each other: the decoder reads them in this order
         split = latent.permute(0, 2, 3, 1).reshape(b, lateral, axial, s, r, samples).permute(0, 3, 1, 4, 2, 5)
         return split.reshape(b * s, lateral * r, axial, samples).permute(0, 3, 1, 2)
+
+    def _told(self, level: float | Tensor, anisotropy: float) -> float | Tensor:
+        """The noise level that the weights are folded for."""
+        if not self.knows_noise:
+            return 0.0
+        highest = self.architecture.highest_level(anisotropy)
+        return level.clamp_max(highest) if isinstance(level, Tensor) else min(level, highest)
 
     def decode(
         self, latent: Tensor, centre: Tensor, axial: Sampling, anisotropy: float, frame: Frame | None = None

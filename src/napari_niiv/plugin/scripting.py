@@ -14,6 +14,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, is_source, layer_volume, sources
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 
 _KEPT: set[LiveReconstruction] = set()  # a script need not hold on to what it began
 
@@ -23,6 +24,7 @@ def isotropic_view(
     layer: Image | str | None = None,
     model: str | Path | Niiv = "em",
     device: str = "auto",
+    denoise: Denoise = AUTO,
 ) -> LiveReconstruction:
     """Show a volume of a viewer isotropically, live, as the widget *Isotropic reconstruct* does.
 
@@ -35,6 +37,8 @@ def isotropic_view(
         A bundled checkpoint's name, a checkpoint's path, or a model that is loaded already.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps"; where a checkpoint is loaded.
+    denoise : float or "auto"
+        The noise level that the model is told; "auto" estimates it from the volume, 0 is off.
 
     Returns
     -------
@@ -44,8 +48,8 @@ def isotropic_view(
     Raises
     ------
     NiivError
-        In one sentence: the layer is no anisotropic volume or is live already, several would do, or the checkpoint
-        or the device cannot be used.
+        In one sentence: the layer is no anisotropic volume or is live already, several would do, or the checkpoint,
+        the device or the noise level cannot be used.
     """
     if not isinstance(viewer, ViewerModel):
         raise NiivError(f"{viewer!r} is no napari viewer; give the one that napari.Viewer() made.")
@@ -57,7 +61,8 @@ def isotropic_view(
             f"{source.name!r} says that its voxels are isotropic; set its scale to the voxel size (z, y, x) first."
         )
     loaded = model if isinstance(model, Niiv) else load_model(str(model), device)
-    live = LiveReconstruction(viewer, source, LiveSettings(loaded))
+    check_denoise(loaded, denoise)
+    live = LiveReconstruction(viewer, source, LiveSettings(loaded, denoise=denoise))
     _keep(live)
     return live
 

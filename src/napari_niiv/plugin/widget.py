@@ -25,11 +25,13 @@ from napari_niiv.plugin.common.layers import (
     voxel_size,
 )
 from napari_niiv.plugin.controls.compare import Compare
+from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
 from napari_niiv.plugin.controls.status import Status
+from napari_niiv.plugin.controls.suitability import SuitabilityControl
 from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
@@ -77,8 +79,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.ortho_button = self._ortho.button
         self._planes = PlaneButtons(napari_viewer, self.ortho_button)
         self.on = CheckBox(text="Reconstruct", value=True)
+        self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare = Compare(napari_viewer, self.live_layers)
         self.trust = TrustControls(self.live_layers)
+        self.denoise = DenoiseControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
         self.copying = CopyOffer(host, self._adopt_copy)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
@@ -88,7 +92,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             widgets=[
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows),
                 *(self.anisotropy, *self.spacings.rows, *self._planes.rows, *self._scale.rows),
-                *(*self.models.rows, *self.compare.rows, *self.trust.rows, self.train),
+                *(
+                    *self.models.rows,
+                    *self.suitability.rows,
+                    *self.denoise.rows,
+                    *self.compare.rows,
+                    *self.trust.rows,
+                    self.train,
+                ),
                 *(*self.export.rows, *self._status.rows),
             ]
         )
@@ -106,12 +117,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     # what the user does
 
     def open_files(self, paths: list[Path]) -> None:
-        """Open what was dropped: checkpoints are selected, volumes become layers."""
-        for path in paths:
-            if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt")):
-                self.select_checkpoint(path)
-            else:
-                self.open_file(path)
+        """Open what was dropped: checkpoints are selected, volumes become layers, slices a stack."""
+        checkpoints = [path for path in paths if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt"))]
+        for path in checkpoints:
+            self.select_checkpoint(path)
+        self._opener.open_all([path for path in paths if path not in checkpoints])
 
     def open_file(self, path: Path, dataset: str | None = None) -> None:
         """Open a volume as a layer; ask which, if its file holds several."""
@@ -247,6 +257,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
         self._scale.show(self.live_layers.settings_of(layer).finest)
+        self.denoise.show_estimate()
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""

@@ -15,6 +15,7 @@ from napari_niiv.geometry import Box, Sampling, Shape, Span, three
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.grid import Grid
 from napari_niiv.reconstruction.planes import Planes, orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
@@ -100,12 +101,13 @@ def reconstruct_region(
     output_scale: float = 1.0,
     longest: int = LONGEST,
     planes: Planes = "both",
+    denoise: Denoise = AUTO,
     block: tuple[int, int] | None = None,
     interrupt: Interrupt = never,
 ) -> Iterator[RegionEvent]:
     """Make a box of a volume isotropic, step by step; the values are those of `reconstruct`.
 
-    Nothing but the box and its halo is read, besides what the normalisation looks at.
+    Nothing but the box and its halo is read, besides what normalisation and noise level are told from.
 
     Parameters
     ----------
@@ -120,7 +122,7 @@ def reconstruct_region(
         Samples per isotropic voxel, as in `reconstruct`; less where the budget demands it.
     longest : int
         The output has no more voxels than this along any axis.
-    planes, block
+    planes, denoise, block
         As in `reconstruct`.
     interrupt : Interrupt
         Called often.
@@ -139,12 +141,13 @@ def reconstruct_region(
     Interrupted
         If `interrupt` raised it.
     ReconstructionError
-        If the box lies outside the volume, or the budget, scale or planes make no sense.
+        If the box lies outside the volume, or the budget, scale, planes or noise level make no sense.
     VolumeError, DeviceError
         If the volume cannot be used or read, or memory runs out.
     """
     orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
+    check_denoise(model, denoise)
     if len(volume.shape) != 3:
         raise ReconstructionError(f"{volume.name!r} has the axes {volume.axes!r}; choose one T/C index.")
     voxels = _voxels(volume, box)
@@ -154,7 +157,7 @@ def reconstruct_region(
     yield _plan(volume, grid, samples, scale, len(places))
 
     interrupt()
-    restoration = Restoration.of(volume, grid, BatchBudget(model), orientations)
+    restoration = Restoration.of(volume, grid, BatchBudget(model), orientations, denoise=denoise)
     yield _interpolate(volume, restoration, samples, interrupt)
     yield from _restore(volume, restoration, samples, places, interrupt)
 

@@ -16,6 +16,7 @@ from napari_niiv.geometry import Box, Sampling, Span, rounded_up
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, averaged_level, level_of
 from napari_niiv.reconstruction.grid import Block, Grid
 from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.planes import Orientation
@@ -46,7 +47,7 @@ class Restoration:
     project : bool
         Correct the result so that, degraded again, it is what was measured.
     denoise : float
-        What the model is told of the noise: its standard deviation, as a share of the normalised range.
+        Noise level of the source's voxels: the standard deviation, as a share of the normalised range.
     """
 
     grid: Grid
@@ -66,9 +67,9 @@ class Restoration:
         batch_budget: BatchBudget,
         orientations: tuple[Orientation, ...],
         project: bool = False,
-        denoise: float = 0.0,
+        denoise: Denoise = AUTO,
     ) -> Restoration:
-        """The restoration of a 3-D volume in its own dtype; reads a sample of its intensities.
+        """The restoration of a 3-D volume in its own dtype; reads a sample of its voxels.
 
         Raises
         ------
@@ -76,7 +77,8 @@ class Restoration:
             If the volume is constant or cannot be read.
         """
         normalization = Normalization.of(volume)
-        return cls(grid, batch_budget, normalization, orientations, volume.dtype, volume.name, project, denoise)
+        level = level_of(volume, normalization, batch_budget.model, denoise)
+        return cls(grid, batch_budget, normalization, orientations, volume.dtype, volume.name, project, level)
 
     def block(self, place: Box, infer: bool = True) -> Block:
         """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
@@ -150,7 +152,7 @@ class Restoration:
                 padded.origin,
                 self.grid.level,
                 interrupt,
-                self.denoise,
+                averaged_level(self.denoise, 1, self.grid.downsample),
             )
 
         if not self.project:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling, output_size
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.reconstruction.planes import AXES, Plane
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import Quality, SliceRequest
@@ -77,12 +78,12 @@ def reconstruct_slice(
     window: Window | None = None,
     pixel_size: float | None = None,
     quality: Quality = "refined",
-    denoise: float = 0.0,
+    denoise: Denoise = AUTO,
 ) -> NDArray[Any]:
     """Reconstruct one slice, whole or a window of it.
 
-    The normalisation and the latent grids are kept as long as the volume: from the second call on, a slice of the same
-    volume with the same model costs what it costs the live view.
+    The normalisation, the noise level and the latent grids are kept as long as the volume: from the second call on, a
+    slice of the same volume with the same model costs what it costs the live view.
 
     Parameters
     ----------
@@ -93,8 +94,9 @@ def reconstruct_slice(
         As in `slice_request`.
     quality : {"refined", "fast", "placeholder"}
         Both planes fused, the plane itself alone, or linear interpolation.
-    denoise : float
-        The noise level that the model is told: its standard deviation, as a share of the normalised range.
+    denoise : float or "auto"
+        The noise level that the model is told, the standard deviation as a share of the normalised range; 0 is off.
+        "auto" estimates it from the volume, and is 0 for a model that was trained without noise.
 
     Returns
     -------

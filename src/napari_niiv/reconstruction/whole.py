@@ -12,7 +12,7 @@ import numpy as np
 from napari_niiv.geometry import Box
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
-from napari_niiv.reconstruction.denoise import check_denoise
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.grid import Grid, block_edges
 from napari_niiv.reconstruction.planes import Orientation, Planes, orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
@@ -26,7 +26,7 @@ def reconstruct(
     output_scale: float = 1.0,
     planes: Planes = "both",
     project: bool = False,
-    denoise: float = 0.0,
+    denoise: Denoise = AUTO,
     block: tuple[int, int] | None = None,
 ) -> Volume:
     """Make a volume isotropic, lazily.
@@ -43,8 +43,9 @@ def reconstruct(
         Restore along xz slices, yz slices, or average both (best).
     project : bool
         Correct the result so that, degraded again, it is what was measured.
-    denoise : float
-        The noise level that the model is told: its standard deviation, as a share of the normalised range.
+    denoise : float or "auto"
+        The noise level that the model is told, the standard deviation as a share of the normalised range; 0 is off.
+        "auto" estimates it from each T/C index, and is 0 for a model that was trained without noise.
     block : tuple of int, optional
         Source voxels of a block, axial and lateral; the result does not depend on it.
 
@@ -83,7 +84,7 @@ def _reconstruct_3d(
     scale: float,
     orientations: tuple[Orientation, ...],
     project: bool,
-    denoise: float,
+    denoise: Denoise,
     block: tuple[int, int] | None,
 ) -> da.Array:
     grid = Grid.of(volume, scale)

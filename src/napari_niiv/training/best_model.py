@@ -38,6 +38,7 @@ class BestModel:
         self._held_out: HeldOut | None = None
         self.weights: Mapping[str, Tensor] = {}
         self.score: float | None = None
+        self._written: float | None = None  # score of the checkpoint that is there
 
     def hold_out(self) -> None:
         """Choose what to validate on; in one process of the training only."""
@@ -55,9 +56,10 @@ class BestModel:
     @property
     def gain(self) -> float:
         """PSNR of the best model above bicubic interpolation, in dB; 0 where nothing was validated."""
-        if self._held_out is None or self.score is None:
+        scores = [s for s in (self.score, self._written) if s is not None]
+        if self._held_out is None or not scores:
             return 0.0
-        return self.score - self._held_out.bicubic
+        return max(scores) - self._held_out.bicubic
 
     def surround(self, model: Niiv) -> None:
         """Give the slices held out the neighbours that `model` infers."""
@@ -67,27 +69,33 @@ class BestModel:
     def keep(self, weights: Mapping[str, Tensor], score: float | None) -> None:
         """Take these weights for the best so far, without a validation."""
         self.weights, self.score = weights, score
+        if score is not None:
+            self._written = score
+        elif self._plan.config.teacher is not None:  # whose weights are never written
+            self._written = None
 
     def keep_model(self, model: Niiv) -> None:
         """Take a model's weights for the best so far, and leave the score to be surpassed."""
         self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
 
     def validate(self, model: Niiv, stage: int) -> Validation:
-        """Score a model; the best so far is kept and, unless it is only a teacher, written."""
+        """Score a model; the best so far is kept and written, unless it is only a teacher of another network."""
         assert self._held_out is not None
         score = self._held_out.score(model)
         path = None
         if self.score is None or score > self.score:
             self.score = score
             self.keep_model(model)
-            if stage == 2 or not self._plan.only_teaches:
+            own = stage == 2 or self._plan.config.teacher is None
+            if own and (self._written is None or score > self._written):
                 path = self._write(model, self._held_out, score)
+                self._written = score
         linear, bicubic = self._held_out.linear, self._held_out.bicubic
         return Validation(stage, self._budget.steps, self._budget.fraction, score, linear, bicubic, path)
 
     def _write(self, model: Niiv, held_out: HeldOut, score: float) -> Path:
         plan = self._plan
-        if model.context != plan.architecture.context:
+        if model.context != plan.architecture.context and not plan.only_teaches:
             model = model.widened(plan.architecture.context)
         metrics = {
             "held-out slices, PSNR (dB)": round(score, 3),
@@ -95,5 +103,5 @@ class BestModel:
             "held-out slices, linear, PSNR (dB)": round(held_out.linear, 3),
             "steps": self._budget.steps,
         }
-        save_model(model, training_card(plan, metrics), plan.config.output)
+        save_model(model, training_card(plan, model.architecture, metrics), plan.config.output)
         return plan.config.output

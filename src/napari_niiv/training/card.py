@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from napari_niiv._version import __version__
+from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import Card, VolumeCredit
 from napari_niiv.training.plan import Plan
 
 
-def training_card(plan: Plan, metrics: Mapping[str, float]) -> Card:
+def training_card(plan: Plan, architecture: Architecture, metrics: Mapping[str, float]) -> Card:
     """The card of a checkpoint, from what the training was planned to be.
 
     Of the checkpoint that the training went on from, volumes, licence and attribution stay true.
@@ -20,7 +21,7 @@ def training_card(plan: Plan, metrics: Mapping[str, float]) -> Card:
         name=config.output.stem,
         description="Self-supervised on the volumes named here"
         + (f", from the checkpoint {before.name}." if before else "."),
-        architecture=plan.architecture,
+        architecture=architecture,
         degradation=config.degradation,
         loss=config.loss,
         training_volumes=(

@@ -62,14 +62,20 @@ class TrainingConfig(BaseModel):
         description="network of the first stage; by default the model itself, blind to neighbouring slices",
     )
     anisotropies: tuple[float, ...] = Field((), description="anisotropies to learn, if not the volumes' own")
-    first_stage: float = Field(0.4, ge=0, le=1, description="part of the budget for the first stage")
+    teachers: tuple[str, ...] = Field(
+        (), description="checkpoints that restore the volumes of the second stage, in place of a first one"
+    )
+    first_stage: float = Field(0.25, ge=0, le=1, description="part of the budget for the first stage")
     lateral: int = Field(128, ge=16, le=1024, title="Patch size", description="pixels across a patch")
     axial: int = Field(16, ge=2, le=256, description="patch size along the degraded axis, axial voxels")
     batch: int | None = Field(None, ge=1, le=4096, description="patches in a step; by default what suits the device")
     learning_rate: float | None = Field(
         None, gt=0, le=1, description="at its highest, such as 4e-4; by default what suits the model"
     )
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    clip: float | None = Field(None, gt=0, description="largest norm of the gradient; by default what suits the loss")
+    contrast: float = Field(
+        0.15, ge=0, le=1, description="how much the contrast of patches is varied: deviation of its slope at 0"
+    )
     averaging: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights")
     validations: int = Field(20, ge=1, le=1000, description="how often the model is tried on held-out slices")
     memory: float = Field(1.0, gt=0, description="voxels held in memory at once, GB")

@@ -122,8 +122,7 @@ class Loop:
         """Put a new box in the place of one, in each pool in turn."""
         pool = self._pools[self._exchanges % len(self._pools)]
         self._exchanges += 1
-        if self._progress.stage == 2 or not pool.whole:
-            pool.exchange(self._slices)
+        pool.exchange(self._slices)
 
     def _report(self, fraction: float) -> Iterator[Event]:
         """Tell how the last steps went, and validate where that is due."""

@@ -21,6 +21,10 @@ from napari_niiv.training.processes import Processes
 # steps in which the learning rate rises
 WARM_UP = 200
 _MOST_RETURNS = 5
+# share of the steps without noise, for a model that is told the noise
+_CLEAN = 0.5
+# of a contrast curve: more, and it would fold back
+_MOST_BENT = 0.9
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,10 @@ class Optimisation:
         Largest norm of the gradient.
     averaging : float
         Decay of the average of the weights, which is the model that counts.
+    contrast : float
+        How much the contrast of the patches is varied: standard deviation of its slope at intensity 0.
     seed : int
-        Of the noise that a model which is told the noise learns with.
+        Of the contrasts, and of the noise that a model which is told the noise learns with.
     processes : Processes
         Among which gradients are averaged.
     """
@@ -68,11 +74,12 @@ class Optimisation:
         learning_rate: float,
         clip: float = 1.0,
         averaging: float = 0.999,
+        contrast: float = 0.0,
         seed: int = 0,
         processes: Processes = Processes(),
     ) -> None:
         self.model, self._degradation, self._loss = model.train().requires_grad_(True), degradation, loss
-        self._rate, self._clip, self._averaging = learning_rate, clip, averaging
+        self._rate, self._clip, self._averaging, self._contrast = learning_rate, clip, averaging, contrast
         self._processes = processes
         processes.share(model.parameters())
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
@@ -201,9 +208,9 @@ class Optimisation:
 
     def _forward_and_backward(self, sharp: Tensor, anisotropy: float) -> Tensor:
         slices, pixels = self.model.cell
-        sharp = sharp[:, :, : sharp.shape[2] // pixels * pixels]
+        sharp = self._with_contrast(sharp[:, :, : sharp.shape[2] // pixels * pixels])
         coarse, positions, covered = self._degradation.training_pair(sharp, anisotropy)
-        coarse, level = self._with_noise(coarse)
+        coarse, level = self._with_noise(coarse, anisotropy)
         with self._half:
             restored = self.model(coarse.contiguous(memory_format=torch.channels_last), anisotropy, positions, level)
         first = self.model.context
@@ -211,12 +218,29 @@ class Optimisation:
         loss.backward()
         return loss.detach()
 
-    def _with_noise(self, coarse: Tensor) -> tuple[Tensor, float | Tensor]:
-        """The degraded patches as a camera would record them, and the level of their noise, which is random."""
+    def _with_contrast(self, sharp: Tensor) -> Tensor:
+        """Patches whose intensities between 0 and 1 follow a random parabola each, which leaves 0 and 1 where they are.
+
+        A gamma curve would magnify the noise of dark places without bound.
+        """
+        if not self._contrast:
+            return sharp
+        bend = torch.randn(len(sharp), 1, 1, 1, generator=self._generator, device=sharp.device)
+        inside = sharp.clamp(0, 1)
+        return sharp + (self._contrast * bend).clamp(-_MOST_BENT, _MOST_BENT) * inside * (1 - inside)
+
+    def _with_noise(self, coarse: Tensor, anisotropy: float) -> tuple[Tensor, float | Tensor]:
+        """The degraded patches as a camera would record them, and the level of their noise, which is random.
+
+        Low levels are the more frequent, and half of the steps have none: without noise the model is to be as good as
+        can be.
+        """
         if not self.model.knows_noise:
             return coarse, 0.0
-        highest, generator = self.model.architecture.noise, self._generator
-        level = highest * torch.rand(1, generator=generator, device=coarse.device)
+        generator = self._generator
+        highest = self.model.architecture.highest_level(anisotropy)
+        dice = torch.rand(1, generator=generator, device=coarse.device)
+        level = highest * ((dice - _CLEAN) / (1 - _CLEAN)).clamp_min(0).square()
         noise = torch.randn(coarse.shape, generator=generator, device=coarse.device)
         return coarse + level * noise, level
 

@@ -67,6 +67,8 @@ class Plan:
         Of the network that will be trained.
     init : Niiv or None
         Model to go on from.
+    teachers : tuple of Niiv
+        Models that restore the volumes of the second stage, in place of a first stage.
     loss : callable
     device : torch.device
     processes : Processes
@@ -76,6 +78,7 @@ class Plan:
     groups: tuple[Group, ...]
     architecture: Architecture
     init: Niiv | None
+    teachers: tuple[Niiv, ...]
     loss: Loss
     device: torch.device
     processes: Processes
@@ -88,7 +91,7 @@ class Plan:
     @property
     def only_teaches(self) -> bool:
         """Whether the first stage's model cannot become the second's, which then begins anew."""
-        return self.config.teacher is not None or self.architecture.slices > 1
+        return bool(self.teachers) or self.config.teacher is not None or self.architecture.slices > 1
 
     @property
     def volume_names(self) -> list[str]:
@@ -162,7 +165,9 @@ def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Nii
             raise TrainingError("Only the decoders subvoxel and implicit can be trained; choose one of them.")
         return config.architecture
     different = len({round(f, 2) for f in factors})
-    return Architecture(anisotropy_range=(min(factors), max(factors)), degree=min(different - 1, 3))
+    light = Architecture.light((min(factors), max(factors)), min(different - 1, 3))
+    # of single slices, the first stage's weights go on learning in the second: better where minutes count
+    return light.model_copy(update={"slices": 1})
 
 
 def _own_tasks(group: Group, config: TrainingConfig) -> tuple[Task, ...]:

@@ -70,7 +70,9 @@ class Processes:
             for tensor in tensors:
                 dist.broadcast(tensor.detach(), 0)
 
-    def leave(self) -> None:
-        """End the meeting."""
+    def leave(self, together: bool = False) -> None:
+        """End the meeting; `together` waits for the others, whose connections break where one leaves early."""
         if self.size > 1 and dist.is_initialized():
+            if together:
+                dist.barrier()
             dist.destroy_process_group()

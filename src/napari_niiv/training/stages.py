@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator
+import math
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -30,24 +31,37 @@ _RESTORED = BoxSize(depth=32, edge=192, halo=8)
 _LARGEST = {"cuda": 6e7, "mps": 2e7, "cpu": 3e6}
 # steps after which a box of the first stage is exchanged
 _FRESH_SLICES = 25
-# of the second stage's work goes into restoring new boxes ...
+# parts of the work that go into rotating boxes anew, and, in the second stage, into restoring them ...
+_ROTATING = 0.05
 _RESTORING = 0.1
 # ... and at most this before it begins
 _FILLING = 0.2
+# steps until it is asked again whether there is something to exchange
+_LOOK_AGAIN = 20
+# part of the second stage after which the model itself restores the boxes that it learns from
+_OWN_TEACHER = 0.5
+# boxes are rotated from this many patches across on: then a patch fits in what is left of them
+_ROTATED_FROM = 1.9
+# and only for factors from this on: small ones are about details that the interpolation blurs
+_LEAST_ROTATED = 6.0
+# largest norm of the gradient; that of DISTS + 30 MAE is larger
+_CLIP = {"mae": 0.2, "dists": 1.0}
 
 
 def first_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
     """Learn from each slice by itself; nothing if there is a model that knows neighbours already."""
     config, neighbours = plan.config, plan.architecture.slices_seen > 1
     past = progress.interrupted is not None and progress.interrupted.stage == 2
-    if neighbours and (plan.init is not None or past or config.first_stage == 0):
+    taught = plan.init is not None or bool(plan.teachers)
+    if neighbours and (taught or past or config.first_stage == 0):
         return
     model = copy.deepcopy(plan.init) if plan.init is not None else Niiv(plan.first_architecture)
     with ExitStack() as pools:
         data = yield from _fill(plan, progress, pools, measured_box, 1)
         optimisation = _begin(plan, progress, 1, model)
         end = config.first_stage if neighbours else 1.0
-        yield from Loop(plan, progress, optimisation, data, end, lambda: _FRESH_SLICES).events()
+        interval = _FRESH_SLICES if not all(d.pool.whole for d in data) else _rotation_interval(plan, progress, data)
+        yield from Loop(plan, progress, optimisation, data, end, lambda: interval).events()
     progress.first = optimisation.average
     # its state is written, and must not pass for one of the second stage
     progress.optimisation = None
@@ -56,52 +70,89 @@ def first_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
 
 
 def second_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
-    """Learn with neighbouring slices, from volumes that the first stage's model restored."""
-    config, init = plan.config, plan.init
-    if progress.interrupted is not None and progress.interrupted.stage == 2:
-        first = _stored_first(plan, progress.interrupted)
-    else:
-        first = progress.first or copy.deepcopy(init) or Niiv(plan.architecture)
-    progress.first = first = first.to(plan.device)
-    plan.processes.share(first.parameters())
-    restorer = _Restorer(plan, first)
+    """Learn with neighbouring slices, from volumes that teachers restored, at last the model itself."""
+    restorer = _Restorer(plan, _teachers(plan, progress))
     yield progress.preparing("Restoring the neighbours of the slices to judge by")
-    progress.best.surround(restorer.model)
-    if init is not None or plan.only_teaches:
-        model = copy.deepcopy(init) if init is not None else Niiv(plan.architecture)
-    else:
-        model = first.widened(plan.architecture.context) if first.context == 0 else copy.deepcopy(first)
-        progress.best.keep_model(model)
+    progress.best.surround(restorer.models[0])
+    model = _pupil(plan, progress)
     with ExitStack() as pools:
         data = yield from _fill(plan, progress, pools, restorer, 2)
         optimisation = _begin(plan, progress, 2, model)
 
         def exchange_interval() -> int:
-            """Steps between exchanges, so that restoring takes its share of the work."""
-            # a model of other data improves as a teacher while it learns
-            if init is not None:
+            """Steps between exchanges, so that restoring and rotating take their share of the work."""
+            done = (progress.budget.fraction - progress.begin) / max(1 - progress.begin, 1e-9)
+            # a model of other data improves as a teacher from the first step on
+            if not plan.teachers and (plan.init is not None or done > _OWN_TEACHER):
                 restorer.follow(optimisation.average)
-            elif all(d.pool.whole for d in data):  # nothing new to be had
-                return 0
-            work = 3 * progress.batch * config.lateral * config.axial
-            return max(1, round(2 * max(d.pool.work for d in data) / (_RESTORING * work)))
+                for part in data:
+                    part.pool.remakes = True
+            if all(d.pool.whole and not d.pool.remakes for d in data):
+                return _rotation_interval(plan, progress, data) or _LOOK_AGAIN
+            restoring = 2 * restorer.times * max(d.pool.work for d in data)
+            return max(1, round(restoring / (_RESTORING * 3 * _patch_work(plan, progress))))
 
         yield from Loop(plan, progress, optimisation, data, 1.0, exchange_interval).events()
 
 
+def _teachers(plan: Plan, progress: Progress) -> Sequence[Niiv]:
+    """Who restores the volumes of the second stage when it begins."""
+    if plan.teachers:
+        return plan.teachers
+    if progress.interrupted is not None and progress.interrupted.stage == 2:
+        first = _stored_first(plan, progress.interrupted)
+    else:
+        first = progress.first or copy.deepcopy(plan.init) or Niiv(plan.architecture)
+    progress.first = first = first.to(plan.device)
+    plan.processes.share(first.parameters())
+    return (first,)
+
+
+def _pupil(plan: Plan, progress: Progress) -> Niiv:
+    """The model that the second stage trains, as it begins."""
+    first = progress.first
+    if plan.init is not None:
+        return copy.deepcopy(plan.init)
+    if plan.only_teaches or first is None:
+        return Niiv(plan.architecture)
+    model = first.widened(plan.architecture.context) if first.context == 0 else copy.deepcopy(first)
+    progress.best.keep_model(model)
+    return model
+
+
 class _Restorer:
-    """Makes boxes isotropic with a copy of a model."""
+    """Makes boxes isotropic with copies of models, by the mean of what they restore."""
 
-    def __init__(self, plan: Plan, model: Niiv) -> None:
+    def __init__(self, plan: Plan, models: Sequence[Niiv]) -> None:
         self._plan = plan
-        self.follow(model)
+        # eight times the work: only where restoring is a small part of it
+        self._flips = plan.device.type == "cuda"
+        self.follow(*models)
 
-    def follow(self, model: Niiv) -> None:
-        """Restore with this model from now on, as it is now."""
-        self.model = copy.deepcopy(model).place(self._plan.device)
+    @property
+    def times(self) -> int:
+        """How often a box is restored for one result."""
+        return len(self.models) * (8 if self._flips else 1)
+
+    def follow(self, *models: Niiv) -> None:
+        """Restore with these models from now on, as they are now."""
+        self.models = [copy.deepcopy(model).place(self._plan.device) for model in models]
 
     def __call__(self, volume: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
-        return restored_box(self.model, self._plan.config.degradation, volume, values, box, core)
+        degradation = self._plan.config.degradation
+        return restored_box(self.models, degradation, self._flips, volume, values, box, core)
+
+
+def _patch_work(plan: Plan, progress: Progress) -> float:
+    """Voxels that are encoded in a step."""
+    return float(progress.batch * plan.config.lateral * plan.config.axial)
+
+
+def _rotation_interval(plan: Plan, progress: Progress, data: Sequence[TaskData]) -> int:
+    """Steps between two rotations of boxes; 0 if none are rotated."""
+    largest = max((d.pool.work * d.pool.growth for d in data if d.pool.copies), default=0.0)
+    seen = progress.batch * plan.config.lateral**2 * plan.architecture.slices_seen
+    return math.ceil(largest / (_ROTATING * seen))
 
 
 def _begin(plan: Plan, progress: Progress, stage: int, model: Niiv) -> Optimisation:
@@ -110,14 +161,20 @@ def _begin(plan: Plan, progress: Progress, stage: int, model: Niiv) -> Optimisat
         model.to(plan.device),
         config.degradation,
         plan.loss,
-        learning_rate=config.learning_rate or (3e-4 if model.architecture.features > 48 else 4e-4),
-        clip=config.clip,
+        learning_rate=config.learning_rate or _learning_rate(plan),
+        clip=config.clip or _CLIP[config.loss],
         averaging=config.averaging,
+        contrast=config.contrast,
         seed=config.seed + 100 * stage + 1000 * plan.processes.rank,
         processes=plan.processes,
     )
     progress.begin_stage(stage, optimisation)
     return optimisation
+
+
+def _learning_rate(plan: Plan) -> float:
+    """What suits the model: an MLP diverges at what convolutions bear, and what was learnt before is to be kept."""
+    return 6e-4 if plan.architecture.decoder == "subvoxel" and plan.init is None else 3e-4
 
 
 def _fill(
@@ -139,6 +196,7 @@ def _fill(
             memory=1e9 * config.memory / len(groups),
             device=plan.device,
             seed=config.seed + 100 * stage + number + 1000 * plan.processes.rank,
+            rotated_from=_ROTATED_FROM * config.lateral if group.anisotropy >= _LEAST_ROTATED else math.inf,
         )
         pools.callback(pool.close)
         steps = budget.work(share * (1 - budget.fraction))
@@ -146,26 +204,42 @@ def _fill(
         def enough(pool: Pool = pool, steps: float = steps) -> bool:
             """Whether the part of the budget for reading is spent: by the clock, else by arithmetic."""
             if budget.timed:
-                return budget.fraction > limit
-            work = 3 * steps * progress.batch * config.lateral * config.axial
-            return stage == 2 and 2 * pool.filled > work
+                return budget.fraction >= limit
+            return stage == 2 and 2 * pool.filled > 3 * steps * _patch_work(plan, progress)
 
         for part in pool.fill(enough):
             yield progress.preparing(f"{message} ({(number + part) / len(groups):.0%})")
         data += [TaskData(task, pool) for task in group.tasks]
-    _check_holes(plan, data, plan.architecture.slices_seen if stage == 2 else 1)
-    return data
+    return _with_places(plan, data, plan.architecture.slices_seen if stage == 2 else 1)
 
 
-def _check_holes(plan: Plan, data: list[TaskData], slices: int) -> None:
-    config = plan.config
-    for part in data:
-        needed = config.degradation.needed(config.axial, part.task.anisotropy)
-        if not part.pool.sampler(part.task.downsample, slices).free_of_holes(config.lateral, needed):
-            raise TrainingError(
-                "No place in the volumes is large enough for a patch without NaN; crop them to where they have "
-                "data, or train with smaller patches."
-            )
+def _with_places(plan: Plan, data: Sequence[TaskData], slices: int) -> list[TaskData]:
+    """The tasks that patches can be drawn for; levels for zooming out are left out where they are too small."""
+    return [part for part in data if _has_places(plan, part, slices)]
+
+
+def _has_places(plan: Plan, part: TaskData, slices: int) -> bool:
+    """Whether patches can be drawn for a task.
+
+    Raises
+    ------
+    TrainingError
+        If they cannot, and it is no level for zooming out.
+    """
+    config, task = plan.config, part.task
+    needed = config.degradation.needed(config.axial, task.anisotropy)
+    try:
+        if part.pool.sampler(task.downsample, slices).free_of_holes(config.lateral, needed):
+            return True
+    except TrainingError:
+        if task.downsample == 1:
+            raise
+    if task.downsample == 1:
+        raise TrainingError(
+            f"No place in the volumes is large enough for a patch without NaN, and for {slices} slices between those "
+            "that are kept to judge by; crop them to where they have data, or train with smaller patches."
+        )
+    return False
 
 
 def _stored_first(plan: Plan, state: State) -> Niiv:

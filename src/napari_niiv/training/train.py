@@ -58,7 +58,8 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     init = load_model(config.init, "cpu") if config.init is not None else None
     architecture = plan_architecture(groups, config, init)
     loss = make_loss(config.loss, config.vgg_weights, device)
-    plan = Plan(config, groups, architecture, init, loss, device, Processes.launched())
+    teachers = tuple(load_model(name, "cpu") for name in config.teachers)
+    plan = Plan(config, groups, architecture, init, teachers, loss, device, Processes.launched())
     interrupted = load_state(config, plan.volume_names) if config.resume else None
     return _events(plan, interrupted, notices)
 
@@ -87,4 +88,4 @@ def _events(plan: Plan, interrupted: State | None, notices: list[str]) -> Genera
             if not finished and processes.main:
                 progress.save()
         finally:
-            processes.leave()
+            processes.leave(finished)

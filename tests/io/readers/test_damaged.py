@@ -136,15 +136,15 @@ def checkpoint(tmp_path_factory, small_model) -> Path:
 
 
 @pytest.fixture
-def outcomes(tmp_path: Path, checkpoint: Path, capfd) -> Callable[[Path], list[int]]:
-    """Runs `info` and `reconstruct`; checks what they print and leave; their statuses."""
+def outcomes(tmp_path: Path, checkpoint: Path, capfd) -> Callable[..., list[int]]:
+    """Runs `info` and `reconstruct`; checks what they print, such as a note, and leave; their statuses."""
 
-    def call(path: Path) -> list[int]:
+    def call(path: Path, note: str = "") -> list[int]:
         target = tmp_path / "result.zarr"
         shutil.rmtree(target, ignore_errors=True)
         before = set(tmp_path.iterdir())
         more = [str(target), "--checkpoint", str(checkpoint), "--anisotropy", "4", "--device", "cpu"]
-        statuses = []
+        statuses, told = [], []
         for command in (["info", str(path)], ["reconstruct", str(path), *more]):
             status = main(command)
             err = capfd.readouterr().err
@@ -156,8 +156,10 @@ def outcomes(tmp_path: Path, checkpoint: Path, capfd) -> Callable[[Path], list[i
                 assert len(err) < 500
                 assert set(tmp_path.iterdir()) == before
             else:
-                assert not err
+                assert err in ("", f"napari-niiv: {note}\n"), err
+                told.append(bool(err))
             statuses.append(status)
+        assert any(told) is bool(note)
         return statuses
 
     return call
@@ -241,6 +243,6 @@ def test_a_chunk_that_is_missing_is_fill_value(tmp_path: Path, array, outcomes) 
     shard = tmp_path / "a.zarr" / "0" / "c" / "0" / "0" / "0"
     whole = shard.read_bytes()
     shard.unlink()
-    assert outcomes(tmp_path / "a.zarr") == [0, 0]
+    assert outcomes(tmp_path / "a.zarr", "a: 1 of its 8 chunks is missing and shown as 0.") == [0, 0]
     shard.write_bytes(whole[:-3])
     assert outcomes(tmp_path / "a.zarr") == [0, 2]

@@ -63,10 +63,12 @@ def test_the_only_dataset_is_opened_lazily(tmp_path: Path, options) -> None:
 def test_several_datasets_must_be_told_apart(tmp_path: Path) -> None:
     path = write(tmp_path / "a.hdf5", values(3, 4, 5), "raw")
     write(path, values(4, 5, 6), "more/labels")
-    with pytest.raises(DatasetChoice, match=r"2 datasets: more/labels, raw; give one with dataset=\.$") as e:
+    with pytest.raises(
+        DatasetChoice, match=r"2 images: raw \(3 × 4 × 5 uint16\), more/labels \(.*; give one with"
+    ) as e:
         open_volume(path)
-    assert e.value.datasets == ("more/labels", "raw")
-    assert pickle.loads(pickle.dumps(e.value)).datasets == e.value.datasets
+    assert e.value.datasets == ("raw", "more/labels")
+    assert pickle.loads(pickle.dumps(e.value)).lines == e.value.lines
     assert read_spacing(path) == Spacing()
     volume = open_volume(path, dataset="/more/labels")
     assert (volume.shape, volume.name) == ((4, 5, 6), "a/more/labels")
@@ -232,12 +234,44 @@ def test_bigdataviewer(tmp_path: Path) -> None:
 
 def test_setups_of_bigdataviewer(tmp_path: Path) -> None:
     path = bigdataviewer(tmp_path / "a.h5", values(1, 5, 16, 20), setups=2)
-    with pytest.raises(DatasetChoice, match="s00, s01"):
+    with pytest.raises(DatasetChoice, match=r"2 images: s00 \(5 × 16 × 20 \w+\), s01 \("):
         open_volume(path)
     volume = open_volume(path, dataset="s01")
     assert (volume.axes, volume.voxel_size, volume.unit) == ("zyx", (40, 4, 4), "nanometer")
     np.testing.assert_array_equal(volume.array, values(1, 5, 16, 20)[0] + 1)
     assert open_volume(path, dataset="t00000/s01/1/cells").shape == (5, 8, 10)
+
+
+def spim_data(loader: str, base: str = ".") -> str:
+    return (
+        f'<SpimData version="0.2"><BasePath type="relative">{base}</BasePath><SequenceDescription>{loader}'
+        "</SequenceDescription></SpimData>"
+    )
+
+
+def test_the_xml_of_bigdataviewer_opens_its_file(tmp_path: Path) -> None:
+    array = values(1, 5, 16, 20)
+    (tmp_path / "data").mkdir()
+    bigdataviewer(tmp_path / "data/a.h5", array, setups=2)
+    xml = tmp_path / "other.xml"
+    xml.write_text(spim_data('<ImageLoader format="bdv.hdf5"><hdf5 type="relative">a.h5</hdf5></ImageLoader>', "data"))
+    with pytest.raises(DatasetChoice, match="s00"):
+        open_volume(xml)
+    np.testing.assert_array_equal(open_volume(xml, dataset="s01").array, array[0] + 1)
+    (tmp_path / "data/a.h5").unlink()
+    with pytest.raises(VolumeError, match=r"other\.xml names a\.h5, which is missing"):
+        open_volume(xml)
+    for content, message in (
+        (
+            spim_data('<ImageLoader format="spimreconstruction.stack"/>'),
+            "'spimreconstruction.stack', which",
+        ),
+        ("<other/>", "is no XML of BigDataViewer's"),
+        ("x", "is not a readable XML file"),
+    ):
+        xml.write_text(content)
+        with pytest.raises(VolumeError, match=message):
+            open_volume(xml)
 
 
 # what cannot be read

@@ -124,7 +124,7 @@ def test_several_datasets_must_be_told_apart(root: Path) -> None:
     write(root, "raw/s1", values(4, 4, 8))
     write(root, "labels", values(8, 8, 8))
     write(root, "flat", values(8, 8))
-    with pytest.raises(DatasetChoice, match="2 datasets: labels, raw; give one"):
+    with pytest.raises(DatasetChoice, match=r"2 images: raw \(8 × 8 × 8 \w+\), labels \(8 × 8 × 8 \w+\); give one"):
         open_volume(root)
     assert open_volume(root, dataset="labels").shape == (8, 8, 8)
     with pytest.raises(VolumeError, match="no dataset 'none'"):

@@ -207,27 +207,14 @@ def test_damaged_chunks_print_nothing(group: zarr.Group, path: Path, caplog) -> 
     assert not [r for r in caplog.records if "concurrent_map" in r.getMessage()]
 
 
-def test_missing_chunks_are_the_fill_value_and_noted_if_all_are_missing(group: zarr.Group, path: Path) -> None:
-    array = values(3, 16, 16)
-    image(group, array, steps=(1,))
-    chunks = [f for f in (path / "0").rglob("*") if f.is_file() and "zar" not in f.name and f.name != ".zattrs"]
-    chunks[0].unlink()
-    volume = open_volume(path)
-    assert (volume.read_raw() == 0).sum() == 256
-    assert not volume.provenance.note
-    for chunk in chunks[1:]:
-        chunk.unlink()
-    volume = open_volume(path)
-    assert "none of its chunks is there, so it is 0 everywhere" in volume.provenance.note
-    assert not volume.read_raw().any()
-
-
 def test_the_only_image_of_bioformats2raw_is_opened(group: zarr.Group, path: Path) -> None:
     set_ome(group, {"bioformats2raw.layout": 3})
     image(group.create_group("0"), values(3, 16, 16))
     assert open_volume(path).voxel_size == (4.0, 0.5, 0.5)
     image(group.create_group("1"), values(4, 16, 16), voxel=(3.0, 1.0, 1.0))
-    with pytest.raises(DatasetChoice, match="2 datasets: 0, 1; give one") as caught:
+    with pytest.raises(
+        DatasetChoice, match=r"2 images: 0 \(3 × 16 × 16 \w+\), 1 \(4 × 16 × 16 \w+\); give one"
+    ) as caught:
         open_volume(path)
     assert caught.value.datasets == ("0", "1")
     volume = open_volume(path, dataset="1")
@@ -244,9 +231,9 @@ def test_a_plate_asks_which_image(group: zarr.Group, path: Path) -> None:
         set_ome(well, {"well": {"images": [{"path": "0"}, {"path": "1"}]}})
         image(well.create_group("0"), values(3, 16, 16))
         image(well.create_group("1"), values(3, 16, 16))
-    with pytest.raises(DatasetChoice, match=r"A/1/0, A/2/0; give one with dataset="):
+    with pytest.raises(DatasetChoice, match=r"4 images: A/1/0 \(3 × 16 × 16 \w+\), A/1/1 \(.*, A/2/0 \(.*, A/2/1 \("):
         open_volume(path)
-    with pytest.raises(DatasetChoice, match=r"A/2/0, A/2/1"):
+    with pytest.raises(DatasetChoice, match=r"2 images: A/2/0 \(.*, A/2/1 \("):
         open_volume(path, dataset="A/2")
     assert open_volume(path, dataset="A/2/1").shape == (3, 16, 16)
 
@@ -281,9 +268,44 @@ def test_groups_of_plain_arrays(tmp_path: Path) -> None:
     group.create_array("raw/a", data=values(3, 4, 5))
     assert open_volume(tmp_path / "g.zarr").shape == (3, 4, 5)
     image(group.create_group("im"), values(3, 16, 16))
-    with pytest.raises(DatasetChoice, match="im, raw/a"):
+    with pytest.raises(DatasetChoice, match=r"im \(3 × 16 × 16 \w+\), raw/a \("):
         open_volume(tmp_path / "g.zarr")
     assert open_volume(tmp_path / "g.zarr", dataset="raw/a").shape == (3, 4, 5)
+
+
+def test_several_images_in_one_group(group: zarr.Group, path: Path) -> None:
+    array = values(3, 16, 16)
+    image(group, array, steps=(1,))
+    group.create_array("other", data=array[::-1].copy(), chunks=(1, 16, 16))
+    ome = group.attrs["ome"] if group.metadata.zarr_format == 3 else group.attrs.asdict()
+    second = {**ome["multiscales"][0], "name": "second"}
+    second["datasets"] = [{"path": "other", "coordinateTransformations": [scale(3.0, 0.5, 0.5)]}]
+    set_ome(group, {"multiscales": [ome["multiscales"][0] | {"name": ""}, second]})
+    with pytest.raises(DatasetChoice, match=r"2 images: image 0 \(3 × 16 × 16 \w+\), second \("):
+        open_volume(path)
+    first = open_volume(path, dataset="image 0")
+    assert first.voxel_size == (4, 0.5, 0.5)
+    np.testing.assert_array_equal(first.read_raw(), array)
+    second = open_volume(path, dataset="second")
+    assert second.voxel_size == (3, 0.5, 0.5)
+    np.testing.assert_array_equal(second.read_raw(), array[::-1])
+    with pytest.raises(VolumeError, match="'third'"):
+        open_volume(path, dataset="third")
+
+
+def test_of_a_large_plate_it_is_asked_for_the_well_first(group: zarr.Group, path: Path) -> None:
+    wells = [f"A/{i}" for i in range(104)]
+    set_ome(group, {"plate": {"wells": [{"path": well, "rowIndex": 0, "columnIndex": 0} for well in wells]}})
+    for well in wells:
+        set_ome(group.create_group(well), {"well": {"images": [{"path": "0"}, {"path": "1"}]}})
+    for field in (0, 1):
+        image(group.create_group(f"A/103/{field}"), values(3, 16, 16) + field, steps=(1,))
+    with pytest.raises(DatasetChoice) as several:
+        open_volume(path)
+    assert several.value.datasets[198:] == ("A/99/0", "A/99/1", "A/100", "A/101", "A/102", "A/103")
+    with pytest.raises(DatasetChoice, match="A/103/1"):
+        open_volume(path, dataset="A/103")
+    np.testing.assert_array_equal(open_volume(path, dataset="A/103/1").read_raw(), values(3, 16, 16) + 1)
 
 
 @pytest.mark.parametrize("driver", ["zarr", "zarr3"])
@@ -368,7 +390,7 @@ def test_absurd_scales(group: zarr.Group, path: Path, factors, problem: str) -> 
     ],
 )
 def test_what_is_no_volume(tmp_path: Path, shape, dtype: str, message: str) -> None:
-    zarr.create_array(tmp_path / "p.zarr", shape=shape, dtype=dtype, chunks=[max(n, 1) for n in shape])
+    zarr.create_array(tmp_path / "p.zarr", data=np.ones(shape, dtype), chunks=[max(n, 1) for n in shape])
     with pytest.raises(VolumeError, match=message) as caught:
         open_volume(tmp_path / "p.zarr")
     assert "\n" not in str(caught.value)

@@ -30,11 +30,12 @@ def test_questions_wait_for_each_other(qtbot, tmp_path):
     offer = DatasetQuestion(lambda *chosen: opened.append(chosen))
     offer.done.changed.emit(True)  # nothing was asked
     assert not offer.dataset.choices
-    offer.offer(tmp_path / "a.h5", DatasetChoice("a.h5", ["x", "y"]))
+    offer.offer(tmp_path / "a.h5", DatasetChoice("a.h5", ["x", "y"], ["3 × 4 × 5 uint8", ""]))
     offer.offer(tmp_path / "b.h5", DatasetChoice("b.h5", ["z"]))
     offer.offer(tmp_path / "b.h5", DatasetChoice("b.h5", ["z"]))
     assert offer.dataset.choices == ("x", "y")
-    assert offer.question.value == "a.h5 holds 2 datasets. Which one?"
+    assert offer.question.value == "a.h5 holds 2 images. Which one?"
+    assert offer.dataset.native.itemText(0) == "x (3 × 4 × 5 uint8)"
     offer.dataset.value = "y"
     offer.open.changed.emit(True)
     offer.dataset.value = "x"
@@ -69,5 +70,5 @@ def test_a_drop_on_the_widget_asks(make_napari_viewer, qtbot, file):
 
 
 def test_without_a_viewer_it_is_an_error(file):
-    with pytest.raises(DatasetChoice, match="holds 2 datasets"):
+    with pytest.raises(DatasetChoice, match=r"holds 2 images: raw .3 × 16 × 20 uint8.,"):
         get_reader(str(file))(str(file))

@@ -198,3 +198,26 @@ def test_whether_a_layer_lies_along_the_world(transform, along):
 def test_narrow_volumes_are_no_colours():
     data, keywords = layer_data(Volume(values(4, 16, 3, dtype="u1")))
     assert not napari.layers.Image(data, **keywords).rgb
+
+
+def test_slices_dropped_together_are_a_stack(make_napari_viewer, qtbot, tmp_path, monkeypatch):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    array = np.random.default_rng(0).integers(0, 200, (5, 16, 20), np.uint8)
+    for number in (0, 1, 2, 4):
+        tifffile.imwrite(tmp_path / f"s{number}.tif", array[number], photometric="minisblack")
+    told = []
+    monkeypatch.setattr("napari_niiv.plugin.common.notes.show_warning", told.append)
+    widget.open_files(sorted(tmp_path.iterdir(), reverse=True))
+    qtbot.waitUntil(lambda: len(viewer.layers) > 0, timeout=20_000)
+    assert told == ["s4: the folder lacks the slices 3."]
+    np.testing.assert_array_equal(widget.layer.value.data, array[[0, 1, 2, 4]])
+
+
+def test_stacks_dropped_together_are_layers_each(make_napari_viewer, qtbot, tmp_path):
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    for name in ("a1", "a2"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.ones((3, 16, 20), np.uint8), photometric="minisblack")
+    widget.open_files(sorted(tmp_path.iterdir()))
+    qtbot.waitUntil(lambda: {"a1", "a2"} <= {layer.name for layer in viewer.layers}, timeout=20_000)

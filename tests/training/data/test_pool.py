@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from skimage.measure import block_reduce
 from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.geometry import Box
 from napari_niiv.normalization import Normalization
+from napari_niiv.training.data.patches import PatchSampler
 from napari_niiv.training.data.pool import MOST_BOXES, BoxSize, MakeBox, Pool
 from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.volume import Volume
@@ -46,7 +48,14 @@ def pool() -> Iterator[Callable[..., Pool]]:
     """Builds pools, and closes them."""
     pools = []
 
-    def build(arrays: list, size: BoxSize, make: MakeBox | None = None, voxels: float = 1e9, seed: int = 0) -> Pool:
+    def build(
+        arrays: list,
+        size: BoxSize,
+        make: MakeBox | None = None,
+        voxels: float = 1e9,
+        seed: int = 0,
+        rotated_from: float = math.inf,
+    ) -> Pool:
         made = Pool(
             [training_volume(a) for a in arrays],
             size,
@@ -54,6 +63,7 @@ def pool() -> Iterator[Callable[..., Pool]]:
             memory=4 * voxels,
             device=CPU,
             seed=seed,
+            rotated_from=rotated_from,
         )
         pools.append(made)
         return made
@@ -374,3 +384,65 @@ def test_a_volume_that_cannot_be_read_says_so(pool) -> None:
 
     with pytest.raises(VolumeError, match="the disk is gone"):
         next(pool([Broken()], BoxSize(4, 16)).fill())
+
+
+# rotations
+
+
+def values_of(sampler: PatchSampler, edge: int) -> torch.Tensor:
+    return sampler.draw(400, edge, edge).flatten()
+
+
+def test_beside_a_whole_volume_there_is_a_rotated_copy_of_it(pool) -> None:
+    """Of stripes, which without rotation have two values."""
+    stripes = np.tile(np.float32([0, 2]).repeat(8), (3, 64, 4))
+    boxes = pool([stripes], BoxSize(3, 64), rotated_from=60)
+    list(boxes.fill())
+    sampler = boxes.sampler(1, 1)
+    boxes.settle()
+
+    def between() -> float:
+        values = values_of(sampler, 12)
+        return float(((values > 0.05) & (values < 0.95)).float().mean())
+
+    before = between()
+    assert before > 0.02
+    boxes.exchange(1)  # another angle, the volume itself stays
+    values = values_of(sampler, 12)
+    assert between() > 0.02
+    assert float(((values < 1e-6) | (values > 1 - 1e-6)).float().mean()) > 0.4
+
+
+def test_small_volumes_are_not_rotated(pool) -> None:
+    made = Made()
+    boxes = pool([noise(4, 40, 64)], BoxSize(4, 64), made, rotated_from=60)
+    list(boxes.fill())
+    sampler = boxes.sampler(1, 1)
+    before = sampler._voxels.clone()
+    boxes.exchange(1)
+    assert not boxes.copies
+    assert torch.equal(sampler._voxels, before)
+    assert len(made.read) == 1
+
+
+def test_a_volume_that_is_made_again_is_rotated_again(pool) -> None:
+    boxes = pool([noise(2, 16, 16)], BoxSize(2, 16), counted(), rotated_from=16)
+    list(boxes.fill())
+    sampler = boxes.sampler(1, 1)
+    boxes.remakes = True
+    boxes.exchange(1)
+    assert numbers(sampler.draw(200, 4, 4).round()) == {1}
+
+
+def test_every_second_box_of_a_large_volume_is_rotated(pool) -> None:
+    made: list[torch.Tensor] = []
+    ramp = np.tile(np.arange(200, dtype=np.float32), (8, 200, 1))
+
+    def make(volume: TrainingVolume, values: torch.Tensor, box: Box, core: Box) -> torch.Tensor:
+        made.append(values)
+        return values
+
+    boxes = pool([ramp], BoxSize(2, 32), make, voxels=30 * 2 * 32 * 32, rotated_from=30)
+    list(boxes.fill())
+    straight = sum(torch.equal(a, b) for a, b in zip(made, boxes._boxes, strict=True))
+    assert 8 < straight < 22

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import dask.array as da
 import numpy as np
 
-from napari_niiv.errors import DatasetChoice
+from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.readers.hdf5_file import lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
@@ -36,7 +36,7 @@ def read_bdv(path: Path, file: Any, setup: str | None = None) -> StoredVolume:
     """
     names = setups(file)
     if setup is None and len(names) > 1:
-        raise DatasetChoice(path.name, names)
+        raise choice(path.name, [StoredImage.of(name, _first_view(file, name)) for name in names])
     setup = (setup or names[0]).strip("/")
     times = [name for name in file if re.fullmatch(r"t\d{5,}", name) and setup in file[name]]
     levels = [
@@ -51,6 +51,12 @@ def read_bdv(path: Path, file: Any, setup: str | None = None) -> StoredVolume:
         if covers_whole(fine, level.shape[-3:], factor)
     )
     return StoredVolume(levels[0], "tzyx", _spacing(path, int(setup[1:])), {}, pyramid)
+
+
+def _first_view(file: Any, setup: str) -> Any:
+    """The finest level of a setup at the first time that has it; None if none has."""
+    times = sorted(name for name in file if re.fullmatch(r"t\d{5,}", name))
+    return next((file[key] for time in times if (key := f"{time}/{setup}/0/cells") in file), None)
 
 
 def _view(path: Path, cells: Any) -> da.Array:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.errors import VolumeError
+from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.readers import bdv, imaris
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
-from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset, opened_file
+from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset, missing_chunks, opened_file
 from napari_niiv.io.stored_volume import StoredVolume, usual_axes
 
 
@@ -35,34 +36,32 @@ def _plain(path: Path, file: Any, dataset: str | None) -> StoredVolume:
     import h5py
 
     if dataset is None:
-        names = _candidates(file)
-        if not names:
+        images = _images(file)
+        if not images:
             raise VolumeError(f"{path.name} holds no dataset of three or more dimensions; choose another file.")
-        if len(names) > 1:
-            raise DatasetChoice(path.name, names)
-        dataset = names[0]
+        if len(images) > 1:
+            raise choice(path.name, images)
+        dataset = images[0].name
     array = file.get(dataset)
     if not isinstance(array, h5py.Dataset):
-        raise VolumeError(
-            f"{path.name} holds no dataset {dataset!r}, but {', '.join(_candidates(file)[:12]) or 'none'}; "
-            "give one of these."
-        )
+        names = ", ".join(image.name for image in _images(file)[:12])
+        raise VolumeError(f"{path.name} holds no dataset {dataset!r}, but {names or 'none'}; give one of these.")
     attributes = attributes_of(array)
     if any(labels := [dim.label for dim in array.dims]):
         attributes.setdefault("DIMENSION_LABELS", labels)
     axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)
     spacing, origin = spacing_of(attributes, axes)
-    return StoredVolume(lazy_dataset(path, array), axes, spacing, origin=origin)
+    return StoredVolume(lazy_dataset(path, array), axes, spacing, origin=origin, note=missing_chunks(array))
 
 
-def _candidates(file: Any) -> list[str]:
+def _images(file: Any) -> list[StoredImage]:
     import h5py
 
-    names: list[str] = []
+    images: list[StoredImage] = []
 
     def collect(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset) and node.ndim >= 3:
-            names.append(name)
+            images.append(StoredImage.of(name, node))
 
     file.visititems(collect)
-    return names
+    return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
+from napari_niiv.io.readers.chunks_there import absence
 from napari_niiv.io.stored_volume import library, refusing
+
+_MOST_COUNTED = 100_000  # chunks
 
 
 @contextmanager
@@ -36,9 +41,34 @@ def lazy_dataset(path: Path, dataset: Any, dtype: Any = None) -> FileArray:
     dataset : h5py.Dataset
     dtype : dtype, optional
         What its voxels are cast to; its own type by default.
+
+    Raises
+    ------
+    VolumeError
+        If its voxels were never written, or are in other files that are missing; HDF5 reads them as blank.
     """
+    _check_voxels(path, dataset)
     arguments = (str(path), dataset.name)
     return FileArray(_reopened, arguments, dataset.shape, dtype or dataset.dtype, dataset.chunks)
+
+
+def missing_chunks(dataset: Any) -> str:
+    """What to say of the chunks that were never written; empty if none is missing, or there are too many to count."""
+    if dataset.chunks is None or dataset.is_virtual:
+        return ""
+    total = math.prod(-(-n // chunk) for n, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+    if total > _MOST_COUNTED:
+        return ""
+    return absence(total - dataset.id.get_num_chunks(), total, total, dataset.fillvalue)
+
+
+def _check_voxels(path: Path, dataset: Any) -> None:
+    if dataset.is_virtual:
+        names = {source.file_name for source in dataset.virtual_sources()} - {"."}
+        if missing := sorted(name for name in names if not (path.parent / name).exists()):
+            raise VolumeError(f"{path.name} lacks the files that hold its voxels ({', '.join(missing[:4])}); get them.")
+    elif dataset.size and dataset.external is None and dataset.id.get_storage_size() == 0:
+        raise VolumeError(f"{path.name} holds no voxels of {dataset.name}, only their description; get it anew.")
 
 
 def attributes_of(node: Any) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
+from napari_niiv.errors import Remedy, VolumeError
+from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
+from napari_niiv.io.readers.chunks_there import check_chunks
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library
 
@@ -49,8 +52,15 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
     if not names:
         raise VolumeError(f"{name} holds no dataset of three or more dimensions; give its path as dataset.")
     if len(names) > 1:
-        raise DatasetChoice(name, names)
+        raise choice(name, [_stored_image(store, each) for each in names])
     return read_n5(location, names[0])
+
+
+def _stored_image(store: _Store, path: str) -> StoredImage:
+    attributes = store.attributes(path)
+    if not _ndim(attributes):
+        attributes = store.attributes(posixpath.join(path, "s0"))
+    return StoredImage(path, tuple(int(n) for n in attributes["dimensions"][::-1]), str(attributes.get("dataType", "")))
 
 
 class _Store:
@@ -77,16 +87,30 @@ class _Store:
 
     def datasets(self) -> list[str]:
         """Paths of datasets of three or more dimensions; levels s0, s1, … count as one."""
+        folders = self._listed() if self.remote else sorted(self._walked(""))
+        arrays = [p for p in folders if p and _ndim(self.attributes(p)) >= 3]
+        groups = {posixpath.dirname(p) for p in arrays if posixpath.basename(p) == "s0"}
+        levels = {p for p in arrays if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
+        return sorted({*arrays, *groups} - levels - {""})
+
+    def _listed(self) -> list[str]:
+        """Paths of what has attributes, as the server tells."""
         try:
             keys = self._open(self.url + "/").result().list().result()
         except Exception as error:
             raise VolumeError(f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET) from error
         files = {key.decode() for key in keys}
-        folders = sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == "attributes.json")
-        arrays = [p for p in folders if p and _ndim(self.attributes(p)) >= 3]
-        groups = {posixpath.dirname(p) for p in arrays if posixpath.basename(p) == "s0"}
-        levels = {p for p in arrays if posixpath.dirname(p) in groups and re.fullmatch(r"s\d+", Path(p).name)}
-        return sorted({*arrays, *groups} - levels - {""})
+        return sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == "attributes.json")
+
+    def _walked(self, path: str) -> Iterator[str]:
+        """Paths of what has attributes on disk; the folders of chunks, which may be millions, are left out."""
+        folder = Path(self.location) / path
+        if (folder / "attributes.json").exists():
+            yield path
+            if _ndim(self.attributes(path)):
+                return
+        for below in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+            yield from self._walked(posixpath.join(path, below))
 
 
 def _ndim(attributes: Mapping[str, Any]) -> int:
@@ -99,17 +123,18 @@ def _pyramid(store: _Store, group: str) -> StoredVolume:
     """The levels of a group; the voxel size may be an attribute of the finest, or of the group."""
     finest = _dataset(store, posixpath.join(group, "s0"))
     array = finest.array
-    levels: list[tuple[FileArray, dict[str, Any]]] = []
+    levels: list[tuple[str, FileArray, dict[str, Any]]] = []
     while _ndim(attributes := store.attributes(path := posixpath.join(group, f"s{len(levels) + 1}"))):
-        levels.append((_array(store, path, attributes), attributes))
+        levels.append((path, _array(store, path, attributes), attributes))
     coarser = tuple(
         level
-        for level, attributes in levels
+        for path, level, attributes in levels
         if level.ndim == array.ndim
         and level.shape[3:] == array.shape[3:]
         and covers_whole(array.shape[2::-1], level.shape[2::-1], _factors(attributes))
+        and _has_chunks(store, path, level)
     )
-    return StoredVolume(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin)
+    return StoredVolume(array, finest.axes, finest.spacing, finest.metadata, coarser, finest.origin, note=finest.note)
 
 
 def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
@@ -126,7 +151,23 @@ def _dataset(store: _Store, path: str) -> StoredVolume:
     spacing, origin = spacing_of(own, axes)
     if spacing.problem:
         spacing, origin = spacing_of(above, axes)
-    return StoredVolume(array, axes, spacing, {}, (), origin)
+    return StoredVolume(array, axes, spacing, {}, (), origin, note=_check_chunks(store, path, array))
+
+
+def _check_chunks(store: _Store, path: str, array: FileArray) -> str:
+    """As `check_chunks`; empty of an N5 behind a URL."""
+    if store.remote or array.chunks is None:
+        return ""
+    grid = [-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True)]
+    return check_chunks(Path(store.location) / path, store.name, grid, lambda place: "/".join(map(str, place)), 0)
+
+
+def _has_chunks(store: _Store, path: str, array: FileArray) -> bool:
+    try:
+        _check_chunks(store, path, array)
+    except VolumeError:
+        return False
+    return True
 
 
 def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray:

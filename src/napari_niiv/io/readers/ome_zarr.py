@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_niiv.errors import DatasetChoice, Remedy, VolumeError
+from napari_niiv.errors import Remedy, VolumeError
+from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
-from napari_niiv.io.readers.zarr_node import is_hollow, open_node
+from napari_niiv.io.readers.ome_zarr_images import (
+    images_below,
+    located,
+    ome_metadata,
+    several_multiscales,
+    text,
+)
+from napari_niiv.io.readers.zarr_node import check_chunks_of, open_node
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.spacing import Spacing, convert
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, usual_axes
@@ -39,17 +47,37 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
     """
     import zarr
 
-    node = open_node(location, dataset)
-    remote = is_url(location)
+    node, number = located(location, dataset)
     name = Location(location).name
     if isinstance(node, zarr.Array):
-        return _noting_absence(_level(location, dataset, node) or _plain(node), location, dataset)
-    ome = _ome(node)
+        return _noting_absence(_level(location, dataset, node) or _plain(node), location, name)
+    if number is not None:
+        dataset = posixpath.dirname(dataset or "")
+    found = _read_group(node, number, location, dataset, name)
+    if isinstance(found, StoredVolume):
+        return found
+    if not found and is_url(location):
+        raise VolumeError(f"{name} does not tell which arrays it holds;", Remedy.NAME_DATASET)
+    if not found:
+        raise VolumeError(f"{name} holds no array of three or more dimensions; choose another zarr.")
+    if len(found) > 1:
+        raise choice(name, found)
+    return read_zarr(location, found[0].name)
+
+
+def _read_group(
+    group: zarr.Group, number: int | None, location: str, dataset: str | None, name: str
+) -> StoredVolume | list[StoredImage]:
+    """The image that a group is, or the images that it holds."""
+    ome = ome_metadata(group)
     try:
-        if ome.get("multiscales"):
-            first = _text(ome["multiscales"][0]["datasets"][0]["path"])
-            return _noting_absence(_image(node, ome, name), location, _join(dataset, first))
-        paths = [_join(dataset, inside) for inside in _images(node, ome)]
+        images = ome.get("multiscales")
+        if not images:
+            return images_below(group, ome, dataset)
+        if len(images) > 1 and number is None:
+            return several_multiscales(group, ome, dataset)
+        image = images[number or 0]
+        return _noting_absence(_image(group, ome, image, name), location, name)
     except VolumeError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -58,69 +86,19 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
             "name one of its arrays as dataset, such as '0'."
         ) from error
     except Exception as error:  # a server need not list what it holds
-        raise (unreachable(location, error) if remote else unreadable(name, "zarr", error)) from error
-    if not paths and remote:
-        raise VolumeError(f"{name} does not tell which arrays it holds;", Remedy.NAME_DATASET)
-    if not paths:
-        raise VolumeError(f"{name} holds no array of three or more dimensions; choose another zarr.")
-    if len(paths) > 1:
-        raise DatasetChoice(name, paths)
-    return read_zarr(location, paths[0])
+        raise (unreachable(location, error) if is_url(location) else unreadable(name, "zarr", error)) from error
 
 
-def _join(*parts: str | None) -> str:
-    return posixpath.join(*[part.strip("/") for part in parts if part])
-
-
-def _text(path: Any) -> str:
-    if not isinstance(path, str):
-        raise TypeError(f"path {path!r}")
-    return path
-
-
-def _ome(group: zarr.Group) -> Mapping[str, Any]:
-    """OME metadata of a group: under "ome" from version 0.5 on, before among the other attributes."""
-    attributes = group.attrs.asdict()
-    ome = attributes.get("ome", attributes)
-    return ome if isinstance(ome, Mapping) else {}
-
-
-def _images(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
-    """Paths of the images in a group that is none itself."""
-    import zarr
-
-    if plate := ome.get("plate"):
-        return [_join(_text(well["path"]), "0") for well in plate["wells"]]
-    if well := ome.get("well"):
-        return [_text(image["path"]) for image in well["images"]]
-    if "bioformats2raw.layout" in ome:
-        series = _ome(node) if isinstance(node := group.get("OME"), zarr.Group) else {}
-        if names := series.get("series"):
-            return [_text(name) for name in names]
-    images: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing
-        members = sorted(group.members(max_depth=None))
-    for path, node in members:
-        if any(path.startswith(f"{image}/") for image in images):
-            continue
-        if isinstance(node, zarr.Array):
-            images += [path] if node.ndim >= 3 else []
-        elif _ome(node).get("multiscales"):
-            images.append(path)
-    return images
-
-
-def _image(group: zarr.Group, ome: Mapping[str, Any], name: str) -> StoredVolume:
+def _image(group: zarr.Group, ome: Mapping[str, Any], image: Mapping[str, Any], name: str) -> StoredVolume:
     import zarr
 
     from napari_niiv.io.readers.blosc_chunks import guarded
 
-    image = ome["multiscales"][0]
-    nodes = [(group.get(_text(level["path"])), level) for level in image["datasets"]]
+    nodes = [(group.get(text(level["path"])), level) for level in image["datasets"]]
     levels = [(guarded(array), level) for array, level in nodes if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
         raise VolumeError(f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew.")
+    levels.sort(key=lambda pair: -pair[0].size)  # the finest first, as the format wants it
     array = levels[0][0]
     axes, units = _axes(image, array.ndim)
     if len(axes) != array.ndim:
@@ -214,7 +192,7 @@ def _level(location: str, dataset: str | None, array: zarr.Array[Any]) -> Stored
             return None
     try:
         group = open_node(above, head)
-        ome = _ome(group) if isinstance(group, zarr.Group) else {}
+        ome = ome_metadata(group) if isinstance(group, zarr.Group) else {}
         image = ome["multiscales"][0]
         level = next(level for level in image["datasets"] if level["path"] == last)
         axes, units = _axes(image, array.ndim)
@@ -233,7 +211,12 @@ def _plain(array: zarr.Array[Any]) -> StoredVolume:
     return StoredVolume(array, axes, spacing, origin=origin)
 
 
-def _noting_absence(stored: StoredVolume, location: str, path: str | None) -> StoredVolume:
-    if not is_hollow(location, path):
-        return stored
-    return replace(stored, note=f"none of its chunks is there, so it is {stored.array.fill_value} everywhere")
+def _noting_absence(stored: StoredVolume, location: str, name: str) -> StoredVolume:
+    """With a note of chunks that are missing, and without coarser levels that have none."""
+    note = check_chunks_of(stored.array, location, name)
+    pyramid = []
+    for level in stored.pyramid:
+        with contextlib.suppress(VolumeError):
+            check_chunks_of(level, location, name)
+            pyramid.append(level)
+    return replace(stored, note=note, pyramid=tuple(pyramid))

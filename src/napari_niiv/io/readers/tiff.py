@@ -16,44 +16,55 @@ from numpy.typing import NDArray
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
+from napari_niiv.io.readers.chunks_there import absence
+from napari_niiv.io.readers.tiff_images import COMPANION, TiffImage, find_image, open_image
 from napari_niiv.io.readers.tifffile_messages import tifffile_messages
 from napari_niiv.io.spacing import Spacing, convert, unit_name
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, unsorted_axes
 from napari_niiv.io.write import SOFTWARE
 
-SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm")
+SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf", ".stk", ".lsm", COMPANION)
 
 
-def read_tiff(path: Path) -> StoredVolume:
-    """Open the first series of a TIFF file.
+def read_tiff(location: str | Path, dataset: str | None = None) -> StoredVolume:
+    """Open an image of a TIFF file, or of a set of OME-TIFF files.
 
     It is memory-mapped where the file's layout allows, else read tile by tile or page by page, or decoded at once. Its
-    axes are those that tifffile names.
+    axes are those that tifffile names. A file of a set shows the image that it holds planes of.
+
+    Parameters
+    ----------
+    location : str or Path
+        A TIFF file, or the ``.companion.ome`` of a set.
+    dataset : str, optional
+        The name of the image, where there are several.
 
     Raises
     ------
+    DatasetChoice
+        If there are several stacks and none was named.
     VolumeError
-        If the file is unreadable, truncated or no TIFF.
+        If the file is unreadable, truncated or no TIFF, or files or planes of its set are missing.
     """
-    with _opened_file(path) as (file, messages):
-        if not file.series:
-            raise VolumeError(f"{path.name} holds no picture; choose another file.")
-        series = file.series[0]
+    path = Path(location)
+    with _opened_image(path, dataset) as (file, series, image, messages):
         shape, axes = tuple(series.shape), series.axes.lower()
-        _check_complete(file, series, path, messages)
-        array = _array(path, file, series)
+        absent = _check_complete(file, series, image.path, messages)
+        _check_planes(series, path)
+        array = _array(path, dataset, series)
         spacing, metadata = _spacing(file), _metadata(file)
         origin = _origin(file, spacing)
-        pyramid = _pyramid(path, series)
+        pyramid = _pyramid(path, dataset, series)
     _check_shape(array, shape, path)
-    decode = functools.partial(_decoded, path, shape) if isinstance(array, FileArray) else None
-    return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode)
+    note = "; ".join(words for words in (image.note, absent) if words)
+    decode = functools.partial(_decoded, path, dataset, shape) if isinstance(array, FileArray) else None
+    return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode, note)
 
 
-def _decoded(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
-    """All voxels of a TIFF file, decoded at once."""
-    with _opened_file(path) as (file, _):
-        array = file.series[0].asarray()
+def _decoded(path: Path, dataset: str | None, shape: tuple[int, ...]) -> NDArray[Any]:
+    """All voxels of an image, decoded at once."""
+    with _opened_image(path, dataset) as (_, series, _, _):
+        array = series.asarray()
     _check_shape(array, shape, path)
     return array
 
@@ -65,8 +76,7 @@ def _check_shape(array: Any, shape: tuple[int, ...], path: Path) -> None:
 
 def tiff_spacing(path: Path) -> Spacing:
     """Only the voxel size of a TIFF file; errors as `read_tiff`."""
-    with _opened_file(path) as (file, _):
-        series = file.series[0]
+    with _opened_image(path) as (file, series, _, _):
         order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
         if "z" in order and order[-3:] != ["z", "y", "x"]:
             raise unsorted_axes(path.name, series.axes)
@@ -74,10 +84,15 @@ def tiff_spacing(path: Path) -> Spacing:
 
 
 @contextmanager
-def _opened_file(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
-    """A TIFF file, and what tifffile logs of it; errors become one sentence."""
-    with refusing(path.name, "TIFF file"), tifffile_messages() as messages, tifffile.TiffFile(path) as file:
-        yield file, messages
+def _opened_image(
+    path: Path, dataset: str | None = None
+) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPageSeries, TiffImage, list[str]]]:
+    """The open file of an image, and what tifffile logs of it; errors become one sentence."""
+    with refusing(path.name, "TIFF file"), tifffile_messages() as messages:
+        image = find_image(path, dataset)
+        file, series = open_image(image)
+        with file:
+            yield file, series, image, messages
 
 
 # what tifffile logs of missing parts, as it reads on with what is left: of the chain of pages, and of the description
@@ -85,48 +100,70 @@ def _opened_file(path: Path) -> Iterator[tuple[tifffile.TiffFile, list[str]]]:
 _TRUNCATED = ("invalid page offset", "invalid offset to page", "TiffTag 270 ")
 
 
-def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]) -> None:
-    size = path.stat().st_size
+def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]) -> str:
+    """Refuse a file that is truncated; what to say of strips and tiles that were left out, which read as zeros."""
+    sizes: dict[str, int] = {}  # of the files of a set
+    pieces = missing = 0
     len(file.pages)  # follows the chain of pages to its end
     if any(sign in message for message in messages for sign in _TRUNCATED):
         raise VolumeError(f"{path.name} is truncated: its last part is missing; get the file anew.")
     for page in (p for p in series.pages if p is not None):
         ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if ends and max(ends) > size:
-            raise VolumeError(f"{path.name} is truncated: its last slices are missing; get the file anew.")
+        pieces, missing = pieces + len(page.databytecounts), missing + page.databytecounts.count(0)
+        holder = str(page.parent.filehandle.path)
+        if holder not in sizes:
+            sizes[holder] = Path(holder).stat().st_size
+        if ends and max(ends) > sizes[holder]:
+            raise VolumeError(f"{Path(holder).name} is truncated: its last slices are missing; get the file anew.")
+    if missing == pieces:
+        raise VolumeError(f"{path.name} holds no voxels, only their description; get the file anew.")
     slices = (file.imagej_metadata or {}).get("images")
     if slices and int(slices) > math.prod(series.shape[: -2 - ("S" in series.axes)]):
         raise VolumeError(
             f"{path.name} is truncated: it should hold {slices} slices, {len(file.pages)} are there; get the file anew."
         )
+    return absence(missing, pieces, pieces, 0)
 
 
-def _array(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
+def _check_planes(series: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse an image of whose planes some are in no file; tifffile reads them as zeros."""
+    missing = [number for number, page in enumerate(series) if page is None]
+    if missing:
+        few = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+        raise VolumeError(
+            f"{path.name} lacks {len(missing)} of its {len(series)} planes ({few}, counted from 0); get it anew, or "
+            "convert the planes that are there to another TIFF."
+        )
+
+
+def _array(path: Path, dataset: str | None, series: tifffile.TiffPageSeries) -> Any:
     page = series.keyframe
-    if series.dataoffset is not None and page.is_memmappable:
-        dtype = series.dtype.newbyteorder(file.byteorder)
-        return map_file(path, dtype, series.dataoffset, tuple(series.shape))
+    # in a set, the pages may be in another file than the one that was opened
+    holder = page.parent.filehandle
+    if series.dataoffset is not None and page.is_memmappable and not series.is_multifile:
+        dtype = series.dtype.newbyteorder(page.parent.byteorder)
+        return map_file(Path(holder.path), dtype, series.dataoffset, tuple(series.shape))
     if len(series.shape) < 3:
         return series.asarray()
-    return _lazy(path, series, 0)
+    return _lazy(path, dataset, series, 0)
 
 
-def _pyramid(path: Path, series: tifffile.TiffPageSeries) -> tuple[FileArray, ...]:
+def _pyramid(path: Path, dataset: str | None, series: tifffile.TiffPageSeries) -> tuple[FileArray, ...]:
     axes = series.axes.lower()
     if not set("zyx") <= set(axes):
         return ()
     fine = [series.shape[axes.index(a)] for a in "zyx"]
     return tuple(
-        _lazy(path, level, number)
+        _lazy(path, dataset, level, number)
         for number, level in enumerate(series.levels[1:], 1)
         if level.axes.lower() == axes and covers_whole(fine, [level.shape[axes.index(a)] for a in "zyx"])
     )
 
 
-def _lazy(path: Path, series: tifffile.TiffPageSeries, level: int) -> FileArray:
+def _lazy(path: Path, dataset: str | None, series: tifffile.TiffPageSeries, level: int) -> FileArray:
     tile_or_strip = series.keyframe.chunks[-2:]
     chunks = (*[1] * (len(series.shape) - 2), *tile_or_strip)
-    return FileArray(_reopened, (str(path), level), series.shape, series.dtype, chunks)
+    return FileArray(_reopened, (str(path), dataset, level), series.shape, series.dtype, chunks)
 
 
 class _SilentArray:
@@ -141,11 +178,12 @@ class _SilentArray:
             return self._array[key]
 
 
-def _reopened(path: str, level: int) -> _SilentArray:
+def _reopened(path: str, dataset: str | None, level: int) -> _SilentArray:
     import zarr
 
     with tifffile_messages():
-        store: Any = tifffile.TiffFile(path).series[0].aszarr(level=level)
+        _, series = open_image(find_image(Path(path), dataset))
+        store: Any = series.aszarr(level=level)
         return _SilentArray(zarr.open_array(store, mode="r"))
 
 

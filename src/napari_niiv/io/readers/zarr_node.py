@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.formats import Location, is_url
+from napari_niiv.io.readers.chunks_there import check_chunks
 from napari_niiv.io.remote import storage_options, unreachable
 from napari_niiv.io.stored_volume import first_line
 
 if TYPE_CHECKING:
     import zarr
-
-_METADATA = {".zarray", ".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
 
 
 def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.Group:
@@ -67,13 +64,17 @@ def _no_stray_tasks(record: logging.LogRecord) -> bool:
     return "concurrent_map" not in record.getMessage()
 
 
-def is_hollow(location: str, path: str | None = None) -> bool:
-    """Whether a local zarr array lacks all of its chunks; it reads as its fill value, by the format's rules."""
+def check_chunks_of(array: zarr.Array[Any], location: str, name: str) -> str:
+    """As `check_chunks`, of a zarr array; empty of one behind a URL, where looking for chunks may take long.
+
+    Raises
+    ------
+    VolumeError
+        If all are missing, or their files have other names than the metadata say.
+    """
     if is_url(location):
-        return False  # asking a server for its list may take long, or be refused
-    return next(_chunks(Path(location) / (path or "")), None) is None
-
-
-def _chunks(folder: Path) -> Iterator[str]:
-    for _, _, files in os.walk(folder):
-        yield from (name for name in files if name not in _METADATA)
+        return ""
+    chunks = array.shards or array.chunks
+    grid = [-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)]
+    fill_value = array.fill_value if array.fill_value is not None else 0
+    return check_chunks(Path(location) / array.path, name, grid, array.metadata.encode_chunk_key, fill_value)

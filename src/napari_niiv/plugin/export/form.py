@@ -19,6 +19,7 @@ from napari_niiv.plugin.common.forms import row
 from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.common.output_names import default_output, named_output
 from napari_niiv.plugin.common.setting_widgets import field_value, setting_widget
+from napari_niiv.plugin.controls.denoise import DenoiseField
 from napari_niiv.plugin.export.settings import SUFFIXES, TIFF, ZARR, ExportSettings
 
 WHOLE, BOX = "whole", "box"
@@ -65,7 +66,8 @@ class ExportForm(Container):  # type: ignore[type-arg]
         self.planes = setting_widget(ExportConfig, "planes")
         self.dtype = setting_widget(ExportConfig, "dtype", choices=self._dtypes)
         self.project = setting_widget(ExportConfig, "project")
-        self._fine = (self.output_scale, self.planes, self.dtype, self.project)
+        self.denoise = DenoiseField()
+        self._fine = (self.output_scale, self.planes, self.denoise.widget, self.dtype, self.project)
         super().__init__(widgets=[self.part, self.format, self.output_row, self.advanced, *self._fine])
         self.margins = (0, 0, 0, 0)
         self.advanced.changed.connect(self._show_what_applies)
@@ -115,7 +117,8 @@ class ExportForm(Container):  # type: ignore[type-arg]
     def _config(self, layer: Image) -> ExportConfig:
         names = ("output_scale", "planes", "project", "dtype")
         settings = {name: field_value(ExportConfig, name, getattr(self, name)) for name in names}
-        return ExportConfig(**settings, box=self._box(layer) if self.part.value == BOX else None)
+        box = self._box(layer) if self.part.value == BOX else None
+        return ExportConfig(**settings, denoise=self.denoise.value, box=box)
 
     def _dtypes(self, widget: Any) -> list[tuple[str, str | None]]:
         setting = setting_of(ExportConfig, "dtype")

@@ -71,6 +71,8 @@ class ExportPanel(ExportWindow):
         # the preview is awaited that starts an export
         self._beginning = False
         self._seen: Any = None
+        # model and noise level of the live views, when the form took them
+        self._told: Any = None
         self._background = Background(self, self._fail)
         self._watch = QTimer(self)
         self._watch.setInterval(WATCH_MS)
@@ -148,6 +150,7 @@ class ExportPanel(ExportWindow):
         self.cancel.clicked.connect(self.stop)
         self.open_result.clicked.connect(self.open_in_napari)
         self.form.changed.connect(self._changed)
+        self.live_layers.changed.connect(self._adopt_noise_level)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Follow the viewer."""
@@ -155,6 +158,7 @@ class ExportPanel(ExportWindow):
         if self.worker is None:
             with self.form.changed.blocked():
                 self.form.project.value = self.live_layers.settings.project
+            self._show_noise_level()
             self._seen = None
             self._follow()
         self._watch.start()
@@ -171,9 +175,21 @@ class ExportPanel(ExportWindow):
         layer = self._chosen()
         if layer is not self.form.layer:
             self.form.choose_layer(layer)
+        self.form.denoise.show_estimate(self.live_layers.estimate_of(layer))
         if (seen := self._signature(layer)) != self._seen:
             self._seen = seen
             self.refresh_preview()
+
+    def _adopt_noise_level(self) -> None:
+        """Take the noise level of the live views when they change it, or the model; other changes leave it."""
+        settings = self.live_layers.settings
+        if (settings.model, settings.told) != self._told:
+            self._show_noise_level()
+
+    def _show_noise_level(self) -> None:
+        settings = self.live_layers.settings
+        self._told = settings.model, settings.told
+        self.form.denoise.show(settings)
 
     def _signature(self, layer: Image | None) -> Any:
         if layer is None or self.live_layers.model is None:

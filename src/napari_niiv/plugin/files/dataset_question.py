@@ -1,4 +1,4 @@
-"""Which datasets of a file to open, where it holds several."""
+"""Which images of a file to open, where it holds several."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from napari_niiv.plugin.common.forms import row
 
 
 class DatasetQuestion:
-    """A question, hidden while there is none: the datasets of a file, of which one or more can be opened.
+    """A question, hidden while there is none: the images of a file, of which one or more can be opened.
 
     Parameters
     ----------
     open_dataset : callable
-        Gets the file's path and the name of the dataset that the user chose.
+        Gets the file's path and the name of the image that the user chose.
 
     Attributes
     ----------
@@ -28,10 +28,10 @@ class DatasetQuestion:
 
     def __init__(self, open_dataset: Callable[[Path, str], None]) -> None:
         self._open_dataset = open_dataset
-        self._waiting: list[tuple[Path, tuple[str, ...]]] = []
+        self._waiting: dict[Path, DatasetChoice] = {}
         self.question = Label(value="")
         self.question.native.setWordWrap(True)
-        self.dataset = ComboBox(label="Dataset", choices=lambda widget: self._names)
+        self.dataset = ComboBox(label="Image", choices=lambda widget: self._choices)
         self.open = PushButton(text="Open", tooltip="as a layer; several can be opened, one after the other")
         self.done = PushButton(text="Done")
         # not in a container of their own: a sentence in it would not get the height that it takes
@@ -41,27 +41,32 @@ class DatasetQuestion:
         self._ask()
 
     def offer(self, path: Path, choice: DatasetChoice) -> None:
-        """Ask which datasets of a file to open, after those of the files that were offered before."""
-        if path not in (asked for asked, _ in self._waiting):
-            self._waiting.append((path, choice.datasets))
+        """Ask which images of a file to open, after those of the files that were offered before."""
+        self._waiting[path] = choice  # of a plate it may be asked again, more closely
         self._ask()
 
     @property
-    def _names(self) -> tuple[str, ...]:
-        return self._waiting[0][1] if self._waiting else ()
+    def _first(self) -> tuple[Path, DatasetChoice] | None:
+        return next(iter(self._waiting.items()), None)
+
+    @property
+    def _choices(self) -> tuple[tuple[str, str], ...]:
+        """What is shown of each image, and its name."""
+        return tuple(zip(self._first[1].lines, self._first[1].datasets, strict=True)) if self._first else ()
 
     def _ask(self) -> None:
-        if self._waiting:
-            path, names = self._waiting[0]
-            self.question.value = f"{path.name} holds {len(names)} datasets. Which one?"
+        if self._first:
+            path, choice = self._first
+            self.question.value = f"{path.name} holds {len(choice.datasets)} images. Which one?"
         self.dataset.reset_choices()
         for part in self.rows:
             part.visible = bool(self._waiting)
 
     def _open_chosen(self, value: Any = None) -> None:
-        if self._waiting and self.dataset.value is not None:
-            self._open_dataset(self._waiting[0][0], self.dataset.value)
+        if self._first and self.dataset.value is not None:
+            self._open_dataset(self._first[0], self.dataset.value)
 
     def _close(self, value: Any = None) -> None:
-        del self._waiting[:1]
+        if self._first:
+            del self._waiting[self._first[0]]
         self._ask()

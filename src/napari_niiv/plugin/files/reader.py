@@ -48,6 +48,7 @@ def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
 
     from napari_niiv.io.remembered import open_remembered
     from napari_niiv.plugin.common.layers import layer_data
+    from napari_niiv.plugin.common.notes import tell_notes
     from napari_niiv.plugin.common.words import WINDOW_WORDS
 
     volumes = []
@@ -61,6 +62,7 @@ def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
         except VolumeError as error:
             raise VolumeError(error.in_words(WINDOW_WORDS)) from error
     for volume in volumes:
+        tell_notes(volume)
         if remembered := volume.provenance.remembered:
             show_info(f"{volume.name}: {remembered}; {HOW_TO_CHANGE}.")
     return [(*layer_data(volume), "image") for volume in volumes] or _NO_LAYER

@@ -65,6 +65,11 @@ class LiveLayers(QObject):
         own = None if source is None else self._finest.get(source)
         return self.settings if own is None else replace(self.settings, finest=own)
 
+    def estimate_of(self, source: Image | None) -> float | None:
+        """The noise level that "auto" comes to for a source that is live; None as long as it is not known."""
+        live = self.get(source)
+        return None if live is None else live.estimate
+
     def change(self, **changes: Any) -> None:
         """Replace some of the settings common to all sources."""
         before, self.settings = self.settings, replace(self.settings, **changes)

@@ -23,6 +23,7 @@ from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import View, visible
 from napari_niiv.plugin.live.watched_volume import Reads, WatchedVolume
 from napari_niiv.reconstruction.cache import Memory
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import SliceResponse
@@ -53,6 +54,15 @@ class Shown:
     pixel_size: float
     unit: str
     final: bool
+
+
+def _setting(name: str, meaning: str) -> Any:
+    """A property that is one of the settings."""
+
+    def change(live: LiveReconstruction, value: Any) -> None:
+        live.change(**{name: value})
+
+    return property(lambda live: getattr(live.settings, name), change, doc=meaning)
 
 
 class LiveReconstruction(QObject):
@@ -156,14 +166,28 @@ class LiveReconstruction(QObject):
             self._rebuild()  # its weights may be others
         self.change(model=model)
 
-    @property
-    def finest(self) -> float:
-        """No pixel is smaller than this, in lateral voxels; 0 follows the zoom."""
-        return self.settings.finest
+    finest = _setting("finest", "No pixel is smaller than this, in lateral voxels; 0 follows the zoom.")
+    steps = _setting(
+        "steps", "Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size."
+    )
+    trust = _setting("trust", 'The maps over the picture, any of "disagreement" and "misfit"; each is a layer.')
+    project = _setting("project", "Whether pictures are corrected so that, degraded again, they are what was measured.")
 
-    @finest.setter
-    def finest(self, value: float) -> None:
-        self.change(finest=value)
+    @property
+    def denoise(self) -> Denoise:
+        """The noise level that the model is told; "auto" estimates it from the volume, 0 is off."""
+        return self.settings.told
+
+    @denoise.setter
+    def denoise(self, value: Denoise) -> None:
+        check_denoise(self.model, value)
+        self.change(denoise=value)
+
+    @property
+    def estimate(self) -> float | None:
+        """The noise level that "auto" comes to; None as long as it is not known, or a number is set."""
+        response = None if self.last is None else self.last.response
+        return None if response is None or response.request.denoise != AUTO else response.denoise
 
     @property
     def split(self) -> float | None:
@@ -173,15 +197,6 @@ class LiveReconstruction(QObject):
     @split.setter
     def split(self, value: float | None) -> None:
         self.change(split=None if value is None else float(min(max(value, 0.0), 1.0)))
-
-    @property
-    def steps(self) -> bool:
-        """Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size."""
-        return self.settings.steps
-
-    @steps.setter
-    def steps(self, value: bool) -> None:
-        self.change(steps=value)
 
     def compare(self, on: bool) -> None:
         """While on, the source shows in place of the reconstruction."""
@@ -306,7 +321,8 @@ class LiveReconstruction(QObject):
         if view is None:
             self._drop_picture()
             return
-        view = replace(view, request=replace(view.request, project=settings.project, trust=settings.trust))
+        request = replace(view.request, project=settings.project, trust=settings.trust, denoise=settings.told)
+        view = replace(view, request=request)
         newest = self._requested.get(self._scheduler.generation)
         if newest is not None and not self._picture.hidden_by_us and newest.same(view):
             return  # what moved is not in this view, such as a cross-hair

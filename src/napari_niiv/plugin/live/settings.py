@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_niiv.reconstruction.denoise import AUTO, Denoise, within
+
 if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.reconstruction.views.request import Trust
@@ -26,6 +28,8 @@ class LiveSettings:
         The maps that lie over the picture, each a layer.
     project : bool
         Whether the pictures are corrected so that, degraded again, they are what was measured.
+    denoise : float or "auto"
+        The noise level that is asked for; `told` is what the model knows of it.
     steps : bool
         Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size.
     comparing : bool
@@ -37,13 +41,19 @@ class LiveSettings:
     split: float | None = None
     trust: tuple[Trust, ...] = ()
     project: bool = False
+    denoise: Denoise = AUTO
     steps: bool = False
     comparing: bool = False
 
     @property
     def content(self) -> tuple[object, ...]:
         """What the pictures themselves depend on; the rest is how they are shown."""
-        return self.model, self.finest, self.project, self.trust
+        return self.model, self.finest, self.project, self.trust, self.told
+
+    @property
+    def told(self) -> Denoise:
+        """The noise level as pictures and exports are told it: no higher than the model knows."""
+        return self.denoise if self.model is None else within(self.model, self.denoise)
 
     @property
     def output_scale(self) -> float:

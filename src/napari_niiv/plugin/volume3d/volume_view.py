@@ -34,6 +34,7 @@ from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
+from napari_niiv.reconstruction.denoise import Denoise
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
 from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Step
 
@@ -148,9 +149,9 @@ class VolumeView(QObject):
         self._follow_viewer()
 
     def apply(self, settings: LiveSettings) -> None:
-        """Begin anew if the model or the output scale is another; what else is set does not matter in 3-D."""
-        before, self._settings = self._settings, settings
-        if (settings.model, settings.output_scale) != (before.model, before.output_scale):
+        """Begin anew if model, output scale or noise level is another; what else is set does not matter in 3-D."""
+        before, self._settings = _content(self._settings), settings
+        if _content(settings) != before:
             self._restart()
 
     @property
@@ -214,13 +215,19 @@ class VolumeView(QObject):
         except NiivError as error:
             self._fail(str(error))
             return
-        model, scale, budget = self._settings.model, self._settings.output_scale, self.budget
+        (model, scale, denoise), budget = _content(self._settings), self.budget
         assert model is not None
         box = None if self.box is None else self.box.slices
 
         def start(interrupt: Interrupt) -> Iterator[RegionEvent]:
             return reconstruct_region(
-                volume.at(*leading), model, box, budget=budget, output_scale=scale, interrupt=interrupt
+                volume.at(*leading),
+                model,
+                box,
+                budget=budget,
+                output_scale=scale,
+                denoise=denoise,
+                interrupt=interrupt,
             )
 
         self._worker.submit(start)
@@ -331,6 +338,11 @@ class VolumeView(QObject):
                     self.source.visible = False
                     return
         del _hidden[self.source]
+
+
+def _content(settings: LiveSettings) -> tuple[Niiv | None, float, Denoise]:
+    """What a volume depends on: model, output scale and noise level."""
+    return settings.model, settings.output_scale, settings.told
 
 
 def default_budget(model: Niiv) -> int:

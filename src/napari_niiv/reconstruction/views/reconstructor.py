@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.cache import Memory
-from napari_niiv.reconstruction.denoise import check_denoise
+from napari_niiv.reconstruction.denoise import AUTO, averaged_level, check_denoise, level_of
 from napari_niiv.reconstruction.planes import Orientation
 from napari_niiv.reconstruction.trust import degradation_of, margin
 from napari_niiv.reconstruction.views.axial import encode_axial, restore_axial
@@ -73,6 +74,8 @@ class Reconstructor:
         self._degradation = degradation_of(model)
         self._normalizations: dict[tuple[int, ...], Normalization] = {}
         self._measuring = threading.Lock()
+        self._estimates: dict[tuple[int, ...], float] = {}
+        self._estimating = threading.Lock()  # another: interpolations wait for the normalisation alone
         self._source = functools.lru_cache(_MOST_SOURCES)(self._open)
 
     def normalization(self, leading: tuple[int, ...] = ()) -> Normalization:
@@ -81,6 +84,20 @@ class Reconstructor:
             if leading not in self._normalizations:
                 self._normalizations[leading] = Normalization.of(self.volume.at(*leading))
             return self._normalizations[leading]
+
+    def noise_level(self, request: SliceRequest) -> float:
+        """The noise level that a request asks for; "auto" is estimated for each T/C index, at its first use."""
+        with self._estimating:
+            level = self._known_level(request)
+            if level is None:
+                volume, normalization = self.volume.at(*request.leading), self.normalization(request.leading)
+                level = level_of(volume, normalization, self.model, request.denoise)
+                self._estimates[request.leading] = level
+            return level
+
+    def _known_level(self, request: SliceRequest) -> float | None:
+        """The same, or None where it is still to be estimated."""
+        return self._estimates.get(request.leading) if request.denoise == AUTO else float(request.denoise)
 
     def slice(
         self,
@@ -113,6 +130,7 @@ class Reconstructor:
         normalization = self.normalization(request.leading)
         infer = quality != "placeholder" and view.inferable
         if infer:
+            view = self._told(view, self.noise_level(request))
             work = restore_xy if view.plane == "xy" else restore_axial
             picture = self._attempt(lambda: work(self._task(view, request, quality, interrupt, time_limit)))
         else:
@@ -134,13 +152,15 @@ class Reconstructor:
             notice=notice,
             complete=picture.complete,
             trust={name: _on_host(values) * contrast for name, values in picture.maps.items()},
+            denoise=self._known_level(request),
         )
 
     def is_cached(self, request: SliceRequest, quality: Quality) -> bool:
         """Whether the latent grids of a picture are all cached, so that only the decoder would run."""
-        view = self._resolve(request)
-        if not view.inferable:
+        view, level = self._resolve(request), self._known_level(request)
+        if not view.inferable or level is None:
             return False
+        view = self._told(view, level)
         orientations = _orientations(view, quality)
         if view.plane == "xy":
             return all(xy_is_cached(self._latents, view, orientation) for orientation in orientations)
@@ -151,6 +171,7 @@ class Reconstructor:
         """Read and encode what the fast picture of a side view will need, ahead of the request; errors as `slice`."""
         view = self._resolve(request)
         if view.inferable and view.plane != "xy":
+            view = self._told(view, self.noise_level(request))
             (orientation,) = _orientations(view, "fast")
             self._attempt(lambda: encode_axial(self._task(view, request, "fast", interrupt, math.inf), orientation))
 
@@ -183,6 +204,10 @@ class Reconstructor:
         check_denoise(self.model, request.denoise)
         beyond = margin(self._degradation) if request.project or "misfit" in request.trust else 0
         return resolve(request, self.volume.shape[-3:], self.volume.anisotropy, self._levels, beyond)
+
+    def _told(self, view: Resolved, level: float) -> Resolved:
+        """A view with the noise level that the model is told for it, of one of the full resolution."""
+        return replace(view, denoise=averaged_level(level, *view.coarsening))
 
     def _open(self, leading: tuple[int, ...], level: int) -> Source:
         volume = self.volume.at(*leading)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling
+from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.reconstruction.planes import AXES, Plane
 
 Quality = Literal["placeholder", "fast", "refined"]
@@ -37,8 +38,9 @@ class SliceRequest:
         Correct the reconstruction so that, degraded again, it is what was measured.
     trust : tuple of {"disagreement", "misfit"}
         Which maps to make as well.
-    denoise : float
-        What the model is told of the noise: its standard deviation, as a share of the normalised range.
+    denoise : float or "auto"
+        Noise level of the source's voxels, the standard deviation as a share of the normalised range; "auto" estimates
+        it from the volume.
     """
 
     plane: Plane
@@ -48,7 +50,7 @@ class SliceRequest:
     leading: tuple[int, ...] = ()
     project: bool = False
     trust: tuple[Trust, ...] = ()
-    denoise: float = 0.0
+    denoise: Denoise = AUTO
 
     @property
     def place(self) -> tuple[str, float, tuple[int, ...]]:
@@ -100,6 +102,9 @@ class SliceResponse:
         Those of the maps asked for that this quality has, in the intensities of the source. `disagreement` is the
         absolute difference of the xz and the yz reconstruction (refined pictures have both); `misfit` the signed
         difference between the reconstruction, degraded again, and what was measured (side views).
+    denoise : float or None
+        Noise level of the source's voxels, asked for or estimated; None as long as it is not estimated, which no
+        interpolation needs.
     """
 
     request: SliceRequest
@@ -112,3 +117,4 @@ class SliceResponse:
     notice: str = ""
     complete: bool = True
     trust: Mapping[Trust, NDArray[np.float32]] = field(default_factory=lambda: MappingProxyType({}))
+    denoise: float | None = None

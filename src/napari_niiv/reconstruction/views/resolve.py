@@ -43,7 +43,8 @@ class Resolved:
     margin : int
         Slices above and below those shown that are looked at too, to degrade the reconstruction again.
     denoise : float
-        What the model is told of the noise: its standard deviation, as a share of the normalised range.
+        Noise level of these voxels, which the model is told: the standard deviation, as a share of the normalised
+        range.
     """
 
     plane: Plane
@@ -117,7 +118,6 @@ def resolve(
         anisotropy=anisotropy * level.axial / d,
         shape=coarse,
         margin=margin,
-        denoise=request.denoise,
     )
 
 

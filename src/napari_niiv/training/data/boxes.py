@@ -6,6 +6,9 @@ restored. Slices held out for validation have no part in either.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +21,9 @@ from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.trust import project
 from napari_niiv.resampling import resample
 from napari_niiv.training.data.volumes import TrainingVolume
+
+# axes of a box, in all combinations
+_ALL_FLIPS = tuple(axes for count in range(4) for axes in itertools.combinations(range(3), count))
 
 
 def measured_box(volume: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
@@ -43,7 +49,13 @@ def measured_box(volume: TrainingVolume, values: Tensor, box: Box, core: Box) ->
 
 
 def restored_box(
-    model: Niiv, degradation: Degradation, volume: TrainingVolume, values: Tensor, box: Box, core: Box
+    models: Sequence[Niiv],
+    degradation: Degradation,
+    flips: bool,
+    volume: TrainingVolume,
+    values: Tensor,
+    box: Box,
+    core: Box,
 ) -> Tensor:
     """The core of a box made isotropic without knowledge of the held-out slices, which are NaN.
 
@@ -57,7 +69,7 @@ def restored_box(
     for z in (z - box.z.lo for z in volume.held_out if box.z.lo <= z < box.z.hi):
         neighbours = [values[i] for i in (z - 1, z + 1) if 0 <= i < len(values)]
         values[z] = torch.stack(neighbours).mean(0) if neighbours else torch.nan
-    fine = pseudo_isotropic(model, values, volume.anisotropy, core, degradation)
+    fine = pseudo_isotropic(models, values, volume.anisotropy, core, degradation, flips)
     for z in _held_out(volume, box, core):
         first = z * volume.anisotropy
         fine[int(first) : int(first + volume.anisotropy) + 1] = torch.nan
@@ -65,18 +77,19 @@ def restored_box(
 
 
 def pseudo_isotropic(
-    model: Niiv,
+    models: Sequence[Niiv],
     values: Tensor,
     anisotropy: float,
     core: Box | None = None,
     degradation: Degradation = Average(),
+    flips: bool = False,
 ) -> Tensor:
     """Restore a normalised box with both planes and keep what was measured.
 
     Parameters
     ----------
-    model : Niiv
-        On the device of `values`.
+    models : sequence of Niiv
+        On the device of `values`; the result is the mean of theirs.
     values : Tensor, shape (z, y, x)
         NaN marks holes, which become holes of the result.
     anisotropy : float
@@ -84,6 +97,9 @@ def pseudo_isotropic(
         The part to restore, without what is only its surroundings; counted in `values`, all of it by default.
     degradation : Degradation
         What made the values from an isotropic volume.
+    flips : bool
+        Restore the box flipped in all eight ways too; the mean is better than any of them, and takes eight times as
+        long.
 
     Returns
     -------
@@ -95,10 +111,7 @@ def pseudo_isotropic(
     filled = values.nan_to_num()
     inside = Sampling.covering(len(core.z), output_size(len(core.z), anisotropy))
     with torch.inference_mode():
-        axial = inside.relative_to(-core.z.lo)
-        with training_precision(values.device):
-            lateral = Box(Span(0, len(values)), core.y, core.x)
-            restored = restore_box(model, filled, anisotropy, axial, ("xz", "yz"), lateral)
+        restored = _mean(models, filled, anisotropy, core, inside, flips)
         restored = project(restored, filled[core.slices], degradation, axis=0)
         if holes.any():
             # one voxel more: the restoration reads its neighbours
@@ -106,6 +119,26 @@ def pseudo_isotropic(
             hollow = resample(wide.permute(1, 2, 0), inside).permute(2, 0, 1) > 0
             restored = restored.masked_fill(hollow, torch.nan)
     return restored.clone()  # an ordinary tensor, which training may use
+
+
+def _mean(
+    models: Sequence[Niiv], values: Tensor, anisotropy: float, core: Box, inside: Sampling, flips: bool
+) -> Tensor:
+    """What models restore of a box, on average; `inside` counts from the core's first slice."""
+    total = None
+    for axes in _ALL_FLIPS if flips else ((),):
+        flipped = Box.of(
+            Span(n - span.hi, n - span.lo) if axis in axes else span
+            for axis, (span, n) in enumerate(zip(core, values.shape, strict=True))
+        )
+        axial = inside.relative_to(-flipped.z.lo)
+        box = Box(Span(0, len(values)), flipped.y, flipped.x)
+        for model in models:
+            with training_precision(values.device):
+                restored = restore_box(model, values.flip(axes), anisotropy, axial, ("xz", "yz"), box).flip(axes)
+            total = restored if total is None else total.add_(restored)
+    assert total is not None
+    return total.div_(len(models) * (len(_ALL_FLIPS) if flips else 1))
 
 
 def _held_out(volume: TrainingVolume, box: Box, core: Box) -> list[int]:

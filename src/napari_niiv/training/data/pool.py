@@ -15,6 +15,7 @@ from torch import Tensor
 from napari_niiv.errors import TrainingError
 from napari_niiv.geometry import Box, Shape, Span, three
 from napari_niiv.training.data.patches import PatchSampler
+from napari_niiv.training.data.rotation import rotated
 from napari_niiv.training.data.volumes import TrainingVolume
 
 MOST_BOXES = 32
@@ -53,7 +54,8 @@ class BoxSize:
 class Pool:
     """Random boxes of some volumes, within a limit of memory; whole volumes where they fit.
 
-    Boxes are read by a thread of its own, one ahead. Empty ones are passed over where others can be found.
+    Boxes are read by a thread of its own, one ahead. Empty ones are passed over where others can be found. Boxes are
+    rotated about z by random angles: of whole volumes there is a rotated copy beside each, of others every second is.
 
     Parameters
     ----------
@@ -66,6 +68,15 @@ class Pool:
     device : torch.device
         Where they are kept.
     seed : int
+    rotated_from : float
+        Edge, in pixels, of the smallest boxes that are rotated: what is left of smaller ones has no room for a patch.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether the boxes are whole volumes.
+    remakes : bool
+        Whether a box of a whole volume, made again, would be another; else an exchange only rotates.
     """
 
     def __init__(
@@ -77,11 +88,18 @@ class Pool:
         memory: float,
         device: torch.device,
         seed: int,
+        rotated_from: float = math.inf,
     ) -> None:
         self._halo, self._make, self._device, self._seed = size.halo, make, device, seed
         self._random = np.random.default_rng(seed)
+        self.growth = size.growth
+        self._rotations = np.random.default_rng((seed, 1))  # the other one is the reading thread's
+        self._rotated_from, self.remakes = rotated_from, False
         voxels = [math.prod(v.shape) for v in volumes]
         self.whole = 4 * size.growth * sum(voxels) <= memory and max(voxels) <= size.largest
+        rooms = [min(v.shape[1:]) >= rotated_from for v in volumes]
+        # a copy of each beside it, and one to rotate anew, if there is memory for them
+        self.copies = self.whole and all(rooms) and 4 * 3 * size.growth * sum(voxels) <= memory
         self._slots: list[tuple[TrainingVolume, Shape]]
         if self.whole:
             self._slots = [(v, v.shape) for v in volumes]
@@ -136,21 +154,36 @@ class Pool:
     def sampler(self, downsample: int, slices: int) -> PatchSampler:
         """Patches of so many slices of the boxes, pooled laterally (and along z, unless of one slice) by a factor."""
         if downsample not in self._samplers:
-            pooled = [_pooled(box, downsample, slices) for box in self._boxes]
+            boxes = [*self._boxes, *map(self._rotated, self._boxes)] if self.copies else self._boxes
+            pooled = [_pooled(box, downsample, slices) for box in boxes]
             self._samplers[downsample] = PatchSampler(pooled, slices, self._seed + downsample)
         return self._samplers[downsample]
 
     def settle(self) -> None:
-        """No more samplers will be asked for: the boxes themselves need not be kept."""
-        self._boxes = []
+        """No more samplers will be asked for: boxes that are not rotated again need not be kept."""
+        if not self.copies:
+            self._boxes = []
 
     def exchange(self, slices: int) -> None:
-        """Put a new box in the place of the oldest."""
+        """Put a new box, or another rotation of a whole volume, in the place of the oldest."""
         slot = self._oldest
         self._oldest = (slot + 1) % len(self._slots)
+        if self.whole and not self.remakes:
+            if self.copies:
+                self._put(len(self._slots) + slot, self._rotated(self._boxes[slot]), slices)
+            return
         box = self._next(slot, self._oldest)
+        self._put(slot, box, slices)
+        if self.copies:
+            self._boxes[slot] = box
+            self._put(len(self._slots) + slot, self._rotated(box), slices)
+
+    def _put(self, slot: int, box: Tensor, slices: int) -> None:
         for downsample, sampler in self._samplers.items():
             sampler.replace(slot, _pooled(box, downsample, slices))
+
+    def _rotated(self, box: Tensor) -> Tensor:
+        return rotated(box, float(self._rotations.uniform(0, 2 * math.pi)))
 
     def close(self) -> None:
         """Let the reading thread go."""
@@ -161,7 +194,9 @@ class Pool:
         ahead = self._ahead or self._reader.submit(self._read, slot)
         values, box, core = ahead.result()
         self._ahead = None if then is None else self._reader.submit(self._read, then)
-        return self._make(self._slots[slot][0], values.to(self._device), box, core)
+        made = self._make(self._slots[slot][0], values.to(self._device), box, core)
+        rotates = not self.whole and min(made.shape[1:]) >= self._rotated_from and self._rotations.random() < 0.5
+        return self._rotated(made) if rotates else made
 
     def _read(self, slot: int) -> tuple[Tensor, Box, Box]:
         """What a box needs: voxels with their halo, where they are, and which are the box itself."""

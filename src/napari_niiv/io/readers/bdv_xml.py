@@ -1,0 +1,43 @@
+"""BigDataViewer's XML: it names the file with the voxels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from napari_niiv.errors import VolumeError
+from napari_niiv.io.readers.hdf5 import read_hdf5
+from napari_niiv.io.readers.n5 import read_n5
+from napari_niiv.io.stored_volume import StoredVolume, refusing
+
+
+def read_bdv_xml(location: str, dataset: str | None = None) -> StoredVolume:
+    """Open the HDF5 or N5 that an XML of BigDataViewer's belongs to.
+
+    Parameters
+    ----------
+    location : str
+        The XML file.
+    dataset : str, optional
+        As in the file that it names.
+
+    Raises
+    ------
+    VolumeError
+        If it is another kind of XML, or names what is missing or cannot be read.
+    """
+    path = Path(location)
+    with refusing(path.name, "XML file"):
+        root = ElementTree.parse(path).getroot()
+    loader = root.find("SequenceDescription/ImageLoader")
+    if root.tag != "SpimData" or loader is None:
+        raise VolumeError(f"{path.name} is no XML of BigDataViewer's; open the file that holds the voxels.")
+    for kind, read in (("hdf5", read_hdf5), ("n5", read_n5)):
+        if name := (loader.findtext(kind) or "").strip():
+            voxels = path.parent / (root.findtext("BasePath") or ".").strip() / name
+            if not voxels.exists():
+                raise VolumeError(f"{path.name} names {name}, which is missing; put it beside it.")
+            return read(str(voxels), dataset)
+    raise VolumeError(
+        f"{path.name} keeps its voxels as {loader.get('format')!r}, which is not read; export it as HDF5."
+    )

@@ -1,0 +1,131 @@
+"""Whether the checkpoint suits the volume: tried when a layer goes live, and a better one is offered."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, Label, PushButton
+from napari.layers import Image
+
+from napari_niiv.errors import NiivError
+from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
+from napari_niiv.models.catalog import is_there
+from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.host import Host
+from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.controls.model_choice import ModelChoice
+from napari_niiv.plugin.files.layer_file import layer_file
+from napari_niiv.plugin.live.live_layers import LiveLayers
+
+if TYPE_CHECKING:
+    from napari_niiv.evaluation.suitability import Verdict
+    from napari_niiv.models.niiv import Niiv
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.volume import Volume
+
+
+class SuitabilityControl:
+    """A sentence about the chosen layer's checkpoint, where it does not suit; and buttons that settle it.
+
+    A layer is tried once, behind its first picture. What the user answers is remembered for the layer's file, whose
+    checkpoint is offered the next time without another trial.
+
+    Parameters
+    ----------
+    host : Host
+    live_layers : LiveLayers
+    layer : ComboBox
+        Where the layer is chosen.
+    models : ModelChoice
+        Where the checkpoint is chosen.
+
+    Attributes
+    ----------
+    rows : list of Widget
+        To be put into a form.
+    """
+
+    def __init__(self, host: Host, live_layers: LiveLayers, layer: ComboBox, models: ModelChoice) -> None:
+        self._host, self._live_layers, self._layer, self._models = host, live_layers, layer, models
+        self._tried: weakref.WeakSet[Image] = weakref.WeakSet()
+        self._offers: weakref.WeakKeyDictionary[Image, tuple[str, str]] = weakref.WeakKeyDictionary()
+        self.sentence = Label(value="")
+        self.sentence.native.setWordWrap(True)
+        self.use = PushButton(text="", tooltip="restore with it, and remember that for this file")
+        self.keep = PushButton(text="", tooltip="stay with it, and remember that for this file")
+        self.answers = row("", self.use, self.keep)
+        self.rows: list[Any] = [self.sentence, self.answers]
+        self.use.changed.connect(lambda _=None: self._answer(self._offered))
+        self.keep.changed.connect(lambda _=None: self._answer(self._models.checkpoint.value))
+        live_layers.opened.connect(self._await_picture)
+        layer.changed.connect(self._show)
+        models.checkpoint.changed.connect(self._withdraw)
+        self._show()
+
+    @property
+    def _offered(self) -> str | None:
+        """The checkpoint offered for the chosen layer."""
+        return self._offers.get(self._layer.value, ("", ""))[1] or None
+
+    def _await_picture(self, live: LiveReconstruction) -> None:
+        live.shown.connect(functools.partial(self._try, live.source))
+
+    def _try(self, layer: Image, shown: Any = None) -> None:
+        """Try the checkpoint on a layer, if it was not yet."""
+        model, loaded = self._live_layers.model, self._models.loaded
+        if layer in self._tried or model is None or loaded is None:
+            return
+        self._tried.add(layer)
+        try:
+            volume = layer_volume(layer)
+        except NiivError:
+            return  # said where the layer is opened
+        file, name = layer_file(layer), loaded[0]
+        path = None if file is None else (file.path, file.dataset)
+        waiting = weakref.ref(layer)
+
+        def done(offer: tuple[str, str]) -> None:
+            if (alive := waiting()) is not None and offer[0] and self._models.checkpoint.value == name:
+                self._offers[alive] = offer
+                self._show()
+
+        self._host.run(lambda: _offer(volume, name, model, path), done, lambda sentence: None)
+
+    def _answer(self, checkpoint: str | None) -> None:
+        layer, file = self._layer.value, layer_file(self._layer.value)
+        self._offers.pop(layer, None)
+        if checkpoint is not None:
+            if file is not None:
+                self._host.run(lambda: remember_checkpoint(file.path, checkpoint, file.dataset), lambda _: None)
+            self._models.select(checkpoint)
+        self._show()
+
+    def _withdraw(self, value: Any = None) -> None:
+        """The user has chosen: what was offered before is of no interest."""
+        self._offers.clear()
+        self._show()
+
+    def _show(self, value: Any = None) -> None:
+        layer = self._layer.value
+        sentence, offered = self._offers.get(layer, ("", "")) if layer is not None else ("", "")
+        self.sentence.value, self.sentence.visible = sentence, bool(sentence)
+        self.answers.visible = bool(sentence)
+        self.use.visible = bool(offered)
+        in_use = self._models.checkpoint.value or ""
+        self.use.text, self.keep.text = f"Use {Path(offered).name}", f"Keep {Path(in_use).name}"
+
+
+def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] | None) -> tuple[str, str]:
+    """A sentence, and the checkpoint that is offered instead; both empty if there is nothing to say."""
+    from napari_niiv.evaluation.suitability import verdict  # with torch, by now imported elsewhere
+
+    chosen = None if path is None else recall_checkpoint(*path)
+    if chosen == name:
+        return "", ""
+    if chosen is not None and is_there(chosen):
+        return f"You chose {Path(chosen).name} for this volume before.", chosen
+    judged: Verdict = verdict(volume, Path(name).name, model)
+    return judged.sentence, judged.better
