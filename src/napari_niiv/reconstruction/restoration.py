@@ -132,8 +132,8 @@ class Restoration:
             restored = _resample_axial(values[:, core.y.slice, core.x.slice], axial)
         rows, columns = rows.relative_to(core.y.lo), columns.relative_to(core.x.lo)
         with torch.inference_mode():
-            restored = _resample_lateral(restored.transpose(1, 2), rows).transpose(1, 2)
-            return self._inverted(_resample_lateral(restored, columns))
+            restored = resample(restored.transpose(1, 2), rows).transpose(1, 2)
+            return self._inverted(resample(restored, columns))
 
     def _restore(self, values: Tensor, block: Block, axial: Sampling, interrupt: Interrupt) -> Tensor:
         """The core of a block at positions along z, both counted from the padded box."""
@@ -178,10 +178,3 @@ class Restoration:
 
 def _resample_axial(values: Tensor, sampling: Sampling) -> Tensor:
     return resample(values.permute(1, 2, 0), sampling).permute(2, 0, 1)
-
-
-def _resample_lateral(values: Tensor, sampling: Sampling) -> Tensor:
-    """Resampled along the last axis; samples on voxels are taken, which is the same and costs nothing."""
-    if sampling.step == 1 and sampling.start.is_integer():
-        return values.narrow(-1, int(sampling.start), sampling.count)
-    return resample(values, sampling)
