@@ -4,7 +4,7 @@
     python scripts/train_bundled.py em-teacher RECORDED_FOLDER a.safetensors
     python scripts/train_bundled.py em-teacher RECORDED_FOLDER b.safetensors --seed 1
     python scripts/train_bundled.py em RECORDED_FOLDER em.safetensors --teachers a.safetensors b.safetensors
-    python scripts/train_bundled.py em-large RECORDED_FOLDER em-large.safetensors --teachers a.safetensors b.safetensors
+    python scripts/train_bundled.py em-large RECORDED_FOLDER em-large.safetensors --init a.safetensors
     python scripts/train_bundled.py em-paper RECORDED_FOLDER em-paper.safetensors --vgg-weights FILE
     python scripts/train_bundled.py measure DATA_FOLDER CHECKPOINT
 
@@ -14,7 +14,8 @@ fib25_val_256x384x384.tif (FIB-25, FlyEM, CC BY 3.0), mousebrain_lm.tif (brainre
 
 `record` makes the volumes as a microscope of 2, 4 or 8 times the z step would have recorded them: average-pooled
 along z and rounded to integers. A teacher is a wide network, trained in two stages; the checkpoints that ship learn
-from the volumes that teachers restored. `em-paper` is the niiv paper's architecture and loss, for 8x alone. `measure`
+from the volumes that teachers restored. `em-large` begins as a teacher, is told the noise, and teaches itself: from
+nothing at the learning rate of light networks it stays behind them. `em-paper` is the niiv paper's architecture and loss, for 8x alone. `measure`
 adds to a checkpoint's card how well it restores the volumes that no training sees: the last 128 slices of fib25_val,
 the last 70 of mousebrain_lm.
 """
@@ -57,8 +58,8 @@ RECIPES: dict[str, tuple[Architecture, dict[str, Any]]] = {
     "em-large": (LARGE, {}),
     "em-teacher": (TEACHER, {"teacher": TEACHER, "first_stage": 0.25}),
     "em-paper": (PAPER, {"loss": "dists", "batch": 32, "learning_rate": 3e-4}),
-    # smooth tissue, of which finer differences are restored, asks for smaller cells and bears less noise
-    "lm": (LIGHT.model_copy(update={"noise": 0.06, "lateral": 2}), {}),
+    # smooth tissue, of which finer differences are restored, asks for cells of one pixel and bears less noise
+    "lm": (LIGHT.model_copy(update={"noise": 0.06, "lateral": 1, "blocks": 6}), {}),
     "lm-teacher": (FINE, {"teacher": WIDE, "first_stage": 0.35}),
 }
 FIB25 = (
