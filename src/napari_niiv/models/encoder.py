@@ -81,6 +81,7 @@ class Encoder(nn.Module):
         self.precision: torch.dtype | None = None  # of the arithmetic; the weights keep all their digits
         self._folded: dict[tuple[float, float, torch.dtype], list[tuple[Tensor, Tensor]]] = {}
         self._lean: dict[tuple[float, float, torch.dtype], tuple[list[tuple[Tensor, Tensor]], list[Weights]]] = {}
+        self._stacked: Tensor | None = None  # all weights, (terms, numbers)
         self.edition = 0  # goes up whenever the weights may have changed
 
     @property
@@ -107,17 +108,32 @@ class Encoder(nn.Module):
         if not isinstance(level, Tensor) and keep and (anisotropy, level, self.dtype) in kept:
             return kept[anisotropy, level, self.dtype]
         terms = self._terms(anisotropy, level)
+        if keep and not isinstance(level, Tensor):
+            folded = self._folded_at_once(terms)
+            self._folded = {**_latest(kept), (anisotropy, level, self.dtype): folded}
+            return folded
         with torch.autocast(terms.device.type, enabled=False):
-            folded = [
+            return [
                 (
                     torch.tensordot(terms, kernel, 1).to(self.dtype).contiguous(memory_format=torch.channels_last),
                     (terms @ bias).to(self.dtype),
                 )
                 for kernel, bias in zip(self.kernels, self.biases, strict=True)
             ]
-        if keep and not isinstance(level, Tensor):
-            self._folded = {**_latest(kept), (anisotropy, level, self.dtype): folded}
-        return folded
+
+    def _folded_at_once(self, terms: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Kernel and bias of each convolution by one product: a GPU takes longer to start one than to do it."""
+        stacked = self._stacked
+        if stacked is None:
+            kernels = [kernel.detach().permute(0, 1, 3, 4, 2).flatten(1) for kernel in self.kernels]
+            self._stacked = stacked = torch.cat([*kernels, *(bias.detach() for bias in self.biases)], 1)
+        with torch.autocast(terms.device.type, enabled=False):
+            values = (terms @ stacked).to(self.dtype)
+        sizes = [weight[0].numel() for weight in (*self.kernels, *self.biases)]
+        parts = values.split(sizes)
+        shapes = [kernel[0].permute(0, 2, 3, 1).shape for kernel in self.kernels]
+        folded = [part.view(shape).permute(0, 3, 1, 2) for part, shape in zip(parts, shapes, strict=False)]
+        return list(zip(folded, parts[len(folded) :], strict=True))
 
     def lean_weights(self, anisotropy: float, level: float = 0.0) -> list[Weights]:
         """Weights of the same network with fewer biases: adding one takes a GPU as long as half a convolution.
@@ -157,7 +173,7 @@ class Encoder(nn.Module):
 
     def forget(self) -> None:
         """Drop the folded weights that are kept: needed after the weights were changed in place."""
-        self._folded, self._lean = {}, {}
+        self._folded, self._lean, self._stacked = {}, {}, None
         self.edition += 1
 
     def train(self, mode: bool = True) -> Encoder:
