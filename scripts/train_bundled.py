@@ -15,9 +15,9 @@ fib25_val_256x384x384.tif (FIB-25, FlyEM, CC BY 3.0), mousebrain_lm.tif (brainre
 `record` makes the volumes as a microscope of 2, 4 or 8 times the z step would have recorded them: average-pooled
 along z and rounded to integers. A teacher is a wide network, trained in two stages; the checkpoints that ship learn
 from the volumes that teachers restored. `em-large` begins as a teacher, is told the noise, and teaches itself: from
-nothing at the learning rate of light networks it stays behind them. `em-paper` is the niiv paper's architecture and loss, for 8x alone. `measure`
-adds to a checkpoint's card how well it restores the volumes that no training sees: the last 128 slices of fib25_val,
-the last 70 of mousebrain_lm.
+nothing, at the learning rate of light networks, it stays behind them. `em-paper` is the niiv paper's architecture and
+loss, for 8x alone. `measure` adds to a checkpoint's card how well it restores the volumes that no training sees: the
+last 128 slices of fib25_val, the last 70 of mousebrain_lm.
 """
 
 from __future__ import annotations
