@@ -94,7 +94,9 @@ def _run(prepared: PreparedExport, work: Work) -> Iterator[ExportEvent]:
         if config.distributed and any(missing.values()):
             if config.jobqueue is not None:
                 yield Notice(f"Waiting for the first of {config.workers} jobs to start.")
-            engine = stack.enter_context(cluster(config, work, store.shared))
+            engine, dashboard = stack.enter_context(cluster(config, work, store.shared))
+            if dashboard is not None:
+                yield Notice(f"The workers can be watched at {dashboard}, by anyone on this computer.")
         for stage, levels in _stages(plan):
             yield from _compute(prepared, work, engine, stage, {level: missing[level] for level in levels})
         yield from _publish(prepared)
