@@ -17,6 +17,7 @@ from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.engines.dask_workers import cluster
 from napari_niiv.export.engines.local import Engine, in_this_process, threads
 from napari_niiv.export.events import ExportEvent, Stage
+from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.metadata import attributes
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.prepare import PreparedExport, prepare
@@ -139,6 +140,7 @@ def _compute(
 def _publish(prepared: PreparedExport) -> Iterator[ExportEvent]:
     """Make the output of the finished store, whole and at once."""
     volume, plan, store = prepared.volume, prepared.plan, prepared.store
+    check_unchanged(volume, prepared.fingerprint["source"], now=True)
     if prepared.is_tiff:
         meter = ProgressMeter("tiff", plan.voxels())
         yield from write_from_store(volume, plan, store, prepared.fingerprint, meter)
