@@ -14,9 +14,9 @@ import zarr
 
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.fingerprint import Fingerprint, mismatch
-from napari_niiv.export.locks import LockedError, lock
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
+from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.geometry import Shape
 from napari_niiv.io.ome.arrays import create_level
 from napari_niiv.io.write import whole_file
