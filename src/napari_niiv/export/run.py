@@ -143,7 +143,7 @@ def _publish(prepared: PreparedExport) -> Iterator[ExportEvent]:
     check_unchanged(volume, prepared.fingerprint["source"], now=True)
     if prepared.is_tiff:
         meter = ProgressMeter("tiff", plan.voxels())
-        yield from write_from_store(volume, plan, store, prepared.fingerprint, meter)
+        yield from write_from_store(volume, plan, store, prepared.fingerprint, meter, prepared.config.overwrite)
     else:
         metadata = attributes(volume, plan, prepared.channels, prepared.fingerprint)
         store.publish(metadata, prepared.config.overwrite)
