@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class SectionsConfig(BaseModel):
@@ -12,21 +15,29 @@ class SectionsConfig(BaseModel):
 
     bridge: bool = Field(
         True,
-        title="Bridge blank sections",
+        title="bridge blank",
         description="interpolate blank sections between their neighbours before the network sees them",
     )
     bridge_repeated: bool = Field(
         False,
-        title="Bridge repeated sections",
+        title="bridge repeated",
         description="interpolate sections that repeat the one before them, as blank ones are",
     )
     align: bool = Field(
         False,
-        title="Align sections",
+        title="align",
         description="move sections that are displaced against their neighbours back, by whole pixels; slow drift stays",
     )
     even_brightness: bool = Field(
         False,
-        title="Even out brightness",
+        title="even brightness",
         description="give each section the brightness and contrast that its neighbours have",
     )
+
+    @classmethod
+    def recalled(cls, said: Mapping[str, Any]) -> SectionsConfig:
+        """What was remembered of a file; the defaults where that makes no sense."""
+        try:
+            return cls.model_validate(said)
+        except ValidationError:
+            return cls()

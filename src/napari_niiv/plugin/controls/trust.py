@@ -58,8 +58,11 @@ class TrustControls:
         for box, value in zip(boxes, on, strict=True):
             with box.changed.blocked():
                 box.value = value
-        if settings.trust != self._explained:
-            self._explained = settings.trust
+        maps = settings.trust + (
+            ("bridged",) if any("bridged" in live.settings.maps for live in self._live_layers) else ()
+        )
+        if maps != self._explained:
+            self._explained = maps
             self._explain()
 
     def _explain(self) -> None:
