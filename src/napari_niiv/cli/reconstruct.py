@@ -94,11 +94,11 @@ def run_reconstruct(options: argparse.Namespace) -> int:
         )
     model = load_model(options.checkpoint, options.device)
     tell_note(volume)
-    if slow := slowness(volume):
-        print(f"{volume.name} {slow}")
     volume, damage = repair_input(volume, options)
     if damage:
         print(f"napari-niiv: {damage}", file=sys.stderr)
+    if slow := slowness(volume):
+        print(f"{volume.name} {slow}")
     if not config.resume and (unsuited := _unsuited(volume, options.checkpoint, model)):
         print(unsuited, file=sys.stderr)
     events = export(volume, model, options.output, config)

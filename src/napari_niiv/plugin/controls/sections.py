@@ -6,13 +6,13 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, Label
+from magicgui.widgets import ComboBox
 from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.remembered import recall_sections, remember_sections
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.common.setting_widgets import setting_widget
@@ -53,10 +53,10 @@ class SectionsControl:
             weakref.WeakKeyDictionary()
         )
         self._stop = StopFlag()
-        self.sentence = Label(value="")
-        self.sentence.native.setWordWrap(True)
+        self.sentence = paragraph()
         self.switches = {name: setting_widget(SectionsConfig, name) for name in SectionsConfig.model_fields}
-        self._lines = [row("Sections", *list(self.switches.values())[i : i + 2]) for i in (0, 2)]
+        gaps, places = list(self.switches.values())[:2], list(self.switches.values())[2:]
+        self._lines = row("Sections", *gaps), row("Sections", *places)
         self.rows: list[Any] = [self.sentence, *self._lines]
         for switch in self.switches.values():
             switch.changed.connect(self._switched)
@@ -131,8 +131,10 @@ class SectionsControl:
             with switch.changed.blocked():
                 switch.value = getattr(config, name)
             switch.visible = useful[name]
-        for line, names in zip(self._lines, (list(useful)[:2], list(useful)[2:]), strict=True):
-            line.visible = any(useful[name] for name in names)
+        first, second = self._lines
+        first.visible = report.blank or report.repeated
+        second.visible = report.largest_shift > 0 or report.uneven
+        second.label = "" if report.blank or report.repeated else "Sections"
         self.sentence.value = _words(report)
         self.sentence.visible = bool(report.sentences)
 

@@ -46,7 +46,7 @@ APPEARANCES: dict[Trust, Appearance] = {
     ),
     "bridged": Appearance(
         "bridged sections",
-        "violet: a section that was not measured (blank, or repeated) and is interpolated between its neighbours",
+        "violet: a section that is bridged, not measured",
         ((0.6, 0.2, 1, 0), (0.6, 0.2, 1, 0.4)),
         (0.0, 1.0),
         "",
