@@ -88,6 +88,20 @@ def test_an_export_says_so_and_goes_on_with_the_same_alone(
         list(export(left, model, target, again))
 
 
+def test_an_interrupted_export_goes_on_with_the_same_repairs(small_model, damaged: Array, tmp_path: Path) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    config = ExportConfig(chunk=16, threads=1, block=(4, 16), shard=1 << 12)
+    events = export(volume_of(damaged), model, target, config)
+    while getattr(next(events), "done", 0) < 12_000:  # some shards are written
+        pass
+    events.close()
+    left = repair_sections(volume_of(damaged), bridge=False)
+    again = config.model_copy(update={"resume": True})
+    with pytest.raises(OutputError, match="other repairs of sections"):
+        list(export(left, model, target, again))
+    list(export(volume_of(damaged), model, target, again))
+
+
 def test_it_travels_to_other_processes(damaged: Array, filled: Array, tmp_path: Path) -> None:
     import cloudpickle
 
