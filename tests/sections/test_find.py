@@ -143,6 +143,15 @@ def test_thousands_of_large_sections_cost_little() -> None:
     assert array.read < 1.2 * windows._MOST_VOXELS
 
 
+def test_what_would_have_to_be_decoded_whole_is_left() -> None:
+    array = Counting()
+    array.chunks = (1, 8192, 8192)
+    report = find_sections(Volume(array))
+    assert array.read == 0
+    assert "zarr copy" in report.sentences[0]
+    assert not report.blank
+
+
 def test_it_can_be_stopped(sections: Array) -> None:
     flag = StopFlag()
     flag.stop()

@@ -14,7 +14,7 @@ from napari_niiv.sections.displacement import Matcher
 from napari_niiv.sections.repairs import Index, runs
 from napari_niiv.sections.report import SectionFindings, SectionReport
 from napari_niiv.sections.trend import neighbours_median, trend
-from napari_niiv.sections.windows import chosen_windows, pieces, samples_of
+from napari_niiv.sections.windows import MOST_DECODED, chosen_windows, pieces, samples_of, voxels_read
 from napari_niiv.volume import Volume
 
 # every fourth pixel along y and x tells how bright a section is
@@ -63,9 +63,10 @@ def find_blank(volume: Volume) -> SectionReport:
 def find_sections(volume: Volume, interrupt: Interrupt = never) -> SectionReport:
     """Look for damaged sections.
 
-    A few windows of each section are read, at most 134 million voxels in all (of sections that are compressed whole,
-    all); what they say of a section is confirmed by all of it, or by pixels from all over one that is large. Whatever
-    touches the first or the last section is no damage but padding.
+    A few windows of each section are read, at most 134 million voxels in all; of sections that are compressed whole,
+    all of them, if those are less than 4.3 billion voxels, and else nothing. What the windows say of a section is
+    confirmed by all of it, or by pixels from all over one that is large. Whatever touches the first or the last section
+    is no damage but padding.
 
     Parameters
     ----------
@@ -93,6 +94,8 @@ def _found(volume: Volume, interrupt: Interrupt, *, thorough: bool) -> SectionRe
     shifts: dict[Index, tuple[tuple[int, int], ...]] = {}
     if volume.shape[-3] < 3:
         return SectionReport(axes)
+    if voxels_read(volume) > MOST_DECODED:
+        return SectionReport(axes, too_large=True)
     total = int(np.prod(volume.shape[:-2]))
     for indices in _times(axes, volume.shape[:-3]):
         channels = [volume.at(*index) for index in indices]

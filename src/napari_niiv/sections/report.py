@@ -63,11 +63,14 @@ class SectionReport:
     shifts : tuple of (tuple of int, tuple)
         For each T and C index, the shifts (y, x) of its sections, in pixels, that undo their displacement; those of all
         channels of a time are the same. Indices that are not displaced are left out.
+    too_large : bool
+        Whether nothing was looked at, as that would have cost too much.
     """
 
     axes: str = ""
     findings: tuple[tuple[Index, SectionFindings], ...] = ()
     shifts: tuple[tuple[Index, tuple[tuple[int, int], ...]], ...] = ()
+    too_large: bool = False
 
     @property
     def blank(self) -> bool:
@@ -92,6 +95,11 @@ class SectionReport:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What is to be said of it, such as "section 17 is blank"; nothing of most volumes."""
+        if self.too_large:
+            return (
+                "blank sections are not looked for, as all of this volume would have to be decoded; they are in a zarr "
+                "copy of it",
+            )
         said = [f"{self._place(index)}{sentence}" for index, found in self.findings for sentence in found.sentences]
         if len(said) > _MOST_SENTENCES:
             left = len(said) - _MOST_SENTENCES

@@ -16,6 +16,8 @@ Window = tuple[slice, slice]
 # edge in pixels and number of the windows, most first; the first that keeps within the voxels is taken
 _SIZES = ((512, 4), (512, 2), (512, 1), (256, 1), (128, 1), (64, 1))
 _MOST_VOXELS = 1 << 27
+# voxels: nothing is looked at if more must be read, as of sections that are compressed whole
+MOST_DECODED = 1 << 32
 # voxels read at once, of a window or of whole sections
 _PIECE_VOXELS = 1 << 24
 # windows begin at multiples of this, as chunks usually do
@@ -49,6 +51,13 @@ def chosen_windows(channels: Sequence[Volume], sections: int) -> tuple[Window, .
         scores += spreads / (spreads.max() or 1.0)
     best = sorted(np.argsort(-scores, kind="stable")[:count])
     return tuple(places[i] for i in best)
+
+
+def voxels_read(volume: Volume) -> int:
+    """How many voxels it takes, about, to look at all sections of a volume, of all its T and C indices."""
+    height, width = volume.shape[-2:]
+    sections = math.prod(volume.shape[:-2])
+    return sections * (height * width if _by_sections(volume.array) else min(height * width, _STEP**2))
 
 
 def pieces(channels: Sequence[Volume], windows: Sequence[Window]) -> Iterator[tuple[int, list[list[NDArray[Any]]]]]:
