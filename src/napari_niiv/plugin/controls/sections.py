@@ -24,13 +24,13 @@ from napari_niiv.sections.report import SectionReport
 from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction, Shown
 
 
 class SectionsControl:
     """Sentences about the sections of the chosen layer, and switches for what can be done; nothing where all is well.
 
-    A layer's sections are looked at behind its first picture, and again when its data are others. What the user
+    A layer's sections are looked at behind its first refined picture, and again when its data are others. What the user
     switches is remembered for the layer's file.
 
     Parameters
@@ -73,9 +73,9 @@ class SectionsControl:
         source.events.data.connect(forget)
         live.closed.connect(lambda: source.events.data.disconnect(forget))
 
-    def _look(self, layer: Image, shown: Any = None) -> None:
-        """Look at the sections of a layer, if that was not done yet."""
-        if layer in self._looked_at:
+    def _look(self, layer: Image, shown: Shown) -> None:
+        """Look at the sections of a layer, if that was not done yet, and nothing else is waited for."""
+        if layer in self._looked_at or not shown.final:
             return
         self._looked_at.add(layer)
         try:
