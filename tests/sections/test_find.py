@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.open import open_volume
 from napari_niiv.sections import windows
+from napari_niiv.sections.config import SectionsConfig
 from napari_niiv.sections.find import find_blank, find_sections
 from napari_niiv.sections.report import SectionFindings, SectionReport
 from napari_niiv.volume import Volume
@@ -87,8 +88,25 @@ def test_repeated(sections: Array) -> None:
     report = found(damaged)
     assert report.findings[0][1].repeated == (6,)
     assert report.sentences == ("section 6 repeats the one before",)
-    assert report.repeated
+    assert report.damaged
     assert not report.blank
+
+
+def test_unlike_its_neighbours(sections: Array, deep: Array) -> None:
+    """Noise, or another place; not a section that is displaced, dark, or half torn."""
+    damaged = sections.copy()
+    damaged[6] = np.random.default_rng(0).integers(0, 256, damaged[6].shape)
+    damaged[11] = damaged[11, ::-1, ::-1]
+    report = found(damaged)
+    assert report.findings[0][1].unlike == (6, 11)
+    assert report.sentences[0] == "sections 6 and 11 are unlike their neighbours"
+    assert report.repairs(SectionsConfig(bridge_damaged=True))[()].bridged == (6, 11)
+    assert not report.repairs(SectionsConfig())
+    sound = deep.copy()
+    sound[9] = np.roll(sound[9], (14, -9), (0, 1))
+    sound[20] //= 2
+    sound[30, :90] = 0
+    assert found(sound).findings[0][1].unlike == ()
 
 
 def test_darker_and_brighter(deep: Array) -> None:

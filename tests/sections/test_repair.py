@@ -152,7 +152,7 @@ def test_blank_is_bridged_by_default_and_not_twice(sections: Array) -> None:
     repeated = sections.copy()
     repeated[9] = repeated[8]
     assert not bridged(Volume(repeated)).repairs
-    assert repair_sections(Volume(repeated), bridge_repeated=True).repairs[()].bridged == (9,)
+    assert repair_sections(Volume(repeated), bridge_damaged=True).repairs[()].bridged == (9,)
 
 
 def test_flicker_is_evened_out(deep: Array) -> None:

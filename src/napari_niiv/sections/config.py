@@ -18,10 +18,10 @@ class SectionsConfig(BaseModel):
         title="bridge blank",
         description="interpolate blank sections between their neighbours before the network sees them",
     )
-    bridge_repeated: bool = Field(
+    bridge_damaged: bool = Field(
         False,
-        title="bridge repeated",
-        description="interpolate sections that repeat the one before them, as blank ones are",
+        title="bridge damaged",
+        description="interpolate sections that repeat the one before, or are unlike their neighbours, likewise",
     )
     align: bool = Field(
         False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,33 @@ _LEAST = 32
 _LEAST_PEAK = 7.0
 # by how much the correlation of two sections must rise, at the least, for a displacement to be sure
 _LEAST_GAIN = 0.08
+# a section is unlike its neighbours whose correlation with both is less than this part of what is usual around it
+_UNLIKE = 0.3
+# which must be worth something, in some sections on either side
+_LIKE, _AROUND = 0.3, 5
 # pixels: less is not worth a word
 LEAST_SHIFT = 2
+
+
+class _Step(NamedTuple):
+    """From one section to the next.
+
+    Attributes
+    ----------
+    shift : tuple of float
+        How far it lies further along y and x, in pixels.
+    gain : float
+        In correlation, from following it.
+    likeness : float
+        The correlation itself.
+    sure : bool
+        Whether the phases agree anywhere.
+    """
+
+    shift: Shift = (0.0, 0.0)
+    gain: float = 0.0
+    likeness: float = np.nan
+    sure: bool = True
 
 
 class Matcher:
@@ -47,21 +72,32 @@ class Matcher:
         self._taper = np.outer(_taper(rows), _taper(columns)).astype(np.float32)
         fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None]
         self._blur = np.exp(-2 * (np.pi * _BLUR) ** 2 * (fy**2 + fx**2)).astype(np.float32)
-        fx_is_single = (fx[0] == 0) | (fx[0] == 0.5)
-        self._both = np.where(fx_is_single, 1.0, 2.0)  # the other half of a spectrum is its mirror image
+        # the other half of a spectrum is its mirror image
+        self._both = np.where((fx[0] == 0) | (fx[0] == 0.5), 1.0, 2.0)
         self._before: NDArray[np.complexfloating] | None = None
         self.places: list[int] = []
-        self._steps: list[Shift] = []  # from the section before
-        self._gains: list[float] = []  # in correlation with it, from following the step
+        self._steps: list[_Step] = []  # from the section before
 
     def add(self, z: int, pictures: Sequence[NDArray[Any]]) -> None:
         """Compare the windows of a section, of all channels, with those of the section added before."""
         spectra = self._spectra(pictures)
-        step, gain = ((0.0, 0.0), 0.0) if self._before is None else self._between(self._before, spectra)
+        self._steps.append(_Step() if self._before is None else self._between(self._before, spectra))
         self._before = spectra
         self.places.append(z)
-        self._steps.append(step)
-        self._gains.append(gain)
+
+    def unlike(self) -> tuple[int, ...]:
+        """Sections that have little in common with both neighbours, where sections have something in common."""
+        found = []
+        likeness = np.array([step.likeness for step in self._steps])
+        for i in range(1, len(self.places) - 1):
+            if self._steps[i].sure or self._steps[i + 1].sure:
+                continue
+            before, after = likeness[max(1, i - _AROUND) : i], likeness[i + 2 : i + 2 + _AROUND]
+            around = np.concatenate([before, after])
+            usual = float(np.nanmedian(around)) if np.isfinite(around).any() else 0.0
+            if usual >= _LIKE and max(likeness[i], likeness[i + 1]) < _UNLIKE * usual:
+                found.append(self.places[i])
+        return tuple(found)
 
     def shifts(self, depth: int) -> tuple[tuple[int, int], ...]:
         """What undoes the jumps from section to section; slow drift, which may be the specimen's, stays.
@@ -79,14 +115,16 @@ class Matcher:
         """
         if len(self.places) < 3:
             return ()
-        positions = np.cumsum(self._steps, axis=0)
+        positions = np.cumsum([step.shift for step in self._steps], axis=0)
         slow, along = np.zeros((depth, 2)), np.zeros((depth, 2))
         for axis in range(2):
             along[:, axis] = np.interp(np.arange(depth), self.places, positions[:, axis])
             slow[:, axis] = trend(along[:, axis])
         drift = np.abs(np.diff(slow[self.places], axis=0)).max(axis=1)
         jump = np.abs(np.diff((along - slow)[self.places], axis=0)).max(axis=1)
-        sure = (np.array(self._gains[1:]) >= _LEAST_GAIN) & (jump >= np.maximum(LEAST_SHIFT, drift))
+        sure = (np.array([step.gain for step in self._steps[1:]]) >= _LEAST_GAIN) & (
+            jump >= np.maximum(LEAST_SHIFT, drift)
+        )
         whole = np.rint(slow - along).astype(int)
         if not sure.any() or np.abs(whole).max() < LEAST_SHIFT:
             return ()
@@ -103,8 +141,8 @@ class Matcher:
             out[i] = np.fft.rfft2((values - mean) * self._taper)
         return out
 
-    def _between(self, one: NDArray[np.complexfloating], other: NDArray[np.complexfloating]) -> tuple[Shift, float]:
-        """By how much `other` lies further along y and x than `one`, 0 where that cannot be told; and the gain.
+    def _between(self, one: NDArray[np.complexfloating], other: NDArray[np.complexfloating]) -> _Step:
+        """By how much `other` lies further along y and x than `one`, 0 where that cannot be told.
 
         The peak of the phase correlation, which is sharp, is followed only where the sections' plain correlation rises
         with it.
@@ -115,20 +153,22 @@ class Matcher:
         phases = (cross / np.maximum(size, 1e-6 * largest + 1e-30)).sum(axis=0) * self._blur
         correlation = np.fft.irfft2(phases, self._size)
         peak = np.unravel_index(int(correlation.argmax()), correlation.shape)
+        plain = cross.sum(axis=0) * self._blur
+        power = [float((np.abs(part) ** 2 * self._blur * self._both).sum()) for part in (one, other)]
+        norm = np.sqrt(power[0] * power[1]) or 1.0
+        here = float(self._correlation(plain, [0.0], [0.0])[0, 0] / norm)
         spread = float(correlation.std())
         if not spread or (correlation[peak] - correlation.mean()) / spread < _LEAST_PEAK:
-            return (0.0, 0.0), 0.0
+            return _Step(likeness=here, sure=False)
         coarse = [int(p) if p < n / 2 else int(p) - n for p, n in zip(peak, self._size, strict=True)]
         near = np.arange(-1, 1.01, 0.25)
         around = self._correlation(phases, coarse[0] + near, coarse[1] + near)
         row, column = np.unravel_index(int(around.argmax()), around.shape)
         y, x = coarse[0] + near[row], coarse[1] + near[column]
-        plain = cross.sum(axis=0) * self._blur
-        power = [float((np.abs(part) ** 2 * self._blur * self._both).sum()) for part in (one, other)]
-        there, here = self._correlation(plain, [y], [x])[0, 0], self._correlation(plain, [0.0], [0.0])[0, 0]
-        gain = float((there - here) / (np.sqrt(power[0] * power[1]) or 1.0))
-        step = (self._factor * float(y), self._factor * float(x)) if gain > 0 else (0.0, 0.0)
-        return step, max(gain, 0.0)
+        there = float(self._correlation(plain, [y], [x])[0, 0] / norm)
+        if there <= here:
+            return _Step(likeness=here)
+        return _Step((self._factor * float(y), self._factor * float(x)), there - here, there)
 
     def _correlation(self, cross: NDArray[np.complexfloating], y: Any, x: Any) -> NDArray[np.float64]:
         """The correlation of a cross-power spectrum at some rows and columns, which may lie between pixels."""

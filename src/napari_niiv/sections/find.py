@@ -99,9 +99,10 @@ def _found(volume: Volume, interrupt: Interrupt, *, thorough: bool) -> SectionRe
     total = int(np.prod(volume.shape[:-2]))
     for indices in _times(axes, volume.shape[:-3]):
         channels = [volume.at(*index) for index in indices]
-        statistics, moved = _survey(channels, total, interrupt, thorough)
+        statistics, moved, unlike = _survey(channels, total, interrupt, thorough)
         for index, channel, part in zip(indices, channels, statistics, strict=True):
             found = _damage(channel, part)
+            found = replace(found, unlike=tuple(z for z in unlike if z not in found.blank))
             findings[index] = _with_levels(found, part) if thorough else found
             if moved:
                 shifts[index] = moved
@@ -119,8 +120,8 @@ def _times(axes: str, leading: tuple[int, ...]) -> Iterator[list[Index]]:
 
 def _survey(
     channels: Sequence[Volume], total: int, interrupt: Interrupt, thorough: bool
-) -> tuple[list[list[_Statistics]], tuple[tuple[int, int], ...]]:
-    """Statistics of the sections of each channel, and the shifts that undo their displacement, if there is any."""
+) -> tuple[list[list[_Statistics]], tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Statistics of the sections of each channel, the shifts that undo displacement, and which are unlike others."""
     windows = chosen_windows(channels, total)
     statistics: list[list[_Statistics]] = [[] for _ in channels]
     before: list[NDArray[Any] | None] = [None] * len(channels)
@@ -143,8 +144,8 @@ def _survey(
                 matcher.add(first + z, [window[z] for part in parts for window in part])
                 interrupt()
     if matcher is None:
-        return statistics, ()
-    return statistics, matcher.shifts(channels[0].shape[0])
+        return statistics, (), ()
+    return statistics, matcher.shifts(channels[0].shape[0]), matcher.unlike()
 
 
 def _statistics_of(samples: NDArray[Any], before: NDArray[Any] | None) -> _Statistics:

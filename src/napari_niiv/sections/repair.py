@@ -143,7 +143,7 @@ def repair_sections(
     volume: Volume,
     *,
     bridge: bool = True,
-    bridge_repeated: bool = False,
+    bridge_damaged: bool = False,
     align: bool = False,
     even_brightness: bool = False,
 ) -> Volume:
@@ -158,8 +158,8 @@ def repair_sections(
         With T and C axes: blank sections are those of each index, displacements are common to the channels of a time.
     bridge : bool
         Interpolate blank sections between their neighbours, up to three side by side.
-    bridge_repeated : bool
-        Interpolate sections that repeat the one before as well.
+    bridge_damaged : bool
+        Interpolate sections that repeat the one before, or are unlike their neighbours, as well.
     align : bool
         Move sections that are displaced against their neighbours back, by whole pixels; slow drift stays.
     even_brightness : bool
@@ -176,13 +176,11 @@ def repair_sections(
     VolumeError
         If the volume cannot be read.
     """
-    config = SectionsConfig(
-        bridge=bridge, bridge_repeated=bridge_repeated, align=align, even_brightness=even_brightness
-    )
+    config = SectionsConfig(bridge=bridge, bridge_damaged=bridge_damaged, align=align, even_brightness=even_brightness)
     volume = as_measured(volume)
-    if not (bridge or bridge_repeated or align or even_brightness):
+    if not (bridge or bridge_damaged or align or even_brightness):
         return repaired(volume, Repairs())
-    found = find_sections(volume) if align or even_brightness else find_blank(volume)
+    found = find_sections(volume) if bridge_damaged or align or even_brightness else find_blank(volume)
     return repaired(volume, found.repairs(config))
 
 

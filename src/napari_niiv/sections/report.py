@@ -23,6 +23,8 @@ class SectionFindings:
         Blank or nearly so, between sections that are not.
     repeated : tuple of int
         The same as the section before.
+    unlike : tuple of int
+        With little in common with either neighbour, such as noise, or a picture of another place.
     darker, brighter : tuple of int
         Much darker, or brighter, than their neighbours.
     levels : tuple of tuple of float
@@ -32,6 +34,7 @@ class SectionFindings:
 
     blank: tuple[int, ...] = ()
     repeated: tuple[int, ...] = ()
+    unlike: tuple[int, ...] = ()
     darker: tuple[int, ...] = ()
     brighter: tuple[int, ...] = ()
     levels: tuple[tuple[float, float], ...] = ()
@@ -42,6 +45,7 @@ class SectionFindings:
         said = [
             _said(self.blank, "is blank", "are blank"),
             _said(self.repeated, "repeats the one before", "repeat the ones before"),
+            _said(self.unlike, "is unlike its neighbours", "are unlike their neighbours"),
             _said(self.darker, "is much darker than its neighbours", "are much darker than their neighbours"),
             _said(self.brighter, "is much brighter than its neighbours", "are much brighter than their neighbours"),
         ]
@@ -78,9 +82,9 @@ class SectionReport:
         return any(_bridgeable(found.blank) for _, found in self.findings)
 
     @property
-    def repeated(self) -> bool:
-        """Whether there are repeated sections that can be bridged."""
-        return any(_bridgeable(found.repeated) for _, found in self.findings)
+    def damaged(self) -> bool:
+        """Whether there are sections, repeated or unlike their neighbours, that can be bridged."""
+        return any(_bridgeable(sorted({*found.repeated, *found.unlike})) for _, found in self.findings)
 
     @property
     def uneven(self) -> bool:
@@ -113,7 +117,8 @@ class SectionReport:
         shifts = dict(self.shifts) if config.align else {}
         parts = {}
         for index, found in self.findings:
-            bridged = {*(found.blank if config.bridge else ()), *(found.repeated if config.bridge_repeated else ())}
+            damaged = (*found.repeated, *found.unlike) if config.bridge_damaged else ()
+            bridged = {*(found.blank if config.bridge else ()), *damaged}
             levels = found.levels if config.even_brightness else ()
             parts[index] = SectionRepairs(_bridgeable(sorted(bridged)), shifts.get(index, ()), levels)
         return Repairs.of(parts)

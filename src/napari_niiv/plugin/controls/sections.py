@@ -123,7 +123,7 @@ class SectionsControl:
         report, config = nothing if layer is None else self._found.get(layer, nothing)
         useful = {
             "bridge": report.blank,
-            "bridge_repeated": report.repeated,
+            "bridge_damaged": report.damaged,
             "align": report.largest_shift > 0,
             "even_brightness": report.uneven,
         }
@@ -132,9 +132,9 @@ class SectionsControl:
                 switch.value = getattr(config, name)
             switch.visible = useful[name]
         first, second = self._lines
-        first.visible = report.blank or report.repeated
+        first.visible = report.blank or report.damaged
         second.visible = report.largest_shift > 0 or report.uneven
-        second.label = "" if report.blank or report.repeated else "Sections"
+        second.label = "" if report.blank or report.damaged else "Sections"
         self.sentence.value = _words(report)
         self.sentence.visible = bool(report.sentences)
 
