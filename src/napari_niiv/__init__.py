@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_niiv.models.checkpoint import load_model
     from napari_niiv.reconstruction.single_slice import reconstruct_slice
     from napari_niiv.reconstruction.whole import reconstruct
+    from napari_niiv.sections.repair import repair_sections
     from napari_niiv.training.config import TrainingConfig
     from napari_niiv.training.train import train
     from napari_niiv.volume import Volume
@@ -30,6 +31,7 @@ _HOMES = {
     "open_volume": "io.open",
     "reconstruct": "reconstruction.whole",
     "reconstruct_slice": "reconstruction.single_slice",
+    "repair_sections": "sections.repair",
     "train": "training.train",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "open_volume",
     "reconstruct",
     "reconstruct_slice",
+    "repair_sections",
     "train",
 ]
 

@@ -17,6 +17,7 @@ from napari_niiv.errors import NiivError, VolumeError
 
 if TYPE_CHECKING:
     from napari_niiv.io.spacing import Spacing
+    from napari_niiv.sections.repairs import Repairs
 
 MAX_ANISOTROPY = 16.0
 
@@ -99,6 +100,8 @@ class Volume:
         voxels; those that do not, or are not coarser in y and x alike, are not used.
     provenance : Provenance
         Where it comes from.
+    repairs : Repairs, optional
+        What was done to its sections, as `repair_sections` says it; None where nobody has looked at them yet.
 
     Raises
     ------
@@ -115,6 +118,7 @@ class Volume:
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     pyramid: tuple[Any, ...] = ()
     provenance: Provenance = Provenance()
+    repairs: Repairs | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.array.shape)
@@ -181,8 +185,9 @@ class Volume:
         """The 3-D volume at one index of each leading (T, C) axis; nothing is read."""
         if not leading:
             return self
-        pyramid = tuple(_at(array, leading) for array in self.pyramid)
-        return replace(self, array=_at(self.array, leading), axes="zyx", pyramid=pyramid)
+        pyramid = tuple(picked(array, leading) for array in self.pyramid)
+        repairs = None if self.repairs is None else self.repairs.at(leading)
+        return replace(self, array=picked(self.array, leading), axes="zyx", pyramid=pyramid, repairs=repairs)
 
     def levels(self) -> tuple[Level, ...]:
         """The resolutions at which the volume can be read, finest first; the first is the array itself."""
@@ -277,7 +282,12 @@ def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
     return _block_mean(_block_mean(box, 1, downsample, floats), 2, downsample, floats)
 
 
-def _at(array: Any, leading: tuple[int, ...]) -> Any:
+def picked(array: Any, leading: tuple[int, ...]) -> Any:
+    """The 3-D array at an index of the leading axes, without reading it."""
+    if not leading:
+        return array
+    if (pick := getattr(array, "at_leading", None)) is not None:  # it knows better
+        return pick(leading)
     # zarr and HDF5 would read all of that index at once
     if not isinstance(array, np.ndarray | da.Array):
         array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)

@@ -84,3 +84,14 @@ def test_it_ends_with_the_viewer(make_napari_viewer, interpolating_model, qtbot)
     viewer.close()
     qtbot.waitUntil(lambda: not live._scheduler.alive, timeout=5000)
     assert not scripting._KEPT
+
+
+def test_blank_sections_are_bridged_unless_that_is_switched_off(make_napari_viewer, interpolating_model, texture):
+    array = (200 * texture((12, 48, 64))).astype(np.uint8)
+    array[5] = 0
+    viewer = make_napari_viewer()
+    layer = viewer.add_image(array, scale=(4, 1, 1))
+    for bridge in (True, False):
+        live = isotropic_view(viewer, layer, interpolating_model, bridge=bridge)
+        assert live._volume().repairs[()].bridged == ((5,) if bridge else ())
+        live.close()

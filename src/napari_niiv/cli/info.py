@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.cli.volume_options import add_input, open_input, slowness
-from napari_niiv.errors import DatasetChoice
+from napari_niiv.errors import DatasetChoice, VolumeError
 
 if TYPE_CHECKING:
     from napari_niiv.volume import Volume
@@ -69,5 +69,16 @@ def _facts(volume: Volume) -> list[tuple[str, str]]:
         lines.append(("note", f"the file {problem}"))
     if slow := slowness(volume):
         lines.append(("note", slow))
+    lines += [("sections", sentence) for sentence in _damage(volume)]
     notes = (volume.provenance.remembered, volume.provenance.note)
     return lines + [("note", note) for note in notes if note]
+
+
+def _damage(volume: Volume) -> tuple[str, ...]:
+    """What is to be said of its sections; why they cannot be looked at, if they cannot."""
+    from napari_niiv.sections.find import find_sections
+
+    try:
+        return find_sections(volume).sentences
+    except VolumeError as error:
+        return (str(error),)

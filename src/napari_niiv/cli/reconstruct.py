@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from napari_niiv.cli.options import add_setting, given, refuse
-from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, slowness, tell_note
+from napari_niiv.cli.volume_options import (
+    add_input,
+    add_sections,
+    check_spacing,
+    open_input,
+    repair_input,
+    slowness,
+    tell_note,
+)
 from napari_niiv.errors import NiivError, OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.interrupt import until_interrupted
@@ -38,6 +46,7 @@ def add_reconstruct(commands: Any) -> None:
     add_setting(reconstruct, ExportConfig, "project")
     add_setting(reconstruct, ExportConfig, "denoise", type=_level, choices=None, metavar="auto|LEVEL")
     reconstruct.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add_sections(reconstruct)
     output = reconstruct.add_argument_group("the output")
     add_setting(output, ExportConfig, "output_scale", metavar="S")
     add_setting(output, ExportConfig, "dtype")
@@ -86,6 +95,9 @@ def run_reconstruct(options: argparse.Namespace) -> int:
         )
     model = load_model(options.checkpoint, options.device)
     tell_note(volume)
+    volume, damage = repair_input(volume, options)
+    if damage:
+        print(f"napari-niiv: {damage}", file=sys.stderr)
     if slow := slowness(volume):
         print(f"{volume.name} {slow}")
     if not config.resume and (unsuited := _unsuited(volume, options.checkpoint, model)):

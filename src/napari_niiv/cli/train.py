@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from napari_niiv.cli.options import add_setting, given, refuse
-from napari_niiv.cli.volume_options import add_input, check_spacing, open_input, tell_note
+from napari_niiv.cli.volume_options import add_input, add_sections, check_spacing, open_input, repair_input, tell_note
 from napari_niiv.configuration import setting_of
 from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import NiivError, TrainingError
@@ -63,6 +63,7 @@ def add_train(commands: Any) -> None:
         help=setting_of(TrainingConfig, "anisotropies").help,
     )
     add_input(train.add_argument_group("the volumes"))
+    add_sections(train)
     fine = train.add_argument_group("the training")
     setting(fine, name="loss")
     setting(fine, name="vgg_weights", metavar="FILE")
@@ -99,13 +100,17 @@ def _train(options: argparse.Namespace) -> int:
     if not hasattr(options, "anisotropies"):
         for volume in volumes:
             check_spacing(volume, options)
+    repaired = [repair_input(volume, options) for volume in volumes]
+    volumes = [volume for volume, _ in repaired]
     events = train(volumes, _config(options, volumes))
     processes = Processes.launched()
     if options.devices > 1 and processes.size == 1:
         return _on_several(options)
     if processes.main:
-        for volume in volumes:
+        for volume, damage in repaired:
             tell_note(volume)
+            if damage:
+                print(f"napari-niiv: {damage}", file=sys.stderr)
     try:
         _show(until_interrupted(events), options.output.name, processes.main)
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_niiv.cli.options import add_setting, given
 from napari_niiv.errors import VolumeError
 
 if TYPE_CHECKING:
@@ -52,6 +53,41 @@ def open_input(path: str | os.PathLike[str], options: argparse.Namespace, memory
     )
     anisotropy = getattr(options, "anisotropy", None)
     return volume if anisotropy is None else volume.with_anisotropy(anisotropy)
+
+
+def add_sections(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is done about damaged sections; each can be switched on and off."""
+    from napari_niiv.sections.config import SectionsConfig
+
+    group = parser.add_argument_group("damaged sections (by default as in napari, or blank ones are bridged)")
+    for name in SectionsConfig.model_fields:
+        add_setting(group, SectionsConfig, name, action=argparse.BooleanOptionalAction)
+
+
+def repair_input(volume: Volume, options: argparse.Namespace) -> tuple[Volume, str]:
+    """The volume with its sections repaired by the options of `add_sections`, and what is to be said of them.
+
+    What no option says is as the user has set it in napari, where that is remembered.
+
+    Raises
+    ------
+    VolumeError
+        If it cannot be read.
+    """
+    from napari_niiv.io.remembered import recall_sections
+    from napari_niiv.sections.config import SectionsConfig
+    from napari_niiv.sections.find import find_sections
+    from napari_niiv.sections.repair import repaired
+
+    origin = volume.provenance
+    remembered = {} if origin.path is None else recall_sections(origin.path, origin.dataset)
+    config = SectionsConfig.recalled(remembered)
+    config = config.model_copy(update=given(options, SectionsConfig))
+    report = find_sections(volume)
+    repairs = report.repairs(config)
+    hint = " (give --align to align them)" if report.largest_shift and not config.align else ""
+    said = f"{volume.name}: {'; '.join(report.sentences)}{hint}." if report.sentences else ""
+    return repaired(volume, repairs), said
 
 
 def check_spacing(volume: Volume, options: argparse.Namespace) -> None:

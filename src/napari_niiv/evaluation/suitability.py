@@ -18,6 +18,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.pieces import scattered
 from napari_niiv.reconstruction.trust import degradation_of
+from napari_niiv.sections.repair import bridged
 from napari_niiv.volume import Volume
 
 # pixels: edge of a piece; how many are looked at, and how many of them, with the most structure, judge
@@ -162,7 +163,7 @@ def verdict(volume: Volume, name: str, model: Niiv, interrupt: Interrupt = never
     VolumeError
         As `own_gains`.
     """
-    volume = volume.at(*(0 for _ in volume.shape[:-3]))
+    volume = bridged(volume.at(*(0 for _ in volume.shape[:-3])))  # blank sections would change the intensities
     others = [other for other in KINDS if other != name]
     models = [model, *(load_model(other, str(model.device)) for other in others)]
     tried = [Suitability(n, g) for n, g in zip((name, *others), own_gains(volume, models, interrupt), strict=True)]

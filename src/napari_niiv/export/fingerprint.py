@@ -16,14 +16,15 @@ from napari_niiv._version import __version__
 from napari_niiv.errors import Remedy, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.sections.repair import as_measured
 from napari_niiv.volume import Volume, in_memory, sampled
 
 FORMAT = 1
 # voxels that tell apart what is in memory
 _SAMPLED = 1 << 14
 Fingerprint = dict[str, dict[str, Any]]
-"""Everything that an output depends on, as JSON has it: software, source, model and settings; and the noise levels,
-which follow from these."""
+"""Everything that an output depends on, as JSON has it: software, source, what was repaired of its sections, model and
+settings; and the noise levels, which follow from these."""
 # settings that change what is written; the others say how, and may differ between the runs of one export
 _SETTINGS = {"output_scale", "planes", "project", "denoise", "dtype", "box", "chunk", "shard", "block"}
 # files of a folder whose state is noted, and seconds until a folder is looked at again
@@ -34,6 +35,7 @@ _looked_at: dict[Path, float] = {}
 _NAMES = {
     "software": "another napari-niiv",
     "source": "another source",
+    "sections": "other repairs of sections",
     "model": "another model",
     "settings": "other settings",
 }
@@ -44,6 +46,7 @@ def fingerprint_of(volume: Volume, model: Niiv, config: ExportConfig) -> Fingerp
     facts = {
         "software": {"format": FORMAT, "version": __version__},
         "source": source_identity(volume),
+        "sections": {"repaired": [] if volume.repairs is None else volume.repairs.plain},
         "model": {"checksum": checksum(model), "card": card_of(model)},
         "settings": config.model_dump(mode="json", include=_SETTINGS),
     }
@@ -66,8 +69,8 @@ def source_identity(volume: Volume) -> dict[str, Any]:
         facts["path"] = str(Path(path).absolute())
     if (dataset := volume.provenance.dataset) is not None:
         facts["dataset"] = dataset
-    if in_memory(volume.array):
-        facts["voxels"] = hashlib.sha256(sampled(volume.array, _SAMPLED).tobytes()).hexdigest()
+    if in_memory(measured := as_measured(volume).array):
+        facts["voxels"] = hashlib.sha256(sampled(measured, _SAMPLED).tobytes()).hexdigest()
     return facts | file_state(volume)
 
 
@@ -177,7 +180,7 @@ def mismatch(before: Fingerprint, now: Fingerprint) -> str:
             if old.get(key) != new.get(key):
                 if key == "voxels" and "modified" in new and not (key in old and key in new):
                     continue  # the same file, once decoded into memory and once not: its size and time tell
-                if key in ("checksum", "card", "voxels", "files"):
+                if key in ("checksum", "card", "voxels", "files", "repaired"):
                     return name
                 return f"{name} ({key}: {_short(old.get(key))}, now {_short(new.get(key))})"
     return ""

@@ -18,6 +18,7 @@ from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.denoise import Denoise, check_denoise
+from napari_niiv.sections.repair import bridged
 from napari_niiv.volume import Volume, check_anisotropy
 
 
@@ -28,7 +29,7 @@ class PreparedExport:
     Attributes
     ----------
     volume : Volume
-        The source.
+        The source, its sections repaired.
     config : ExportConfig
     path : Path
         The output, absolute.
@@ -92,6 +93,7 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
     check_anisotropy(volume.anisotropy, volume.name)
     check_denoise(model, config.denoise)
     path = check_target(target, volume, config).absolute()
+    volume = bridged(volume)
     store, fingerprint = Unfinished(path), fingerprint_of(volume, model, config)
     edges = store.resume(fingerprint) if config.resume and store.begun else None
     tiff = path.suffix.lower() in TIFF

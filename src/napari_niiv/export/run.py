@@ -46,7 +46,8 @@ def export(
     Parameters
     ----------
     volume : Volume
-        T and C axes are kept; each index is normalised by itself, constant ones are written as they are.
+        T and C axes are kept; each index is normalised by itself, constant ones are written as they are. Blank sections
+        are bridged, unless it comes from `repair_sections`; what was repaired is in the output's attributes.
     model : Niiv
         From `load_model`.
     target : path
@@ -107,6 +108,8 @@ def _notices(prepared: PreparedExport, done: float) -> Iterator[Notice]:
     """What the user should know before the work begins, of which a part is done."""
     if warning := check_space(prepared.path, prepared.plan, done):
         yield Notice(warning)
+    if prepared.volume.repairs and done == 0:
+        yield Notice(f"{prepared.volume.name}: {prepared.volume.repairs.words}.")
     channels = prepared.channels
     if blank := sum(channel.blank for channel in channels):
         yield Notice(f"{blank} of {len(channels)} T/C indices are constant and written as they are.")

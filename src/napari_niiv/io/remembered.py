@@ -1,4 +1,4 @@
-"""What the user has said of files, kept from one session to the next: voxel size, axes, and the checkpoint."""
+"""What the user has said of files, kept from one session to the next: voxel size, axes, checkpoint and sections."""
 
 from __future__ import annotations
 
@@ -97,6 +97,23 @@ def remember_checkpoint(path: str | os.PathLike[str], checkpoint: str, dataset: 
         If it cannot be written down.
     """
     _write(path, dataset, {"checkpoint": checkpoint})
+
+
+def recall_sections(path: str | os.PathLike[str], dataset: str | None = None) -> dict[str, Any]:
+    """What the user wants done about the damaged sections of a file; empty if that was not said."""
+    said = (_entry(path, dataset) or {}).get("sections")
+    return said if isinstance(said, dict) else {}
+
+
+def remember_sections(path: str | os.PathLike[str], sections: Mapping[str, Any], dataset: str | None = None) -> None:
+    """Keep what the user wants done about the damaged sections of a file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written down.
+    """
+    _write(path, dataset, {"sections": dict(sections)})
 
 
 def _entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] | None:

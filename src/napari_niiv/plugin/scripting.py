@@ -15,6 +15,7 @@ from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, is_source, layer_v
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
+from napari_niiv.sections.repair import repair_sections
 
 _KEPT: set[LiveReconstruction] = set()  # a script need not hold on to what it began
 
@@ -25,6 +26,10 @@ def isotropic_view(
     model: str | Path | Niiv = "em",
     device: str = "auto",
     denoise: Denoise = AUTO,
+    *,
+    bridge: bool = True,
+    align: bool = False,
+    even_brightness: bool = False,
 ) -> LiveReconstruction:
     """Show a volume of a viewer isotropically, live, as the widget *Isotropic reconstruct* does.
 
@@ -39,6 +44,8 @@ def isotropic_view(
         "auto", "cpu", "cuda", "cuda:1", "mps"; where a checkpoint is loaded.
     denoise : float or "auto"
         The noise level that the model is told; "auto" estimates it from the volume, 0 is off.
+    bridge, align, even_brightness : bool
+        What is done about damaged sections, as `repair_sections` has it; they are looked for at once.
 
     Returns
     -------
@@ -62,7 +69,8 @@ def isotropic_view(
         )
     loaded = model if isinstance(model, Niiv) else load_model(str(model), device)
     check_denoise(loaded, denoise)
-    live = LiveReconstruction(viewer, source, LiveSettings(loaded, denoise=denoise))
+    volume = repair_sections(layer_volume(source), bridge=bridge, align=align, even_brightness=even_brightness)
+    live = LiveReconstruction(viewer, source, LiveSettings(loaded, denoise=denoise, repairs=volume.repairs))
     _keep(live)
     return live
 

@@ -30,6 +30,7 @@ from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
+from napari_niiv.plugin.controls.sections import SectionsControl
 from napari_niiv.plugin.controls.status import Status
 from napari_niiv.plugin.controls.suitability import SuitabilityControl
 from napari_niiv.plugin.controls.trust import TrustControls
@@ -85,12 +86,13 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.denoise = DenoiseControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
         self.copying = CopyOffer(host, self._adopt_copy)
+        self.sections = SectionsControl(host, self.live_layers, self.layer)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
-                *(self.on, self.layer, *self.datasets.rows, *self.copying.rows),
+                *(self.on, self.layer, *self.datasets.rows, *self.copying.rows, *self.sections.rows),
                 *(self.anisotropy, *self.spacings.rows, *self._planes.rows, *self._scale.rows),
                 *(
                     *self.models.rows,

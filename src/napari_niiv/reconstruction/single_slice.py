@@ -17,6 +17,7 @@ from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.reconstruction.planes import AXES, Plane
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.views.request import Quality, SliceRequest
+from napari_niiv.sections.repair import as_measured, bridged
 from napari_niiv.volume import Volume, in_memory, sampled
 
 Window = tuple[float, float, float, float]
@@ -88,7 +89,7 @@ def reconstruct_slice(
     Parameters
     ----------
     volume : Volume
-        A 3-D volume.
+        A 3-D volume. Its blank sections are bridged, unless it comes from `repair_sections`.
     model : Niiv
     plane, index, window, pixel_size
         As in `slice_request`.
@@ -132,12 +133,13 @@ def _reconstructor(volume: Volume, model: Niiv) -> Reconstructor:
         kept = _kept.get(volume)
         if kept is None or kept.model is not model or kept.state != state:
             # of a copy: what is kept must not keep the volume alive
-            _kept[volume] = kept = _Kept(Reconstructor(replace(volume), model), model, state)
+            _kept[volume] = kept = _Kept(Reconstructor(bridged(replace(volume)), model), model, state)
         return kept.reconstructor
 
 
 def _state(volume: Volume, model: Niiv) -> Hashable:
     """Differs once the weights, or voxels in memory, are changed in place; of voxels a sample is looked at."""
     weights = tuple(0 if weight.is_inference() else weight._version for weight in model.parameters())
-    sample = sampled(volume.array, _SAMPLED).tobytes() if in_memory(volume.array) else b""
+    measured = as_measured(volume).array
+    sample = sampled(measured, _SAMPLED).tobytes() if in_memory(measured) else b""
     return weights, model.device, model.encoder.precision, sample

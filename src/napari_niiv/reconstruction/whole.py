@@ -16,6 +16,8 @@ from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.grid import Grid, block_edges
 from napari_niiv.reconstruction.planes import Orientation, Planes, orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
+from napari_niiv.sections.repair import bridged
+from napari_niiv.sections.repairs import Repairs
 from napari_niiv.volume import Volume, check_anisotropy
 
 
@@ -34,7 +36,8 @@ def reconstruct(
     Parameters
     ----------
     volume : Volume
-        T and C axes are kept; each index is normalised by itself.
+        T and C axes are kept; each index is normalised by itself. Its blank sections are bridged, unless it comes from
+        `repair_sections`.
     model : Niiv
         From `load_model`.
     output_scale : float
@@ -65,6 +68,7 @@ def reconstruct(
     orientations = orientations_of(planes)
     check_anisotropy(volume.anisotropy, volume.name)
     check_denoise(model, denoise)
+    volume = bridged(volume)
     batch_budget = BatchBudget(model)
     leading = volume.shape[:-3]
     parts = [
@@ -75,7 +79,8 @@ def reconstruct(
     source, shape = volume.shape[-3:], array.shape[-3:]
     size = tuple(v * n / m for v, n, m in zip(volume.voxel_size, source, shape, strict=True))
     origin = tuple(o - v / 2 + s / 2 for o, v, s in zip(volume.origin, volume.voxel_size, size, strict=True))
-    return replace(volume, array=array, voxel_size=size, origin=origin, name=f"{volume.name} (isotropic)")
+    name, whole = f"{volume.name} (isotropic)", Repairs()
+    return replace(volume, array=array, voxel_size=size, origin=origin, name=name, repairs=whole)
 
 
 def _reconstruct_3d(

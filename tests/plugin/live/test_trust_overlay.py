@@ -61,7 +61,7 @@ def test_a_map_lies_over_its_picture_and_follows_it(viewer, live, qtbot) -> None
 
 def test_small_values_are_clear_and_large_ones_are_not(viewer, live, qtbot) -> None:
     wait_final(qtbot, live, lambda: live.change(trust=("disagreement", "misfit")))
-    alpha = {kind: overlay(viewer, kind).colormap.map(np.linspace(0, 1, 5))[:, 3] for kind in APPEARANCES}
+    alpha = {kind: overlay(viewer, kind).colormap.map(np.linspace(0, 1, 5))[:, 3] for kind in live.trust}
     assert alpha["disagreement"][0] == 0
     assert alpha["disagreement"][-1] > 0.8
     assert alpha["misfit"][2] == 0

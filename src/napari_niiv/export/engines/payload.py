@@ -20,6 +20,7 @@ from napari_niiv.io.mapped_arrays import mapped
 from napari_niiv.io.stored_volume import first_line
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BatchBudget
+from napari_niiv.sections.repair import as_measured, repaired
 from napari_niiv.volume import Volume
 
 
@@ -110,6 +111,7 @@ def unpack(payload: Payload, number: int) -> Work:
 
 def _portable(volume: Volume, folder: Path) -> Volume:
     """The volume with paths that hold anywhere; what is in memory goes into a file, once for all workers."""
+    repairs, volume = volume.repairs, as_measured(volume)
     array = volume.array
     if isinstance(array, np.ndarray):
         if not isinstance(array, np.memmap) or array.filename is None:
@@ -119,4 +121,5 @@ def _portable(volume: Volume, folder: Path) -> Volume:
     provenance = volume.provenance
     if (path := source_path(volume)) is not None:
         provenance = replace(provenance, path=str(path.absolute()))
-    return replace(volume, array=array, pyramid=(), provenance=provenance)
+    plain = replace(volume, array=array, pyramid=(), provenance=provenance)
+    return plain if repairs is None else repaired(plain, repairs)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import Container
+from magicgui.widgets import Container, Label
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
 
 def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
@@ -17,6 +17,16 @@ def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
     container = Container(widgets=list(widgets), layout="horizontal", label=label, labels=False)
     container.margins = (0, 0, 0, 0)
     return container
+
+
+def paragraph() -> Label:
+    """A label for sentences, as wide as the form, however long they are; hidden until there are any."""
+    label = Label(value="")
+    label.native.setWordWrap(True)
+    # of a long text Qt would have it wide rather than high
+    label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    label.visible = False
+    return label
 
 
 def short_names(files: list[str]) -> list[tuple[str, str]]:

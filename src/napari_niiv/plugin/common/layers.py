@@ -13,6 +13,8 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.sections.repair import repaired
+from napari_niiv.sections.repairs import Repairs
 from napari_niiv.volume import Provenance, Volume
 
 ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
@@ -21,13 +23,20 @@ FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in common with its source
 _LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}
 PROVENANCE = "napari-niiv provenance"  # metadata key under which a layer keeps its volume's
+REPAIRS = "napari-niiv repairs"  # and what is to be done to its sections
 VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
-def layer_volume(layer: Image) -> Volume:
+def layer_volume(layer: Image, repairs: Repairs | None = None) -> Volume:
     """The volume that an image layer shows; its last three axes are z, y, x.
 
     It lies along the layer's own axes: a rotation or shear is not in it.
+
+    Parameters
+    ----------
+    layer : Image
+    repairs : Repairs, optional
+        What is to be done to its sections, such as `repairs_of`; what was of other data is not.
 
     Raises
     ------
@@ -45,7 +54,7 @@ def layer_volume(layer: Image) -> Volume:
     axes, unit = leading_axes(layer) + "zyx", str(layer.units[-1])
     names = layer.metadata.get("channel_names")
     named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    return Volume(
+    volume = Volume(
         data,
         axes,
         voxel_size(layer),
@@ -56,6 +65,7 @@ def layer_volume(layer: Image) -> Volume:
         coarser,
         replace(provenance_of(layer), path=source_file(layer)),
     )
+    return volume if repairs is None or not repairs.fits(volume.shape) else repaired(volume, repairs)
 
 
 def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
@@ -148,6 +158,12 @@ def provenance_of(layer: Image) -> Provenance:
     """What a layer keeps of its volume's origin; nothing is known of a layer that this plugin did not make."""
     provenance = layer.metadata.get(PROVENANCE)
     return provenance if isinstance(provenance, Provenance) else Provenance()
+
+
+def repairs_of(layer: Image) -> Repairs | None:
+    """What is to be done to the sections of a layer's volume; None where nobody has looked at them yet."""
+    repairs = layer.metadata.get(REPAIRS)
+    return repairs if isinstance(repairs, Repairs) else None
 
 
 def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:

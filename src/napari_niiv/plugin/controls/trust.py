@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, Label
+from magicgui.widgets import CheckBox
 
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ class TrustControls:
             text="keep measured averages",
             tooltip="corrects the reconstruction so that, made coarse again, it is what was measured",
         )
-        self.legend = Label(value="")
-        self.legend.native.setWordWrap(True)
-        self.legend.visible = False
+        self.legend = paragraph()
         self.rows = [row("Trust", self.disagreement, self.misfit), self.project, self.legend]
         for box in (self.disagreement, self.misfit, self.project):
             box.changed.connect(self._apply)
@@ -58,8 +56,11 @@ class TrustControls:
         for box, value in zip(boxes, on, strict=True):
             with box.changed.blocked():
                 box.value = value
-        if settings.trust != self._explained:
-            self._explained = settings.trust
+        maps = settings.trust + (
+            ("bridged",) if any("bridged" in live.settings.maps for live in self._live_layers) else ()
+        )
+        if maps != self._explained:
+            self._explained = maps
             self._explain()
 
     def _explain(self) -> None:

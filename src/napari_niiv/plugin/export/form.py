@@ -16,7 +16,7 @@ from napari_niiv.configuration import setting_of
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.plugin.common.forms import row
-from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.common.layers import layer_volume, repairs_of
 from napari_niiv.plugin.common.output_names import default_output, named_output
 from napari_niiv.plugin.common.setting_widgets import field_value, setting_widget
 from napari_niiv.plugin.controls.denoise import DenoiseField
@@ -101,7 +101,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
         if self.layer is None:
             raise OutputError("Choose a layer in Isotropic reconstruct; open a volume if there is none.")
         return ExportSettings(
-            volume=layer_volume(self.layer),
+            volume=layer_volume(self.layer, repairs_of(self.layer)),
             named=self.named,
             default=self._default(self.layer),
             config=self._config(self.layer),

@@ -18,6 +18,7 @@ from napari_niiv.export.config import ExportConfig
 from napari_niiv.plugin.common.layers import ISOTROPIC
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
 from napari_niiv.plugin.common.words import bytes_of, output_words
+from napari_niiv.sections.repair import as_measured
 from napari_niiv.volume import Volume, in_memory
 
 if TYPE_CHECKING:
@@ -211,6 +212,6 @@ def _without_lost_file(volume: Volume) -> Volume:
     from napari_niiv.export.fingerprint import source_path
 
     path = source_path(volume)
-    if path is None or path.exists() or not in_memory(volume.array):
+    if path is None or path.exists() or not in_memory(as_measured(volume).array):
         return volume
     return dataclasses.replace(volume, provenance=dataclasses.replace(volume.provenance, path=None))

@@ -11,6 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_niiv.plugin.common.layers import REPAIRS, repairs_of
 from napari_niiv.plugin.common.preferences import memory
 from napari_niiv.plugin.live.settings import LiveSettings
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.reconstruction.cache import Memory
+    from napari_niiv.sections.repairs import Repairs
 
 
 class LiveLayers(QObject):
     """The live reconstructions of a viewer, at most one for each source, and the owner of their settings.
 
-    All settings are common to all sources but `finest`, which each source has of its own, live or not. Whatever changes
-    them, a control or the mouse in a picture, all live reconstructions get the new ones, and then `changed` is emitted:
+    All settings are common to all sources but `finest` and `repairs`, which each source has of its own, live or not;
+    the latter lie in the layer's metadata, as exports and trainings need them too. Whatever changes the settings, a
+    control or the mouse in a picture, all live reconstructions get the new ones, and then `changed` is emitted:
     controls, ortho views and 3-D views listen to it alone. `opened` brings each new live reconstruction, `ended` one
     that ended by itself, as its layer or its source was deleted.
 
@@ -35,7 +38,7 @@ class LiveLayers(QObject):
     Attributes
     ----------
     settings : LiveSettings
-        Those common to all sources; `finest` is that of sources that have none of their own.
+        Those common to all sources; `finest` is that of sources that have none of their own, `repairs` is None.
     """
 
     opened = Signal(object)
@@ -62,8 +65,10 @@ class LiveLayers(QObject):
 
     def settings_of(self, source: Image | None) -> LiveSettings:
         """The settings of a source, live or not; None has those common to all."""
-        own = None if source is None else self._finest.get(source)
-        return self.settings if own is None else replace(self.settings, finest=own)
+        if source is None:
+            return self.settings
+        finest = self._finest.get(source, self.settings.finest)
+        return replace(self.settings, finest=finest, repairs=repairs_of(source))
 
     def estimate_of(self, source: Image | None) -> float | None:
         """The noise level that "auto" comes to for a source that is live; None as long as it is not known."""
@@ -80,6 +85,12 @@ class LiveLayers(QObject):
         """Set the finest pixel of one source, in lateral voxels; 0 follows the zoom."""
         if finest != self.settings_of(source).finest:
             self._finest[source] = finest
+            self._apply()
+
+    def set_repairs(self, source: Image, repairs: Repairs | None) -> None:
+        """Set what is done to the sections of one source; None where that is not known."""
+        if repairs != repairs_of(source):
+            source.metadata[REPAIRS] = repairs
             self._apply()
 
     @property
@@ -135,7 +146,7 @@ class LiveLayers(QObject):
             return
         if settings.finest != known.finest:
             self._finest[live.source] = settings.finest
-        self.settings = replace(settings, finest=self.settings.finest)
+        self.settings = replace(settings, finest=self.settings.finest, repairs=None)
         self._apply()
 
     def _apply(self) -> None:

@@ -213,7 +213,7 @@ class LiveReconstruction(QObject):
             return
         self.settings = settings
         self._picture.apply(settings)
-        if settings.model is not before.model:
+        if settings.model is not before.model or settings.repairs != before.repairs:
             self._rebuild()
         elif settings.content != before.content:
             self._schedule_request()
@@ -246,7 +246,7 @@ class LiveReconstruction(QObject):
             self.closed.emit()
 
     def _volume(self) -> Volume:
-        return WatchedVolume.of(layer_volume(self.source), self._reads)
+        return WatchedVolume.of(layer_volume(self.source, self.settings.repairs), self._reads)
 
     def _new_reconstructor(self) -> Reconstructor:
         return Reconstructor(self._volume(), self.model, memory=self._memory)
@@ -321,7 +321,7 @@ class LiveReconstruction(QObject):
         if view is None:
             self._drop_picture()
             return
-        request = replace(view.request, project=settings.project, trust=settings.trust, denoise=settings.told)
+        request = replace(view.request, project=settings.project, trust=settings.maps, denoise=settings.told)
         view = replace(view, request=request)
         newest = self._requested.get(self._scheduler.generation)
         if newest is not None and not self._picture.hidden_by_us and newest.same(view):

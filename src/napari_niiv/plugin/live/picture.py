@@ -61,9 +61,9 @@ class LivePicture:
             self._handle = None
         elif settings.split is not None and self._handle is None:
             self._handle = SplitHandle(self._viewer, lambda: self._settings.split or 0.0, self._drag)
-        for kind in set(self._overlays) - set(settings.trust):
+        for kind in set(self._overlays) - set(settings.maps):
             self._overlays.pop(kind).close()
-        for kind in settings.trust:
+        for kind in settings.maps:
             if kind not in self._overlays:
                 self._overlays[kind] = TrustOverlay(self._viewer, self._source, self.layer, kind)
         if (settings.split, settings.comparing) != (before.split, before.comparing):

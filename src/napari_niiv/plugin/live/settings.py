@@ -10,6 +10,7 @@ from napari_niiv.reconstruction.denoise import AUTO, Denoise, within
 if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.reconstruction.views.request import Trust
+    from napari_niiv.sections.repairs import Repairs
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class LiveSettings:
     split : float or None
         The part of the window, 0 … 1, that shows the source, left of a line; None shows it nowhere.
     trust : tuple of {"disagreement", "misfit"}
-        The maps that lie over the picture, each a layer.
+        The maps that lie over the picture, each a layer; `maps` has what goes with them.
     project : bool
         Whether the pictures are corrected so that, degraded again, they are what was measured.
     denoise : float or "auto"
@@ -34,6 +35,8 @@ class LiveSettings:
         Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size.
     comparing : bool
         Whether the source shows in place of the reconstruction.
+    repairs : Repairs or None
+        What is done to the sections of the source before they are reconstructed; None as long as it is not known.
     """
 
     model: Niiv | None = None
@@ -44,11 +47,18 @@ class LiveSettings:
     denoise: Denoise = AUTO
     steps: bool = False
     comparing: bool = False
+    repairs: Repairs | None = None
 
     @property
     def content(self) -> tuple[object, ...]:
         """What the pictures themselves depend on; the rest is how they are shown."""
-        return self.model, self.finest, self.project, self.trust, self.told
+        return self.model, self.finest, self.project, self.maps, self.told
+
+    @property
+    def maps(self) -> tuple[Trust, ...]:
+        """The maps of trust, and with any of them that of the sections that are bridged, if there are such."""
+        bridges = self.trust and self.repairs is not None and self.repairs.bridges
+        return (*self.trust, "bridged") if bridges else self.trust
 
     @property
     def told(self) -> Denoise:

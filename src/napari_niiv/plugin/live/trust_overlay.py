@@ -17,7 +17,10 @@ from napari_niiv.reconstruction.views.request import Trust
 
 
 class Appearance(NamedTuple):
-    """How a map looks: its name, what the legend says, colours from least to most, limits in parts of the contrast."""
+    """How a map looks: its name, what the legend says, colours from least to most, limits in parts of the contrast.
+
+    What is in a place or not has no colour bar, and no corner for it.
+    """
 
     name: str
     meaning: str
@@ -41,6 +44,13 @@ APPEARANCES: dict[Trust, Appearance] = {
         (-0.1, 0.1),
         "bottom_right",
     ),
+    "bridged": Appearance(
+        "bridged sections",
+        "violet: a section that is bridged, not measured",
+        ((0.6, 0.2, 1, 0), (0.6, 0.2, 1, 0.4)),
+        (0.0, 1.0),
+        "",
+    ),
 }
 
 
@@ -52,7 +62,7 @@ class TrustOverlay:
     viewer : ViewerModel
     source, live : Image
         The layer that is reconstructed, and that which shows it.
-    kind : {"disagreement", "misfit"}
+    kind : {"disagreement", "misfit", "bridged"}
 
     Attributes
     ----------
@@ -60,7 +70,8 @@ class TrustOverlay:
     """
 
     def __init__(self, viewer: ViewerModel, source: napari.layers.Image, live: Image, kind: Trust) -> None:
-        appearance, contrast = APPEARANCES[kind], float(np.diff(source.contrast_limits)[0]) or 1.0
+        appearance = APPEARANCES[kind]
+        contrast = float(np.diff(source.contrast_limits)[0]) or 1.0 if appearance.corner else 1.0
         self._viewer = viewer
         self._place: object = None
         self.layer = Image(
@@ -75,8 +86,9 @@ class TrustOverlay:
             visible=False,
         )
         self.layer.source_layer = source
-        self.layer.colorbar.position = appearance.corner
-        self.layer.colorbar.visible = True
+        if appearance.corner:
+            self.layer.colorbar.position = appearance.corner
+            self.layer.colorbar.visible = True
         self._hidden_by_us = True  # not by the user
         insert_above(viewer.layers, live, self.layer)
 

@@ -162,7 +162,7 @@ class OrthoViews(QObject):
         self._connections.connect(self._check_axes, source.events.data)
 
     def apply(self, settings: LiveSettings) -> None:
-        """Reconstruct with another model, noise level or resolution, if these are others."""
+        """Reconstruct with another model, noise level, resolution or repairs, if these are others."""
         for panel in self.panels:
             panel.live.apply(_plain(settings))
 
@@ -227,8 +227,8 @@ class OrthoViews(QObject):
 
 
 def _plain(settings: LiveSettings) -> LiveSettings:
-    """Model, resolution and noise level alone: split, maps and steps are the main viewer's."""
-    return LiveSettings(settings.model, settings.finest, denoise=settings.denoise)
+    """What the pictures depend on alone: split, maps and steps are the main viewer's."""
+    return LiveSettings(settings.model, settings.finest, denoise=settings.denoise, repairs=settings.repairs)
 
 
 def _exists(widget: QWidget | None) -> bool:

@@ -17,7 +17,7 @@ from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.catalog import SUFFIX, bundled_models
 from napari_niiv.plugin.common.forms import row, short_names
-from napari_niiv.plugin.common.layers import layer_volume, sources
+from napari_niiv.plugin.common.layers import layer_volume, repairs_of, sources
 from napari_niiv.plugin.common.output_names import (
     StatePath,
     default_output,
@@ -111,7 +111,7 @@ class TrainingForm(Container):  # type: ignore[type-arg]
             raise TrainingError("Choose a layer to train on; open a volume if there is none.")
         if not self.minutes.value and not self.steps.value:
             raise TrainingError("Give a budget of more than 0 minutes.")
-        volume = layer_volume(self.layer.value)
+        volume = layer_volume(self.layer.value, repairs_of(self.layer.value))
         names = ("minutes", "loss", "steps", "batch", "lateral", "seed", "device")
         values = {name: field_value(TrainingConfig, name, getattr(self, name)) for name in names}
         if self.loss.value == "dists":

@@ -37,6 +37,7 @@ from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.denoise import Denoise
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
 from napari_niiv.reconstruction.threads.region_worker import RegionWorker, Step
+from napari_niiv.sections.repairs import Repairs
 
 _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
@@ -149,7 +150,7 @@ class VolumeView(QObject):
         self._follow_viewer()
 
     def apply(self, settings: LiveSettings) -> None:
-        """Begin anew if model, output scale or noise level is another; what else is set does not matter in 3-D."""
+        """Begin anew if what the volume depends on is another; what else is set does not matter in 3-D."""
         before, self._settings = _content(self._settings), settings
         if _content(settings) != before:
             self._restart()
@@ -211,11 +212,11 @@ class VolumeView(QObject):
         self._hide()
         self._failure = ""
         try:
-            volume = layer_volume(self.source)
+            volume = layer_volume(self.source, self._settings.repairs)
         except NiivError as error:
             self._fail(str(error))
             return
-        (model, scale, denoise), budget = _content(self._settings), self.budget
+        (model, scale, denoise, _), budget = _content(self._settings), self.budget
         assert model is not None
         box = None if self.box is None else self.box.slices
 
@@ -340,9 +341,9 @@ class VolumeView(QObject):
         del _hidden[self.source]
 
 
-def _content(settings: LiveSettings) -> tuple[Niiv | None, float, Denoise]:
-    """What a volume depends on: model, output scale and noise level."""
-    return settings.model, settings.output_scale, settings.told
+def _content(settings: LiveSettings) -> tuple[Niiv | None, float, Denoise, Repairs | None]:
+    """What a volume depends on: model, output scale, noise level, and what is done to the sections."""
+    return settings.model, settings.output_scale, settings.told, settings.repairs
 
 
 def default_budget(model: Niiv) -> int:

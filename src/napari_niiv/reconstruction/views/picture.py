@@ -40,7 +40,7 @@ class PictureTask:
         What the model learnt to undo.
     project : bool
         Project the picture onto what was measured.
-    trust : tuple of {"disagreement", "misfit"}
+    trust : tuple of {"disagreement", "misfit", "bridged"}
         Maps to make as well.
     interrupt : Interrupt
         Called often.

@@ -32,7 +32,7 @@ from napari_niiv.reconstruction.views.picture import (
     measured_plane,
     resample_plane,
 )
-from napari_niiv.reconstruction.views.request import Quality, SliceRequest, SliceResponse
+from napari_niiv.reconstruction.views.request import Quality, SliceRequest, SliceResponse, Trust, bridged_map
 from napari_niiv.reconstruction.views.resolve import Resolved, resolve
 from napari_niiv.reconstruction.views.source import Source
 from napari_niiv.reconstruction.views.xy import restore_xy, xy_is_cached
@@ -151,7 +151,7 @@ class Reconstructor:
             inferred=infer,
             notice=notice,
             complete=picture.complete,
-            trust={name: _on_host(values) * contrast for name, values in picture.maps.items()},
+            trust={name: _on_host(values) * contrast for name, values in picture.maps.items()} | self._bridged(request),
             denoise=self._known_level(request),
         )
 
@@ -179,6 +179,11 @@ class Reconstructor:
         """Free what is cached: latent grids and voxels."""
         self.memory.forget(self)
         self._source.cache_clear()
+
+    def _bridged(self, request: SliceRequest) -> dict[Trust, NDArray[np.float32]]:
+        """The map of the sections that are bridged, if it is wanted and there are any."""
+        bridged = () if self.volume.repairs is None else self.volume.repairs[request.leading].bridged
+        return {"bridged": bridged_map(request, bridged)} if bridged and "bridged" in request.trust else {}
 
     def _attempt(self, work: Callable[[], T]) -> T:
         return self.batch_budget.attempt(work, self.memory.forget_latents)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,9 +16,9 @@ from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.reconstruction.planes import AXES, Plane
 
 Quality = Literal["placeholder", "fast", "refined"]
-Trust = Literal["disagreement", "misfit"]
-"""What tells how far to trust a picture: where its two orientations disagree, and where the picture, degraded again, is
-not what was measured."""
+Trust = Literal["disagreement", "misfit", "bridged"]
+"""What tells how far to trust a picture: where its two orientations disagree, where the picture, degraded again, is not
+what was measured, and which sections were not measured but interpolated."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SliceRequest:
         Index along each leading (T, C) axis.
     project : bool
         Correct the reconstruction so that, degraded again, it is what was measured.
-    trust : tuple of {"disagreement", "misfit"}
+    trust : tuple of {"disagreement", "misfit", "bridged"}
         Which maps to make as well.
     denoise : float or "auto"
         Noise level of the source's voxels, the standard deviation as a share of the normalised range; "auto" estimates
@@ -98,10 +98,11 @@ class SliceResponse:
         What the user should know, such as a retreat to the CPU.
     complete : bool
         False where parts are still of a lower quality, because there was no time for all.
-    trust : mapping of {"disagreement", "misfit"} to array, shape (rows, columns), float32
+    trust : mapping of {"disagreement", "misfit", "bridged"} to array, shape (rows, columns), float32
         Those of the maps asked for that this quality has, in the intensities of the source. `disagreement` is the
         absolute difference of the xz and the yz reconstruction (refined pictures have both); `misfit` the signed
-        difference between the reconstruction, degraded again, and what was measured (side views).
+        difference between the reconstruction, degraded again, and what was measured (side views); `bridged` is 1 where
+        the nearest section is bridged, 0 elsewhere.
     denoise : float or None
         Noise level of the source's voxels, asked for or estimated; None as long as it is not estimated, which no
         interpolation needs.
@@ -118,3 +119,11 @@ class SliceResponse:
     complete: bool = True
     trust: Mapping[Trust, NDArray[np.float32]] = field(default_factory=lambda: MappingProxyType({}))
     denoise: float | None = None
+
+
+def bridged_map(request: SliceRequest, bridged: Collection[int]) -> NDArray[np.float32]:
+    """1 where the section that is nearest to a pixel was bridged, 0 elsewhere; shape (rows, columns)."""
+    rows, columns = request.rows, request.columns
+    heights = rows.start + rows.step * np.arange(rows.count) if request.plane != "xy" else np.array([request.index])
+    marked = np.isin(np.floor(heights + 0.5).astype(int), list(bridged)).astype(np.float32)
+    return np.ascontiguousarray(np.broadcast_to(marked[:, None], (rows.count, columns.count)))

@@ -27,7 +27,7 @@ _ALL_FLIPS = tuple(axes for count in range(4) for axes in itertools.combinations
 
 
 def measured_box(volume: TrainingVolume, values: Tensor, box: Box, core: Box) -> Tensor:
-    """The measured voxels of the core of a box, its held-out slices NaN.
+    """The measured voxels of the core of a box; slices that are held out, or were not measured, are NaN.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def measured_box(volume: TrainingVolume, values: Tensor, box: Box, core: Box) ->
     Tensor, shape of the core
     """
     values = values[core.slices].clone()
-    values[_held_out(volume, box, core)] = torch.nan
+    values[_inside(volume.held_out + volume.bridged, box, core)] = torch.nan
     return values
 
 
@@ -70,7 +70,7 @@ def restored_box(
         neighbours = [values[i] for i in (z - 1, z + 1) if 0 <= i < len(values)]
         values[z] = torch.stack(neighbours).mean(0) if neighbours else torch.nan
     fine = pseudo_isotropic(models, values, volume.anisotropy, core, degradation, flips)
-    for z in _held_out(volume, box, core):
+    for z in _inside(volume.held_out, box, core):
         first = z * volume.anisotropy
         fine[int(first) : int(first + volume.anisotropy) + 1] = torch.nan
     return fine
@@ -141,7 +141,7 @@ def _mean(
     return total.div_(len(models) * (len(_ALL_FLIPS) if flips else 1))
 
 
-def _held_out(volume: TrainingVolume, box: Box, core: Box) -> list[int]:
-    """Held-out slices of a core, counted in it."""
+def _inside(slices: Sequence[int], box: Box, core: Box) -> list[int]:
+    """Slices of a volume that lie in a core, counted in it."""
     span = core.z.shifted(box.z.lo)
-    return [z - span.lo for z in volume.held_out if span.lo <= z < span.hi]
+    return [z - span.lo for z in slices if span.lo <= z < span.hi]

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.geometry import Box, Shape, three
 from napari_niiv.normalization import Normalization
+from napari_niiv.sections.repair import bridged
 from napari_niiv.volume import Volume
 
 # of the T and C axes of one volume
@@ -40,6 +41,11 @@ class TrainingVolume:
     def name(self) -> str:
         """The volume's name."""
         return self.volume.name
+
+    @property
+    def bridged(self) -> tuple[int, ...]:
+        """Slices that were not measured but interpolated: a network would learn their blur."""
+        return () if self.volume.repairs is None else self.volume.repairs[()].bridged
 
     @property
     def shape(self) -> Shape:
@@ -71,7 +77,8 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
     Parameters
     ----------
     volumes : sequence of Volume
-        Every index of their T and C axes counts by itself, up to 16 of each volume, evenly spread.
+        Every index of their T and C axes counts by itself, up to 16 of each volume, evenly spread. Blank slices are
+        bridged, unless they come from `repair_sections`.
 
     Raises
     ------
@@ -85,7 +92,9 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
     usable: list[TrainingVolume] = []
     notices: list[str] = []
     refusal: VolumeError | None = None
-    for volume in volumes:
+    for volume in map(bridged, volumes):
+        if volume.repairs:
+            notices.append(f"{volume.name}: {volume.repairs.words}.")
         leading = list(np.ndindex(volume.shape[:-3]))
         chosen = np.unique(np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int))
         for index in (leading[i] for i in chosen):
@@ -109,4 +118,5 @@ def _held_out(volume: Volume) -> tuple[int, ...]:
             f"{volume.name!r} has {depth} slice(s); training needs at least three, one of them to judge by."
         )
     count = min(max(depth // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
-    return tuple(int((i + 0.5) * depth / count) for i in range(count))
+    measured = [z for z in range(depth) if volume.repairs is None or z not in volume.repairs[()].bridged]
+    return tuple(measured[int((i + 0.5) * len(measured) / count)] for i in range(count))

@@ -1,0 +1,158 @@
+"""What is wrong with the sections of the chosen layer, and the switches of what is done about it."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image
+
+from napari_niiv.errors import NiivError
+from napari_niiv.interrupt import Interrupted, StopFlag
+from napari_niiv.io.remembered import recall_sections, remember_sections
+from napari_niiv.plugin.common.forms import paragraph, row
+from napari_niiv.plugin.common.host import Host
+from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.common.setting_widgets import setting_widget
+from napari_niiv.plugin.files.layer_file import layer_file
+from napari_niiv.plugin.live.live_layers import LiveLayers
+from napari_niiv.sections.config import SectionsConfig
+from napari_niiv.sections.find import find_sections
+from napari_niiv.sections.report import SectionReport
+from napari_niiv.volume import Volume
+
+if TYPE_CHECKING:
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction, Shown
+
+
+class SectionsControl:
+    """Sentences about the sections of the chosen layer, and switches for what can be done; nothing where all is well.
+
+    A layer's sections are looked at behind its first refined picture, and again when its data are others. What the user
+    switches is remembered for the layer's file.
+
+    Parameters
+    ----------
+    host : Host
+    live_layers : LiveLayers
+    layer : ComboBox
+        Where the layer is chosen.
+
+    Attributes
+    ----------
+    rows : list of Widget
+        To be put into a form.
+    """
+
+    def __init__(self, host: Host, live_layers: LiveLayers, layer: ComboBox) -> None:
+        self._host, self._live_layers, self._layer = host, live_layers, layer
+        self._looked_at: weakref.WeakSet[Image] = weakref.WeakSet()
+        self._found: weakref.WeakKeyDictionary[Image, tuple[SectionReport, SectionsConfig]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._stop = StopFlag()
+        self.sentence = paragraph()
+        self.switches = {name: setting_widget(SectionsConfig, name) for name in SectionsConfig.model_fields}
+        gaps, places = list(self.switches.values())[:2], list(self.switches.values())[2:]
+        self._lines = row("Sections", *gaps), row("Sections", *places)
+        self.rows: list[Any] = [self.sentence, *self._lines]
+        for switch in self.switches.values():
+            switch.changed.connect(self._switched)
+        live_layers.opened.connect(self._await_picture)
+        layer.changed.connect(self._show)
+        self.sentence.native.destroyed.connect(self._stop.stop)
+        self._show()
+
+    def _await_picture(self, live: LiveReconstruction) -> None:
+        source = live.source
+        look = functools.partial(self._look, source)
+        forget = functools.partial(self._forget, weakref.ref(source))
+        live.shown.connect(look)
+        source.events.data.connect(forget)
+        live.closed.connect(lambda: source.events.data.disconnect(forget))
+
+    def _look(self, layer: Image, shown: Shown) -> None:
+        """Look at the sections of a layer, if that was not done yet, and nothing else is waited for."""
+        if layer in self._looked_at or not shown.final:
+            return
+        self._looked_at.add(layer)
+        try:
+            volume = layer_volume(layer)
+        except NiivError:
+            return  # said where the layer is opened
+        file, data, waiting = layer_file(layer), id(layer.data), weakref.ref(layer)
+        place = None if file is None else (file.path, file.dataset)
+
+        def done(found: tuple[SectionReport, SectionsConfig] | None) -> None:
+            alive = waiting()
+            if found is not None and alive is not None and id(alive.data) == data:
+                self._found[alive] = found
+                self._apply(alive)
+
+        self._host.run(lambda: _find(volume, place, self._stop), done, lambda sentence: None)
+
+    def _forget(self, waiting: weakref.ref[Image], event: Any = None) -> None:
+        """The data of a layer are others: what was found is of no interest."""
+        if (layer := waiting()) is not None:
+            self._looked_at.discard(layer)
+            self._found.pop(layer, None)
+            self._live_layers.set_repairs(layer, None)
+            self._show()
+
+    def _switched(self, value: Any = None) -> None:
+        layer = self._layer.value
+        if layer is None or layer not in self._found:
+            return
+        config = SectionsConfig(**{name: switch.value for name, switch in self.switches.items()})
+        self._found[layer] = self._found[layer][0], config
+        if (file := layer_file(layer)) is not None:
+            self._host.run(lambda: remember_sections(file.path, config.model_dump(), file.dataset), lambda _: None)
+        self._apply(layer)
+
+    def _apply(self, layer: Image) -> None:
+        report, config = self._found[layer]
+        self._live_layers.set_repairs(layer, report.repairs(config))
+        self._show()
+
+    def _show(self, value: Any = None) -> None:
+        """Show what was found of the chosen layer, and only the switches that do something."""
+        layer = self._layer.value
+        nothing = SectionReport(), SectionsConfig()
+        report, config = nothing if layer is None else self._found.get(layer, nothing)
+        useful = {
+            "bridge": report.blank,
+            "bridge_damaged": report.damaged,
+            "align": report.largest_shift > 0,
+            "even_brightness": report.uneven,
+        }
+        for name, switch in self.switches.items():
+            with switch.changed.blocked():
+                switch.value = getattr(config, name)
+            switch.visible = useful[name]
+        first, second = self._lines
+        first.visible = report.blank or report.damaged
+        second.visible = report.largest_shift > 0 or report.uneven
+        second.label = "" if report.blank or report.damaged else "Sections"
+        self.sentence.value = _words(report)
+        self.sentence.visible = bool(report.sentences)
+
+
+def _find(
+    volume: Volume, place: tuple[str, str | None] | None, stop: StopFlag
+) -> tuple[SectionReport, SectionsConfig] | None:
+    """What is found, and what the user wants done about it; None if nobody waits any more."""
+    config = SectionsConfig.recalled({} if place is None else recall_sections(*place))
+    try:
+        return find_sections(volume, stop), config
+    except Interrupted:
+        return None
+
+
+def _words(report: SectionReport) -> str:
+    """The sentences for the form."""
+    said = [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in report.sentences]
+    if said and report.largest_shift:
+        said[-1] += ": align for viewing and export"
+    return " ".join(f"{sentence}." for sentence in said)

@@ -1,0 +1,1 @@
+"""Sections that are blank, repeated, displaced, darker or brighter than their neighbours: found, said, and repaired."""
