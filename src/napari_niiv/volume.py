@@ -99,11 +99,15 @@ class Volume:
         voxels; those that do not, or are not coarser in y and x alike, are not used.
     provenance : Provenance
         Where it comes from.
+    empty : tuple of float, optional
+        Values of voxels that hold no measurement: padding, blank sections, masks. By default they are found when the
+        voxels are first looked at; () says that there are none. NaN and infinite voxels hold none anyway.
 
     Raises
     ------
     VolumeError
-        If the array is no volume (fewer than 3 axes, RGB, empty, complex) or a voxel size is not positive.
+        If the array is no volume (fewer than 3 axes, RGB, empty, complex), a voxel size is not positive, or a value of
+        `empty` is no finite number.
     """
 
     array: Any
@@ -115,6 +119,7 @@ class Volume:
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     pyramid: tuple[Any, ...] = ()
     provenance: Provenance = Provenance()
+    empty: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.array.shape)
@@ -140,6 +145,11 @@ class Volume:
             raise VolumeError(
                 f"The voxel size {self.voxel_size} (z, y, x) of {self.name!r} is not three positive numbers; "
                 "give the real z step and pixel size."
+            )
+        if not all(math.isfinite(value) for value in self.empty or ()):
+            raise VolumeError(
+                f"The empty voxels of {self.name!r} cannot be named {self.empty}; give finite numbers, as NaN and "
+                "infinity are empty anyway."
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -199,24 +209,17 @@ class Volume:
         y: slice = slice(None),
         x: slice = slice(None),
         step: int = 1,
-        *,
-        holes: bool = False,
     ) -> NDArray[Any]:
         """Read a box of a 3-D volume as it is; `step` skips pixels of y and x.
 
         Raises
         ------
         VolumeError
-            If it cannot be read, or holds NaN or infinite values and `holes` does not allow them.
+            If it cannot be read.
         """
         ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
         with reading(self.name):
-            values = np.asarray(self.array[z, ys, xs])
-        if values.dtype.kind == "f" and not holes and not np.isfinite(values).all():
-            raise VolumeError(
-                f"{self.name!r} holds NaN or infinite values; replace them first, for example by numpy.nan_to_num."
-            )
-        return values
+            return np.asarray(self.array[z, ys, xs])
 
     def read(self, z: slice, y: slice, x: slice, downsample: int = 1) -> NDArray[np.floating]:
         """Read a box of a 3-D volume as floats, laterally averaged over `downsample` x `downsample` pixels.

@@ -81,7 +81,7 @@ def measure_channels(
     Raises
     ------
     VolumeError
-        If all are constant, or one holds NaN.
+        If all are constant or empty.
     OutputError
         If the type of the output cannot hold them.
     """
