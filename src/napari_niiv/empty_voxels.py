@@ -166,6 +166,11 @@ class EmptyPart:
         if where.any():
             picture[where] = _as_type(self.values[nearest][where], picture.dtype)
 
+    def inside(self, place: tuple[slice, slice, slice]) -> EmptyPart | None:
+        """A part of it; None if nothing is empty there."""
+        mask = self.mask[place]
+        return EmptyPart(mask, self.values[place]) if mask.any() else None
+
     def coarsened(self, downsample: int) -> EmptyPart:
         """Of a box averaged over `downsample` x `downsample` pixels of y and x: empty where most pixels are."""
         if downsample == 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
@@ -27,6 +28,8 @@ _ON_DEVICE = {
     np.dtype(np.int16): torch.int16,
     np.dtype(np.uint16): torch.int16,
 }
+# pixels around an empty one whose mean is put in its place
+_FILLED_FROM = 2
 _MEDIAN_VOXELS = 1 << 18  # of which the median is taken: it need not be exact
 _PIECES, _MOST_PIECES = 64, 1024  # with structure in them; at all
 
@@ -41,7 +44,7 @@ class Normalization:
     empty : EmptyVoxels
         Which voxels hold no measurement and have no part in it.
     middle : float
-        Normalised, what is put in their place: about the median of all others.
+        Normalised, what is put in their place where nothing is measured nearby: about the median of all others.
     """
 
     low: float
@@ -109,23 +112,27 @@ class Normalization:
         middle = (float(np.median(intact[:: 1 + intact.size // _MEDIAN_VOXELS])) - low) / width
         return cls(low, high, EmptyVoxels(regions, outliers, 1 - intact.size / total), middle)
 
-    @property
-    def margin(self) -> int:
-        """Pixels that `voxels` wants to be read around a box, along y and x."""
-        return self.empty.margin
+    def margin(self, downsample: int = 1) -> int:
+        """Pixels, averaged ones, that `voxels` wants around a box along y and x; 0 where nothing is empty."""
+        if not (self.empty.values or self.empty.share):
+            return 0
+        return _FILLED_FROM + -(-self.empty.margin // downsample)
 
     def voxels(
         self, device: torch.device, box: NDArray[Any], inside: tuple[slice, slice, slice], downsample: int = 1
     ) -> tuple[Tensor, EmptyPart | None]:
         """A part of a box as `on` normalises it, laterally averaged, with something benign where it is empty.
 
+        That is the mean of what is measured nearby, or `middle`: a network restores what lies beside it as if it went on
+        there, and no interpolation mixes tissue with padding.
+
         Parameters
         ----------
         device : torch.device
         box : array, shape (z, y, x)
-            What was read, with a margin of `margin` voxels along y and x as far as the volume goes.
+            What was read: whole averaged pixels, with a `margin` of them along y and x as far as the volume goes.
         inside : tuple of slice
-            The part, without the margin.
+            The part, without the margin, in averaged pixels.
         downsample : int
             Pixels along y and x that are averaged, those that are not empty.
 
@@ -136,22 +143,19 @@ class Normalization:
             Which of them are empty, and what the source has there; None if none is.
         """
         mask = self.empty.mask(box)
-        box, mask = box[inside], None if mask is None else mask[inside]
-        if mask is None or not mask.any():
-            return self.on(device, box if downsample == 1 else averaged(box, downsample)), None
+        if mask is None:
+            return self.on(device, (box if downsample == 1 else averaged(box, downsample))[inside]), None
         part = EmptyPart(mask, box).coarsened(downsample)
         with np.errstate(invalid="ignore", over="ignore"):
             values = self.on(device, box if downsample == 1 else intact_means(box, mask, downsample))
-        return values.masked_fill_(torch.from_numpy(part.mask).to(device), self.middle), part
+        return _filled(values, part.mask, self.middle)[inside], part.inside(inside)
 
     def empty_part(
         self, box: NDArray[Any], inside: tuple[slice, slice, slice], downsample: int = 1
     ) -> EmptyPart | None:
         """What `voxels` tells of the empty ones, alone."""
         mask = self.empty.mask(box)
-        if mask is None or not mask[inside].any():
-            return None
-        return EmptyPart(mask[inside], box[inside]).coarsened(downsample)
+        return None if mask is None else EmptyPart(mask, box).coarsened(downsample).inside(inside)
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise; float32 out."""
@@ -200,6 +204,19 @@ class Normalization:
             wrapped = scaled.sub_((scaled >= 1 << 15) * float(1 << 16)).to(torch.int16)
             return wrapped.cpu().numpy().view(np.uint16)
         return scaled.to(_ON_DEVICE[kind]).cpu().numpy()
+
+
+def _filled(values: Tensor, mask: NDArray[np.bool_], middle: float) -> Tensor:
+    """Voxels (z, y, x) with means of those around in the place of the empty ones."""
+    empty = torch.from_numpy(mask).to(values.device)
+    values = values.masked_fill(empty, 0)
+
+    def around(voxels: Tensor) -> Tensor:
+        return F.avg_pool2d(voxels[:, None], 2 * _FILLED_FROM + 1, stride=1, padding=_FILLED_FROM)[:, 0]
+
+    share = around((~empty).to(values.dtype))
+    means = torch.where(share > 1e-3, around(values) / share.clamp_min(1e-3), middle)
+    return torch.where(empty, means, values)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Block:
     raw : Box
         What is read: the padded box in voxels of the source, with a margin along y and x.
     inside : Box
-        The padded box, counted in `raw`.
+        The padded box, counted in what is read, in voxels of the level.
     inferred : bool
         Whether the network has a part in it.
     """
@@ -132,7 +132,7 @@ class Grid:
         edge : int
             Along y and x, what is read begins and ends with multiples of this before the halo: whole cells.
         margin : int
-            Voxels of the source that are read around that, along y and x.
+            Voxels of the level that are read around that, along y and x.
         """
         samplings = three(self.on_level(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
         core = Box.of(s.support(size) for s, size in zip(samplings, self.level, strict=True))
@@ -140,9 +140,9 @@ class Grid:
         whole = Box(core.z, core.y.outward(edge, height), core.x.outward(edge, width))
         padded = whole.padded(halo, self.level)
         factors = (1, self.downsample, self.downsample)
-        needed = padded.scaled(factors, self.source)
-        raw = needed.padded((0, margin, margin), self.source)
-        return Block(samplings, core, padded, raw, needed.relative_to(raw.origin), inferred)
+        wide = padded.padded((0, margin, margin), self.level)
+        inside = padded.relative_to(wide.origin)
+        return Block(samplings, core, padded, wide.scaled(factors, self.source), inside, inferred)
 
 
 def block_edges(

@@ -82,12 +82,13 @@ class Restoration:
     def block(self, place: Box, infer: bool = True) -> Block:
         """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
         model, inferred = self.batch_budget.model, infer and self.grid.inferable
+        margin = self.normalization.margin(self.grid.downsample)
         if not inferred:
-            return self.grid.block(place, (0, 0, 0), inferred, margin=self.normalization.margin)
+            return self.grid.block(place, (0, 0, 0), inferred, margin=margin)
         slices, pixels = model.cell
         lateral = max(model.lateral_halo, rounded_up(model.context, pixels))
         halo = (model.halo + self._margin, lateral, lateral)
-        return self.grid.block(place, halo, inferred, math.lcm(slices, pixels), self.normalization.margin)
+        return self.grid.block(place, halo, inferred, math.lcm(slices, pixels), margin)
 
     @property
     def _margin(self) -> int:

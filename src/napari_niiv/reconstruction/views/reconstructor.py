@@ -38,7 +38,7 @@ from napari_niiv.reconstruction.views.request import Quality, SliceRequest, Slic
 from napari_niiv.reconstruction.views.resolve import Resolved, resolve
 from napari_niiv.reconstruction.views.source import Source
 from napari_niiv.reconstruction.views.xy import restore_xy, xy_is_cached
-from napari_niiv.volume import Volume, check_anisotropy
+from napari_niiv.volume import Volume, check_anisotropy, downsampled
 
 _MOST_SOURCES = 16  # T/C indices and levels, ready to be read
 
@@ -222,7 +222,7 @@ class Reconstructor:
         where, d = device or self.model.device, view.downsample
 
         def read(box: Box) -> Tensor:
-            return normalization.voxels(where, *_with_margin(source, box, d, normalization.margin), d)[0]
+            return normalization.voxels(where, *_with_margin(source, box, d, normalization.margin(d)), d)[0]
 
         return read
 
@@ -236,7 +236,7 @@ class Reconstructor:
         thickness = Span(nearest, nearest + 1)
         box = view.box(*view.support, thickness)
         d = view.downsample
-        part = normalization.empty_part(*_with_margin(source, box, d, normalization.margin), d)
+        part = normalization.empty_part(*_with_margin(source, box, d, normalization.margin(d)), d)
         if part is None:
             return
         places = {across: Sampling(0, 1, 1), row_axis: view.rows, column_axis: view.columns}
@@ -254,10 +254,11 @@ class Reconstructor:
 def _with_margin(
     source: Source, box: Box, downsample: int, margin: int
 ) -> tuple[NDArray[Any], tuple[slice, slice, slice]]:
-    """Voxels of a box of averaged pixels and a margin around it, and where the box lies in them."""
-    needed = box.scaled((1, downsample, downsample), source.shape)
-    read = needed.padded((0, margin, margin), source.shape)
-    return source.read(read), needed.slices_in(read)
+    """Voxels of a box of averaged pixels and of a margin around it; and where the box lies in them, averaged."""
+    depth, height, width = source.shape
+    shape = (depth, downsampled(height, downsample), downsampled(width, downsample))
+    wide = box.padded((0, margin, margin), shape)
+    return source.read(wide.scaled((1, downsample, downsample), source.shape)), box.slices_in(wide)
 
 
 def _orientations(view: Resolved, quality: Quality) -> tuple[Orientation, ...]:

@@ -61,7 +61,7 @@ class TrainingVolume:
         VolumeError
             If they cannot be read.
         """
-        margin = self.normalization.margin
+        margin = self.normalization.empty.margin
         wide = box.padded((0, margin, margin), self.shape)
         read, inside = self.volume.read_raw(*wide.slices), box.slices_in(wide)
         with np.errstate(invalid="ignore", over="ignore"):
