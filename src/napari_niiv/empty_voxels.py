@@ -5,6 +5,7 @@ Which voxels of a box are empty depends on the box and `REACH` pixels around it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,31 @@ _SQUARE = 5
 REACH = 2 * (_SQUARE // 2)
 
 
+def empty_setting(text: str) -> Values | None:
+    """What a person writes: "auto" (None: they are found), "none", or values with commas between them.
+
+    Raises
+    ------
+    ValueError
+        If it is nothing of these; says what it should be.
+    """
+    word = text.strip().lower()
+    if word in ("auto", "none"):
+        return None if word == "auto" else ()
+    try:
+        values = tuple(float(part) for part in word.replace(";", ",").split(",") if part.strip())
+    except ValueError:
+        values = ()
+    if not values or not all(math.isfinite(value) for value in values):
+        raise ValueError("should be auto, none, or the values of empty voxels, such as 0 or 0,255")
+    return tuple(sorted(set(values)))
+
+
+def empty_words(values: Values | None) -> str:
+    """A setting as `empty_setting` reads it."""
+    return "auto" if values is None else ", ".join(f"{value:g}" for value in values) or "none"
+
+
 @dataclass(frozen=True)
 class EmptyVoxels:
     """Which voxels of a volume hold no measurement; NaN and infinite ones never do.
@@ -36,11 +62,14 @@ class EmptyVoxels:
         Values that count wherever they are, as they lie far outside of what is measured.
     share : float
         About which part of the volume is empty, 0 … 1.
+    usual : (float, float)
+        On coarser levels, what lies beyond is a mixture of an outlier and tissue, and as empty.
     """
 
     regions: Values = ()
     outliers: Values = ()
     share: float = 0.0
+    usual: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def values(self) -> Values:
@@ -69,7 +98,7 @@ class EmptyVoxels:
         """Which voxels have one of the values or are no numbers, wherever they lie; None if there are none."""
         return self._found(voxels, lambda same: same)
 
-    def mask(self, box: NDArray[Any]) -> NDArray[np.bool_] | None:
+    def mask(self, box: NDArray[Any], mixed: bool = False) -> NDArray[np.bool_] | None:
         """Which voxels of a box are empty; None if none is.
 
         Parameters
@@ -77,8 +106,15 @@ class EmptyVoxels:
         box : array, shape (z, y, x)
             As they are in the source, with a margin: of the outermost `margin` pixels along y and x that are not at the
             border of the volume, too many may be called empty.
+        mixed : bool
+            Whether voxels are means of several, as on a coarser level.
         """
-        return self._found(box, _squares)
+        found = self._found(box, _squares)
+        if mixed and self.outliers:
+            with np.errstate(invalid="ignore"):
+                beyond = (box < self.usual[0]) | (box > self.usual[1])
+            found = beyond if found is None else found | beyond
+        return found if found is not None and found.any() else None
 
     def _found(
         self, voxels: NDArray[Any], inside: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
@@ -95,6 +131,9 @@ class EmptyVoxels:
                 same = inside(same)
             found = same if found is None else found | same
         return found
+
+
+NOTHING_EMPTY = EmptyVoxels()
 
 
 def equal(voxels: NDArray[Any], value: float) -> NDArray[np.bool_] | None:
@@ -197,9 +236,12 @@ def intact_part(box: NDArray[Any], empty: EmptyVoxels) -> NDArray[Any]:
     mask = empty.mask(box)
     if mask is None:
         return box
-    holes = mask.any(0)
+    holes = np.asarray(mask.any(0))
     rows, columns = list(range(holes.shape[0])), list(range(holes.shape[1]))
-    while rows and columns and (part := holes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]).any():
+    while rows and columns:
+        part = np.asarray(holes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], dtype=np.float32)
+        if not part.any():
+            break
         shares = [part[0].mean(), part[-1].mean(), part[:, 0].mean(), part[:, -1].mean()]
         worst = int(np.argmax(shares))
         (rows if worst < 2 else columns).pop(0 if worst % 2 == 0 else -1)
@@ -210,7 +252,7 @@ def nearest_voxels(place: Sampling, size: int) -> NDArray[np.intp]:
     """The voxel nearest to each position on an axis of `size` voxels."""
     # samples half-way between two voxels take the same one however the axis is cut up
     positions = place.start + place.step * np.arange(place.count) + 0.5 + 1e-6
-    return np.floor(positions).astype(np.intp).clip(0, size - 1)
+    return np.asarray(np.floor(positions).clip(0, size - 1), dtype=np.intp)
 
 
 def _as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -7,7 +7,6 @@ saturated tissue, and labels are none.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ _MOST_VALUES = 4
 _SAMPLED = 1 << 18  # voxels, of all pictures, among which outliers are looked for
 # part of the voxels that have the value of outliers, at least; and voxels between them and the rest, for each of them
 _LEAST_SHARE, _MOST_BETWEEN = 2e-4, 0.05
+_MOST_PICTURES = 8  # that are looked at closely
 _RUN = 16  # pixels along the border of a picture that are equal where padding touches it
 _LEAST_AREA = 64  # pixels of a region
 # of a region's pixels, those that tissue hides from the border both along y and along x
@@ -93,20 +93,27 @@ def _outliers(sample: NDArray[np.float64]) -> list[float]:
 def _regions(pictures: Sequence[NDArray[Any]], known: Sequence[float], edge: int) -> list[float]:
     varied = [picture for picture in pictures if not _constant(picture)]
     filled = {float(picture.flat[0]) for picture in pictures if _constant(picture)} - {*known}
-    touching = Counter(value for picture in varied for value in _along_border(picture) if value not in known)
-    candidates = [value for value, _ in touching.most_common(_MOST_VALUES)]
+    touching: dict[float, list[NDArray[Any]]] = {}
+    for picture in varied:
+        for value in _along_border(picture).difference(known):
+            touching.setdefault(value, []).append(picture)
+    candidates = sorted(touching, key=lambda value: len(touching[value]), reverse=True)[:_MOST_VALUES]
     candidates += sorted(filled - {*candidates})[:_MOST_VALUES]
     if not candidates:
         return []
-    texture = _texture(varied, (*known, *candidates))
+    texture = _texture(_few(varied), (*known, *candidates))
     if texture is None:
         return []
     found = []
     for value in candidates:
-        evidence = _evidence(varied, value, edge)
+        evidence = _evidence(_few(touching.get(value, varied)), value, edge)
         if (evidence.area == 0 and value in filled) or _is_padding(evidence, value, texture):
             found.append(value)
     return found
+
+
+def _few(pictures: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
+    return pictures[:: -(-len(pictures) // _MOST_PICTURES) or 1]
 
 
 def _constant(picture: NDArray[Any]) -> bool:
@@ -119,7 +126,10 @@ def _along_border(picture: NDArray[Any]) -> set[float]:
     found: set[float] = set()
     for line in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
         length = min(_RUN, len(line))
-        changes = np.concatenate([[0], np.cumsum(line[1:] != line[:-1])])
+        changed = line[1:] != line[:-1]
+        if len(line) - np.count_nonzero(changed) < length:
+            continue  # as in nearly all of tissue
+        changes = np.concatenate([[0], np.cumsum(changed)])
         starts = np.flatnonzero(changes[length - 1 :] == changes[: len(changes) - length + 1])
         found |= {float(value) for value in np.unique(line[starts])[: 2 * _MOST_VALUES] if np.isfinite(value)}
     return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.empty_voxels import EmptyVoxels
+from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyVoxels
 from napari_niiv.pieces import scattered
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _REGION = 8
 _MEDIAN_RESPONSE = 0.6745 * 6
 
 
-def noise_of(volume: Volume, empty: EmptyVoxels = EmptyVoxels()) -> float:
+def noise_of(volume: Volume, empty: EmptyVoxels = NOTHING_EMPTY) -> float:
     """Standard deviation of the white noise in the xy slices of a 3-D volume, in its intensities.
 
     The median size of the response to the kernel of Immerkaer (1996), the second difference along y of that along x,

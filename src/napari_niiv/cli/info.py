@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.cli.volume_options import add_input, open_input, slowness
-from napari_niiv.errors import DatasetChoice
+from napari_niiv.errors import DatasetChoice, VolumeError
 
 if TYPE_CHECKING:
     from napari_niiv.volume import Volume
@@ -47,6 +47,17 @@ def run_info(options: argparse.Namespace) -> int:
     return 0
 
 
+def _empty(volume: Volume) -> str:
+    """Which voxels hold no measurement, of the first index of a T or C axis; a sample of them is read."""
+    from napari_niiv.intensities import intensities_of
+
+    try:
+        empty = intensities_of(volume.at(*(0 for _ in volume.shape[:-3]))).empty
+    except VolumeError as error:
+        return str(error)
+    return empty.words or "nothing found"
+
+
 def _facts(volume: Volume) -> list[tuple[str, str]]:
     """What there is to tell of a volume: a word and its value for each line."""
     size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
@@ -69,5 +80,6 @@ def _facts(volume: Volume) -> list[tuple[str, str]]:
         lines.append(("note", f"the file {problem}"))
     if slow := slowness(volume):
         lines.append(("note", slow))
+    lines.append(("empty", _empty(volume)))
     notes = (volume.provenance.remembered, volume.provenance.note)
     return lines + [("note", note) for note in notes if note]

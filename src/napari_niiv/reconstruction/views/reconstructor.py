@@ -222,7 +222,9 @@ class Reconstructor:
         where, d = device or self.model.device, view.downsample
 
         def read(box: Box) -> Tensor:
-            return normalization.voxels(where, *_with_margin(source, box, d, normalization.margin(d)), d)[0]
+            return normalization.voxels(
+                where, *_with_margin(source, box, d, normalization.margin(d)), d, view.level > 0
+            )[0]
 
         return read
 
@@ -236,7 +238,7 @@ class Reconstructor:
         thickness = Span(nearest, nearest + 1)
         box = view.box(*view.support, thickness)
         d = view.downsample
-        part = normalization.empty_part(*_with_margin(source, box, d, normalization.margin(d)), d)
+        part = normalization.empty_part(*_with_margin(source, box, d, normalization.margin(d)), d, view.level > 0)
         if part is None:
             return
         places = {across: Sampling(0, 1, 1), row_axis: view.rows, column_axis: view.columns}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.empty_voxels import EmptyVoxels
+from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyVoxels
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling
 from napari_niiv.reconstruction.denoise import AUTO, Denoise
@@ -121,4 +121,4 @@ class SliceResponse:
     complete: bool = True
     trust: Mapping[Trust, NDArray[np.float32]] = field(default_factory=lambda: MappingProxyType({}))
     denoise: float | None = None
-    empty: EmptyVoxels = EmptyVoxels()
+    empty: EmptyVoxels = NOTHING_EMPTY
