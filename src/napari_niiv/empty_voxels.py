@@ -21,8 +21,10 @@ Values = tuple[float, ...]
 
 # pixels: edge of the smallest square of one value within a slice that counts as empty; smaller ones are dark tissue
 _SQUARE = 5
+# pixels from such a square on within which all voxels of its value belong to it: tips of corners
+_TIP = _SQUARE // 2
 # pixels around a voxel that decide whether it is empty
-REACH = 2 * (_SQUARE // 2)
+REACH = 2 * (_SQUARE // 2) + _TIP
 
 
 def empty_setting(text: str) -> Values | None:
@@ -57,7 +59,8 @@ class EmptyVoxels:
     Attributes
     ----------
     regions : tuple of float
-        Values that count as empty where a whole square of a slice has them: tissue may have them too, here and there.
+        Values that count as empty in and beside squares of a slice that have them throughout: tissue may have them too,
+        here and there.
     outliers : tuple of float
         Values that count wherever they are, as they lie far outside of what is measured.
     share : float
@@ -150,12 +153,15 @@ def equal(voxels: NDArray[Any], value: float) -> NDArray[np.bool_] | None:
 
 
 def _squares(same: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The squares of a mask (..., y, x), and no smaller things: a morphological opening; outside counts as set."""
-    return opened(same, _SQUARE)
+    """The squares of a mask (..., y, x) and their tips, and no smaller things; outside counts as set."""
+    near = opened(same, _SQUARE)
+    for axis in (-2, -1):
+        near = _window(near, axis, 2 * _TIP + 1, False)
+    return near & same
 
 
 def opened(same: NDArray[np.bool_], edge: int) -> NDArray[np.bool_]:
-    """The union of all squares of a mask (..., y, x) with this odd edge; outside of the array counts as set."""
+    """The union of all squares of a mask (..., y, x) with this odd edge, centred inside; outside counts as set."""
     for axis in (-2, -1):
         same = _window(same, axis, edge, True)
     for axis in (-2, -1):

@@ -92,7 +92,7 @@ def _outliers(sample: NDArray[np.float64]) -> list[float]:
 
 def _regions(pictures: Sequence[NDArray[Any]], known: Sequence[float], edge: int) -> list[float]:
     varied = [picture for picture in pictures if not _constant(picture)]
-    filled = {float(picture.flat[0]) for picture in pictures if _constant(picture)} - {*known}
+    filled = {float(p.flat[0]) for p in pictures if _constant(p) and np.isfinite(p.flat[0])} - {*known}
     touching: dict[float, list[NDArray[Any]]] = {}
     for picture in varied:
         for value in _along_border(picture).difference(known):

@@ -48,14 +48,14 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def _empty(volume: Volume) -> str:
-    """Which voxels hold no measurement, of the first index of a T or C axis; a sample of them is read."""
+    """How much holds no measurement at the first T and C index, told from a sample of the voxels; empty if none."""
     from napari_niiv.intensities import intensities_of
 
     try:
         empty = intensities_of(volume.at(*(0 for _ in volume.shape[:-3]))).empty
     except VolumeError as error:
         return str(error)
-    return empty.words or "nothing found"
+    return empty.words
 
 
 def _facts(volume: Volume) -> list[tuple[str, str]]:
@@ -80,6 +80,7 @@ def _facts(volume: Volume) -> list[tuple[str, str]]:
         lines.append(("note", f"the file {problem}"))
     if slow := slowness(volume):
         lines.append(("note", slow))
-    lines.append(("empty", _empty(volume)))
+    if empty := _empty(volume):
+        lines.append(("empty", empty))
     notes = (volume.provenance.remembered, volume.provenance.note)
     return lines + [("note", note) for note in notes if note]
