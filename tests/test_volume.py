@@ -151,10 +151,11 @@ def test_what_is_no_number_is_read_as_it_is(value: float) -> None:
     np.testing.assert_array_equal(Volume(array).read_raw(), array)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_empty_voxels_are_named_by_finite_numbers(value: float) -> None:
-    with pytest.raises(VolumeError, match="give finite numbers"):
-        Volume(np.zeros((3, 4, 5)), empty=(0.0, value))
+@pytest.mark.parametrize("values", [(0.0, np.nan), (np.inf,), 0, "black", ("black",)])
+def test_empty_voxels_are_named_by_finite_numbers(values) -> None:
+    with pytest.raises(VolumeError, match="name them as finite numbers"):
+        Volume(np.zeros((3, 4, 5)), empty=values)
+    assert Volume(np.zeros((3, 4, 5)), empty=[0, np.uint8(255)]).empty == (0.0, 255.0)
 
 
 # arrays in memory

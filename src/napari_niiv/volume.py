@@ -146,11 +146,8 @@ class Volume:
                 f"The voxel size {self.voxel_size} (z, y, x) of {self.name!r} is not three positive numbers; "
                 "give the real z step and pixel size."
             )
-        if not all(math.isfinite(value) for value in self.empty or ()):
-            raise VolumeError(
-                f"The empty voxels of {self.name!r} cannot be named {self.empty}; give finite numbers, as NaN and "
-                "infinity are empty anyway."
-            )
+        if self.empty is not None:
+            object.__setattr__(self, "empty", _finite(self.empty, self.name))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "metadata": dict(self.metadata)}  # a mapping proxy has no pickle
@@ -232,6 +229,20 @@ class Volume:
         height, width = self.shape[-2:]
         box = self.read_raw(z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width)))
         return averaged(box, d)
+
+
+def _finite(values: Any, name: str) -> tuple[float, ...]:
+    """The values of empty voxels as numbers."""
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    if not all(math.isfinite(value) for value in numbers):
+        raise VolumeError(
+            f"The empty voxels of {name!r} cannot be {values!r}; name them as finite numbers, such as (0,): NaN and "
+            "infinity are empty anyway."
+        )
+    return numbers
 
 
 @contextmanager

@@ -113,8 +113,8 @@ def test_holes_are_nan_and_do_not_count(hole: float, dtype) -> None:
     holes = np.zeros(array.shape, bool)
     holes[3, 5:9] = holes[:, 2, 2] = holes[0] = True
     array[holes] = hole
-    (volume,), notices = training_volumes([Volume(array)])
-    assert notices == []
+    (volume,), notices = training_volumes([Volume(array, name="hollow")])
+    assert notices == ["hollow: 15 % of this volume is empty (not a number); kept out."]
     low, high = np.percentile(array[~holes].astype(float), (0.1, 99.9))
     assert (volume.normalization.low, volume.normalization.high) == (
         pytest.approx(low),

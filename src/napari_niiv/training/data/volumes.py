@@ -100,9 +100,12 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
             try:
                 normalization = Normalization.of(part)
                 usable.append(TrainingVolume(part, normalization, _with_tissue(part, normalization, held_out)))
+                if words := normalization.empty.words:
+                    notices.append(f"{volume.name}: {words}.")
             except VolumeError as error:
                 refusal = error
                 notices.append(f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error))
+    notices = list(dict.fromkeys(notices))  # of many times, the same once
     if not usable:
         assert refusal is not None
         raise refusal
