@@ -43,11 +43,12 @@ def main() -> None:
         panels["truth"] = truth[z : z + EDGE, y, x : x + EDGE]
     shown = [v for name, v in panels.items() if name != "source"]
     low, high = np.percentile(np.concatenate([v.ravel() for v in shown]), [0.5, 99.5])
-    width = ZOOM * EDGE + 4
-    sheet = Image.new("L", (width * len(panels) - 4, ZOOM * EDGE + TITLE), 255)
+    height, width = (ZOOM * n for n in shown[0].shape)
+    width += 4
+    sheet = Image.new("L", (width * len(panels) - 4, height + TITLE), 255)
     for number, (name, values) in enumerate(panels.items()):
         grey = np.clip(255 * (values - low) / (high - low), 0, 255).astype(np.uint8)
-        panel = Image.fromarray(grey).resize((ZOOM * EDGE, ZOOM * EDGE), Image.Resampling.NEAREST)
+        panel = Image.fromarray(grey).resize((width - 4, height), Image.Resampling.NEAREST)
         sheet.paste(panel, (width * number, TITLE))
         ImageDraw.Draw(sheet).text((width * number + 2, 2), name, fill=0)
     sheet.save(options.picture, optimize=True)
@@ -56,7 +57,7 @@ def main() -> None:
 def views(
     coarse: NDArray[np.float32], anisotropy: float, options: argparse.Namespace
 ) -> list[tuple[str, NDArray[np.float32]]]:
-    """The crop of slice y as every method sees it, (EDGE, EDGE) isotropic pixels."""
+    """The crop of slice y as every method sees it, at most (EDGE, EDGE) isotropic pixels."""
     z, y, x = options.at
     rows = slice(z, z + EDGE)
     volume = Volume(coarse, voxel_size=(anisotropy, 1.0, 1.0), name=options.volume.stem)

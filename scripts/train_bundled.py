@@ -4,7 +4,7 @@
     python scripts/train_bundled.py em-teacher RECORDED_FOLDER a.safetensors
     python scripts/train_bundled.py em-teacher RECORDED_FOLDER b.safetensors --seed 1
     python scripts/train_bundled.py em RECORDED_FOLDER em.safetensors --teachers a.safetensors b.safetensors
-    python scripts/train_bundled.py em-large RECORDED_FOLDER em-large.safetensors --teachers a.safetensors b.safetensors
+    python scripts/train_bundled.py em-large RECORDED_FOLDER em-large.safetensors --init a.safetensors
     python scripts/train_bundled.py em-paper RECORDED_FOLDER em-paper.safetensors --vgg-weights FILE
     python scripts/train_bundled.py measure DATA_FOLDER CHECKPOINT
 
@@ -14,9 +14,10 @@ fib25_val_256x384x384.tif (FIB-25, FlyEM, CC BY 3.0), mousebrain_lm.tif (brainre
 
 `record` makes the volumes as a microscope of 2, 4 or 8 times the z step would have recorded them: average-pooled
 along z and rounded to integers. A teacher is a wide network, trained in two stages; the checkpoints that ship learn
-from the volumes that teachers restored. `em-paper` is the niiv paper's architecture and loss, for 8x alone. `measure`
-adds to a checkpoint's card how well it restores the volumes that no training sees: the last 128 slices of fib25_val,
-the last 70 of mousebrain_lm.
+from the volumes that teachers restored. `em-large` begins as a teacher, is told the noise, and teaches itself: from
+nothing, at the learning rate of light networks, it stays behind them. `em-paper` is the niiv paper's architecture and
+loss, for 8x alone. `measure` adds to a checkpoint's card how well it restores the volumes that no training sees: the
+last 128 slices of fib25_val, the last 70 of mousebrain_lm.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from napari_niiv.evaluation.quality import BASELINES, compare, compare_split, de
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import VolumeCredit
 from napari_niiv.models.checkpoint import load_model, save_model
+from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.denoise import AUTO, Denoise
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.events import Finished, Notice, TrainingStep, Validation
@@ -56,8 +58,8 @@ RECIPES: dict[str, tuple[Architecture, dict[str, Any]]] = {
     "em-large": (LARGE, {}),
     "em-teacher": (TEACHER, {"teacher": TEACHER, "first_stage": 0.25}),
     "em-paper": (PAPER, {"loss": "dists", "batch": 32, "learning_rate": 3e-4}),
-    # smooth tissue, of which finer differences are restored, asks for smaller cells and bears less noise
-    "lm": (LIGHT.model_copy(update={"noise": 0.06, "lateral": 2}), {}),
+    # smooth tissue, of which finer differences are restored, asks for cells of one pixel and bears less noise
+    "lm": (LIGHT.model_copy(update={"noise": 0.06, "lateral": 1, "blocks": 6}), {}),
     "lm-teacher": (FINE, {"teacher": WIDE, "first_stage": 0.35}),
 }
 FIB25 = (
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--minutes", type=float, default=7.5)
     parser.add_argument("--teachers", nargs="*", default=(), help="checkpoints made by em-teacher or lm-teacher")
+    parser.add_argument("--init", type=Path, help="a teacher of the same width to start from, which knows no noise")
     parser.add_argument("--vgg-weights", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
@@ -129,7 +132,11 @@ def fit(options: argparse.Namespace) -> None:
         anisotropy = float(a.removesuffix("x"))
         if name.startswith("fib25") == (kind == "em") and (anisotropy == 8 or size != "paper"):
             volumes.append(Volume(tifffile.imread(path), voxel_size=(anisotropy, 1.0, 1.0), name=path.stem))
+    init = None
+    if options.init is not None:
+        init = str(_told_noise(options.init, architecture, options.output.with_suffix(".init.safetensors")))
     config = TrainingConfig(
+        init=init,
         output=options.output,
         minutes=options.minutes,
         architecture=architecture,
@@ -156,6 +163,21 @@ def fit(options: argparse.Namespace) -> None:
         elif isinstance(event, Notice | Finished):
             print(event, flush=True)
     _credit(options.what, kind, size, options.output)
+
+
+def _told_noise(path: Path, architecture: Architecture, output: Path) -> Path:
+    """Write a checkpoint with terms of the noise level, as yet zero."""
+    teacher, model = load_model(path, "cpu"), Niiv(architecture)
+    tensors = teacher.state_dict()
+    for name, tensor in model.state_dict().items():
+        known = tensors[name]
+        if tensor.shape != known.shape:
+            tensor.zero_()[: len(known)] = known
+            tensors[name] = tensor
+    model.load_state_dict(tensors)
+    assert teacher.card is not None
+    save_model(model, teacher.card.model_copy(update={"architecture": architecture}), output)
+    return output
 
 
 def _credit(name: str, kind: str, size: str, path: Path) -> None:

@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # set_num_threads speaks for one thread: products in others would be cut in two, and rounded differently
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 try:
     import torch
 except ImportError:
@@ -43,6 +47,7 @@ def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """CPUs that multiply bfloat16 would round where others do not: numbers are the same on every computer."""
     if "torch" in sys.modules:
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
 
 
 @pytest.fixture(autouse=True)

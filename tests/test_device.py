@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from napari_niiv.device import available_devices, choose_device, encoder_dtype, synchronize
+from napari_niiv import device
+from napari_niiv.device import available_devices, choose_device, encoder_dtype, synchronize, uploaded
 from napari_niiv.errors import DeviceError
 
 
@@ -60,9 +62,30 @@ def test_precision(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert encoder_dtype(torch.device("cpu")) == (torch.bfloat16 if able else torch.float32)
 
 
-def test_a_torch_that_cannot_say_multiplies_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+def test_a_cpu_may_multiply_bfloat16_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert encoder_dtype(torch.device("cpu")) == torch.bfloat16
+
+
+@pytest.mark.parametrize(("flags", "able"), [("avx2 avx512f", False), ("avx512_bf16", True), ("amx_bf16 avx2", True)])
+def test_where_torch_cannot_say_linux_does(monkeypatch: pytest.MonkeyPatch, tmp_path, flags: str, able: bool) -> None:
+    for unit in ("avx512_bf16", "amx_tile"):
+        monkeypatch.delattr(torch.cpu, f"_is_{unit}_supported", raising=False)
+    listing = tmp_path / "cpuinfo"
+    listing.write_text(f"processor : 0\nflags : fpu {flags}\n\nprocessor : 1\nflags : fpu\n")
+    monkeypatch.setattr(device, "_CPU_LISTING", listing)
+    assert encoder_dtype(torch.device("cpu")) == (torch.bfloat16 if able else torch.float32)
+    listing.unlink()
     assert encoder_dtype(torch.device("cpu")) == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "f4", ">i2"])
+def test_an_array_goes_to_a_device_as_it_is(kind: str) -> None:
+    values = np.arange(12).reshape(3, 4).astype(kind)[:, ::2]
+    values.flags.writeable = False
+    for name in available_devices():
+        there = uploaded(values.astype(values.dtype.newbyteorder("="), copy=False), torch.device(name))
+        np.testing.assert_array_equal(there.cpu().numpy(), values)
 
 
 def test_synchronisation() -> None:

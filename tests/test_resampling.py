@@ -151,3 +151,25 @@ def test_distances_are_signed_and_the_scale_of_weights_does_not_matter() -> None
 
 def test_dtype_is_kept() -> None:
     assert resample(torch.zeros(4, dtype=torch.float64), Sampling(0, 1, 2)).dtype == torch.float64
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 9), (2, 5), (8, 1)])
+def test_samples_themselves_are_taken_as_they_are(start: int, count: int) -> None:
+    x = signal(2, 9)
+    for off in (0.0, 1e-13, -1e-13):
+        result = resample(x, Sampling(start + off, 1.0, count), 1 - 1e-12)
+        assert result.data_ptr() == x[:, start:].data_ptr()
+        torch.testing.assert_close(result, x[:, start : start + count], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(-1, 1, 4), Sampling(6, 1, 4), Sampling(0.01, 1, 4), Sampling(0, 1.01, 4)]
+)
+def test_what_is_not_samples_is_interpolated(sampling: Sampling) -> None:
+    x = signal(2, 9)
+    result = resample(x, sampling)
+    positions = (sampling.start + sampling.step * np.arange(4)).clip(0, 8)
+    if sampling.step == 1:
+        expected = [np.interp(positions, np.arange(9), row) for row in x.numpy()]
+        np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert not torch.equal(result, x[:, :4])

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_niiv.errors import DeviceError
+
+_CPU_LISTING = Path("/proc/cpuinfo")
+_MOST_PINNED = 64 << 20  # bytes: memory of this kind is kept once it was used, and cannot be swapped out
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -65,8 +74,31 @@ def training_precision(device: torch.device) -> torch.autocast:
 
 
 def _multiplies_bfloat16() -> bool:
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it
-    return bool(supported and supported())
+    """Whether the CPU has instructions for it; where torch would only imitate them it is slower than float32."""
+    # torch has no public names for it
+    asked = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("avx512_bf16", "amx_tile")]
+    if any(asked):
+        return any(supported() for supported in asked if supported)
+    return bool({"avx512_bf16", "amx_bf16"} & _linux_cpu_flags())
+
+
+def _linux_cpu_flags() -> set[str]:
+    """What Linux says of the CPU; nothing on other systems."""
+    lines = _CPU_LISTING.read_text(encoding="utf-8").splitlines() if _CPU_LISTING.is_file() else []
+    return next((set(line.split(":")[1].split()) for line in lines if line.startswith("flags")), set())
+
+
+def uploaded(values: NDArray[Any], device: torch.device) -> Tensor:
+    """An array as a tensor on a device; on the CPU it may share the array's memory.
+
+    What goes to CUDA goes by way of memory that the driver reads itself, so the host need not wait.
+    """
+    if device.type != "cuda" or values.nbytes > _MOST_PINNED:
+        return torch.from_numpy(np.require(values, None, ["C", "W"])).to(device)  # torch wants what can be written
+    kind = torch.from_numpy(np.empty(0, values.dtype)).dtype
+    pinned = torch.empty(values.shape, dtype=kind, pin_memory=True)
+    pinned.numpy()[...] = values
+    return pinned.to(device, non_blocking=True)
 
 
 def synchronize(device: torch.device) -> None:

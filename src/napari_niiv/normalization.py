@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from napari_niiv.device import uploaded
 from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyPart, EmptyVoxels, intact_means
 from napari_niiv.intensities import intensities_of
 from napari_niiv.volume import Volume, averaged
@@ -116,14 +118,14 @@ class Normalization:
         kind = values.dtype
         if kind.itemsize > 4 or (kind.itemsize > 2 and kind.kind in "iu"):
             return torch.from_numpy(self.apply(averaged(values, 1))).to(device)
-        values = np.require(values, kind.newbyteorder("="), ["C", "W"])  # torch wants what can be written
+        native = kind.newbyteorder("=")
         if kind == np.uint16:  # torch knows little of it: the same bits
-            raw = torch.from_numpy(values.view(np.int16)).to(device).int().bitwise_and_(0xFFFF)
+            raw = uploaded(values.astype(native, copy=False).view(np.int16), device).int().bitwise_and_(0xFFFF)
         else:
-            raw = torch.from_numpy(values).to(device)
-        # a number instead of a tensor would be divided by on CUDA by way of its reciprocal, and rounded differently
-        width = torch.full((), self.high - self.low, device=device)
-        return (raw.float() - self.low).div_(width)  # not in place at first: it may be the source
+            raw = uploaded(values.astype(native, copy=False), device)
+        # the difference of an integer and a number is float32 already, which saves a GPU one pass
+        exact = raw if raw.is_cuda and raw.dtype in (*_ON_DEVICE.values(), torch.int32) else raw.float()
+        return (exact - self.low).div_(_number(self.high - self.low, device))  # not in place: it may be the source
 
     def invert(self, values: NDArray[np.float32] | Tensor, dtype: DTypeLike) -> NDArray[Any]:
         """Back to intensities; integers are rounded and clipped to their range.
@@ -153,6 +155,13 @@ class Normalization:
             wrapped = scaled.sub_((scaled >= 1 << 15) * float(1 << 16)).to(torch.int16)
             return wrapped.cpu().numpy().view(np.uint16)
         return scaled.to(_ON_DEVICE[kind]).cpu().numpy()
+
+
+@functools.lru_cache(maxsize=64)
+def _number(value: float, device: torch.device) -> Tensor:
+    """A number to divide by: CUDA divides by Python's by way of the reciprocal, and rounds differently."""
+    with torch.inference_mode(False):
+        return torch.full((), value, device=device)
 
 
 def _filled(values: Tensor, mask: NDArray[np.bool_], middle: float) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from napari_niiv.geometry import Sampling
 
 _BLOCK = 128  # output samples per matrix product: keeps the products small when the axis is long
+_EXACT = 1e-9  # of a sample: less than the weights of its neighbours could tell in float32
 
 
 class Kernel(Hashable, Protocol):
@@ -60,8 +61,18 @@ def resample(x: Tensor, sampling: Sampling, reach: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor, shape (..., sampling.count)
+        Where the positions are those of samples, these themselves: a view, not to be written on.
     """
+    if (first := first_taken(x.shape[-1], sampling, reach)) is not None:
+        return x.narrow(-1, first, sampling.count)
     return weighted_means(x, sampling, Triangle(max(1.0, sampling.step, reach)))
+
+
+def first_taken(size: int, sampling: Sampling, reach: float = 1.0) -> int | None:
+    """The first of `size` samples that are taken as they are, if that is all that `resample` does."""
+    first = round(sampling.start)
+    off = max(abs(sampling.start - first), abs(sampling.step - 1) * sampling.count, reach - 1)
+    return first if off < _EXACT and 0 <= first <= size - sampling.count else None
 
 
 def weighted_means(x: Tensor, sampling: Sampling, kernel: Kernel) -> Tensor:
@@ -92,13 +103,13 @@ def _bands(
         weights /= weights.sum(0, keepdims=True)
         inside = taps[:, 0].clip(0, n - 1).astype(np.int64)
         lo, hi = int(inside[0]), int(inside[-1]) + 1
-        folded = np.zeros((hi - lo, count))
-        if hi - lo == len(inside):
-            folded[inside - lo] = weights
-        else:  # beyond the ends the signal is replicated: several taps fall on one sample
-            np.add.at(folded, inside - lo, weights)
+        if hi - lo < len(inside):  # beyond the ends the signal is replicated: several taps fall on one sample
+            folded = np.zeros((hi - lo, count))
+            for sample, row in zip(inside - lo, weights, strict=True):  # one by one: rounded alike in every block
+                folded[sample] += row
+            weights = folded
         spans.append((lo, hi))
-        matrices.append(folded.astype(np.float32))
+        matrices.append(weights.astype(np.float32))
     with torch.inference_mode(False):  # these are kept, for training too
         # one copy to the device, not one for each matrix
         together = torch.from_numpy(np.concatenate([matrix.ravel() for matrix in matrices])).to(device)

@@ -9,24 +9,29 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_niiv.errors import OutputError, ReconstructionError, VolumeError
 from napari_niiv.export import (
     ExportConfig,
+    ExportEvent,
     ExportFinished,
     ExportNotice,
     ExportProgress,
     ExportStarted,
     discard,
     export,
+    fingerprint,
     shards,
 )
 from napari_niiv.export import store as store_module
+from napari_niiv.io.open import open_volume
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Provenance, Volume
@@ -308,6 +313,70 @@ def test_a_source_that_does_not_stay(small_model, texture, config, tmp_path, how
         os.utime(source, ns=(1, 1))
     with pytest.raises(VolumeError, match="is gone" if how == "gone" else "was changed"):
         list(events)
+
+
+@pytest.fixture(params=["zarr", "slices"])
+def folder(request: pytest.FixtureRequest, texture, tmp_path) -> Path:
+    """A store, or a folder of slices."""
+    voxels = (200 * texture((13, 37, 45))).astype(np.uint8)
+    path = tmp_path / f"source.{request.param}"
+    if request.param == "zarr":
+        zarr.create_array(path, data=voxels, chunks=(4, 16, 16), compressors=None)
+    else:
+        path.mkdir()
+        for number, plane in enumerate(voxels):
+            tifffile.imwrite(path / f"slice_{number:03}.tif", plane)
+    return path
+
+
+def one_of(folder: Path) -> Path:
+    """A chunk, or a slice."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "zarr.json")[-1]
+
+
+def rewrite(path: Path) -> None:
+    """With other voxels; what comes before them stays."""
+    contents = path.read_bytes()
+    path.write_bytes(contents[:-500] + bytes(255 - byte for byte in contents[-500:]))
+
+
+def begun(events: Iterator[ExportEvent], target: Path) -> None:
+    """Export until something is kept."""
+    journal = store_module.unfinished_path(target) / "journal"
+    while not (journal.exists() and journal.stat().st_size):
+        next(events)
+
+
+@pytest.mark.parametrize("change", [rewrite, Path.unlink])
+@pytest.mark.parametrize("when", ["meanwhile", "at the end", "between"])
+def test_a_folder_that_is_changed(small_model, config, folder, tmp_path, change, when: str, monkeypatch) -> None:
+    """It would be half of each, or zeros."""
+    monkeypatch.setattr(fingerprint, "_EVERY", 0.0 if when == "meanwhile" else 1e9)
+    volume, target = open_volume(folder, voxel_size=(4.0, 1.0, 1.0)), tmp_path / "out.tif"
+    events = export(volume, small_model(), target, config(shard=1 << 13))
+    begun(events, target)
+    if when == "between":
+        events.close()
+    change(one_of(folder))
+    if when == "between":
+        with pytest.raises(OutputError, match="was begun with another source"):
+            run(volume, small_model(), target, config(shard=1 << 13, resume=True))
+    else:
+        # a slice that is missing is told when it is read
+        with pytest.raises(VolumeError, match="was changed while" if change is rewrite else ""):
+            list(events)
+    assert not target.exists()
+
+
+def test_what_else_happens_in_a_folder_of_slices(small_model, config, folder, tmp_path) -> None:
+    volume, target = open_volume(folder, voxel_size=(4.0, 1.0, 1.0)), tmp_path / "out.tif"
+    events = export(volume, small_model(), target, config(shard=1 << 13))
+    begun(events, target)
+    events.close()
+    if folder.suffix == ".slices":
+        (folder / "notes.txt").write_text("looks good")
+    first, *_ = run(volume, small_model(), target, config(shard=1 << 13, resume=True))
+    assert first.resumed > 0
 
 
 @pytest.mark.parametrize(

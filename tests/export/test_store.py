@@ -48,13 +48,30 @@ def content(path: Path) -> dict[str, bytes]:
 def test_two_exports_to_one_target(small_model, volume, config, tmp_path) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     first = begun(volume, model, target, config())
-    for settings in (config(resume=True), config(overwrite=True), config(overwrite=True, planes="xz")):
+    for settings in (config(), config(resume=True), config(overwrite=True), config(overwrite=True, planes="xz")):
         with pytest.raises(OutputError, match=r"Another process is writing .*; wait for it, or stop it first"):
             run(volume, model, target, settings)
     with pytest.raises(OutputError, match="Another process"):
         discard(target)
     assert isinstance(list(first)[-1], ExportFinished)
     assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.tif"])
+def test_a_target_that_appears_meanwhile_stays(small_model, volume, config, tmp_path, name: str) -> None:
+    model, target = small_model(), tmp_path / name
+    events = begun(volume, model, target, config())
+    if target.suffix == ".tif":
+        target.write_text("precious")
+    else:
+        zarr.create_array(target, data=np.arange(5))
+    before = target.read_bytes() if target.is_file() else content(target)
+    with pytest.raises(OutputError, match=r"exists already; choose another name or overwrite it"):
+        list(events)
+    assert (target.read_bytes() if target.is_file() else content(target)) == before
+    first, *_ = run(volume, model, target, config(resume=True, overwrite=True))
+    assert first.resumed == COUNT
+    assert os.listdir(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("how", ["closed", "failed"])

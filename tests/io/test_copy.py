@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -177,6 +179,25 @@ def test_a_copy_that_is_stopped_leaves_nothing(tmp_path: Path, small, after: int
         assert not (tmp_path / "a.zarr").exists()
     events.close()
     assert os.listdir(tmp_path) == []
+
+
+def test_what_killed_copies_left_goes_with_the_next(tmp_path: Path, small) -> None:
+    volume, target = Volume(values(9, 45, 70)), tmp_path / "a.zarr"
+    program = (
+        "import sys, os, signal, numpy as np; from napari_niiv.io.copy import copy_to_zarr; "
+        "from napari_niiv.volume import Volume; "
+        "events = copy_to_zarr(Volume(np.zeros((9, 45, 70), 'u1')), sys.argv[1]); next(events); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(target)], check=False).returncode == 9
+    assert any(name.endswith(".part") for name in os.listdir(tmp_path))
+    other = copy_to_zarr(volume, target)
+    next(other)  # two at once
+    another = copy_to_zarr(volume, target)
+    next(another)
+    assert len([name for name in os.listdir(tmp_path) if name.endswith(".part")]) == 2
+    other.close()
+    assert isinstance(list(another)[-1], CopyFinished)
+    assert os.listdir(tmp_path) == ["a.zarr"]
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, small, monkeypatch) -> None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from napari_niiv.models import convolution
 from napari_niiv.models import encoder as encoder_module
 from napari_niiv.models.encoder import Encoder
 
@@ -61,8 +62,8 @@ def test_it_is_the_plain_network(encoder: Encoder, anisotropy: float, size: tupl
 @pytest.mark.parametrize("size", [(5, 4), (1, 3), (3, 1), (2, 2), (1, 1)])
 def test_padding_and_its_gradient(size: tuple[int, int]) -> None:
     x = picture(2, 3, *size).double().requires_grad_()
-    torch.testing.assert_close(encoder_module._replicate(x), F.pad(x, (1, 1, 1, 1), mode="replicate"))
-    assert torch.autograd.gradcheck(encoder_module._Replicate.apply, (x,))
+    torch.testing.assert_close(convolution._replicate(x), F.pad(x, (1, 1, 1, 1), mode="replicate"))
+    assert torch.autograd.gradcheck(convolution._Replicate.apply, (x,))
 
 
 def test_gradients_of_the_network_are_those_of_the_plain_one(encoder: Encoder) -> None:
@@ -183,3 +184,67 @@ def test_it_can_be_interrupted(encoder: Encoder) -> None:
 
     with torch.no_grad(), pytest.raises(KeyError):
         encoder(picture(1, 3, 5, 5), 3.0, stop)
+
+
+@pytest.mark.parametrize("size", [(9, 7), (1, 6), (1, 1)])
+@pytest.mark.parametrize("level", [0.0, 0.05])
+def test_biases_that_are_passed_on_make_no_difference(size: tuple[int, int], level: float) -> None:
+    encoder = Encoder(3, 4, 2, 5, (1.5, 10.0), degree=3, noise=0.1).double().eval().requires_grad_(False)
+    encoder.precision = torch.float64
+    with torch.no_grad():
+        for weights in encoder.parameters():
+            weights.copy_(0.3 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(weights.numel())))
+        x = picture(2, 3, *size).double()
+        lean = encoder.lean_weights(4.0, level)
+        assert [bias is None for _, bias in lean] == [True, False, True, False, True, True, False]
+        layers = iter(lean)
+
+        def layer(y: torch.Tensor) -> torch.Tensor:
+            return F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), *next(layers))
+
+        head = y = layer(x)
+        for _ in range(2):
+            y = y + layer(F.relu(layer(y)))
+        torch.testing.assert_close(layer(layer(y) + head), encoder(x, 4.0, level=level), rtol=0, atol=1e-5)
+        assert encoder.lean_weights(4.0, level) is lean
+        encoder.biases[2].add_(1)
+        encoder.forget()
+        assert encoder.lean_weights(4.0, level) is not lean
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("channels", [3, 4, 8, 20, 64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_the_one_kernel_of_a_gpu_replicates_alike(channels: int, dtype: torch.dtype) -> None:
+    whole = picture(2, channels, 7, 9).to("cuda", dtype).to(memory_format=torch.channels_last)
+    for x in (whole, whole[:, :, 2:5, 1:8], whole[1:]):
+        for shed in ((0, 0, 0, 0), (1, 0, 0, 0), (1, 1, 0, 0), (0, 1, 1, 0), (1, 1, 1, 1)):
+            result = convolution._replicate_at_once(x, shed)
+            assert torch.equal(result, convolution._replicate(x, shed))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_answers_as_the_plain_network(encoder: Encoder) -> None:
+    wide = Encoder(8, 16, 3, 8, (1.5, 10.0), degree=3).eval().requires_grad_(False)
+    x = picture(2, 8, 12, 20)
+    expected = reference(wide, x, 4.0)
+    with torch.inference_mode():
+        wide.cuda().precision = torch.float16
+        torch.testing.assert_close(wide(x.cuda(), 4.0).float().cpu(), expected, rtol=0, atol=5e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("level", [0.0, 0.02, 0.1])
+def test_a_gpu_is_told_the_noise_in_all_weights(level: float) -> None:
+    told = Encoder(8, 16, 3, 8, (1.5, 10.0), degree=3, noise=0.1).eval().requires_grad_(False)
+    for weights in told.parameters():
+        weights[-1] = 0.5 * picture(*weights.shape[1:]) * weights[0].std()
+    x = picture(2, 8, 12, 20)
+    with torch.inference_mode():
+        expected, without = told(x, 4.0, level=level), told(x, 4.0)
+        assert level == 0 or (expected - without).abs().max() > 0.05
+        told.cuda().precision = torch.float16
+        torch.testing.assert_close(told(x.cuda(), 4.0, level=level).float().cpu(), expected, rtol=0, atol=5e-3)

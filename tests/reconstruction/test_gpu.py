@@ -51,7 +51,7 @@ def test_the_gpu_holds_no_more_than_it_is_allowed(texture) -> None:
 
 def test_out_of_memory_in_the_middle_of_a_scroll(texture) -> None:
     volume = Volume(texture((64, 512, 512)), voxel_size=(8, 1, 1))
-    reconstructor = Reconstructor(volume, load_model("em", "cuda"))
+    reconstructor = Reconstructor(volume, load_model("em-paper", "cuda"))  # others need too little
     views = [
         SliceRequest("xz", index, Sampling.covering(64, 512), Sampling.covering(512, 512)) for index in range(200, 206)
     ]

@@ -57,6 +57,7 @@ def add_reconstruct(commands: Any) -> None:
     add_setting(work, ExportConfig, "workers", metavar="N")
     add_setting(work, ExportConfig, "scheduler", metavar="tcp://…")
     add_setting(work, ExportConfig, "jobqueue", choices=None, metavar="slurm|pbs|sge|lsf…")
+    add_setting(work, ExportConfig, "dashboard")
     reconstruct.set_defaults(run=run_reconstruct)
 
 

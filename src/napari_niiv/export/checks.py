@@ -9,7 +9,7 @@ from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.fingerprint import source_path
 from napari_niiv.export.plan import Plan
-from napari_niiv.export.store import Unfinished, unfinished_path
+from napari_niiv.export.store import Unfinished, being_written, unfinished_path
 from napari_niiv.io.write import check_output
 from napari_niiv.volume import Volume
 
@@ -40,7 +40,10 @@ def check_target(target: Path, volume: Volume, config: ExportConfig) -> Path:
         raise OutputError(f"{path} is a folder and no zarr; choose another name.")
     if path.suffix.lower() == ".zarr" and path.is_file():
         raise OutputError(f"{path} is a file and no zarr; choose another name.")
-    if Unfinished(path).begun and not (config.resume or config.overwrite):
+    unfinished = Unfinished(path)
+    if unfinished.begun and not (config.resume or config.overwrite):
+        if unfinished.running:
+            raise being_written(path)
         raise OutputError(f"{unfinished_path(path)} holds an interrupted export:", Remedy.RESUME_OR_START_ANEW)
     return path
 

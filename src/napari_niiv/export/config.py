@@ -59,6 +59,11 @@ class ExportConfig(BaseModel):
     workers: int | None = Field(None, ge=1, le=4096, description="processes, on this computer or the job queue's")
     scheduler: str | None = Field(None, min_length=1, description="address of a running dask scheduler")
     jobqueue: Jobqueue | None = Field(None, description="batch system that starts the workers")
+    dashboard: bool = Field(
+        False,
+        description="serve dask's web page about the workers, which asks for no password, on this computer alone; its "
+        "address is told",
+    )
 
     @field_validator("denoise", mode="before")
     @classmethod
@@ -71,6 +76,8 @@ class ExportConfig(BaseModel):
             raise ValueError("a running scheduler has workers of its own: give no workers and no job queue")
         if self.jobqueue is not None and self.workers is None:
             raise ValueError("a job queue needs the number of workers")
+        if self.dashboard and self.workers is None:
+            raise ValueError("a dashboard is of workers: give their number")
         return self
 
     @property

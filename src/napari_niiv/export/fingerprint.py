@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,11 @@ Fingerprint = dict[str, dict[str, Any]]
 levels and values of empty voxels, which follow from these."""
 # settings that change what is written; the others say how, and may differ between the runs of one export
 _SETTINGS = {"output_scale", "planes", "project", "denoise", "dtype", "box", "chunk", "shard", "block"}
+# files of a folder whose state is noted, and seconds until a folder is looked at again
+_MOST_LISTED, _EVERY = 20_000, 5.0
+# what tells a store from a folder of slices
+_STORE = ("zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json")
+_looked_at: dict[Path, float] = {}
 _NAMES = {
     "software": "another napari-niiv",
     "source": "another source",
@@ -70,7 +80,9 @@ def source_path(volume: Volume) -> Path | None:
 
 
 def file_state(volume: Volume) -> dict[str, Any]:
-    """Size and time of the file that a volume is read from; of folders, only that they are there.
+    """Size and time of the file that a volume is read from; of a folder, a checksum of the list of its files.
+
+    That list has the names, sizes and times of up to 20,000 files, metadata and what else lies high up first.
 
     Raises
     ------
@@ -81,25 +93,66 @@ def file_state(volume: Volume) -> dict[str, Any]:
     if path is None:
         return {}
     try:
+        if path.is_dir():
+            return {"files": _listed(path)}
         state = path.stat()
     except OSError as error:
         raise VolumeError(
             f"{volume.name!r} is gone ({path}: {error.strerror}); put it back and", Remedy.RESUME
         ) from error
-    return {"size": state.st_size, "modified": state.st_mtime_ns} if path.is_file() else {}
+    return {"size": state.st_size, "modified": state.st_mtime_ns}
 
 
-def check_unchanged(volume: Volume, before: dict[str, Any]) -> None:
+def _listed(folder: Path) -> str:
+    """A checksum of the files of a store, or of the slices in a folder: those of its commonest ending."""
+    files = list(islice(_files(folder), _MOST_LISTED))
+    if not any((folder / name).is_file() for name in _STORE):
+        files = [(name, state) for name, state in files if os.sep not in name]
+        endings = Counter(os.path.splitext(name)[1].lower() for name, _ in files)
+        common = endings.most_common(1)[0][0] if endings else ""
+        files = [(name, state) for name, state in files if name.lower().endswith(common)]
+    lines = sorted(f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Files and their states, by their names in the folder; those high up first, so that metadata are among them."""
+    folders = deque([""])
+    while folders:
+        name = folders.popleft()
+        with os.scandir(folder / name) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                below = os.path.join(name, entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(below)
+                else:
+                    yield below, entry.stat()
+
+
+def check_unchanged(volume: Volume, before: dict[str, Any], *, now: bool = False) -> None:
     """Refuse to mix two states of a source, whose `file_state` was `before`.
+
+    Parameters
+    ----------
+    volume : Volume
+    before : dict
+    now : bool
+        Look at a folder also where that was done a moment ago.
 
     Raises
     ------
     VolumeError
         If its file is gone, or was written to since.
     """
-    now = file_state(volume)
-    if any(before.get(key) != value for key, value in now.items()):
+    path = source_path(volume)
+    if path is None:
+        return
+    if "files" in before and not now and time.monotonic() < _looked_at.get(path, -_EVERY) + _EVERY:
+        return
+    state = file_state(volume)
+    if any(before.get(key) != value for key, value in state.items()):
         raise VolumeError(f"{volume.name!r} was changed while it was being exported;", Remedy.START_ANEW)
+    _looked_at[path] = time.monotonic()
 
 
 def checksum(model: Niiv) -> str:
@@ -126,7 +179,7 @@ def mismatch(before: Fingerprint, now: Fingerprint) -> str:
             if old.get(key) != new.get(key):
                 if key == "voxels" and "modified" in new and not (key in old and key in new):
                     continue  # the same file, once decoded into memory and once not: its size and time tell
-                if key in ("checksum", "card", "voxels"):
+                if key in ("checksum", "card", "voxels", "files"):
                     return name
                 return f"{name} ({key}: {_short(old.get(key))}, now {_short(new.get(key))})"
     return ""

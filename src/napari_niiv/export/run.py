@@ -17,6 +17,7 @@ from napari_niiv.export.config import ExportConfig
 from napari_niiv.export.engines.dask_workers import cluster
 from napari_niiv.export.engines.local import Engine, in_this_process, threads
 from napari_niiv.export.events import ExportEvent, Stage
+from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.metadata import attributes
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.prepare import PreparedExport, prepare
@@ -94,7 +95,9 @@ def _run(prepared: PreparedExport, work: Work) -> Iterator[ExportEvent]:
         if config.distributed and any(missing.values()):
             if config.jobqueue is not None:
                 yield Notice(f"Waiting for the first of {config.workers} jobs to start.")
-            engine = stack.enter_context(cluster(config, work, store.shared))
+            engine, dashboard = stack.enter_context(cluster(config, work, store.shared))
+            if dashboard is not None:
+                yield Notice(f"The workers can be watched at {dashboard}, by anyone on this computer.")
         for stage, levels in _stages(plan):
             yield from _compute(prepared, work, engine, stage, {level: missing[level] for level in levels})
         yield from _publish(prepared)
@@ -139,9 +142,10 @@ def _compute(
 def _publish(prepared: PreparedExport) -> Iterator[ExportEvent]:
     """Make the output of the finished store, whole and at once."""
     volume, plan, store = prepared.volume, prepared.plan, prepared.store
+    check_unchanged(volume, prepared.fingerprint["source"], now=True)
     if prepared.is_tiff:
         meter = ProgressMeter("tiff", plan.voxels())
-        yield from write_from_store(volume, plan, store, prepared.fingerprint, meter)
+        yield from write_from_store(volume, plan, store, prepared.fingerprint, meter, prepared.config.overwrite)
     else:
         metadata = attributes(volume, plan, prepared.channels, prepared.fingerprint)
         store.publish(metadata, prepared.config.overwrite)

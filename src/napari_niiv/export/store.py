@@ -14,12 +14,12 @@ import zarr
 
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.fingerprint import Fingerprint, mismatch
-from napari_niiv.export.locks import LockedError, lock
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
+from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.geometry import Shape
 from napari_niiv.io.ome.arrays import create_level
-from napari_niiv.io.write import whole_file
+from napari_niiv.io.write import exists_already, whole_file
 
 _PLAN, _JOURNAL, _DATA, _OLD, _SHARED = "plan.json", "journal", "data.zarr", "replaced", "shared"
 _LOCK, _FILE, _USED = "lock", "whole.tif", "spent"
@@ -29,6 +29,11 @@ _KNOWN = {_PLAN, _JOURNAL, _DATA, _OLD, _SHARED, WRITING, _LOCK, _FILE, _USED}
 def unfinished_path(target: Path) -> Path:
     """The folder in which an output grows."""
     return target.with_name(f"{target.name}.unfinished")
+
+
+def being_written(target: Path) -> OutputError:
+    """The error of an output that another process is writing."""
+    return OutputError(f"Another process is writing {target}; wait for it, or stop it first.")
 
 
 def discard(target: str | os.PathLike[str]) -> bool:
@@ -76,7 +81,7 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
     try:
         file_lock = lock(folder / _LOCK)
     except LockedError as error:
-        raise OutputError(f"Another process is writing {target}; wait for it, or stop it first.") from error
+        raise being_written(target) from error
     try:
         yield
     finally:
@@ -150,6 +155,17 @@ class Unfinished:
         except BaseException:
             discard(self.target)
             raise
+
+    @property
+    def running(self) -> bool:
+        """Whether another process is writing it, as far as the file system has locks."""
+        try:
+            file_lock = lock(self.folder / _LOCK)
+        except LockedError:
+            return True
+        if file_lock is not None:
+            file_lock.release()
+        return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -261,15 +277,25 @@ class Unfinished:
         """Write the metadata and put the hierarchy in the target's place, at once."""
         zarr.open_group(self.data, mode="r+").attrs.update(attributes)
         sync(self.data / "zarr.json")
-        if replace and self.target.exists():
+        if self.target.exists():
+            if not replace:
+                raise exists_already(self.target)
             shutil.rmtree(self.folder / _OLD, ignore_errors=True)
             os.rename(self.target, self.folder / _OLD)
         os.rename(self.data, self.target)
         self.finish()
 
-    def publish_file(self) -> None:
-        """Put the file that was made of the hierarchy in the target's place, at once."""
+    def publish_file(self, replace: bool) -> None:
+        """Put the file that was made of the hierarchy in the target's place, at once.
+
+        Raises
+        ------
+        OutputError
+            If there is one by now that is not to be replaced.
+        """
         sync(self.file)
+        if not replace and self.target.exists():
+            raise exists_already(self.target)
         os.replace(self.file, self.target)
         os.rename(self.data, self.folder / _USED)  # the folder counts as complete now
         self.finish()

@@ -26,6 +26,7 @@ def write_from_store(
     store: Unfinished,
     fingerprint: Fingerprint,
     meter: ProgressMeter,
+    replace_target: bool = False,
 ) -> Generator[ExportProgress, None, None]:
     """Write the TIFF file; it appears whole, and the store goes.
 
@@ -41,11 +42,13 @@ def write_from_store(
         Decides on the file's identity: what is written twice is the same to the last byte.
     meter : ProgressMeter
         Counts the voxels that are written.
+    replace_target : bool
+        Whether a file of that name goes.
 
     Raises
     ------
-    OSError
-        If it cannot be written; the store stays.
+    OSError, OutputError
+        If it cannot be written, or there is such a file by now; the store stays.
     """
     array = open_level(store.data)
     result = replace(
@@ -88,4 +91,4 @@ def write_from_store(
             store.file.unlink(missing_ok=True)
     if failed:
         raise failed[0]
-    store.publish_file()
+    store.publish_file(replace_target)

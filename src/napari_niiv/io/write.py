@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import dask.array as da
 import numpy as np
 import tifffile
+from filelock import BaseFileLock
 from numpy.typing import NDArray
 
 from napari_niiv.errors import OutputError, Remedy
+from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.volume import Volume
 
 _SUFFIXES = (".tif", ".tiff")
@@ -73,18 +76,43 @@ def whole_file(target: Path) -> Iterator[Path]:
 def whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` to write to; it takes its place when the block ends well, and goes otherwise.
 
-    A target that exists is never replaced.
+    A target that exists is never replaced. What processes that were killed have left of the same target goes.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    partial.mkdir()
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        _remove_if_left(left)
+    partial = target.with_name(f".{target.name}.{uuid4().hex}.part")
+    held = lock(_lock_of(partial))
     try:
+        partial.mkdir()
         yield partial
         if target.exists():
             raise OutputError(f"{target} exists already by now; choose another name.")
         os.rename(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        _let_go(partial, held)
+
+
+def _lock_of(partial: Path) -> Path:
+    return partial.with_suffix(".lock")
+
+
+def _remove_if_left(partial: Path) -> None:
+    """Remove a folder that nobody is writing any more; where a file system has no locks, it stays."""
+    try:
+        held = lock(_lock_of(partial))
+    except LockedError:
+        return
+    if held is not None:
+        shutil.rmtree(partial, ignore_errors=True)
+        _let_go(partial, held)
+
+
+def _let_go(partial: Path, held: BaseFileLock | None) -> None:
+    if held is not None:
+        held.release()
+    with suppress(OSError):  # another process may have it open
+        _lock_of(partial).unlink(missing_ok=True)
 
 
 def write_tiff(

@@ -1,6 +1,6 @@
 """Decoders: read a latent grid at any position along the axial axis, on its own lateral pixels.
 
-An output never depends on where a tile begins: two answer with a residual over linear interpolation and use coordinates
+An output never depends on where a tile begins: two add a residual to the linear interpolation and use coordinates
 relative to the latent cell; the one of the paper's code is told where the piece lies in the whole slice.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_niiv.geometry import Sampling
-from napari_niiv.resampling import resample
+from napari_niiv.resampling import first_taken, resample
 
 # points given to the reference decoder's MLP at once, to bound memory
 _POINTS = {"cuda": 1 << 21, "mps": 1 << 19, "cpu": 1 << 17}
@@ -64,13 +64,13 @@ class SubvoxelDecoder(nn.Module):
         self.latent_channels = samples
 
     def forward(self, latent: Tensor, linear: Tensor, axial: Sampling, finest: float) -> Tensor:
-        """Residual at the axial positions.
+        """Intensities at the axial positions: linear interpolation plus a residual.
 
         Parameters
         ----------
         latent : Tensor, shape (B, K, lateral, axial)
         linear : Tensor, shape (B, lateral, n)
-            Linear interpolation of the slice at the same positions (not used by this decoder).
+            Linear interpolation of the slice at the same positions.
         axial : Sampling
             n positions in voxels of the latent grid.
         finest : float
@@ -81,8 +81,13 @@ class SubvoxelDecoder(nn.Module):
         -------
         Tensor, shape (B, lateral, n)
         """
-        samples = latent.permute(0, 2, 3, 1).flatten(2)
-        return resample(samples.float(), axial.refined(self.samples), finest * self.samples)
+        samples, positions, reach = latent.permute(0, 2, 3, 1), axial.refined(self.samples), finest * self.samples
+        size = samples.shape[2] * self.samples
+        if positions.count == size and first_taken(size, positions, reach) == 0:
+            # in one kernel, whatever the type and order of the latent grid
+            together: Tensor = linear.unflatten(2, (-1, self.samples)) + samples
+            return together.flatten(2)
+        return linear + resample(samples.flatten(2).float(), positions, reach)
 
 
 class ImplicitDecoder(nn.Module):
@@ -104,16 +109,16 @@ class ImplicitDecoder(nn.Module):
         self.mlp = _mlp(latent_channels + 2 * bands + 2, width, layers)
 
     def forward(self, latent: Tensor, linear: Tensor, axial: Sampling, finest: float) -> Tensor:
-        """Residual at the axial positions; shapes as in `SubvoxelDecoder.forward`."""
+        """As `SubvoxelDecoder.forward`."""
         code = resample(latent.float(), axial).permute(0, 2, 3, 1)
         coordinate = _encoded(axial, self.bands, str(latent.device)).expand(*code.shape[:-1], -1)
         inputs = torch.cat([code, coordinate, linear.float()[..., None]], -1)
         dtype = cast(nn.Linear, self.mlp[0]).weight.dtype
-        return cast(Tensor, self.mlp(inputs.to(dtype))).float()[..., 0]
+        return linear + cast(Tensor, self.mlp(inputs.to(dtype))).float()[..., 0]
 
 
 class ReferenceDecoder(nn.Module):
-    """The MLP of the paper's code, fed with absolute coordinates; answers with intensities instead of a residual.
+    """The MLP of the paper's code, fed with absolute coordinates; adds no residual to the interpolation.
 
     Code, intensity and the coordinates of the latent cells are interpolated as if zeros lay beyond the ends of the
     axial axis, where they therefore fade. The two coordinates, lateral and axial, are given by their waves alone.

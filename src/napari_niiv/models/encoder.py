@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from napari_niiv.models.convolution import Convolve, Halo, Weights, convolve_zeros
 
 # scale of the higher orders: Adam's steps of all orders add up, and would make training unstable
 _HIGHER = 0.25
 _NOISE = 0.5  # of the term of the largest noise level, likewise
+_MOST_FOLDED = 4  # anisotropies and noise levels: those of two zooms, with and without noise
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Encoder(nn.Module):
@@ -74,7 +79,10 @@ class Encoder(nn.Module):
             self.kernels.append(nn.Parameter(kernel))
             self.biases.append(nn.Parameter(bias))
         self.precision: torch.dtype | None = None  # of the arithmetic; the weights keep all their digits
-        self._folded: tuple[tuple[float, float, torch.dtype], list[tuple[Tensor, Tensor]]] | None = None
+        self._folded: dict[tuple[float, float, torch.dtype], list[tuple[Tensor, Tensor]]] = {}
+        self._lean: dict[tuple[float, float, torch.dtype], tuple[list[tuple[Tensor, Tensor]], list[Weights]]] = {}
+        self._stacked: Tensor | None = None  # all weights, (terms, numbers)
+        self.edition = 0  # goes up whenever the weights may have changed
 
     @property
     def dtype(self) -> torch.dtype:
@@ -97,20 +105,60 @@ class Encoder(nn.Module):
         """
         keep = not (self.training or torch.is_grad_enabled() or isinstance(level, Tensor))
         kept = self._folded  # read once: other threads fold too
-        if keep and kept is not None and kept[0] == (anisotropy, level, self.dtype):
-            return kept[1]
+        if not isinstance(level, Tensor) and keep and (anisotropy, level, self.dtype) in kept:
+            return kept[anisotropy, level, self.dtype]
         terms = self._terms(anisotropy, level)
+        if keep and not isinstance(level, Tensor):
+            folded = self._folded_at_once(terms)
+            self._folded = {**_latest(kept), (anisotropy, level, self.dtype): folded}
+            return folded
         with torch.autocast(terms.device.type, enabled=False):
-            folded = [
+            return [
                 (
                     torch.tensordot(terms, kernel, 1).to(self.dtype).contiguous(memory_format=torch.channels_last),
                     (terms @ bias).to(self.dtype),
                 )
                 for kernel, bias in zip(self.kernels, self.biases, strict=True)
             ]
-        if keep and not isinstance(level, Tensor):
-            self._folded = ((anisotropy, level, self.dtype), folded)
-        return folded
+
+    def _folded_at_once(self, terms: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Kernel and bias of each convolution by one product: a GPU takes longer to start one than to do it."""
+        stacked = self._stacked
+        if stacked is None:
+            kernels = [kernel.detach().permute(0, 1, 3, 4, 2).flatten(1) for kernel in self.kernels]
+            self._stacked = stacked = torch.cat([*kernels, *(bias.detach() for bias in self.biases)], 1)
+        with torch.autocast(terms.device.type, enabled=False):
+            values = (terms @ stacked).to(self.dtype)
+        sizes = [weight[0].numel() for weight in (*self.kernels, *self.biases)]
+        parts = values.split(sizes)
+        shapes = [kernel[0].permute(0, 2, 3, 1).shape for kernel in self.kernels]
+        folded = [part.view(shape).permute(0, 3, 1, 2) for part, shape in zip(parts, shapes, strict=False)]
+        return list(zip(folded, parts[len(folded) :], strict=True))
+
+    def lean_weights(self, anisotropy: float, level: float = 0.0) -> list[Weights]:
+        """Weights of the same network with fewer biases: adding one takes a GPU as long as half a convolution.
+
+        What is the same at all positions of a tensor stays so in a convolution with replicated borders. So biases are
+        left out and passed on to the next layer in which adding one costs nothing: with a rectifier, or the last.
+        """
+        weights = self.weights(anisotropy, level)
+        kept, key = self._lean, (anisotropy, level, self.dtype)
+        if key in kept and kept[key][0] is weights:
+            return kept[key][1]
+
+        def convolved(kernel: Tensor, bias: Tensor, missing: Tensor) -> Tensor:
+            return bias.float() + kernel.float().sum((2, 3)) @ missing
+
+        (head, missing), *body, (end, end_bias), (tail, tail_bias) = weights
+        missing = begun = missing.float()
+        lean: list[Weights] = [(head, None)]
+        for (first, first_bias), (second, second_bias) in zip(body[::2], body[1::2], strict=True):
+            lean += [(first, convolved(first, first_bias, missing).to(self.dtype)), (second, None)]
+            missing = missing + second_bias.float()
+        missing = begun + convolved(end, end_bias, missing)
+        lean += [(end, None), (tail, convolved(tail, tail_bias, missing).to(self.dtype))]
+        self._lean = {**_latest(kept), key: (weights, lean)}
+        return lean
 
     def _terms(self, anisotropy: float, level: float | Tensor) -> Tensor:
         """What each order of the weights is multiplied by."""
@@ -125,19 +173,20 @@ class Encoder(nn.Module):
 
     def forget(self) -> None:
         """Drop the folded weights that are kept: needed after the weights were changed in place."""
-        self._folded = None
+        self._folded, self._lean, self._stacked = {}, {}, None
+        self.edition += 1
 
     def train(self, mode: bool = True) -> Encoder:
         """Switch training on or off; forgets folded weights."""
-        self._folded = None
+        self.forget()
         return super().train(mode)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Encoder:
-        self._folded = None  # a change of device or precision
+        self.forget()  # a change of device or precision
         return cast(Encoder, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._folded = None
+        self.forget()
         super()._load_from_state_dict(*args, **kwargs)
 
     def forward(
@@ -170,65 +219,31 @@ class Encoder(nn.Module):
             Of the part that is wanted.
         """
         x = x.to(self.dtype)
-        convolve = _convolve_zeros if self.reference else _Convolve(x)
-        weights = iter(self.weights(anisotropy, level))
-        halo = _Halo(x.shape[-2:], wanted, len(self.kernels))
+        convolve = convolve_zeros if self.reference else Convolve(x)
+        weights: Iterator[Weights] = iter(self.weights(anisotropy, level))
+        if x.is_cuda and not (self.reference or torch.is_grad_enabled() or isinstance(level, Tensor)):
+            weights = iter(self.lean_weights(anisotropy, level))
+        halo = Halo(x.shape[-2:], wanted, len(self.kernels))
 
-        def layer(y: Tensor) -> Tensor:
+        def layer(y: Tensor, rectify: bool = False) -> Tensor:
             if interrupt is not None:
                 interrupt()
-            return convolve(y, next(weights), halo.shed())
+            return convolve(y, next(weights), halo.shed(), rectify)
 
         x = halo.trim(x)
         y = head = layer(x)
         begun = halo.width
         for _ in range(self.blocks):
             before = halo.width
-            inner = layer(F.relu(layer(y), inplace=True))
+            inner = layer(layer(y, rectify=True))
             y = inner.add_(halo.cut(y, before))
         y = layer(y).add_(halo.cut(head, begun))
         return y if self.reference else layer(y)
 
 
-_Sides = tuple[int, int, int, int]
-
-
-class _Halo:
-    """What of the halo, on each of four sides, the layers still to come need.
-
-    At each layer a side of a piece from the middle of a slice loses a pixel, instead of being continued by replication
-    and thrown away at the end. A narrower halo than the layers reach ends at the border of the slice, where replication
-    is right until only as many layers follow as it is wide.
-    """
-
-    def __init__(self, shape: tuple[int, ...], wanted: tuple[slice, slice] | None, layers: int) -> None:
-        lateral, axial = wanted or (slice(0, shape[0]), slice(0, shape[1]))
-        self.width: _Sides = (
-            *(lateral.start, shape[0] - lateral.stop),
-            *(axial.start, shape[1] - axial.stop),
-        )
-        self._layers = layers
-
-    def trim(self, x: Tensor) -> Tensor:
-        """Leave out what no layer sees."""
-        before, self.width = self.width, self._at_most(self._layers)
-        return self.cut(x, before)
-
-    def shed(self) -> _Sides:
-        """One layer goes by; which sides lose a pixel in it (1) and which are continued (0)."""
-        self._layers -= 1
-        before, self.width = self.width, self._at_most(self._layers)
-        top, bottom, left, right = (b - w for b, w in zip(before, self.width, strict=True))
-        return top, bottom, left, right
-
-    def cut(self, y: Tensor, had: _Sides) -> Tensor:
-        """What remains of a tensor that had an earlier halo."""
-        top, bottom, left, right = (h - w for h, w in zip(had, self.width, strict=True))
-        return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
-
-    def _at_most(self, layers: int) -> _Sides:
-        top, bottom, left, right = (min(w, layers) for w in self.width)
-        return top, bottom, left, right
+def _latest(kept: dict[_K, _V]) -> dict[_K, _V]:
+    """What was kept last, with room for one more."""
+    return dict(list(kept.items())[1 - _MOST_FOLDED :])
 
 
 @functools.lru_cache(maxsize=256)
@@ -242,87 +257,3 @@ def _powers(
     terms = [1.0] + [_HIGHER * math.cos(n * angle) for n in range(1, degree + 1)]
     with torch.inference_mode(False):  # to be used in training too
         return torch.tensor(terms, device=device, dtype=dtype)
-
-
-class _Convolve:
-    """Convolutions of one pass of the network, with replication on each side that is not shed.
-
-    On the CPU one piece of memory serves all paddings: a new one for each would cost more than writing it.
-    """
-
-    def __init__(self, x: Tensor) -> None:
-        self._scratch = torch.empty(0, dtype=x.dtype) if x.device.type == "cpu" else None
-
-    def __call__(self, x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:
-        if x.requires_grad:
-            padded = _Replicate.apply(x)  # type: ignore[no-untyped-call]
-        elif self._scratch is None or torch.is_grad_enabled():
-            padded = _replicate(x, shed)
-        else:
-            padded = self._pad(x, shed)
-        return F.conv2d(padded, *weights)
-
-    def _pad(self, x: Tensor, shed: _Sides) -> Tensor:
-        if all(shed):
-            return x
-        top, bottom, left, right = (1 - side for side in shed)
-        batch, channels, height, width = x.shape
-        shape = (batch, height + top + bottom, width + left + right, channels)
-        assert self._scratch is not None
-        if self._scratch.numel() < math.prod(shape) or self._scratch.dtype != x.dtype:
-            self._scratch = torch.empty(math.prod(shape), dtype=x.dtype)
-        out = self._scratch[: math.prod(shape)].view(shape).permute(0, 3, 1, 2)
-        rows = slice(top, top + height)
-        out[:, :, rows, left : left + width] = x
-        if left:
-            out[:, :, rows, 0] = x[..., 0]
-        if right:
-            out[:, :, rows, -1] = x[..., -1]
-        if top:
-            out[:, :, 0] = out[:, :, 1]
-        if bottom:
-            out[:, :, -1] = out[:, :, -2]
-        return out
-
-
-def _convolve_zeros(x: Tensor, weights: tuple[Tensor, Tensor], shed: _Sides) -> Tensor:
-    kernel, bias = weights
-    top, bottom, left, right = shed
-    if x.is_cuda and x.dtype == torch.float32 and torch.version.cuda is not None:
-        # F.conv2d would round to TF32 unless the whole process were told not to
-        y = torch.cudnn_convolution(x, kernel, (1, 1), (1, 1), (1, 1), 1, False, False, False)
-        y = y + bias[:, None, None]
-    else:
-        y = F.conv2d(x, kernel, bias, padding=1)
-    return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
-
-
-def _replicate(x: Tensor, shed: _Sides = (0, 0, 0, 0)) -> Tensor:
-    """One pixel of replication on each side that is not shed.
-
-    In channels_last F.pad is slower, on the CPU four times.
-    """
-    top, bottom, left, right = shed
-    if not (left and right):
-        x = torch.cat([*([] if left else [x[..., :1]]), x, *([] if right else [x[..., -1:]])], dim=3)
-    if not (top and bottom):
-        x = torch.cat([*([] if top else [x[:, :, :1]]), x, *([] if bottom else [x[:, :, -1:]])], dim=2)
-    return x
-
-
-class _Replicate(torch.autograd.Function):
-    """`_replicate` with a backward pass that touches the whole gradient once."""
-
-    @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
-        return _replicate(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        inner = gradient[..., 1:-1].clone(memory_format=torch.channels_last)
-        inner[..., 0] += gradient[..., 0]
-        inner[..., -1] += gradient[..., -1]
-        inner[:, :, 1] += inner[:, :, 0]
-        inner[:, :, -2] += inner[:, :, -1]
-        return inner[:, :, 1:-1]

@@ -144,15 +144,12 @@ class Niiv(nn.Module):
             Of the part that is wanted, slice by slice.
         """
         s, r = self.cell
-        if s == r == 1:
-            cells = slices
-        else:
-            b, channels, lateral, axial = slices.shape
-            shuffled = slices.view(b, channels, lateral // r, r, axial).permute(0, 2, 4, 1, 3)
-            # in channels_last, which is what the permutation leaves
-            cells = shuffled.reshape(b, lateral // r, axial, channels * r).permute(0, 3, 1, 2)
-            if wanted is not None:
-                wanted = (slice(wanted[0].start // r, wanted[0].stop // r), wanted[1])
+        pixels = slices.unflatten(2, (-1, r)).permute(0, 2, 4, 1, 3)
+        # one copy, channels last, in the encoder's precision; where that is the same `to` copies nothing
+        pixels = pixels.to(self.encoder.dtype, memory_format=torch.contiguous_format).contiguous()
+        cells = pixels.flatten(3).permute(0, 3, 1, 2)
+        if wanted is not None:
+            wanted = (slice(wanted[0].start // r, wanted[0].stop // r), wanted[1])
         level = self._told(level, anisotropy)
         latent = cast(Tensor, self.encoder(cells, anisotropy, interrupt, wanted, level))
         if s == r == 1:
@@ -197,7 +194,7 @@ class Niiv(nn.Module):
             if isinstance(self.decoder, ReferenceDecoder):
                 piece = frame or Frame.whole(*latent.shape[-2:])
                 return cast(Tensor, self.decoder(latent, linear, axial, piece))
-            return linear + cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
+            return cast(Tensor, self.decoder(latent, linear, axial, 1 / anisotropy))
 
     def forward(self, slices: Tensor, anisotropy: float, axial: Sampling, level: float | Tensor = 0.0) -> Tensor:
         """`encode`, then `decode`: shape (B, s + 2k, lateral, axial) to (B · s, lateral, n)."""

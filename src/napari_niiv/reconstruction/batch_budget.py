@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-
+from napari_niiv.cuda_graphs import Recordings, give_memory_back
 from napari_niiv.device import out_of_memory
 from napari_niiv.errors import DeviceError
 from napari_niiv.models.niiv import Niiv
@@ -66,7 +65,8 @@ class BatchBudget:
                     self._retreat(error)
             release()  # after the except clause, where the failed try's tensors are gone
             if device.type == "cuda":
-                torch.cuda.empty_cache()
+                Recordings.of(self.model).forget()
+                give_memory_back()
 
     def _retreat(self, error: Exception) -> None:
         device = self.model.device

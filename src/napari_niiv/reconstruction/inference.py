@@ -9,9 +9,10 @@ from torch import Tensor
 
 from napari_niiv.geometry import Box, Sampling, Shape, Span
 from napari_niiv.interrupt import Interrupt, never
-from napari_niiv.models.decoders import Frame, cell_centres
+from napari_niiv.models.decoders import Frame, ReferenceDecoder, cell_centres
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.batch_budget import BATCH_PIXELS
+from napari_niiv.reconstruction.batches import Work, batches
 from napari_niiv.reconstruction.planes import SLICE_AXES, Orientation
 
 
@@ -47,7 +48,7 @@ def encode_slices(
     batch_pixels : int, optional
         Pixels given to the network at once.
     interrupt : Interrupt
-        Called between the layers of the network.
+        Called between the layers of the network; before all of them at once where a recording is replayed.
     origin : (int, int)
         First slice and first lateral pixel of `slices` in the volume.
     level : float
@@ -59,28 +60,10 @@ def encode_slices(
         The slices of `slices` that the batch restores.
     latent : Tensor, shape (batch, C, kept lateral, kept axial)
     """
-    s, r = model.cell
-    source = _whole_cells(slices.to(model.encoder.dtype), r)
-    pixels = Span(kept[0].start, kept[0].stop).outward(r, source.shape[1])
-    offsets = torch.arange(-model.context, s + model.context, device=slices.device)
-    budget = batch_pixels or BATCH_PIXELS[slices.device.type]
-    size = s * max(1, budget // (s * source.shape[1] * source.shape[2]))
-    begin = wanted.start - (origin[0] + wanted.start) % s  # with the cell that holds the first slice
-    for first in range(begin, wanted.stop, size):
-        firsts = torch.arange(first, min(first + size, wanted.stop), s, device=slices.device)
-        neighbours = (firsts[:, None] + offsets).clamp(0, len(slices) - 1)
-        batch = source[neighbours].contiguous(memory_format=torch.channels_last)
-        latent = model.encode(batch, anisotropy, interrupt, (pixels.slice, kept[1]), level)
-        part = Span(first, first + size).intersection(Span(wanted.start, wanted.stop))
-        inside = Span(kept[0].start, kept[0].stop).slice_in(pixels)
-        yield part.slice, latent[part.lo - first : part.hi - first, :, inside]
-
-
-def _whole_cells(slices: Tensor, pixels: int) -> Tensor:
-    """Slices whose lateral axis is continued by replication to whole cells of so many pixels."""
-    if not (missing := -slices.shape[1] % pixels):
-        return slices
-    return torch.cat([slices, slices[:, -1:].expand(-1, missing, -1)], 1)
+    work = Work(model, _spans(kept), anisotropy, level)
+    pixels = batch_pixels or BATCH_PIXELS[slices.device.type]
+    for batch in batches(model, slices.shape, wanted, origin[0], pixels):
+        yield batch.part.slice, work(batch, slices, interrupt)
 
 
 @torch.inference_mode()
@@ -105,14 +88,29 @@ def restore_slices(
     -------
     Tensor, shape (wanted, kept, axial.count), float32
     """
+    work = Work(model, _spans(kept), anisotropy, level, axial, frame)
+    pixels = batch_pixels or BATCH_PIXELS[slices.device.type]
     out = None
-    for part, latent in encode_slices(model, slices, wanted, kept, anisotropy, batch_pixels, interrupt, origin, level):
-        values = model.decode(latent, slices[part, kept[0], kept[1]], axial, anisotropy, frame)
+    for batch in batches(model, slices.shape, wanted, origin[0], pixels):
+        values = work(batch, slices, interrupt)
+        if len(values) == wanted.stop - wanted.start:
+            return values
         if out is None:
             out = values.new_empty(wanted.stop - wanted.start, *values.shape[1:])
-        out[part.start - wanted.start : part.stop - wanted.start] = values
+        out[batch.part.lo - wanted.start : batch.part.hi - wanted.start] = values
     assert out is not None
     return out
+
+
+def _frame(model: Niiv, z: Span, depth: int, lateral: Span, width: int) -> Frame | None:
+    """Where a box lies in the slices of the volume, for the decoder that asks."""
+    if not isinstance(model.decoder, ReferenceDecoder):
+        return None
+    return Frame(z.lo, depth, cell_centres(lateral.lo, lateral.hi, width)[None])
+
+
+def _spans(kept: tuple[slice, slice]) -> tuple[Span, Span]:
+    return Span(kept[0].start, kept[0].stop), Span(kept[1].start, kept[1].stop)
 
 
 @torch.inference_mode()
@@ -162,7 +160,6 @@ def restore_box(
     for orientation in orientations:
         order = SLICE_AXES[orientation]
         across, lateral, depth = (core[axis] for axis in order)
-        place = placed[order[1]]
         restored = restore_slices(
             model,
             voxels.permute(order),
@@ -171,7 +168,7 @@ def restore_box(
             across.slice,
             (lateral.slice, depth.slice),
             batch_pixels,
-            Frame(placed.z.lo, size[0], cell_centres(place.lo, place.hi, size[order[1]])[None]),
+            _frame(model, placed.z, size[0], placed[order[1]], size[order[1]]),
             interrupt,
             (origin[order[0]], origin[order[1]]),
             level,

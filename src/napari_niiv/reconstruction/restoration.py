@@ -133,8 +133,8 @@ class Restoration:
         places = (axial, rows, columns)
         rows, columns = rows.relative_to(core.y.lo), columns.relative_to(core.x.lo)
         with torch.inference_mode():
-            restored = _resample_lateral(restored.transpose(1, 2), rows).transpose(1, 2)
-            samples = self._inverted(_resample_lateral(restored, columns))
+            restored = resample(restored.transpose(1, 2), rows).transpose(1, 2)
+            samples = self._inverted(resample(restored, columns))
         if empty is not None:
             empty.put_back(samples, places)
         return samples
@@ -182,10 +182,3 @@ class Restoration:
 
 def _resample_axial(values: Tensor, sampling: Sampling) -> Tensor:
     return resample(values.permute(1, 2, 0), sampling).permute(2, 0, 1)
-
-
-def _resample_lateral(values: Tensor, sampling: Sampling) -> Tensor:
-    """Resampled along the last axis; samples on voxels are taken, which is the same and costs nothing."""
-    if sampling.step == 1 and sampling.start.is_integer():
-        return values.narrow(-1, int(sampling.start), sampling.count)
-    return resample(values, sampling)

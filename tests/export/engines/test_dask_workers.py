@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -20,6 +25,7 @@ import torch
 import zarr
 
 from napari_niiv.errors import OutputError
+from napari_niiv.events import Notice
 from napari_niiv.export import ExportConfig, ExportProgress, export
 from napari_niiv.export.engines import dask_workers as cluster
 from napari_niiv.export.engines import gpu, worker
@@ -29,6 +35,8 @@ from napari_niiv.interrupt import Interrupted
 from napari_niiv.reconstruction.whole import reconstruct
 
 distributed = pytest.importorskip("distributed")
+from distributed.comm import connect  # noqa: E402
+from distributed.security import Security  # noqa: E402
 
 OPTIONS = {
     "processes": True,
@@ -134,6 +142,7 @@ def test_a_missing_extra(small_model, volume, config, tmp_path, monkeypatch, mis
         {"scheduler": "tcp://here:1", "workers": 2},
         {"workers": 0},
         {"chunk": 50},
+        {"dashboard": True},
         {"nonsense": 1},
     ],
 )
@@ -233,6 +242,46 @@ def test_gpus_that_are_all_claimed_are_shared(monkeypatch) -> None:
     taken: list[Path] = []
     monkeypatch.setattr(gpu, "claim", lambda path: path not in taken and not taken.append(path))
     assert [gpu.claim_gpu.__wrapped__(7) for _ in range(3)] == [torch.device("cuda", n) for n in (0, 1, 1)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders of a user are private there")
+@pytest.mark.parametrize("dashboard", [False, True])
+def test_nobody_else_is_let_in(small_model, volume, config, tmp_path, monkeypatch, dashboard: bool) -> None:
+    """Whoever can connect to a scheduler has it run code."""
+    started = []
+    real = cluster._local_cluster
+    monkeypatch.setattr(cluster, "_local_cluster", lambda *a, **o: started.append(real(*a, **o)) or started[0])
+    events = export(volume, small_model(), tmp_path / "out.zarr", config(workers=1, threads=1, dashboard=dashboard))
+    told = []
+    while not isinstance(event := next(events), ExportProgress):
+        told += [event.message] if isinstance(event, Notice) else []
+    try:
+        workers = started[0].scheduler.workers.values()
+        addresses = [started[0].scheduler_address, *(a for w in workers for a in (w.address, w.nanny))]
+        assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+        for keys in (None, Security.temporary()):
+            for address in addresses:
+                with pytest.raises((OSError, RuntimeError, TypeError)):
+                    asyncio.run(_ping(address, keys))
+        shared = tmp_path / "out.zarr.unfinished" / "shared"
+        assert stat.S_IMODE(shared.stat().st_mode) == 0o700
+        page = f"http://127.0.0.1:{started[0].scheduler.http_server.port}"
+        if dashboard:
+            assert told == [f"The workers can be watched at {page}/status, by anyone on this computer."]
+        for path in ("/info/main/workers.html", "/json/counts.json", "/metrics"):
+            with nullcontext() if dashboard else pytest.raises(HTTPError, match="404"), urlopen(page + path):
+                pass
+    finally:
+        events.close()
+
+
+async def _ping(address: str, keys: Security | None) -> None:
+    arguments = (keys or Security()).get_connection_args("client")
+    if keys is None:
+        address = address.replace("tls://", "tcp://")
+    comm = await connect(address, timeout=1, **arguments)
+    await comm.write({"op": "identity", "reply": True})
+    await asyncio.wait_for(comm.read(), 1)
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -37,6 +37,7 @@ _TIMEOUT = 60
 _REQUEUE_TIMEOUT = 600
 # seconds that a batch system may take to accept a job
 _SUBMISSION_TIMEOUT = 20
+_DASHBOARD = "127.0.0.1:0"
 _CLUSTERS = {
     "slurm": "SLURMCluster",
     "pbs": "PBSCluster",
@@ -48,9 +49,20 @@ _CLUSTERS = {
 }
 
 
+class Cluster(NamedTuple):
+    """Workers that compute, and the address of dask's web page about them where it was asked for."""
+
+    engine: Engine
+    dashboard: str | None
+
+
 @contextmanager
-def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
+def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Cluster]:
     """Workers, as long as the block lasts.
+
+    Those that are started here, and what they are sent, are out of reach of other users of the computer: connections
+    are encrypted and ask for keys that are made anew each time, the folder is private. A scheduler that runs already is
+    as safe as it was started.
 
     Parameters
     ----------
@@ -74,10 +86,12 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
     with without_dask_logs() as errors, ExitStack() as stack:
         if config.scheduler is not None:
             _check_address(config.scheduler)
-        scheduler = config.scheduler or stack.enter_context(
-            _started(config.workers or 1, work.batch_budget.model.device)
-            if config.jobqueue is None
-            else _queued(config)
+        # a scheduler that runs already may be another user's, who has to see it
+        folder.mkdir(exist_ok=True)
+        if config.scheduler is None:
+            folder.chmod(0o700)
+        scheduler: Any = config.scheduler or stack.enter_context(
+            _started(config, work.batch_budget.model.device) if config.jobqueue is None else _queued(config, folder)
         )
         address = str(scheduler)
         with _explaining(address):
@@ -89,7 +103,8 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Engine]:
             stack.callback(Path(payload.path).unlink, missing_ok=True)  # tells the workers to give up
             client.run(prepare, payload)
         timeout = _TIMEOUT if config.jobqueue is None else _REQUEUE_TIMEOUT
-        yield functools.partial(_on_workers, client, payload, address, timeout)
+        engine = functools.partial(_on_workers, client, payload, address, timeout)
+        yield Cluster(engine, str(scheduler.dashboard_link) if config.dashboard else None)
 
 
 def _check_address(address: str) -> None:
@@ -118,18 +133,53 @@ def _check_address(address: str) -> None:
         ) from failed[0]
 
 
+def _credentials() -> Any:
+    """Keys of one export: whoever has none, such as another user of the computer, is let nowhere in."""
+    from distributed.security import Security
+
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise OutputError(
+            'Workers need cryptography; install it with: pip install "napari-niiv[distributed]"'
+        ) from error
+
+
+def _in_files(credentials: Any, folder: Path) -> Any:
+    """The same keys, which jobs find in a private folder."""
+    from distributed.security import Security
+
+    roles, parts = ("scheduler", "worker", "client"), ("key", "cert")
+    names = ["tls_ca_file", *(f"tls_{role}_{part}" for role in roles for part in parts)]
+    for name in names:
+        (folder / name).write_text(getattr(credentials, name), encoding="utf-8")
+    return Security(require_encryption=True, **{name: str(folder / name) for name in names})
+
+
 @contextmanager
-def _started(number: int, device: torch.device) -> Iterator[Any]:
+def _web_pages(config: ExportConfig) -> Iterator[None]:
+    """Serve those of dask only where they are asked for: they ask nobody for a key."""
+    import dask
+
+    pages: dict[str, list[str]] = {} if config.dashboard else {"distributed.scheduler.http.routes": []}
+    with dask.config.set(pages):
+        yield
+
+
+@contextmanager
+def _started(config: ExportConfig, device: torch.device) -> Iterator[Any]:
     """Workers of our own, which end with the export."""
     # memory is bounded by the size of the units; a limit would kill what merely uses the page cache
     options = {
-        "n_workers": number,
+        "n_workers": config.workers or 1,
         "threads_per_worker": at_once(device),
         "memory_limit": 0,
-        "dashboard_address": ":0",
+        "security": _credentials(),
+        "dashboard_address": _DASHBOARD,
+        "scheduler_kwargs": {"dashboard": config.dashboard},
     }
     try:
-        with children_without_ctrl_c():
+        with children_without_ctrl_c(), _web_pages(config):
             local = _local_cluster(device, **options)
     except (RuntimeError, OSError) as error:
         raise OutputError(
@@ -155,10 +205,11 @@ def _local_cluster(device: torch.device, **options: Any) -> Any:
 
 
 @contextmanager
-def _queued(config: ExportConfig) -> Iterator[Any]:
-    """Jobs of a batch system, which end with the export."""
+def _queued(config: ExportConfig, folder: Path) -> Iterator[Any]:
+    """Jobs of a batch system, which end with the export; they find their keys in a folder."""
     try:
         with _same_ctrl_c():
+            import dask
             import dask_jobqueue
     except ModuleNotFoundError as error:
         raise OutputError(
@@ -169,8 +220,11 @@ def _queued(config: ExportConfig) -> Iterator[Any]:
         raise OutputError(
             f"There is no command {command} here; start the export where jobs of {config.jobqueue} are submitted."
         )
+    pages = {"dashboard_address": _DASHBOARD, "dashboard": config.dashboard}
+    own = dask.config.get(f"jobqueue.{config.jobqueue}.scheduler-options", None) or {}
     try:
-        queued = kind()
+        with _web_pages(config):
+            queued = kind(security=_in_files(_credentials(), folder.absolute()), scheduler_options=pages | own)
     except (TypeError, ValueError) as error:  # cores, memory and the like are settings of dask-jobqueue
         raise OutputError(
             f"dask-jobqueue cannot use {config.jobqueue} ({first_line(error)}); "

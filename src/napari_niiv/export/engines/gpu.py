@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from filelock import BaseFileLock
 
-from napari_niiv.export.locks import LockedError, lock, private_folder
+from napari_niiv.file_locks import LockedError, lock, private_folder
 
 # locks of the GPUs that this process has claimed, held until it ends
 _CLAIMS: list[BaseFileLock] = []

@@ -61,7 +61,6 @@ class Payload:
         shares_terminal: bool,
     ) -> Payload:
         """Write the work into a folder that the workers see."""
-        folder.mkdir(exist_ok=True)
         model = work.batch_budget.model
         # the client may be a computer without a GPU: then each worker takes what it has
         device = "cpu" if model.device.type == "cpu" != choose_device("auto").type else "auto"

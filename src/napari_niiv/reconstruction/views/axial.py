@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -30,35 +31,46 @@ def restore_axial(task: PictureTask) -> RestoredPicture:
     """Restore the picture of a side view, from the strips for which there is time."""
     view = task.view
     rows, columns = task.latents.window(view)
-    measured = measured_plane(view, task.read, rows, columns).T
     encoded = {orientation: encode_axial(task, orientation) for orientation in task.orientations}
 
+    @functools.cache
+    def measured() -> Tensor:
+        return measured_plane(view, task.read, rows, columns).T
+
     def decode(positions: Sampling) -> list[Tensor]:
-        restored = [resample(measured, positions)]
+        restored = list[Tensor]()
         for orientation, strips in encoded.items():
             # where there was no time yet the other orientation stands, or the interpolation
-            restored.append(_decode_strips(task, orientation, strips, rows, columns, positions, restored[-1]))
-        return restored[1:]
+            def otherwise() -> Tensor:
+                return restored[0] if restored else resample(measured(), positions)
+
+            restored.append(_decode_strips(task, orientation, strips, rows, columns, positions, otherwise))
+        return restored
 
     def picture(values: Tensor) -> Tensor:
         return resample(values.T, view.columns.relative_to(columns.lo))
 
     axial = view.rows.relative_to(rows.lo)
     restored = decode(axial)
-    values, maps = torch.stack(restored).mean(0), disagreement(task, restored, picture)
+    values, maps = _mean(restored), disagreement(task, restored, picture)
     if task.project or "misfit" in task.trust:
         factor = math.ceil(view.anisotropy)
-        fine = torch.stack(decode(Sampling.covering(len(rows), len(rows) * factor))).mean(0)
+        fine = _mean(decode(Sampling.covering(len(rows), len(rows) * factor)))
         if task.project:
-            fine = project(fine, measured, task.degradation)
+            fine = project(fine, measured(), task.degradation)
             values = resample(fine, axial.refined(factor))
         if "misfit" in task.trust:
-            excess = misfit(fine, measured, task.degradation)
+            excess = misfit(fine, measured(), task.degradation)
             maps["misfit"] = picture(excess[:, _nearest_voxels(axial, len(rows)).to(excess.device)])
     complete = all(latent is not None for strips in encoded.values() for latent in strips.values())
     return RestoredPicture(picture(values), maps, complete)
 
 
+def _mean(restored: list[Tensor]) -> Tensor:
+    return restored[0] if len(restored) == 1 else torch.stack(restored).mean(0)
+
+
+@torch.inference_mode()
 def encode_axial(task: PictureTask, orientation: Orientation) -> Strips:
     """Latent grids of the slices of one orientation that a side view needs, cached or encoded."""
     latents, view = task.latents, task.view
@@ -79,11 +91,11 @@ def _decode_strips(
     rows: Span,
     columns: Span,
     positions: Sampling,
-    otherwise: Tensor,
+    otherwise: Callable[[], Tensor],
 ) -> Tensor:
     """What one orientation restores of a window, at positions along z from its first row on: (columns, positions).
 
-    `otherwise` has the values of the strips that are not encoded.
+    `otherwise` makes the values of the strips that are not encoded.
     """
     parts = []
     ordered = sorted(strips, key=lambda strip: strip.lo)
@@ -94,7 +106,7 @@ def _decode_strips(
             grid = grids[0] if len(grids) == 1 else torch.cat(grids, dim=2)
             parts.append(_decode(task, orientation, rows, span, grid, positions))
         else:
-            parts.append(otherwise[span.slice_in(columns)])
+            parts.append(otherwise()[span.slice_in(columns)])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

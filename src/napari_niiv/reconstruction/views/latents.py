@@ -6,7 +6,7 @@ The first picture of a slice encodes just what it shows, a pan whole cells.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -36,7 +36,7 @@ SLAB_SLICES = 8
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """Latent grid, (1, C + 1, lateral, axial), of a rectangle of a side view."""
+    """Latent grids, (planes, C + 1, lateral, axial), of a rectangle of side views that are restored together."""
 
     rows: Span
     columns: Span
@@ -54,7 +54,7 @@ class _Grid:
 
 
 class _CellPart(NamedTuple):
-    """The rows and columns of a cell that a side view needs."""
+    """The rows and columns of a cell that side views need."""
 
     cell: Hashable
     rows: Span
@@ -100,7 +100,7 @@ class Latents:
 
     def is_cached(self, view: Resolved, orientation: Orientation, columns: Span) -> bool:
         """Whether all that one orientation of some columns of a side view needs is cached."""
-        lines = self._parts(view, orientation, self.window(view)[0], columns)
+        lines = self._parts(view, orientation, self._together(view, orientation), self.window(view)[0], columns)
         return all(self._cached_part(part) is not None for line in lines for part in line)
 
     def of_strip(
@@ -108,7 +108,9 @@ class Latents:
     ) -> Tensor:
         """Latent grid of some columns of a side view: (1, C + 1, lateral, axial), cached or encoded."""
         rows, _ = self.window(view)
-        lines = self._parts(view, orientation, rows, columns)
+        planes = self._together(view, orientation)
+        own = slice(view.index - planes.lo, view.index - planes.lo + 1)
+        lines = self._parts(view, orientation, planes, rows, columns)
         parts = [part for line in lines for part in line]
         grids = {part: grid for part in parts if (grid := self._cached_part(part)) is not None}
         missing = [part for part in parts if part not in grids]
@@ -120,20 +122,18 @@ class Latents:
                 depth, width = view.size
                 new_rows = new_rows.outward(self._edge, depth)
                 new_columns = new_columns.outward(self._edge, width)
-            planes = self._together(view, orientation)
             latent = self._encode(view, orientation, view.box(new_rows, new_columns, planes), read, interrupt)
             # the other orientation's slices have their lateral axis across the picture
             latent = latent if orientation == view.plane else latent.permute(2, 1, 0, 3)
-            for number, index in enumerate(range(planes.lo, planes.hi)):
-                encoded = _Grid(new_rows, new_columns, latent[number : number + 1])
-                beside = replace(view, position=float(index))
-                for line in self._parts(beside, orientation, new_rows, new_columns):
-                    for part in line:
-                        if self._cached_part(part) is None:
-                            self._put(part.cell, _Grid(part.rows, part.columns, encoded.crop(part).clone()))
-                if index == view.index:
-                    grids |= {part: encoded.crop(part) for part in missing}
-        joined = [torch.cat([grids[part] for part in line], dim=-1) for line in lines]
+            encoded = _Grid(new_rows, new_columns, latent)
+            for line in self._parts(view, orientation, planes, new_rows, new_columns):
+                for part in line:
+                    if self._cached_part(part) is None:
+                        self._put(part.cell, _Grid(part.rows, part.columns, encoded.crop(part).clone()))
+            if not grids:
+                return latent[own]
+            grids |= {part: encoded.crop(part) for part in missing}
+        joined = [torch.cat([grids[part][own] for part in line], dim=-1) for line in lines]
         return joined[0] if len(joined) == 1 else torch.cat(joined, dim=-2)
 
     def _together(self, view: Resolved, orientation: Orientation) -> Span:
@@ -142,10 +142,12 @@ class Latents:
         edge = slices if orientation == view.plane else pixels
         return Span(view.index, view.index + 1).outward(edge, view.shape[AXES[view.plane][0]])
 
-    def _parts(self, view: Resolved, orientation: Orientation, rows: Span, columns: Span) -> list[list[_CellPart]]:
-        """The cells of a window: a line for each step along the lateral axis."""
+    def _parts(
+        self, view: Resolved, orientation: Orientation, planes: Span, rows: Span, columns: Span
+    ) -> list[list[_CellPart]]:
+        """The cells of a window of some planes: a line for each step along the lateral axis."""
         edge, (depth, width) = self._edge, view.size
-        slice_key = (view.plane, view.index, *self._key(view, orientation))
+        slice_key = (view.plane, planes.lo, *self._key(view, orientation))
         return [
             [
                 _CellPart((*slice_key, row.lo, column.lo), row.intersection(rows), column.intersection(columns))
@@ -223,8 +225,12 @@ class Latents:
             (padded[across].lo, padded[lateral].lo),
             view.denoise,
         )
-        parts = [torch.cat([latent.float(), slices[part, kept, depth][:, None]], dim=1) for part, latent in batches]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        own = slices[wanted, kept, depth]
+        out = own.new_empty(*own.shape, model.decoder.latent_channels + 1)  # samples side by side, as they are decoded
+        out[..., -1] = own
+        for part, latent in batches:
+            out[part.start - wanted.start : part.stop - wanted.start, ..., :-1] = latent.permute(0, 2, 3, 1)
+        return out.permute(0, 3, 1, 2)
 
     def _get(self, key: Hashable) -> object:
         return self._memory.latents(self._model.device).get(self._owner, key)

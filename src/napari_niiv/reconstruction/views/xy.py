@@ -44,7 +44,7 @@ def restore_xy(task: PictureTask) -> RestoredPicture:
     def picture_of(plane: Tensor) -> Tensor:
         return resample_plane(plane, view.rows.relative_to(y.lo), view.columns.relative_to(x.lo))
 
-    values = torch.stack(restored).mean(0)
+    values = restored[0] if len(restored) == 1 else torch.stack(restored).mean(0)
     return RestoredPicture(picture_of(values), disagreement(task, restored, picture_of), complete)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from napari_niiv.export import discard
-from napari_niiv.export.locks import LockedError, lock, private_folder
+from napari_niiv.file_locks import LockedError, lock, private_folder
 
 OTHER = """
 import sys
 from pathlib import Path
-from napari_niiv.export.locks import lock
+from napari_niiv.file_locks import lock
 kept = lock(Path(sys.argv[1]))
 print(kept is not None, flush=True)
 input()
