@@ -21,7 +21,7 @@ _MOST_VALUES = 4
 _SAMPLED = 1 << 18  # voxels, of all pictures, among which outliers are looked for
 # part of the voxels that have the value of outliers, at least; and voxels between them and the rest, for each of them
 _LEAST_SHARE, _MOST_BETWEEN = 2e-4, 0.05
-_MOST_PICTURES = 8  # that are looked at closely
+_MOST_PICTURES = 5  # that are looked at closely
 _RUN = 16  # pixels along the border of a picture that are equal where padding touches it
 _LEAST_AREA = 64  # pixels of a region
 # of a region's pixels, those that tissue hides from the border both along y and along x
