@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_niiv.errors import VolumeError
+from napari_niiv.errors import ConstantVolumeError, VolumeError
 from napari_niiv.normalization import Normalization
 from napari_niiv.volume import Volume
 
@@ -93,15 +93,7 @@ def test_a_constant_volume_is_refused(value: int) -> None:
         Normalization.of(Volume(np.full((3, 4, 5), value, np.uint8)))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers_are_refused(value: float) -> None:
-    array = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
-    array[1, 2, 3] = value
-    with pytest.raises(VolumeError, match="NaN or infinite"):
-        Normalization.of(Volume(array))
-
-
-# volumes with holes
+# empty voxels
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -109,27 +101,21 @@ def test_holes_do_not_count(dtype) -> None:
     array = np.random.default_rng(0).gamma(2, 100, (20, 40, 50)).astype(dtype)
     holes = np.random.default_rng(1).random(array.shape) < 0.3
     array[holes] = np.random.default_rng(2).choice([np.nan, np.inf, -np.inf], holes.sum())
-    normalization = Normalization.of(Volume(array), holes=True)
+    normalization = Normalization.of(Volume(array))
     low, high = np.percentile(array[~holes].astype(np.float64), (0.1, 99.9))
     assert (normalization.low, normalization.high) == (pytest.approx(low), pytest.approx(high))
 
 
-@pytest.mark.parametrize("dtype", ["u1", ">u2", "i8", "f4"])
-def test_without_holes_it_is_the_same(dtype: str) -> None:
-    array = np.random.default_rng(0).integers(0, 100, (5, 12, 13)).astype(dtype)
-    assert Normalization.of(Volume(array), holes=True) == Normalization.of(Volume(array))
-
-
-def test_nothing_but_holes_is_refused() -> None:
-    with pytest.raises(VolumeError, match="nothing but NaN"):
-        Normalization.of(Volume(np.full((3, 4, 5), np.nan, np.float32)), holes=True)
+def test_nothing_but_padding_is_refused() -> None:
+    with pytest.raises(ConstantVolumeError, match="nothing but NaN"):
+        Normalization.of(Volume(np.full((3, 4, 5), np.nan, np.float32)))
 
 
 def test_one_value_among_holes_is_constant() -> None:
     array = np.full((3, 4, 5), np.nan, np.float32)
     array[1, 2] = 7
     with pytest.raises(VolumeError, match=r"constant.*is 7"):
-        Normalization.of(Volume(array), holes=True)
+        Normalization.of(Volume(array))
 
 
 class _Sparse:

@@ -145,14 +145,17 @@ def test_at_of_a_dask_array_stays_lazy() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_holes_are_read_where_they_are_allowed(value: float) -> None:
+def test_what_is_no_number_is_read_as_it_is(value: float) -> None:
     array = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
     array[1, 2, 3] = value
-    volume = Volume(array, name="hollow")
-    np.testing.assert_array_equal(volume.read_raw(holes=True), array)
-    np.testing.assert_array_equal(volume.read_raw(slice(2, 3)), array[2:])
-    with pytest.raises(VolumeError, match="'hollow' holds NaN or infinite"):
-        volume.read_raw()
+    np.testing.assert_array_equal(Volume(array).read_raw(), array)
+
+
+@pytest.mark.parametrize("values", [(0.0, np.nan), (np.inf,), 0, "black", ("black",)])
+def test_empty_voxels_are_named_by_finite_numbers(values) -> None:
+    with pytest.raises(VolumeError, match="name them as finite numbers"):
+        Volume(np.zeros((3, 4, 5)), empty=values)
+    assert Volume(np.zeros((3, 4, 5)), empty=[0, np.uint8(255)]).empty == (0.0, 255.0)
 
 
 # arrays in memory

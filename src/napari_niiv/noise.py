@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyVoxels
 from napari_niiv.pieces import scattered
 
 if TYPE_CHECKING:
@@ -20,17 +21,20 @@ _REGION = 8
 _MEDIAN_RESPONSE = 0.6745 * 6
 
 
-def noise_of(volume: Volume) -> float:
+def noise_of(volume: Volume, empty: EmptyVoxels = NOTHING_EMPTY) -> float:
     """Standard deviation of the white noise in the xy slices of a 3-D volume, in its intensities.
 
     The median size of the response to the kernel of Immerkaer (1996), the second difference along y of that along x,
     which is blind to whatever is linear in one of them; edges, being few, do not move a median. It is taken over some
     pieces of slices spread over the volume, so it costs the same for a volume of any size. Regions in which all voxels
-    are equal say nothing: padding, background that was set to zero, saturation. Nor do voxels that are no numbers.
+    are equal say nothing: background that was set to zero, saturation. Nor do voxels that hold no measurement, or lie
+    beside one.
 
     Parameters
     ----------
     volume : Volume
+    empty : EmptyVoxels
+        Which voxels those are; NaN and infinite ones are among them.
 
     Returns
     -------
@@ -43,21 +47,25 @@ def noise_of(volume: Volume) -> float:
         If the volume cannot be read.
     """
     responses: list[NDArray[np.float64]] = []
-    for piece in scattered(volume, _PIECE, _MOST_PIECES, holes=True):
-        if (found := _responses(piece[0])).size:
+    for piece in scattered(volume, _PIECE, _MOST_PIECES):
+        if (found := _responses(piece[0], empty)).size:
             responses.append(found)
             if len(responses) == _PIECES:
                 break
     return float(np.median(np.concatenate(responses))) / _MEDIAN_RESPONSE if responses else 0.0
 
 
-def _responses(picture: NDArray[Any]) -> NDArray[np.float64]:
+def _responses(picture: NDArray[Any], empty: EmptyVoxels) -> NDArray[np.float64]:
     """Sizes of the kernel's responses wherever they tell of noise."""
     if min(picture.shape) < 3:
         return np.empty(0)
     with np.errstate(invalid="ignore"):  # differences of infinite values
         response = np.abs(np.diff(np.diff(picture.astype(np.float64), 2, axis=0), 2, axis=1))
-    return response[_varied(picture)[1:-1, 1:-1] & np.isfinite(response)]
+    told = _varied(picture)[1:-1, 1:-1] & np.isfinite(response)
+    if (holes := empty.same(picture)) is not None:
+        rows = holes[:-2] | holes[1:-1] | holes[2:]
+        told &= ~(rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:])
+    return response[told]
 
 
 def _varied(picture: NDArray[Any]) -> NDArray[np.bool_]:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from napari_niiv.device import uploaded
-from napari_niiv.errors import ConstantVolumeError, VolumeError
-from napari_niiv.pieces import scattered
+from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyPart, EmptyVoxels, intact_means
+from napari_niiv.intensities import intensities_of
 from napari_niiv.volume import Volume, averaged
 
-PERCENTILES = (0.1, 99.9)
-_SAMPLE_SLICES, _SAMPLE_VOXELS = 24, 4_000_000
-_LARGE = 1 << 28  # voxels from which on whole slices are too much to read
-_PIECE = 256  # pixels: edge of the pieces of slices that are looked at in a large volume
+Slices = tuple[slice, slice, slice]
 # types whose digits float32 has all
 _ON_DEVICE = {
     np.dtype(np.uint8): torch.uint8,
@@ -28,53 +25,88 @@ _ON_DEVICE = {
     np.dtype(np.int16): torch.int16,
     np.dtype(np.uint16): torch.int16,
 }
-_PIECES, _MOST_PIECES = 64, 1024  # with structure in them; at all
+# pixels around an empty one whose mean is put in its place
+_FILLED_FROM = 2
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """The linear map that takes `low` to 0 and `high` to 1; values beyond are kept, not clipped."""
+    """The linear map that takes `low` to 0 and `high` to 1; values beyond are kept, not clipped.
+
+    Attributes
+    ----------
+    low, high : float
+    empty : EmptyVoxels
+        Which voxels hold no measurement and have no part in it.
+    middle : float
+        Normalised, what is put in their place where nothing is measured nearby: about the median of all others.
+    """
 
     low: float
     high: float
+    empty: EmptyVoxels = NOTHING_EMPTY
+    middle: float = 0.5
 
     @classmethod
-    def of(cls, volume: Volume, *, holes: bool = False) -> Normalization:
-        """Percentiles 0.1 and 99.9 of a 3-D volume, from at most a few million voxels spread over it.
-
-        Those are of up to 24 xy slices; of a volume of more than 2^28 voxels, of pieces of slices, leaving out pieces
-        that are empty, so that the cost does not grow with the volume.
-
-        Parameters
-        ----------
-        volume : Volume
-        holes : bool
-            Leave out NaN and infinite voxels instead of refusing them.
+    def of(cls, volume: Volume) -> Normalization:
+        """By percentiles 0.1 and 99.9 of a 3-D volume; see `intensities_of`.
 
         Raises
         ------
         ConstantVolumeError
-            If the voxels looked at are constant.
+            If the voxels looked at are constant, or all empty.
         VolumeError
-            If some of them are NaN or infinite.
+            If the volume cannot be read.
         """
-        pieces = _scattered(volume, holes) if math.prod(volume.shape) > _LARGE else _slices(volume, holes)
-        # float64: numpy has no percentiles of masks, and rounds those of float16
-        sample = np.concatenate([piece.ravel() for piece in pieces]).astype(np.float64)
-        if holes:
-            sample = sample[np.isfinite(sample)]
-        if not sample.size:
-            raise VolumeError(f"{volume.name!r} holds nothing but NaN; choose a volume with intensities in it.")
-        low, high = (float(v) for v in np.percentile(sample, PERCENTILES))
-        if low == high:  # sparse data: nearly all of it background
-            low, high = float(sample.min()), float(sample.max())
-        if low == high:
-            raise ConstantVolumeError(
-                f"{volume.name!r} is constant (every voxel looked at is {low:g}), so there is nothing to "
-                "reconstruct; choose a volume with structure in it.",
-                low,
-            )
-        return cls(low, high)
+        found = intensities_of(volume)
+        return cls(found.low, found.high, found.empty, found.middle)
+
+    def margin(self, downsample: int = 1) -> int:
+        """Pixels, averaged ones, that `voxels` wants around a box along y and x; 0 where nothing is empty."""
+        if not (self.empty.values or self.empty.share):
+            return 0
+        return _FILLED_FROM + -(-self.empty.margin // downsample)
+
+    def voxels(
+        self, device: torch.device, box: NDArray[Any], inside: Slices, downsample: int = 1, mixed: bool = False
+    ) -> tuple[Tensor, EmptyPart | None]:
+        """A part of a box as `on` normalises it, laterally averaged, with something benign where it is empty.
+
+        That is the mean of what is measured nearby, or `middle`: a network restores what lies beside it as if it went
+        on there, and no interpolation mixes tissue with padding.
+
+        Parameters
+        ----------
+        device : torch.device
+        box : array, shape (z, y, x)
+            What was read: whole averaged pixels, with a `margin` of them along y and x as far as the volume goes.
+        inside : tuple of slice
+            The part, without the margin, in averaged pixels.
+        downsample : int
+            Pixels along y and x that are averaged, those that are not empty.
+        mixed : bool
+            Whether the voxels are means already, as on a coarser level.
+
+        Returns
+        -------
+        values : Tensor
+        empty : EmptyPart or None
+            Which of them are empty, and what the source has there; None if none is.
+        """
+        mask = self.empty.mask(box, mixed)
+        if mask is None:
+            return self.on(device, (box if downsample == 1 else averaged(box, downsample))[inside]), None
+        part = EmptyPart(mask, box).coarsened(downsample)
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = self.on(device, box if downsample == 1 else intact_means(box, mask, downsample))
+        return _filled(values, part.mask, self.middle)[inside], part.inside(inside)
+
+    def empty_part(
+        self, box: NDArray[Any], inside: Slices, downsample: int = 1, mixed: bool = False
+    ) -> EmptyPart | None:
+        """What `voxels` tells of the empty ones, alone."""
+        mask = self.empty.mask(box, mixed)
+        return None if mask is None else EmptyPart(mask, box).coarsened(downsample).inside(inside)
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise; float32 out."""
@@ -132,22 +164,14 @@ def _number(value: float, device: torch.device) -> Tensor:
         return torch.full((), value, device=device)
 
 
-def _slices(volume: Volume, holes: bool) -> list[NDArray[Any]]:
-    """Evenly spread slices, thinned out."""
-    depth, height, width = volume.shape
-    chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLE_SLICES)).round().astype(int))
-    stride = max(1, int(np.sqrt(len(chosen) * height * width / _SAMPLE_VOXELS)))
-    return [volume.read_raw(slice(z, z + 1), step=stride, holes=holes) for z in chosen]
+def _filled(values: Tensor, mask: NDArray[np.bool_], middle: float) -> Tensor:
+    """Voxels (z, y, x) with means of those around in the place of the empty ones."""
+    empty = torch.from_numpy(mask).to(values.device)
+    values = values.masked_fill(empty, 0)
 
+    def around(voxels: Tensor) -> Tensor:
+        return F.avg_pool2d(voxels[:, None], 2 * _FILLED_FROM + 1, stride=1, padding=_FILLED_FROM)[:, 0]
 
-def _scattered(volume: Volume, holes: bool) -> list[NDArray[Any]]:
-    """Pieces of slices that are not empty."""
-    pieces, empty = [], np.zeros(0)
-    for piece in scattered(volume, _PIECE, _MOST_PIECES, holes=holes):
-        if (piece == piece.flat[0]).all():
-            empty = piece  # padding, or beyond the specimen: says nothing of its intensities
-            continue
-        pieces.append(piece)
-        if len(pieces) == _PIECES:
-            break
-    return pieces or [empty]
+    share = around((~empty).to(values.dtype))
+    means = torch.where(share > 1e-3, around(values) / share.clamp_min(1e-3), middle)
+    return torch.where(empty, means, values)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_niiv.volume import Volume
 
 
-def scattered(volume: Volume, edge: int, most: int, *, holes: bool = False) -> Iterator[NDArray[Any]]:
+def scattered(volume: Volume, edge: int, most: int) -> Iterator[NDArray[Any]]:
     """Pieces of slices at the places of a Halton sequence, always the same ones, each once.
 
     Parameters
@@ -22,8 +22,6 @@ def scattered(volume: Volume, edge: int, most: int, *, holes: bool = False) -> I
         Of a piece, in pixels along y and x. Pieces begin at multiples of it, as chunks usually do.
     most : int
         No more places than this are looked at.
-    holes : bool
-        Whether voxels may be NaN or infinite.
 
     Yields
     ------
@@ -32,7 +30,7 @@ def scattered(volume: Volume, edge: int, most: int, *, holes: bool = False) -> I
     Raises
     ------
     VolumeError
-        If the volume cannot be read, or holds NaN or infinite values and `holes` does not allow them.
+        If the volume cannot be read.
     """
     depth, height, width = volume.shape
     seen = set()
@@ -44,7 +42,7 @@ def scattered(volume: Volume, edge: int, most: int, *, holes: bool = False) -> I
         if place not in seen:
             seen.add(place)
             z, y, x = place
-            yield volume.read_raw(slice(z, z + 1), slice(y, y + edge), slice(x, x + edge), holes=holes)
+            yield volume.read_raw(slice(z, z + 1), slice(y, y + edge), slice(x, x + edge))
 
 
 def _radical_inverse(number: int, base: int) -> float:

@@ -102,11 +102,15 @@ class Volume:
         Where it comes from.
     repairs : Repairs, optional
         What was done to its sections, as `repair_sections` says it; None where nobody has looked at them yet.
+    empty : tuple of float, optional
+        Values of voxels that hold no measurement: padding, blank sections, masks. By default they are found when the
+        voxels are first looked at; () says that there are none. NaN and infinite voxels hold none anyway.
 
     Raises
     ------
     VolumeError
-        If the array is no volume (fewer than 3 axes, RGB, empty, complex) or a voxel size is not positive.
+        If the array is no volume (fewer than 3 axes, RGB, empty, complex), a voxel size is not positive, or a value of
+        `empty` is no finite number.
     """
 
     array: Any
@@ -119,6 +123,7 @@ class Volume:
     pyramid: tuple[Any, ...] = ()
     provenance: Provenance = Provenance()
     repairs: Repairs | None = None
+    empty: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.array.shape)
@@ -145,6 +150,8 @@ class Volume:
                 f"The voxel size {self.voxel_size} (z, y, x) of {self.name!r} is not three positive numbers; "
                 "give the real z step and pixel size."
             )
+        if self.empty is not None:
+            object.__setattr__(self, "empty", _finite(self.empty, self.name))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "metadata": dict(self.metadata)}  # a mapping proxy has no pickle
@@ -204,24 +211,17 @@ class Volume:
         y: slice = slice(None),
         x: slice = slice(None),
         step: int = 1,
-        *,
-        holes: bool = False,
     ) -> NDArray[Any]:
         """Read a box of a 3-D volume as it is; `step` skips pixels of y and x.
 
         Raises
         ------
         VolumeError
-            If it cannot be read, or holds NaN or infinite values and `holes` does not allow them.
+            If it cannot be read.
         """
         ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
         with reading(self.name):
-            values = np.asarray(self.array[z, ys, xs])
-        if values.dtype.kind == "f" and not holes and not np.isfinite(values).all():
-            raise VolumeError(
-                f"{self.name!r} holds NaN or infinite values; replace them first, for example by numpy.nan_to_num."
-            )
-        return values
+            return np.asarray(self.array[z, ys, xs])
 
     def read(self, z: slice, y: slice, x: slice, downsample: int = 1) -> NDArray[np.floating]:
         """Read a box of a 3-D volume as floats, laterally averaged over `downsample` x `downsample` pixels.
@@ -234,6 +234,20 @@ class Volume:
         height, width = self.shape[-2:]
         box = self.read_raw(z, slice(y.start * d, min(y.stop * d, height)), slice(x.start * d, min(x.stop * d, width)))
         return averaged(box, d)
+
+
+def _finite(values: Any, name: str) -> tuple[float, ...]:
+    """The values of empty voxels as numbers."""
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    if not all(math.isfinite(value) for value in numbers):
+        raise VolumeError(
+            f"The empty voxels of {name!r} cannot be {values!r}; name them as finite numbers, such as (0,): NaN and "
+            "infinity are empty anyway."
+        )
+    return numbers
 
 
 @contextmanager

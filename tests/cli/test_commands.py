@@ -36,7 +36,7 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
     stack("constant.tif", np.full_like(good, 9))
     for name, value in (("nan.tif", np.nan), ("inf.tif", np.inf)):
         bad = real.copy()
-        bad[3, 4, 5] = value
+        bad[:] = value
         stack(name, bad)
     stack("zero.tif", good, spacing=0)
     stack("negative.tif", good, spacing=-2.0)
@@ -104,8 +104,9 @@ BAD = {
     "RGB": (["rgb.tif"], "RGB"),
     "empty": (["empty.npy", "--anisotropy", "2"], "empty"),
     "constant": (["constant.tif"], "constant"),
-    "NaN": (["nan.tif"], "NaN"),
-    "inf": (["inf.tif"], "infinite"),
+    "NaN": (["nan.tif"], "nothing but NaN"),
+    "inf": (["inf.tif"], "nothing but NaN"),
+    "all padding": (["constant.tif", "--empty", "9"], "is empty: it holds nothing but 9"),
     "zero z step": (["zero.tif"], "z step is 0; give the factor with --anisotropy"),
     "negative z step": (["negative.tif"], "z step is -2"),
     "missing z step": (["unsaid.tif"], "does not say its z step"),

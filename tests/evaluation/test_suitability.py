@@ -93,3 +93,11 @@ def test_bundled_checkpoints_know_their_microscopy(
     array = tifffile.imread(shared_data / name)
     found = verdict(volume(array, anisotropy), wrong, suitability.load_model(wrong, "cpu"))
     assert found.best.name == right
+
+
+@pytest.mark.parametrize("value", [0.0, -2000.0, np.nan])
+def test_padding_does_not_judge(texture, value: float) -> None:
+    tissue = (200 + 1000 * texture((3, 96, 96)) + np.random.default_rng(0).normal(size=(3, 96, 96))).astype(np.float32)
+    padded = np.full((3, 120, 110), value, np.float32)
+    padded[:, 13:109, 9:105] = tissue
+    assert own_gains(volume(padded), [linear()]) == pytest.approx(own_gains(volume(tissue), [linear()]), abs=0.02)

@@ -15,7 +15,7 @@ import pytest
 
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.io import remembered as module
-from napari_niiv.io.remembered import Correction, open_remembered, recall, remember
+from napari_niiv.io.remembered import Correction, open_remembered, recall, recall_empty, remember, remember_empty
 
 SIZE = Correction((4.0, 0.5, 0.25), "micrometer")
 
@@ -212,3 +212,21 @@ def test_stored_axes_open_the_same_again(tmp_path: Path, shape, axes, stored: st
     again = module.open_volume(tmp_path / "a.npy", axes=stored)
     assert again.axes == volume.axes
     np.testing.assert_array_equal(again.array, volume.array)
+
+
+# empty voxels
+
+
+def test_empty_voxels_are_remembered_beside_the_rest(file: Path) -> None:
+    assert recall_empty(file) is None
+    remember(file, SIZE)
+    remember_empty(file, (0.0, 59.0))
+    assert (recall_empty(file), recall(file)) == ((0.0, 59.0), SIZE)
+    volume = open_remembered(file)
+    assert volume.empty == (0.0, 59.0)
+    assert volume.provenance.remembered.endswith("and empty voxels 0, 59 as you have set it for this file")
+    assert open_remembered(file, empty=()).empty == ()
+    remember_empty(file, ())
+    assert open_remembered(file).empty == ()
+    remember_empty(file, None)
+    assert open_remembered(file).empty is None

@@ -154,7 +154,7 @@ def test_each_index_has_its_own(noisy, model) -> None:
 
 def test_it_is_estimated_once_and_not_for_what_needs_no_network(noisy, model, monkeypatch) -> None:
     calls, noise_of = [], module.noise_of
-    monkeypatch.setattr(module, "noise_of", lambda volume: calls.append(volume) or noise_of(volume))
+    monkeypatch.setattr(module, "noise_of", lambda volume, empty: calls.append(volume) or noise_of(volume, empty))
     reconstructor, request = Reconstructor(noisy, model), slice_request(noisy, "xz", 9)
     assert not reconstructor.is_cached(request, "refined")
     assert reconstructor.slice(request, "placeholder").denoise is None

@@ -47,6 +47,17 @@ def run_info(options: argparse.Namespace) -> int:
     return 0
 
 
+def _empty(volume: Volume) -> str:
+    """How much holds no measurement at the first T and C index, told from a sample of the voxels; empty if none."""
+    from napari_niiv.intensities import intensities_of
+
+    try:
+        empty = intensities_of(volume.at(*(0 for _ in volume.shape[:-3]))).empty
+    except VolumeError as error:
+        return str(error)
+    return empty.words
+
+
 def _facts(volume: Volume) -> list[tuple[str, str]]:
     """What there is to tell of a volume: a word and its value for each line."""
     size = " × ".join(f"{v:.4g}" for v in volume.voxel_size)
@@ -70,6 +81,8 @@ def _facts(volume: Volume) -> list[tuple[str, str]]:
     if slow := slowness(volume):
         lines.append(("note", slow))
     lines += [("sections", sentence) for sentence in _damage(volume)]
+    if empty := _empty(volume):
+        lines.append(("empty", empty))
     notes = (volume.provenance.remembered, volume.provenance.note)
     return lines + [("note", note) for note in notes if note]
 

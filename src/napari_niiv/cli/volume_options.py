@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_niiv.cli.options import add_setting, given
+from napari_niiv.empty_voxels import empty_setting
 from napari_niiv.errors import VolumeError
 
 if TYPE_CHECKING:
@@ -27,6 +29,14 @@ def add_input(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--axes", help="the order of the stored axes, if it is wrong, such as zyx")
     parser.add_argument(
         "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), help="the voxel size, if it is wrong"
+    )
+    parser.add_argument(
+        "--empty",
+        type=_empty,
+        default=None,
+        metavar="auto|none|VALUE[,VALUE]",
+        help="voxels that hold no measurement, such as padding and blank sections: found by default (auto), none, or "
+        "those of these values (write --empty=-2000 for a negative one)",
     )
 
 
@@ -50,7 +60,10 @@ def open_input(path: str | os.PathLike[str], options: argparse.Namespace, memory
         voxel_size=(size[0], size[1], size[2]) if size else None,
         dataset=options.dataset,
         memory=memory,
+        empty=options.empty[0] if options.empty else None,
     )
+    if options.empty:  # auto too, whatever is remembered
+        volume = replace(volume, empty=options.empty[0])
     anisotropy = getattr(options, "anisotropy", None)
     return volume if anisotropy is None else volume.with_anisotropy(anisotropy)
 
@@ -88,6 +101,14 @@ def repair_input(volume: Volume, options: argparse.Namespace) -> tuple[Volume, s
     hint = " (give --align to align them)" if report.largest_shift and not config.align else ""
     said = f"{volume.name}: {'; '.join(report.sentences)}{hint}." if report.sentences else ""
     return repaired(volume, repairs), said
+
+
+def _empty(text: str) -> tuple[tuple[float, ...] | None]:
+    """The setting, in a tuple, as it may be None."""
+    try:
+        return (empty_setting(text),)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} {error}") from None
 
 
 def check_spacing(volume: Volume, options: argparse.Namespace) -> None:

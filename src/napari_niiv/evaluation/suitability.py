@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_niiv.empty_voxels import intact_part
 from napari_niiv.errors import VolumeError
 from napari_niiv.evaluation.baselines import interpolate_last
 from napari_niiv.interrupt import Interrupt, never
@@ -73,12 +74,12 @@ def own_gains(volume: Volume, models: Sequence[Niiv], interrupt: Interrupt = nev
     VolumeError
         If the volume is constant, cannot be read, or has slices too small to be judged by.
     """
-    normalization = Normalization.of(volume, holes=True)
+    normalization = Normalization.of(volume)
     factor = min(max(volume.anisotropy, _FACTORS[0]), _FACTORS[1])
-    pieces = [normalization.apply(piece[0]) for piece in scattered(volume, _PIECE, _LOOKED_AT, holes=True)]
+    pieces = [intact_part(piece, normalization.empty)[0] for piece in scattered(volume, _PIECE, _LOOKED_AT)]
     shape = pieces[0].shape
     least = math.ceil(4 * factor)
-    usable = [p for p in pieces if min(p.shape) >= least and np.isfinite(p).all() and p.std() > 0]
+    usable = [q for p in pieces if min(p.shape) >= least and (q := normalization.apply(p)).std() > 0]
     if not usable:
         raise VolumeError(
             f"No piece of {volume.name!r} has enough pixels and structure to judge a checkpoint by (looked at "

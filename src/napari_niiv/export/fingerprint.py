@@ -24,7 +24,7 @@ FORMAT = 1
 _SAMPLED = 1 << 14
 Fingerprint = dict[str, dict[str, Any]]
 """Everything that an output depends on, as JSON has it: software, source, what was repaired of its sections, model and
-settings; and the noise levels, which follow from these."""
+settings; and the noise levels and values of empty voxels, which follow from these."""
 # settings that change what is written; the others say how, and may differ between the runs of one export
 _SETTINGS = {"output_scale", "planes", "project", "denoise", "dtype", "box", "chunk", "shard", "block"}
 # files of a folder whose state is noted, and seconds until a folder is looked at again
@@ -65,6 +65,8 @@ def source_identity(volume: Volume) -> dict[str, Any]:
         "unit": volume.unit,
         "origin": list(volume.origin),
     }
+    if volume.empty is not None:
+        facts["empty voxels"] = list(volume.empty)
     if (path := volume.provenance.path) is not None:
         facts["path"] = str(Path(path).absolute())
     if (dataset := volume.provenance.dataset) is not None:

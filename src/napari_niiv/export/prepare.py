@@ -38,7 +38,8 @@ class PreparedExport:
     store : Unfinished
         The folder in which the output grows.
     fingerprint : dict
-        Of volume, model and settings; under "noise" the levels that the settings came to, unless it is complete.
+        Of volume, model and settings; unless it is complete, under "noise" the levels that the settings came to, and
+        under "empty" the values of voxels that hold no measurement, for each T and C index.
     channels : tuple of Channel
         How each T and C index is treated; empty if the output is complete.
     begun : bool
@@ -108,4 +109,5 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
         asked = before or [config.denoise] * math.prod(plan.leading)
         channels = measure_channels(volume, plan.dtype, model, asked)
         fingerprint["noise"] = {"levels": [channel.denoise for channel in channels]}
+        fingerprint["empty"] = {"values": [list(channel.normalization.empty.values) for channel in channels]}
     return PreparedExport(volume, config, path, plan, store, fingerprint, channels, begun, complete)

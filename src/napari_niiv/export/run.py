@@ -113,6 +113,8 @@ def _notices(prepared: PreparedExport, done: float) -> Iterator[Notice]:
     channels = prepared.channels
     if blank := sum(channel.blank for channel in channels):
         yield Notice(f"{blank} of {len(channels)} T/C indices are constant and written as they are.")
+    if words := max((channel.normalization.empty for channel in channels), key=lambda empty: empty.share).words:
+        yield Notice(f"{words}.")
 
 
 def _stages(plan: Plan) -> Iterator[tuple[Stage, range]]:

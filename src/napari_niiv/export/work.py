@@ -60,6 +60,7 @@ class Channel:
         try:
             normalization = Normalization.of(volume)
         except ConstantVolumeError as error:
+            # regions of the value may be empty or not: they come back as they are anyway
             return cls(Normalization(error.value, error.value + 1), blank=True)
         return cls(normalization, blank=False, denoise=level_of(volume, normalization, model, denoise))
 
@@ -81,7 +82,7 @@ def measure_channels(
     Raises
     ------
     VolumeError
-        If all are constant, or one holds NaN.
+        If all are constant or empty.
     OutputError
         If the type of the output cannot hold them.
     """
@@ -170,7 +171,8 @@ class Work:
         for part in self.plan.written_with(unit):
             level = self.plan.levels[part.level]
             if part is not unit:
-                values = halved(values, level.steps_from(self.plan.levels[part.level - 1]))
+                steps = level.steps_from(self.plan.levels[part.level - 1])
+                values = halved(values, steps, self._channel(unit).normalization.empty)
             sizes.append(write_shard(self.data, level, part, values))
         if self.batch_budget.model.device.type == "cpu":  # whose units take seconds
             del values
@@ -179,8 +181,7 @@ class Work:
 
     def _restored(self, unit: Unit, report: Callable[[int], None], interrupt: Interrupt) -> NDArray[Any]:
         plan, volume = self.plan, self.volume.at(*unit.leading)
-        number = int(np.ravel_multi_index(unit.leading, plan.leading)) if plan.leading else 0
-        channel = self.channels[number]
+        channel = self._channel(unit)
         restoration = Restoration(
             plan.grid,
             self.batch_budget,
@@ -203,16 +204,21 @@ class Work:
             report(part.size)
         return values
 
+    def _channel(self, unit: Unit) -> Channel:
+        leading = self.plan.leading
+        return self.channels[int(np.ravel_multi_index(unit.leading, leading)) if leading else 0]
+
     def _coarsened(self, unit: Unit, report: Callable[[int], None], interrupt: Interrupt) -> NDArray[Any]:
         finer, level = self.plan.levels[unit.level - 1], self.plan.levels[unit.level]
         steps = level.steps_from(finer)
+        empty = self._channel(unit).normalization.empty
         # one shard of the finer level at a time
         edges = three(max(1, edge // step) for edge, step in zip(finer.shard, steps, strict=True))
         values = np.empty(unit.place.shape, self.plan.dtype)
         for place in unit.place.pieces(edges):
             interrupt()
             fine = place.scaled(steps, finer.shape)
-            part = halved(read_level(self.data, unit.level - 1, unit.leading, fine), steps)
+            part = halved(read_level(self.data, unit.level - 1, unit.leading, fine), steps, empty)
             values[place.slices_in(unit.place)] = part
             report(part.size)
         return values

@@ -25,6 +25,7 @@ def open_volume(
     unit: str | None = None,
     dataset: str | None = None,
     memory: int | None = None,
+    empty: tuple[float, ...] | None = None,
 ) -> Volume:
     """Open a volume from a file, a folder or a URL; voxels are read when they are indexed, where the format allows.
 
@@ -46,6 +47,8 @@ def open_volume(
     memory : int, optional
         Bytes of voxels up to which a compressed TIFF or NIfTI file is decoded at once; 2 GiB by default. A larger one
         is read piece by piece, slowly, which ``provenance.slow`` tells.
+    empty : tuple of float, optional
+        Values of voxels that hold no measurement, such as (0,); () if there are none. They are found by default.
 
     Returns
     -------
@@ -91,6 +94,7 @@ def open_volume(
         MappingProxyType(dict(stored.metadata)),
         tuple(rearranged(level, order) for level in stored.pyramid),
         provenance,
+        empty=empty,
     )
 
 

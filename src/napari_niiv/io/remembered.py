@@ -1,4 +1,4 @@
-"""What the user has said of files, kept from one session to the next: voxel size, axes, checkpoint and sections."""
+"""What the user has said of files, for later sessions: voxel size, axes, empty voxels, checkpoint and sections."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from napari_niiv.empty_voxels import empty_words
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.io.formats import VolumePath, first_path, is_url
 from napari_niiv.io.open import open_volume
@@ -116,6 +117,25 @@ def remember_sections(path: str | os.PathLike[str], sections: Mapping[str, Any],
     _write(path, dataset, {"sections": dict(sections)})
 
 
+def recall_empty(path: str | os.PathLike[str], dataset: str | None = None) -> tuple[float, ...] | None:
+    """The values of empty voxels that the user gave for a file, if any."""
+    values = (_entry(path, dataset) or {}).get("empty")
+    if not isinstance(values, list) or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+        return None
+    return tuple(float(value) for value in values)
+
+
+def remember_empty(path: str | os.PathLike[str], values: tuple[float, ...] | None, dataset: str | None = None) -> None:
+    """Keep the values of empty voxels that the user gave for a file; None has them found again.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written down.
+    """
+    _write(path, dataset, {"empty": values})
+
+
 def _entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] | None:
     """What is known of a file; None if nothing is, or if it was written anew since."""
     entry = _load().get(_key(path, dataset))
@@ -150,6 +170,7 @@ def open_remembered(
     voxel_size: tuple[float, float, float] | None = None,
     dataset: str | None = None,
     memory: int | None = None,
+    empty: tuple[float, ...] | None = None,
 ) -> Volume:
     """As `open_volume`; what is not given is as the user has corrected it, else as the file says.
 
@@ -164,7 +185,11 @@ def open_remembered(
     VolumeError
         As `open_volume`.
     """
-    as_asked = functools.partial(open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory)
+    remembered = recall_empty(first_path(path), dataset) if empty is None else None
+    empty = remembered if empty is None else empty
+    as_asked = functools.partial(
+        open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory, empty=empty
+    )
     correction = recall(first_path(path), dataset) or Correction()
     # the size is that of axes by the names that were corrected
     renamed = axes is not None and axes.lower() != correction.axes
@@ -173,7 +198,8 @@ def open_remembered(
         axes=correction.axes if axes is None else None,
         voxel_size=correction.voxel_size if voxel_size is None and not renamed else None,
     )
-    if used.words:
+    words = " and ".join(part for part in (used.words, empty_phrase(remembered)) if part)
+    if words:
         try:
             volume = as_asked(
                 axes=axes or used.axes,
@@ -185,11 +211,16 @@ def open_remembered(
             return as_asked()
         provenance = replace(
             volume.provenance,
-            remembered=f"{used.words} as you have set it for this file",
+            remembered=f"{words} as you have set it for this file",
             axes_corrected=used.axes is not None,
         )
         return replace(volume, provenance=provenance)
     return as_asked()
+
+
+def empty_phrase(values: tuple[float, ...] | None) -> str:
+    """What is remembered of empty voxels, such as "empty voxels 0"; nothing if nothing is."""
+    return "" if values is None else f"empty voxels {empty_words(values)}"
 
 
 def state_folder() -> Path:

@@ -26,6 +26,7 @@ from napari_niiv.plugin.common.layers import (
 )
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
+from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
@@ -84,6 +85,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.compare = Compare(napari_viewer, self.live_layers)
         self.trust = TrustControls(self.live_layers)
         self.denoise = DenoiseControl(host, self.live_layers, self.layer)
+        self.empty_voxels = EmptyVoxelsControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
         self.copying = CopyOffer(host, self._adopt_copy)
         self.sections = SectionsControl(host, self.live_layers, self.layer)
@@ -93,15 +95,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         super().__init__(
             widgets=[
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows, *self.sections.rows),
-                *(self.anisotropy, *self.spacings.rows, *self._planes.rows, *self._scale.rows),
-                *(
-                    *self.models.rows,
-                    *self.suitability.rows,
-                    *self.denoise.rows,
-                    *self.compare.rows,
-                    *self.trust.rows,
-                    self.train,
-                ),
+                *(self.anisotropy, *self.spacings.rows, *self.empty_voxels.rows, *self._planes.rows, *self._scale.rows),
+                *(*self.models.rows, *self.suitability.rows, *self.denoise.rows),
+                *(*self.compare.rows, *self.trust.rows, self.train),
                 *(*self.export.rows, *self._status.rows),
             ]
         )
@@ -260,6 +256,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.on.value = layer not in self._off
         self._scale.show(self.live_layers.settings_of(layer).finest)
         self.denoise.show_estimate()
+        self.empty_voxels.show()
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""
@@ -287,6 +284,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _layer_ready(self, layer: Image) -> None:
         if layer is self.layer.value:
+            self.empty_voxels.show()
             self._refresh()
 
     def _adopt_copy(self, source: Image, copy: Image) -> None:

@@ -101,7 +101,7 @@ def level_of(volume: Volume, normalization: Normalization, model: Niiv, denoise:
         return float(denoise)
     if not model.knows_noise:
         return 0.0
-    share = noise_of(volume) / (normalization.high - normalization.low)
+    share = noise_of(volume, normalization.empty) / (normalization.high - normalization.low)
     return min(round(_TIMES * share, DIGITS), model.architecture.noise)
 
 

@@ -28,7 +28,9 @@ class Block:
     core, padded : Box
         Voxels of the level that the samples lie between, and these with their halo.
     raw : Box
-        The padded box in voxels of the source.
+        What is read: the padded box in voxels of the source, with a margin along y and x.
+    inside : Box
+        The padded box, counted in what is read, in voxels of the level.
     inferred : bool
         Whether the network has a part in it.
     """
@@ -37,6 +39,7 @@ class Block:
     core: Box
     padded: Box
     raw: Box
+    inside: Box
     inferred: bool
 
 
@@ -115,7 +118,7 @@ class Grid:
         """Positions of the samples at `place`, in voxels of the source."""
         return three(self.sampling(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
 
-    def block(self, place: Box, halo: Shape, inferred: bool, edge: int = 1) -> Block:
+    def block(self, place: Box, halo: Shape, inferred: bool, edge: int = 1, margin: int = 0) -> Block:
         """What it takes to compute the samples at `place`.
 
         Parameters
@@ -128,6 +131,8 @@ class Grid:
             Whether the network has a part in it.
         edge : int
             Along y and x, what is read begins and ends with multiples of this before the halo: whole cells.
+        margin : int
+            Voxels of the level that are read around that, along y and x.
         """
         samplings = three(self.on_level(axis).part(span.lo, len(span)) for axis, span in enumerate(place))
         core = Box.of(s.support(size) for s, size in zip(samplings, self.level, strict=True))
@@ -135,7 +140,9 @@ class Grid:
         whole = Box(core.z, core.y.outward(edge, height), core.x.outward(edge, width))
         padded = whole.padded(halo, self.level)
         factors = (1, self.downsample, self.downsample)
-        return Block(samplings, core, padded, padded.scaled(factors, self.source), inferred)
+        wide = padded.padded((0, margin, margin), self.level)
+        inside = padded.relative_to(wide.origin)
+        return Block(samplings, core, padded, wide.scaled(factors, self.source), inside, inferred)
 
 
 def block_edges(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from napari_niiv.reconstruction.inference import restore_box
 from napari_niiv.reconstruction.planes import Orientation
 from napari_niiv.reconstruction.trust import degradation_of, margin, project
 from napari_niiv.resampling import resample
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Volume, reading
 
 _INVERTED_SAMPLES = 64  # along z: converted to intensities at once on a CPU
 
@@ -83,19 +82,20 @@ class Restoration:
     def block(self, place: Box, infer: bool = True) -> Block:
         """The block of the samples at `place`, restored where there is something to infer, or interpolated."""
         model, inferred = self.batch_budget.model, infer and self.grid.inferable
+        margin = self.normalization.margin(self.grid.downsample)
         if not inferred:
-            return self.grid.block(place, (0, 0, 0), inferred)
+            return self.grid.block(place, (0, 0, 0), inferred, margin=margin)
         slices, pixels = model.cell
         lateral = max(model.lateral_halo, rounded_up(model.context, pixels))
         halo = (model.halo + self._margin, lateral, lateral)
-        return self.grid.block(place, halo, inferred, math.lcm(slices, pixels))
+        return self.grid.block(place, halo, inferred, math.lcm(slices, pixels), margin)
 
     @property
     def _margin(self) -> int:
         return margin(degradation_of(self.batch_budget.model)) if self.project else 0
 
     def compute(self, source: Volume | NDArray[Any], block: Block, interrupt: Interrupt = never) -> NDArray[Any]:
-        """Read a block's box, restore, resample, denormalise.
+        """Read a block's box, restore, resample, denormalise; what is empty comes back as it is in the source.
 
         Parameters
         ----------
@@ -117,23 +117,27 @@ class Restoration:
             If the source cannot be read, or memory runs out.
         """
         if isinstance(source, Volume):
-            volume, (z, y, x) = source, (0, 0, 0)
+            voxels = source.read_raw(*block.raw.slices)
         else:
-            volume, (z, y, x) = Volume(source, name=self.name), block.raw.origin
-        d, padded = self.grid.downsample, block.padded
-        raw = volume.read_raw if d == 1 else functools.partial(volume.read, downsample=d)
+            with reading(self.name):
+                voxels = np.asarray(source)
+        padded = block.padded
         device = self.batch_budget.model.device if block.inferred else torch.device("cpu")
-        values = self.normalization.on(device, raw(*padded.relative_to((z, y // d, x // d)).slices))
+        values, empty = self.normalization.voxels(device, voxels, block.inside.slices, self.grid.downsample)
         axial, rows, columns = (s.relative_to(lo) for s, lo in zip(block.samplings, padded.origin, strict=True))
         core = block.core.relative_to(padded.origin)
         if block.inferred:
             restored = self.batch_budget.attempt(lambda: self._restore(values, block, axial, interrupt))
         else:
             restored = _resample_axial(values[:, core.y.slice, core.x.slice], axial)
+        places = (axial, rows, columns)
         rows, columns = rows.relative_to(core.y.lo), columns.relative_to(core.x.lo)
         with torch.inference_mode():
             restored = resample(restored.transpose(1, 2), rows).transpose(1, 2)
-            return self._inverted(resample(restored, columns))
+            samples = self._inverted(resample(restored, columns))
+        if empty is not None:
+            empty.put_back(samples, places)
+        return samples
 
     def _restore(self, values: Tensor, block: Block, axial: Sampling, interrupt: Interrupt) -> Tensor:
         """The core of a block at positions along z, both counted from the padded box."""

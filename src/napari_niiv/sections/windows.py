@@ -88,18 +88,18 @@ def samples_of(volume: Volume, z: int) -> NDArray[Any]:
     area = height * width
     if area <= _PIECE_VOXELS or _by_sections(volume.array):
         step = max(1, math.isqrt(area // _PIECE_VOXELS))
-        return volume.read_raw(slice(z, z + 1), step=step, holes=True).ravel()
+        return volume.read_raw(slice(z, z + 1), step=step).ravel()
     edge = 2 * _STEP
     corners = [(y, x) for y in _starts(height, edge, 8) for x in _starts(width, edge, 8)]
-    parts = [volume.read_raw(slice(z, z + 1), slice(y, y + edge), slice(x, x + edge), holes=True) for y, x in corners]
+    parts = [volume.read_raw(slice(z, z + 1), slice(y, y + edge), slice(x, x + edge)) for y, x in corners]
     return np.concatenate([part.ravel() for part in parts])
 
 
 def _windows_of(volume: Volume, z: slice, windows: Sequence[Window], at_once: bool) -> list[NDArray[Any]]:
     if at_once:
-        sections = volume.read_raw(z, holes=True)
+        sections = volume.read_raw(z)
         return [sections[:, y, x] for y, x in windows]
-    return [volume.read_raw(z, y, x, holes=True) for y, x in windows]
+    return [volume.read_raw(z, y, x) for y, x in windows]
 
 
 def _by_sections(array: Any) -> bool:
@@ -128,7 +128,7 @@ def _area(window: Window) -> int:
 def _spread(volume: Volume, z: int, place: Window) -> float:
     """The standard deviation in the middle of a window; all of it would be much of a volume in chunks."""
     y, x = (_middle(part) for part in place)
-    piece = volume.read_raw(slice(z, z + 1), y, x, holes=True).astype(np.float64)
+    piece = volume.read_raw(slice(z, z + 1), y, x).astype(np.float64)
     finite = piece[np.isfinite(piece)]
     return float(finite.std()) if finite.size else 0.0
 

@@ -116,7 +116,7 @@ class HeldOut:
         beyond = k + math.ceil(self._degradation.reach * factor) + 1
         axial = Sampling(-beyond / factor, 1 / factor, 2 * beyond + 1)
         box = crop.box.padded((math.ceil(beyond / factor) + 8, 8, 8), volume.shape)
-        measured = volume.read(box).nan_to_num().to(self._device)
+        measured = volume.read(box).nan_to_num(volume.normalization.middle).to(self._device)
         axial = axial.relative_to(box.z.lo - crop.box.z.lo)
         fine = restore_box(
             model,

@@ -47,33 +47,24 @@ def test_it_is_the_array(values: np.ndarray, chunks: tuple[int, int, int], box) 
     for array in (values, Chunked(values, chunks), da.from_array(values, chunks=chunks)):
         reader = source(array)
         for _ in range(2):  # the second time from what is kept
-            np.testing.assert_array_equal(reader.read(box, 1), expected)
+            np.testing.assert_array_equal(reader.read(box), expected)
 
 
 def test_the_next_slice_of_the_same_chunks_is_not_read_again(values: np.ndarray) -> None:
     array = Chunked(values, (64, 64, 64))
     reader = source(array)
     for y in range(5, 60):
-        reader.read(Box(Span(0, 70), Span(y, y + 1), Span(0, 110)), 1)
+        reader.read(Box(Span(0, 70), Span(y, y + 1), Span(0, 110)))
     assert array.asked == [(70, 64, 110)]
-    reader.read(Box(Span(0, 70), Span(66, 67), Span(0, 110)), 1)
+    reader.read(Box(Span(0, 70), Span(66, 67), Span(0, 110)))
     assert array.asked[1:] == [(70, 26, 110)]
-
-
-def test_averaging(values: np.ndarray) -> None:
-    box = Box(Span(2, 5), Span(3, 20), Span(30, 37))
-    expected = values[2:5, 9:60, 90:110].astype(float)
-    expected = expected.reshape(3, 17, 3, -1).mean(2)
-    pieces = [expected[..., start : start + 3].mean(-1) for start in range(0, 20, 3)]
-    result = source(Chunked(values, (64, 64, 64))).read(box, 3)
-    np.testing.assert_allclose(result, np.stack(pieces, -1), rtol=1e-6)
 
 
 def test_what_is_too_much_to_keep_is_read_directly(values: np.ndarray) -> None:
     array = Chunked(values, (64, 64, 64))
     memory = Memory(host_bytes=1_000_000)
     reader = source(array, memory)
-    np.testing.assert_array_equal(reader.read(BOXES[0], 1), values[:, 33:34])
+    np.testing.assert_array_equal(reader.read(BOXES[0]), values[:, 33:34])
     assert array.asked == [(70, 1, 110)]
     assert memory.voxels.bytes == 0
 
@@ -83,16 +74,16 @@ def test_owners_do_not_see_each_other_and_are_forgotten_alone(values: np.ndarray
     first, second = Chunked(values, (64, 64, 64)), Chunked(values + 1, (64, 64, 64))
     box = Box(Span(0, 1), Span(0, 1), Span(0, 1))
     one, two = source(first, memory, "one"), source(second, memory, "two")
-    assert two.read(box, 1) == one.read(box, 1) + 1
+    assert two.read(box) == one.read(box) + 1
     memory.forget("one")
-    one.read(box, 1)
-    two.read(box, 1)
+    one.read(box)
+    two.read(box)
     assert (len(first.asked), len(second.asked)) == (2, 1)
 
 
 def test_small_chunks_are_read_several_at_once(values: np.ndarray) -> None:
     array = Chunked(values, (1, 8, 8))
-    source(array).read(Box(Span(10, 11), Span(10, 11), Span(10, 11)), 1)
+    source(array).read(Box(Span(10, 11), Span(10, 11), Span(10, 11)))
     assert np.prod(array.asked[0]) >= 1 << 17
 
 
@@ -102,4 +93,4 @@ def test_errors_name_the_volume() -> None:
             raise OSError("disk gone")
 
     with pytest.raises(VolumeError, match=r"'stack' cannot be read \(disk gone\)"):
-        source(Broken(np.zeros((5, 5, 5)), (5, 5, 5))).read(Box.whole((1, 1, 1)), 1)
+        source(Broken(np.zeros((5, 5, 5)), (5, 5, 5))).read(Box.whole((1, 1, 1)))

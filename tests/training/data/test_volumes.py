@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.geometry import Box, Span
+from napari_niiv.training.data.patches import PatchSampler
 from napari_niiv.training.data.volumes import MOST_INDICES, training_volumes
 from napari_niiv.volume import Volume
 
@@ -112,8 +113,8 @@ def test_holes_are_nan_and_do_not_count(hole: float, dtype) -> None:
     holes = np.zeros(array.shape, bool)
     holes[3, 5:9] = holes[:, 2, 2] = holes[0] = True
     array[holes] = hole
-    (volume,), notices = training_volumes([Volume(array)])
-    assert notices == []
+    (volume,), notices = training_volumes([Volume(array, name="hollow")])
+    assert notices == ["hollow: 15 % of this volume is empty (not a number); kept out."]
     low, high = np.percentile(array[~holes].astype(float), (0.1, 99.9))
     assert (volume.normalization.low, volume.normalization.high) == (
         pytest.approx(low),
@@ -150,3 +151,29 @@ def test_too_few_slices(depth: int) -> None:
 def test_no_volumes() -> None:
     with pytest.raises(TrainingError, match="at least one volume"):
         training_volumes([])
+
+
+# padding
+
+
+def _padded() -> NDArray[np.uint8]:
+    array = np.random.default_rng(0).integers(60, 200, (40, 70, 80)).astype(np.uint8)
+    array[:, :15] = array[:, :, -20:] = 0
+    array[:12] = array[30:] = 0
+    return array
+
+
+def test_padding_is_not_learnt_from() -> None:
+    (volume,), _ = training_volumes([Volume(_padded())])
+    box = Box(Span(10, 20), Span(5, 33), Span(40, 70))
+    np.testing.assert_array_equal(np.isnan(volume.read(box)), _padded()[box.slices] == 0)
+    sampler = PatchSampler([volume.read(Box.whole((40, 70, 80)))], 3, seed=0)
+    patches = sampler.draw(200, 16, 16)
+    assert float(patches.min()) >= -0.01  # 0 would be far below
+
+
+def test_blank_slices_are_not_held_out() -> None:
+    (volume,), _ = training_volumes([Volume(_padded())])
+    assert volume.held_out == (12, 29)
+    (clean,), _ = training_volumes([Volume(_padded()[12:30, 15:, :60])])
+    assert clean.held_out == (9,)

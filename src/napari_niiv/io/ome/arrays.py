@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.empty_voxels import EmptyVoxels
 from napari_niiv.geometry import Shape
 
 if TYPE_CHECKING:
@@ -50,15 +51,34 @@ def create_level(
     )
 
 
-def halved(values: NDArray[Any], steps: Shape) -> NDArray[Any]:
+def halved(values: NDArray[Any], steps: Shape, empty: EmptyVoxels | None = None) -> NDArray[Any]:
     """Means over 2 voxels along the axes whose step is 2, at an odd end over fewer; integers are rounded.
+
+    Empty voxels have no part in a mean, which is empty where most of them are.
 
     Parameters
     ----------
     values : array, shape (z, y, x)
     steps : tuple of int
         1 or 2 for each axis.
+    empty : EmptyVoxels, optional
+        Which voxels hold no measurement.
     """
+    mask = None if empty is None else empty.mask(values)
+    if mask is None or empty is None:
+        return _halved(values, steps)
+    kind = values.dtype
+    part = _halved(mask.astype(np.float64), steps)
+    means = _halved(np.where(mask, 0, values).astype(np.float64), steps) / np.maximum(1 - part, 1 / 8)
+    means = (np.rint(means) if kind.kind in "iu" else means).astype(kind)
+    lowest = kind.type(np.iinfo(kind).min if kind.kind in "iu" else -np.inf)
+    stand_in = np.where(mask, values, lowest)
+    for axis, step in enumerate(steps):
+        stand_in = np.maximum.reduceat(stand_in, np.arange(0, stand_in.shape[axis], step), axis=axis)
+    return np.where(part > 0.5, stand_in, means)
+
+
+def _halved(values: NDArray[Any], steps: Shape) -> NDArray[Any]:
     kind = values.dtype
     wide: Any = np.float64
     if kind.itemsize <= 2 and kind.kind in "iub":  # eight of them fit

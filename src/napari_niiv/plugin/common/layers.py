@@ -12,6 +12,7 @@ from napari.components import LayerList, ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
+from napari_niiv.empty_voxels import Values
 from napari_niiv.errors import VolumeError
 from napari_niiv.sections.repair import repaired
 from napari_niiv.sections.repairs import Repairs
@@ -24,6 +25,7 @@ SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in
 _LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}
 PROVENANCE = "napari-niiv provenance"  # metadata key under which a layer keeps its volume's
 REPAIRS = "napari-niiv repairs"  # and what is to be done to its sections
+EMPTY = "napari-niiv empty voxels"  # and the values of empty voxels, where the user named them
 VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 
 
@@ -64,6 +66,7 @@ def layer_volume(layer: Image, repairs: Repairs | None = None) -> Volume:
         MappingProxyType({"channel_names": list(names)} if named else {}),
         coarser,
         replace(provenance_of(layer), path=source_file(layer)),
+        empty=empty_values(layer),
     )
     return volume if repairs is None or not repairs.fits(volume.shape) else repaired(volume, repairs)
 
@@ -77,13 +80,14 @@ def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
     leading = len(volume.axes) - 3
     levels = [level.array for level in volume.levels()]
     names = {k: v for k, v in volume.metadata.items() if k == "channel_names"}
+    empty = {} if volume.empty is None else {EMPTY: volume.empty}
     keywords: dict[str, Any] = {
         "name": volume.name,
         "scale": (*[1.0] * leading, *volume.voxel_size),
         "translate": (*[0.0] * leading, *volume.origin),
         "units": (*["pixel"] * leading, *[volume.unit] * 3),
         "axis_labels": tuple(volume.axes),
-        "metadata": {**names, PROVENANCE: volume.provenance},
+        "metadata": {**names, **empty, PROVENANCE: volume.provenance},
         "rgb": False,  # three or four columns of pixels are no colours
     }
     if len(levels) > 1:
@@ -164,6 +168,19 @@ def repairs_of(layer: Image) -> Repairs | None:
     """What is to be done to the sections of a layer's volume; None where nobody has looked at them yet."""
     repairs = layer.metadata.get(REPAIRS)
     return repairs if isinstance(repairs, Repairs) else None
+
+
+def empty_values(layer: Image) -> Values | None:
+    """The values of empty voxels that the user named for a layer; None has them found."""
+    values = layer.metadata.get(EMPTY)
+    return values if isinstance(values, tuple) else None
+
+
+def set_empty_values(layer: Image, values: Values | None) -> None:
+    """Say which values of a layer are those of empty voxels; what shows the layer begins anew."""
+    others = {key: value for key, value in layer.metadata.items() if key != EMPTY}
+    layer.metadata = others if values is None else {**others, EMPTY: values}
+    layer.events.data(value=layer.data)
 
 
 def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.events import Notice
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.layers import along_world
+from napari_niiv.plugin.common.layers import along_world, empty_values
 from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.export.log import ExportLog, outcome
 from napari_niiv.plugin.export.settings import ExportJob, ExportPreview, preview_export
@@ -199,7 +199,7 @@ class ExportPanel(ExportWindow):
             box: Any = self.form.settings().config.box
         except NiivError as error:
             box = str(error)
-        own = (layer.name, *layer.scale, *layer.translate, *np.ravel(layer.rotate), *layer.shear)
+        own = (layer.name, empty_values(layer), *layer.scale, *layer.translate, *np.ravel(layer.rotate), *layer.shear)
         return id(layer), id(layer.data), place, own, box, self.live_layers.model is None
 
     def _changed(self, value: Any = None) -> None:

@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from magicgui.widgets import PushButton
 from napari.layers import Image
 
+from napari_niiv.empty_voxels import Values
 from napari_niiv.errors import NiivError
 from napari_niiv.io.open import read_spacing
-from napari_niiv.io.remembered import Correction, recall, remember
+from napari_niiv.io.remembered import Correction, empty_phrase, recall, recall_empty, remember
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import finest_data, provenance_of, voxel_size
+from napari_niiv.plugin.common.layers import (
+    empty_values,
+    finest_data,
+    provenance_of,
+    set_empty_values,
+    voxel_size,
+)
 from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
@@ -31,10 +38,13 @@ class _FileFacts:
         What is remembered of it.
     spacing : Spacing or None
         The voxel size in it, where the layer lacks one.
+    empty : tuple of float or None
+        Values of empty voxels that are remembered of it.
     """
 
     correction: Correction | None
     spacing: Spacing | None
+    empty: Values | None = None
 
 
 class VoxelSizeControl:
@@ -123,6 +133,9 @@ class VoxelSizeControl:
         if layer not in self._viewer.layers:
             return
         correction = facts.correction or Correction()
+        if facts.empty is not None and empty_values(layer) is None:
+            set_empty_values(layer, facts.empty)
+            self._tell(f"{layer.name}: {empty_phrase(facts.empty)} as you have set it for this file.")
         spacing = facts.spacing or provenance_of(layer).spacing
         if spacing is None:
             spacing = Spacing(voxel_size(layer), str(layer.units[-1]))
@@ -200,4 +213,5 @@ def _look_up(file: LayerFile, unscaled: bool) -> _FileFacts:
     """What is remembered of a file, and where its layer has no scale, the voxel size in it; called on a thread."""
     correction = recall(file.path, file.dataset)
     needed = unscaled and not (correction and correction.words)
-    return _FileFacts(correction, read_spacing(file.path) if needed else None)
+    spacing = read_spacing(file.path) if needed else None
+    return _FileFacts(correction, spacing, recall_empty(file.path, file.dataset))

@@ -91,6 +91,7 @@ class Panel:
 
     def _copy_data(self, event: Any) -> None:
         if self.source.ndim == self.copy.ndim:  # otherwise all is closed
+            self.copy.metadata = self.source.metadata
             self.copy.data = self.source.as_layer_data_tuple()[0]
 
 

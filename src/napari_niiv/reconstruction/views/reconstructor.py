@@ -6,22 +6,24 @@ import functools
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_niiv.empty_voxels import nearest_voxels
+from napari_niiv.geometry import Box, Sampling, Span, three
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.denoise import AUTO, averaged_level, check_denoise, level_of
-from napari_niiv.reconstruction.planes import Orientation
+from napari_niiv.reconstruction.planes import AXES, Orientation
 from napari_niiv.reconstruction.trust import degradation_of, margin
 from napari_niiv.reconstruction.views.axial import encode_axial, restore_axial
 from napari_niiv.reconstruction.views.deadline import Deadline
@@ -36,7 +38,7 @@ from napari_niiv.reconstruction.views.request import Quality, SliceRequest, Slic
 from napari_niiv.reconstruction.views.resolve import Resolved, resolve
 from napari_niiv.reconstruction.views.source import Source
 from napari_niiv.reconstruction.views.xy import restore_xy, xy_is_cached
-from napari_niiv.volume import Volume, check_anisotropy
+from napari_niiv.volume import Volume, check_anisotropy, downsampled
 
 _MOST_SOURCES = 16  # T/C indices and levels, ready to be read
 
@@ -135,12 +137,13 @@ class Reconstructor:
             picture = self._attempt(lambda: work(self._task(view, request, quality, interrupt, time_limit)))
         else:
             picture = RestoredPicture(self._interpolate(view), {})
-        dtype = self.volume.dtype
+        dtype, contrast = self.volume.dtype, np.float32(normalization.high - normalization.low)
         image = normalization.invert(picture.values, np.float32 if dtype == np.float64 else dtype)
+        maps = {name: _on_host(values) * contrast for name, values in picture.maps.items()}
+        self._put_back_empty(view, image, maps)
         notice = ""
         if infer:  # interpolations come from another thread
             notice, self.batch_budget.notice = self.batch_budget.notice, ""
-        contrast = np.float32(normalization.high - normalization.low)
         return SliceResponse(
             request=request,
             quality=quality,
@@ -151,8 +154,9 @@ class Reconstructor:
             inferred=infer,
             notice=notice,
             complete=picture.complete,
-            trust={name: _on_host(values) * contrast for name, values in picture.maps.items()} | self._bridged(request),
+            trust=maps | self._bridged(request),
             denoise=self._known_level(request),
+            empty=normalization.empty,
         )
 
     def is_cached(self, request: SliceRequest, quality: Quality) -> bool:
@@ -220,12 +224,48 @@ class Reconstructor:
 
     def _reader(self, view: Resolved, device: torch.device | None = None) -> Read:
         source, normalization = self._source(view.leading, view.level), self.normalization(view.leading)
-        return lambda box: normalization.on(device or self.model.device, source.read(box, view.downsample))
+        where, d = device or self.model.device, view.downsample
+
+        def read(box: Box) -> Tensor:
+            return normalization.voxels(
+                where, *_with_margin(source, box, d, normalization.margin(d)), d, view.level > 0
+            )[0]
+
+        return read
+
+    def _put_back_empty(self, view: Resolved, image: NDArray[Any], maps: Mapping[Trust, NDArray[np.float32]]) -> None:
+        """What is empty in the source is so in a picture; maps of it say nothing there."""
+        source, normalization = self._source(view.leading, view.level), self.normalization(view.leading)
+        if not normalization.empty.possible(self.volume.dtype):
+            return
+        across, row_axis, column_axis = AXES[view.plane]
+        nearest = int(nearest_voxels(Sampling(view.position, 1, 1), view.shape[across])[0])
+        thickness = Span(nearest, nearest + 1)
+        box = view.box(*view.support, thickness)
+        d = view.downsample
+        part = normalization.empty_part(*_with_margin(source, box, d, normalization.margin(d)), d, view.level > 0)
+        if part is None:
+            return
+        places = {across: Sampling(0, 1, 1), row_axis: view.rows, column_axis: view.columns}
+        inside = three(places[axis].relative_to(box[axis].lo if axis != across else 0) for axis in range(3))
+        part.put_back(np.expand_dims(image, across), inside)
+        for values in maps.values():
+            replace(part, values=np.zeros_like(part.mask)).put_back(np.expand_dims(values, across), inside)
 
     def _interpolate(self, view: Resolved) -> Tensor:
         rows, columns = view.support
         plane = measured_plane(view, self._reader(view, torch.device("cpu")), rows, columns)
         return resample_plane(plane, view.rows.relative_to(rows.lo), view.columns.relative_to(columns.lo))
+
+
+def _with_margin(
+    source: Source, box: Box, downsample: int, margin: int
+) -> tuple[NDArray[Any], tuple[slice, slice, slice]]:
+    """Voxels of a box of averaged pixels and of a margin around it; and where the box lies in them, averaged."""
+    depth, height, width = source.shape
+    shape = (depth, downsampled(height, downsample), downsampled(width, downsample))
+    wide = box.padded((0, margin, margin), shape)
+    return source.read(wide.scaled((1, downsample, downsample), source.shape)), box.slices_in(wide)
 
 
 def _orientations(view: Resolved, quality: Quality) -> tuple[Orientation, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyVoxels
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling
 from napari_niiv.reconstruction.denoise import AUTO, Denoise
@@ -106,6 +107,8 @@ class SliceResponse:
     denoise : float or None
         Noise level of the source's voxels, asked for or estimated; None as long as it is not estimated, which no
         interpolation needs.
+    empty : EmptyVoxels
+        Which voxels hold no measurement; they are in the picture as they are in the source.
     """
 
     request: SliceRequest
@@ -119,6 +122,7 @@ class SliceResponse:
     complete: bool = True
     trust: Mapping[Trust, NDArray[np.float32]] = field(default_factory=lambda: MappingProxyType({}))
     denoise: float | None = None
+    empty: EmptyVoxels = NOTHING_EMPTY
 
 
 def bridged_map(request: SliceRequest, bridged: Collection[int]) -> NDArray[np.float32]:

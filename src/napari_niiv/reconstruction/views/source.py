@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.geometry import Box, Shape, three
 from napari_niiv.reconstruction.cache import Memory
-from napari_niiv.volume import Level, Volume, averaged
+from napari_niiv.volume import Level, Volume
 
 _LEAST_TILE = 1 << 17  # voxels: smaller chunks are read several at once
 
@@ -42,18 +42,14 @@ class Source:
         self.shape: Shape = three(int(n) for n in level.array.shape)
         self._tile = _tile(level.array)
 
-    def read(self, box: Box, downsample: int) -> NDArray[Any]:
-        """A box as it is, or averaged; y and x count pixels averaged over `downsample` x `downsample`.
+    def read(self, box: Box) -> NDArray[Any]:
+        """A box of the level as it is.
 
         Raises
         ------
         VolumeError
-            If it cannot be read, or holds NaN or infinite values.
+            If it cannot be read.
         """
-        values = self._raw(box.scaled((1, downsample, downsample), self.shape))
-        return values if downsample == 1 else averaged(values, downsample)
-
-    def _raw(self, box: Box) -> NDArray[Any]:
         tiles = [] if self._tile is None else box.tiles(self._tile, self.shape)
         # more than the cache takes would only push itself out
         if not tiles or Box.hull(tiles).size * self._volume.dtype.itemsize > self._memory.voxels.limit // 2:

@@ -108,7 +108,8 @@ def pseudo_isotropic(
     """
     core = core or Box.whole(values.shape)
     holes = values.isnan()
-    filled = values.nan_to_num()
+    # something benign, not black
+    filled = values.nan_to_num(float(values.nanmedian().nan_to_num())) if holes.any() else values
     inside = Sampling.covering(len(core.z), output_size(len(core.z), anisotropy))
     with torch.inference_mode():
         restored = _mean(models, filled, anisotropy, core, inside, flips)

@@ -208,8 +208,11 @@ class Pool:
             box = wanted.padded((self._halo,) * 3, volume.shape)
             core = wanted.relative_to(box.origin)
             values = volume.read(box)
-            inside = values[core.slices]
-            structure = float(torch.nan_to_num(inside).std()) if inside.numel() > 1 else 0.0
+            known = values[core.slices]
+            known = known[~known.isnan()]
+            # of what is measured, and by how much that is
+            share = known.numel() / core.size
+            structure = share * float(known.std()) if known.numel() > 1 else 0.0
             if structure > most:
                 best, most = (values, box, core), structure
             if structure > EMPTY_DEVIATION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from napari_niiv.volume import Volume
 MOST_INDICES = 16
 # one slice in sixteen, at most eight
 _HELD_OUT_SHARE, _MOST_HELD_OUT = 16, 8
+_LOOKED_AT = 256  # pixels along the longer edge of a slice, to see whether it is blank
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,20 @@ class TrainingVolume:
         return max(self.volume.anisotropy, 1.0)
 
     def read(self, box: Box) -> Tensor:
-        """Normalised voxels of a box; holes (NaN or infinite in the file) are NaN.
+        """Normalised voxels of a box; those that hold no measurement are NaN.
 
         Raises
         ------
         VolumeError
             If they cannot be read.
         """
-        values = self.normalization.apply(self.volume.read_raw(*box.slices, holes=True))
-        if self.volume.dtype.kind == "f":
-            values[~np.isfinite(values)] = np.nan
+        margin = self.normalization.empty.margin
+        wide = box.padded((0, margin, margin), self.shape)
+        read, inside = self.volume.read_raw(*wide.slices), box.slices_in(wide)
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = self.normalization.apply(read[inside])
+        if (empty := self.normalization.empty.mask(read)) is not None:
+            values[empty[inside]] = np.nan
         return torch.from_numpy(values)
 
 
@@ -101,10 +107,14 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
             part = volume.at(*index)
             held_out = _held_out(part)
             try:
-                usable.append(TrainingVolume(part, Normalization.of(part, holes=True), held_out))
+                normalization = Normalization.of(part)
+                usable.append(TrainingVolume(part, normalization, _with_tissue(part, normalization, held_out)))
+                if words := normalization.empty.words:
+                    notices.append(f"{volume.name}: {words}.")
             except VolumeError as error:
                 refusal = error
                 notices.append(f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error))
+    notices = list(dict.fromkeys(notices))  # of many times, the same once
     if not usable:
         assert refusal is not None
         raise refusal
@@ -120,3 +130,18 @@ def _held_out(volume: Volume) -> tuple[int, ...]:
     count = min(max(depth // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
     measured = [z for z in range(depth) if volume.repairs is None or z not in volume.repairs[()].bridged]
     return tuple(measured[int((i + 0.5) * len(measured) / count)] for i in range(count))
+
+
+def _with_tissue(volume: Volume, normalization: Normalization, chosen: tuple[int, ...]) -> tuple[int, ...]:
+    """Slices chosen to be held out, the nearest that is not blank in the place of each that is."""
+    depth, step = volume.shape[0], max(1, max(volume.shape[1:]) // _LOOKED_AT)
+
+    @functools.cache
+    def blank(z: int) -> bool:
+        piece = volume.read_raw(slice(z, z + 1), step=step)
+        empty = normalization.empty.same(piece)
+        return empty is not None and bool(empty.all())
+
+    return tuple(
+        sorted({next((n for n in sorted(range(depth), key=lambda n: abs(n - z)) if not blank(n)), z) for z in chosen})
+    )
