@@ -12,12 +12,11 @@ from torch import Tensor
 from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.geometry import Box, Shape, three
 from napari_niiv.normalization import Normalization
+from napari_niiv.training.data.held_out import held_out_slices
 from napari_niiv.volume import Volume
 
 # of the T and C axes of one volume
 MOST_INDICES = 16
-# one slice in sixteen, at most eight
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 16, 8
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,9 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
         chosen = np.unique(np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int))
         for index in (leading[i] for i in chosen):
             part = volume.at(*index)
-            held_out = _held_out(part)
             try:
-                usable.append(TrainingVolume(part, Normalization.of(part, holes=True), held_out))
+                normalization = Normalization.of(part, holes=True)
+                usable.append(TrainingVolume(part, normalization, held_out_slices(part, normalization)))
             except VolumeError as error:
                 refusal = error
                 notices.append(f"Not trained on index {index} of {volume.name!r}: {error}" if index else str(error))
@@ -100,13 +99,3 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
         assert refusal is not None
         raise refusal
     return usable, notices
-
-
-def _held_out(volume: Volume) -> tuple[int, ...]:
-    depth = volume.shape[0]
-    if depth < 3:
-        raise TrainingError(
-            f"{volume.name!r} has {depth} slice(s); training needs at least three, one of them to judge by."
-        )
-    count = min(max(depth // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
-    return tuple(int((i + 0.5) * depth / count) for i in range(count))
