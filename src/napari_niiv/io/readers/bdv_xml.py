@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from xml.etree import ElementTree
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.named_files import named_file
 from napari_niiv.io.readers.hdf5 import read_hdf5
 from napari_niiv.io.readers.n5 import read_n5
 from napari_niiv.io.stored_volume import StoredVolume, refusing
@@ -24,7 +25,7 @@ def read_bdv_xml(location: str, dataset: str | None = None) -> StoredVolume:
     Raises
     ------
     VolumeError
-        If it is another kind of XML, or names what is missing or cannot be read.
+        If it is another kind of XML, or names what is missing, outside of its folder, or cannot be read.
     """
     path = Path(location)
     with refusing(path.name, "XML file"):
@@ -34,7 +35,7 @@ def read_bdv_xml(location: str, dataset: str | None = None) -> StoredVolume:
         raise VolumeError(f"{path.name} is no XML of BigDataViewer's; open the file that holds the voxels.")
     for kind in ("hdf5", "n5"):
         if name := (loader.findtext(kind) or "").strip():
-            voxels = path.parent / (root.findtext("BasePath") or ".").strip() / name
+            voxels = named_file(path, str(PurePath((root.findtext("BasePath") or ".").strip(), name)))
             if not voxels.exists():
                 raise VolumeError(f"{path.name} names {name}, which is missing; put it beside it.")
             if kind == "n5":

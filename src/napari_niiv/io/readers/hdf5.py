@@ -60,8 +60,6 @@ def _plain(path: Path, file: Any, dataset: str | None) -> StoredVolume:
         names = ", ".join(image.name for image in _images(file)[:12])
         raise VolumeError(f"{path.name} holds no dataset {dataset!r}, but {names or 'none'}; give one of these.")
     attributes = attributes_of(array)
-    if any(labels := [dim.label for dim in array.dims]):
-        attributes.setdefault("DIMENSION_LABELS", labels)
     axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)
     spacing, origin = spacing_of(attributes, axes)
     if spacing.problem and "_" not in dataset:

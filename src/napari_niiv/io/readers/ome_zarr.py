@@ -12,6 +12,7 @@ from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.ngff import Transform, axes_of, place_of, transform_of
 from napari_niiv.io.readers.ome_zarr_images import (
+    attributes_of,
     images_below,
     located,
     ome_metadata,
@@ -153,7 +154,7 @@ def _level(location: str, dataset: str | None, array: zarr.Array[Any]) -> Stored
 
 
 def _plain(array: zarr.Array[Any]) -> StoredVolume:
-    attributes = dict(array.attrs.asdict())
+    attributes = attributes_of(array)
     if names := getattr(array.metadata, "dimension_names", None):
         attributes["dimension_names"] = [str(name) for name in names]
     axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)

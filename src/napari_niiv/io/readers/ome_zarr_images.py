@@ -30,9 +30,17 @@ def text(path: Any) -> str:
     return path
 
 
+def attributes_of(node: zarr.Array[Any] | zarr.Group) -> dict[str, Any]:
+    """The attributes of an array or group; none where they are no mapping."""
+    try:
+        return dict(node.attrs.asdict())
+    except (TypeError, ValueError):
+        return {}
+
+
 def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
     """OME metadata of a group: under "ome" from version 0.5 on, before among the other attributes."""
-    attributes = group.attrs.asdict()
+    attributes = attributes_of(group)
     ome = attributes.get("ome", attributes)
     return ome if isinstance(ome, Mapping) else {}
 
