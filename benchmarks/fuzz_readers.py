@@ -149,6 +149,8 @@ def attempt(path: Path) -> tuple[str, bool]:
         except NiivError as error:
             if problem := _no_sentence(error):
                 return problem, True
+        except MemoryError:  # of the limit set here
+            continue
         except BaseException as error:
             return _told(error), True
     return "", refused

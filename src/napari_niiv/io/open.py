@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.errors import DatasetChoice, VolumeError, printable
 from napari_niiv.io.formats import Location, VolumePath, find_reader, locate
 from napari_niiv.io.lazy_arrays import rearranged
 from napari_niiv.io.spacing import Spacing, join_notes
@@ -79,7 +79,7 @@ def open_volume(
         spacing=spacing,
         spacing_problem=spacing.problem if voxel_size is None else "",
         slow=slow,
-        note=join_notes(stored.note, spacing.note if voxel_size is None else ""),
+        note=printable(join_notes(stored.note, spacing.note if voxel_size is None else "")),
     )
     return Volume(
         rearranged(array, order),
@@ -130,6 +130,8 @@ def _read(location: Location, dataset: str | None) -> StoredVolume:
         stored: StoredVolume = read(location.address, dataset)
     else:
         stored = read(location.files or Path(location.address))
+    if stored.array.shape and min(stored.array.shape) < 1:
+        raise VolumeError(f"{location.name} is empty: its shape is {tuple(stored.array.shape)}; get it anew.")
     return stored
 
 

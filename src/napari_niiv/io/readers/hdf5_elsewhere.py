@@ -9,6 +9,20 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.named_files import named_file
 
 
+def linked_elsewhere(file: Any) -> dict[str, str]:
+    """The names of the files that links of an open HDF5 file lead to, by the paths of the links."""
+    from h5py import h5l
+
+    links: dict[str, str] = {}
+
+    def collect(name: bytes, info: Any) -> None:
+        if info.type == h5l.TYPE_EXTERNAL:
+            links[_text(name)] = _text(file.id.links.get_val(name)[0])
+
+    file.id.links.visit(collect, info=True)
+    return links
+
+
 def check_links(path: Path, file: Any, seen: frozenset[Path] = frozenset()) -> None:
     """Refuse a file with links that lead out of its folder, or whose linked files have such links.
 
@@ -26,15 +40,8 @@ def check_links(path: Path, file: Any, seen: frozenset[Path] = frozenset()) -> N
     """
     import h5py
 
-    links: list[str] = []
-
-    def collect(name: bytes, info: Any) -> None:
-        if info.type == h5py.h5l.TYPE_EXTERNAL:
-            links.append(_text(file.id.links.get_val(name)[0]))
-
-    file.id.links.visit(collect, info=True)
     seen |= {path.resolve()}
-    for name in dict.fromkeys(links):
+    for name in dict.fromkeys(linked_elsewhere(file).values()):
         other = named_file(path, name)
         if other.is_file() and other.resolve() not in seen:
             with h5py.File(other, "r") as linked:

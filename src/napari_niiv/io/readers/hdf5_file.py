@@ -18,6 +18,7 @@ from napari_niiv.io.stored_volume import library, refusing
 
 _MOST_COUNTED = 100_000  # chunks
 _MOST_BYTES = 1 << 24  # of an attribute
+_CHECKSUM = 4  # bytes
 
 
 @contextmanager
@@ -48,11 +49,13 @@ def lazy_dataset(path: Path, dataset: Any, dtype: Any = None) -> FileArray:
     Raises
     ------
     VolumeError
-        If its voxels were never written, or are in other files that are missing; HDF5 reads them as blank.
+        If its voxels were never written, or are in other files that are missing; HDF5 reads them as blank. If the file
+        is too short.
     """
     path = Path(dataset.file.filename)  # another one, if it is linked
     _check_voxels(path, dataset)
     arguments = (str(path), dataset.name, bool(dataset.external))
+    _check_chunks(path, dataset)
     return FileArray(_reopened, arguments, dataset.shape, dtype or dataset.dtype, dataset.chunks)
 
 
@@ -70,6 +73,24 @@ def _check_voxels(path: Path, dataset: Any) -> None:
     check_sources(path, dataset)
     if dataset.size and not dataset.is_virtual and dataset.external is None and dataset.id.get_storage_size() == 0:
         raise VolumeError(f"{path.name} holds no voxels of {dataset.name}, only their description; get it anew.")
+
+
+def _check_chunks(path: Path, dataset: Any) -> None:
+    """Refuse a file that lacks parts of its chunks.
+
+    HDF5 takes memory for what a chunk is said to need, and a checksum of less than it needs itself ends the process.
+    """
+    if dataset.chunks is None or dataset.is_virtual:
+        return
+    if not dataset.fletcher32 and dataset.id.get_num_chunks() > _MOST_COUNTED:
+        return
+    least, end = _CHECKSUM if dataset.fletcher32 else 0, path.stat().st_size
+
+    def check(chunk: Any) -> bool | None:
+        return None if least <= chunk.size <= end - chunk.byte_offset else True
+
+    if dataset.id.chunk_iter(check):
+        raise VolumeError(f"{path.name} is truncated or damaged: chunks of {dataset.name} are cut off; get it anew.")
 
 
 def attributes_of(node: Any) -> dict[str, Any]:

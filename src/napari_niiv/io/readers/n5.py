@@ -18,7 +18,8 @@ from napari_niiv.io.readers.array_attributes import named_axes
 from napari_niiv.io.readers.chunks_there import check_chunks
 from napari_niiv.io.readers.n5_place import level_place
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library, refusing
+from napari_niiv.io.units import number
 
 _FILE = "attributes.json"
 _CALIBRATION = ("axes", "units", "resolution")
@@ -43,7 +44,12 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
         If there is none, it cannot be read, or tensorstore is missing.
     """
     name = Location(location).name
-    store = _Store(location, name)
+    with refusing(name, "N5"):
+        return _read(_Store(location, name), dataset)
+
+
+def _read(store: _Store, dataset: str | None) -> StoredVolume:
+    name = store.name
     path = (dataset or "").strip("/")
     if _ndim(store.attributes(path)):
         return _dataset(store, path)
@@ -56,7 +62,7 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
         raise VolumeError(f"{name} holds no dataset of three or more dimensions; give its path as dataset.")
     if len(names) > 1:
         raise choice(name, [_stored_image(store, each) for each in names])
-    return read_n5(location, names[0])
+    return _read(store, names[0])
 
 
 def _stored_image(store: _Store, path: str) -> StoredImage:
@@ -142,7 +148,9 @@ def _pyramid(store: _Store, group: str) -> StoredVolume:
 
 def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
     factors = attributes.get("downsamplingFactors")
-    return [float(v) for v in factors[2::-1]] if isinstance(factors, list) and len(factors) >= 3 else None
+    numbers = [number(v) for v in factors[2::-1]] if isinstance(factors, list) and len(factors) >= 3 else []
+    known = [v for v in numbers if v is not None]
+    return known if len(known) == 3 else None
 
 
 def _dataset(store: _Store, path: str) -> StoredVolume:

@@ -64,7 +64,9 @@ def _check_size(path: Path, proxy: Any) -> None:
     needed = proxy.offset + math.prod(proxy.shape) * np.dtype(proxy.dtype).itemsize
     there = path.stat().st_size * (_MOST_COMPRESSED if _gzipped(path) else 1)
     if needed > there:
-        raise VolumeError(f"{path.name} is truncated: {path.stat().st_size} of {needed} bytes are there; get the file anew.")
+        raise VolumeError(
+            f"{path.name} is truncated: {path.stat().st_size} of {needed} bytes are there; get the file anew."
+        )
 
 
 def _proxy(path: str) -> Any:

@@ -110,6 +110,8 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
     if any(sign in message for message in messages for sign in _TRUNCATED):
         raise VolumeError(f"{path.name} is truncated: its last part is missing; get the file anew.")
     for page in (p for p in series.pages if p is not None):
+        if not page.is_contiguous and len(page.dataoffsets) < math.prod(page.chunked):
+            raise VolumeError(f"{path.name} does not say where all of its voxels are; get the file anew.")
         ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
         pieces, missing = pieces + len(page.databytecounts), missing + page.databytecounts.count(0)
         holder = str(page.parent.filehandle.path)
@@ -145,8 +147,6 @@ def _array(path: Path, dataset: str | None, series: tifffile.TiffPageSeries) -> 
     if series.dataoffset is not None and page.is_memmappable and not series.is_multifile:
         dtype = series.dtype.newbyteorder(page.parent.byteorder)
         return map_file(Path(holder.path), dtype, series.dataoffset, tuple(series.shape))
-    if len(series.shape) < 3:
-        return series.asarray()
     return _lazy(path, dataset, series, 0)
 
 

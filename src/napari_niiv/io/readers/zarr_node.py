@@ -100,9 +100,11 @@ def noting_absence(stored: StoredVolume, location: str, name: str) -> StoredVolu
 
 def _check_chunks(array: zarr.Array[Any], location: str, name: str) -> str:
     """As `check_chunks`, of a zarr array; empty of one behind a URL, where looking for chunks may take long."""
+    chunks = array.shards or array.chunks
+    if 0 in chunks:
+        raise VolumeError(f"{name} is not a readable zarr (its chunks are {chunks}); get it anew.")
     if is_url(location):
         return ""
-    chunks = array.shards or array.chunks
     grid = [-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)]
     fill_value = array.fill_value if array.fill_value is not None else 0
     return check_chunks(Path(location) / array.path, name, grid, array.metadata.encode_chunk_key, fill_value)
