@@ -155,6 +155,11 @@ def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...
     """
     if len(axes) != len(shape):
         raise VolumeError(f"The axes {axes!r} do not fit {name}, whose shape is {shape}.")
+    if axes == "syx":  # what many programs make of a stack of three or four slices
+        raise VolumeError(
+            f"{name} is an RGB picture of {shape[0]} planes; convert it to one intensity channel first, or, if these "
+            "are slices, name its axes 'zyx'."
+        )
     if "s" in axes:
         raise VolumeError(f"{name} is an RGB picture; convert it to one intensity channel first.")
     if "z" not in axes:
