@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -33,6 +33,8 @@ class TiffImage:
         OME metadata of this image alone; None where those in the file will do.
     files : tuple of str
         Names of the other files that hold its planes.
+    identifiers : mapping of str to str
+        What identifies each file of its set by its name, by what the set says.
     note : str
         Which images of the file are left aside, as they are no stacks; mostly empty.
     """
@@ -42,6 +44,7 @@ class TiffImage:
     series: int = 0
     xml: str | None = None
     files: tuple[str, ...] = ()
+    identifiers: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
 
@@ -194,7 +197,7 @@ def _of_ome(path: Path, root: Element, file_id: str | None) -> list[TiffImage]:
             own = image.files.get(main.name)
         xml = None if plain else _alone(root, image.element, own)
         stored = StoredImage(label, _short(image.shape), image.dtype)
-        found.append(TiffImage(stored, main, 0, xml, image.elsewhere(path, file_id)))
+        found.append(TiffImage(stored, main, 0, xml, image.elsewhere(path, file_id), image.files))
     return found
 
 
