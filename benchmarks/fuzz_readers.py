@@ -39,7 +39,7 @@ SECRET = 173
 SHAPE = (6, 24, 20)
 SECONDS = 10.0
 BYTES = 1 << 30
-START_SECONDS = 120.0
+START_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

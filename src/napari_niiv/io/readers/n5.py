@@ -6,7 +6,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes
-from napari_niiv.io.readers.chunks_there import check_chunks
+from napari_niiv.io.readers.chunks_there import check_chunks, check_some_chunks
 from napari_niiv.io.readers.n5_place import level_place
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library, refusing
@@ -94,6 +94,12 @@ class _Store:
             raise VolumeError(f"{self.name} is not a readable N5 ({key}: {first_line(error)}); get it anew.") from error
         return attributes if isinstance(attributes, dict) else {}
 
+    def exist(self, path: str, keys: Sequence[str]) -> list[bool]:
+        """Whether there are blocks of a dataset; one that cannot be told counts as there, which reading will show."""
+        files = self._open(self.url + "/").result()
+        asked = [files.read(posixpath.join(path, key)) for key in keys]
+        return [one.exception() is not None or one.result().state == "value" for one in asked]
+
     def datasets(self) -> list[str]:
         """Paths of datasets of three or more dimensions; levels s0, s1, … count as one."""
         folders = self._listed() if self.remote else sorted(self._walked(""))
@@ -162,11 +168,14 @@ def _dataset(store: _Store, path: str) -> StoredVolume:
 
 
 def _check_chunks(store: _Store, path: str, array: FileArray) -> str:
-    """As `check_chunks`; empty of an N5 behind a URL."""
-    if store.remote or array.chunks is None:
+    """As `check_chunks`; as `check_some_chunks` of an N5 behind a URL."""
+    if array.chunks is None:
         return ""
     grid = [-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True)]
-    return check_chunks(Path(store.location) / path, store.name, grid, lambda place: "/".join(map(str, place)), 0)
+    key: Callable[[tuple[int, ...]], str] = lambda place: "/".join(map(str, place))  # noqa: E731
+    if store.remote:
+        return check_some_chunks(lambda keys: store.exist(path, keys), store.name, grid, key, 0)
+    return check_chunks(Path(store.location) / path, store.name, grid, key, 0)
 
 
 def _has_chunks(store: _Store, path: str, array: FileArray) -> bool:

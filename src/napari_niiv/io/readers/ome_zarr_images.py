@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import warnings
 from collections.abc import Mapping, Sequence
@@ -114,6 +115,10 @@ def _paths(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
         series = ome_metadata(node) if isinstance(node := group.get("OME"), zarr.Group) else {}
         if names := series.get("series"):
             return [text(name) for name in names]
+        # which are numbered then
+        numbers = map(str, range(_MOST_WELLS))
+        if numbered := list(itertools.takewhile(lambda name: group.get(name) is not None, numbers)):
+            return numbered
     images: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing

@@ -80,7 +80,8 @@ def open_image(image: TiffImage) -> tuple[tifffile.TiffFile, tifffile.TiffPageSe
         if image.xml is not None:
             file.is_mmstack = False  # of Micro-Manager's own index, which knows all positions as one image
         else:
-            _ome_root(file)
+            if _ome_root(file) is None:
+                len(file.pages)
         return file, file.series[image.series]
     except BaseException:
         file.close()
@@ -117,6 +118,7 @@ def _ome_root(file: tifffile.TiffFile) -> Element | None:
 
 
 def _of_series(path: Path, file: tifffile.TiffFile) -> list[TiffImage]:
+    len(file.pages)  # which ends where a chain of pages leads back into itself; going through them does not
     series = [(number, each) for number, each in enumerate(file.series) if number == 0 or not each.keyframe.is_reduced]
     names = [each.name for _, each in series]
     return [
