@@ -289,7 +289,7 @@ def fuzz(numbers: range, folder: Path, only: str = "") -> Iterator[Outcome]:
     write_outside(folder / "outside")
     (folder / "samples").mkdir(exist_ok=True)
     write_samples(folder / "samples")
-    following = numbers.start
+    following, late = numbers.start, -1
     while following < numbers.stop:
         worker, current, sample = Worker(following, numbers.stop, folder, only), -1, ""
         try:
@@ -304,6 +304,9 @@ def fuzz(numbers: range, folder: Path, only: str = "") -> Iterator[Outcome]:
                     status = worker.end() if line == "" else worker.process.wait()
                     if current < 0:
                         raise RuntimeError(f"the process that tries mutants does not start (status {status})")
+                    if failure and late != current:  # the computer may have been busy: once more
+                        late = following = current
+                        break
                     yield Outcome(current, sample, failure or f"the process ends with status {status}")
                     following = current + 1
                     break

@@ -125,3 +125,14 @@ def test_mrc_headers_of_older_programs(tmp_path: Path, kind: str) -> None:
     volume = open_volume(path)
     np.testing.assert_array_equal(volume.read_raw(), array)
     assert volume.voxel_size == pytest.approx((320, 40, 40))
+
+
+def test_memory_that_does_not_suffice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("napari_niiv.cli.info.open_input", full)
+    assert main(["info", str(tmp_path / "a.tif")]) == 2
+    assert capsys.readouterr().err == "napari-niiv: The memory of this computer is full; end other programs.\n"
