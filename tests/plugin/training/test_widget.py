@@ -310,7 +310,7 @@ def test_events_become_progress_words_and_curves(widget, stub, qtbot, viewer, tm
     assert widget.progress.value() == 500
     assert (
         widget.gain.text()
-        == "0.82 dB better than bicubic interpolation on xy slices of yours that it never saw, made coarse."
+        == "0.82 dB better than bicubic interpolation on your xy slices, made coarse, that it never saw."
     )
     np.testing.assert_allclose(widget.curves.loss.getData()[0], [10, 20, 30, 40, 50, 60])
     np.testing.assert_allclose(widget.curves.model.getData(), [[50], [30.82]])
@@ -332,10 +332,9 @@ def test_a_notice_is_told(widget, stub, qtbot, messages):
 
 def test_gains_are_put_honestly():
     assert (
-        gain_words(-0.3)
-        == "0.30 dB worse than bicubic interpolation on xy slices of yours that it never saw, made coarse"
+        gain_words(-0.3) == "0.30 dB worse than bicubic interpolation on your xy slices, made coarse, that it never saw"
     )
-    assert gain_words(0.001) == "as good as bicubic interpolation on xy slices of yours that it never saw, made coarse"
+    assert gain_words(0.001) == "as good as bicubic interpolation on your xy slices, made coarse, that it never saw"
     log = TrainingLog(goes_on=True)
     assert not log.gain_words
     blank = TrainingLog()

@@ -97,7 +97,7 @@ def gain_words(gain: float | None) -> str:
         worth = "as good as"
     else:
         worth = f"{abs(gain):.2f} dB {'worse' if gain < 0 else 'better'} than"
-    return f"{worth} bicubic interpolation on xy slices of yours that it never saw, made coarse"
+    return f"{worth} bicubic interpolation on your xy slices, made coarse, that it never saw"
 
 
 def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str) -> str:
