@@ -159,7 +159,7 @@ def fit(options: argparse.Namespace) -> None:
                 flush=True,
             )
         elif isinstance(event, Validation) and event.checkpoint:
-            print(f"  {event.gain:+.3f} dB", flush=True)
+            print(f"  {event.gain or 0:+.3f} dB", flush=True)
         elif isinstance(event, Notice | Finished):
             print(event, flush=True)
     _credit(options.what, kind, size, options.output)

@@ -50,3 +50,9 @@ def test_a_defect_is_told_as_one():
     assert unexpected("The training", KeyError("x")) == (
         "The training failed unexpectedly (KeyError('x')); please report it."
     )
+
+
+def test_what_files_hold_steers_no_terminal():
+    error = DatasetChoice("a\x1b[2J.h5", ["x\ny", "z\u2028"])
+    assert str(error) == "a\ufffd[2J.h5 holds 2 images: x y, z ; give one with dataset=."
+    assert error.datasets == ("x\ny", "z\u2028")  # by which they are opened

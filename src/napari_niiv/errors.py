@@ -53,6 +53,7 @@ class NiivError(Exception):
     """
 
     def __init__(self, problem: str, remedy: Remedy | None = None) -> None:
+        problem = printable(problem)
         super().__init__(*((problem,) if remedy is None else (problem, remedy)))
         self.problem, self.remedy = problem, remedy
 
@@ -62,6 +63,11 @@ class NiivError(Exception):
     def in_words(self, words: Mapping[Remedy, str]) -> str:
         """The sentence, its remedy worded as `words` has it."""
         return self.problem if self.remedy is None else f"{self.problem} {words[self.remedy]}."
+
+
+def printable(text: str) -> str:
+    """A text on one line, without what would steer a terminal: files may hold such names."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def unexpected(what: str, error: BaseException) -> str:

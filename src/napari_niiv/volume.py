@@ -302,10 +302,25 @@ def picked(array: Any, leading: tuple[int, ...]) -> Any:
         return array
     if (pick := getattr(array, "at_leading", None)) is not None:  # it knows better
         return pick(leading)
-    # zarr and HDF5 would read all of that index at once
-    if not isinstance(array, np.ndarray | da.Array):
-        array = da.from_array(array, chunks=getattr(array, "chunks", None) or "auto", name=False)
-    return array[leading]
+    if isinstance(array, np.ndarray | da.Array):
+        return array[leading]
+    # zarr and HDF5 would read all of that index at once; dask looks through all chunks at each reading, and is given
+    # those of this index alone
+    chunks = getattr(array, "chunks", None)
+    part = _Part(array, leading)
+    return da.from_array(part, chunks=tuple(chunks[len(leading) :]) if chunks else "auto", name=False)
+
+
+class _Part:
+    """One index of the leading axes of an array that is read where it is indexed."""
+
+    def __init__(self, source: Any, leading: tuple[int, ...]) -> None:
+        self._source, self._leading = source, leading
+        self.shape: tuple[int, ...] = tuple(source.shape[len(leading) :])
+        self.dtype, self.ndim = source.dtype, len(self.shape)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._source[(*self._leading, *(key if isinstance(key, tuple) else (key,)))]
 
 
 def downsampled(size: int, factor: int) -> int:

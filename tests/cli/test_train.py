@@ -193,7 +193,10 @@ def telling(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-END = "new.safetensors: +1.50 dB against bicubic interpolation on slices held out, 99 steps in 2.0 minutes\n"
+END = (
+    "new.safetensors: +1.50 dB against bicubic interpolation on xy slices held out and made coarse, 99 steps in 2.0 "
+    "minutes\n"
+)
 
 
 def test_progress_in_a_file_is_a_line_for_each_validation(telling: Run) -> None:
@@ -222,6 +225,16 @@ def test_progress_on_a_terminal_is_a_bar(telling: Run, monkeypatch: pytest.Monke
     ):
         bar = rf"new\.safetensors: {percentage}\|[ #\d]+\| \d\d:\d\d{re.escape(postfix)} *"
         assert any(re.fullmatch(bar, line) for line in shown), shown
+
+
+def test_a_training_that_nothing_judges_says_so(telling: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def events(volumes: Any, config: TrainingConfig) -> Any:
+        yield Validation(1, 40, 0.25, None, None, None, config.output)
+        yield Finished(config.output, None, 99, 120.0)
+
+    monkeypatch.setattr("napari_niiv.training.train.train", events)
+    said = "new.safetensors: nothing to judge it by (the slices held out are blank), 99 steps in 2.0 minutes\n"
+    assert telling("good.tif", "--output", "new.safetensors") == (0, said, "")
 
 
 def test_of_several_processes_one_tells(telling: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +403,10 @@ def resumed(run: Run, folder: Path) -> None:
     assert (status, err) == (0, "")
     assert f", {steps} steps in" in out
     after = read_card(folder / "new.safetensors")
-    assert after.metrics["held-out slices, PSNR (dB)"] >= before.metrics["held-out slices, PSNR (dB)"]
+    assert (
+        after.metrics["held-out xy slices, made coarse, PSNR (dB)"]
+        >= before.metrics["held-out xy slices, made coarse, PSNR (dB)"]
+    )
     load_model(folder / "new.safetensors", "cpu")
     assert not (folder / "new.unfinished").exists()
 
@@ -456,6 +472,6 @@ def test_several_processes_train_one_model(folder: Path) -> None:
     with training(folder, "4", "--devices", "2") as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert out.count("held out, ") == 1  # one of them tells
+    assert out.count("held out and made coarse") == 1  # one of them tells
     assert set(folder.iterdir()) - before == {folder / "new.safetensors"}
     load_model(folder / "new.safetensors", "cpu")

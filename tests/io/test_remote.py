@@ -91,7 +91,8 @@ def test_http(tmp_path: Path, served, zarr_format: int) -> None:
 def test_only_the_chunks_that_are_needed_are_asked_for(tmp_path: Path, served) -> None:
     write(tmp_path / "a.zarr")
     volume = open_volume(f"{served.url}/a.zarr")
-    assert not [path for path in served.asked if not path.rpartition("/")[2].startswith((".z", "zarr.json"))]
+    chunks = [path for path in served.asked if not path.rpartition("/")[2].startswith((".z", "zarr.json"))]
+    assert len(chunks) == 16 + 8  # whether they are there: some of 24, all of 8 of the other level
     served.asked.clear()
     volume.read_raw(slice(2, 3), slice(0, 16), slice(16, 40))
     assert sorted(served.asked) == ["/a.zarr/0/2.0.1", "/a.zarr/0/2.0.2"]
@@ -142,6 +143,27 @@ def test_a_chunk_that_is_refused(tmp_path: Path, served, status: int) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_chunks_that_are_missing_are_told(tmp_path: Path, served) -> None:
+    write(tmp_path / "a.zarr")
+    for path in (tmp_path / "a.zarr" / "0").glob("[123].*"):
+        path.unlink()
+    volume = open_volume(f"{served.url}/a.zarr")
+    assert volume.provenance.note == "about 75 % of its 24 chunks are missing and shown as 0"
+    for path in (tmp_path / "a.zarr" / "0").glob("0.*"):
+        path.unlink()
+    volume = open_volume(f"{served.url}/a.zarr")
+    note = "none of 16 of its 24 chunks is there; those that are missing are shown as 0"
+    assert volume.provenance.note == note
+    for path in (tmp_path / "a.zarr" / "1").glob("*.*.*"):
+        path.unlink()
+    assert len(open_volume(f"{served.url}/a.zarr").levels()) == 1  # a level of which nothing is there is left out
+    zarr.create_array(tmp_path / "b.zarr", data=ARRAY, chunks=(4, 16, 16), zarr_format=2)
+    for path in (tmp_path / "b.zarr").glob("*.*.*"):
+        path.unlink()
+    with pytest.raises(VolumeError, match="holds none of its chunks"):
+        open_volume(f"{served.url}/b.zarr")
+
+
 def test_groups_whose_arrays_a_server_does_not_tell(tmp_path: Path, served) -> None:
     group = zarr.open_group(tmp_path / "g.zarr", mode="w", zarr_format=2)
     group.create_array("raw", data=ARRAY)
@@ -168,6 +190,10 @@ def test_n5(tmp_path: Path, served) -> None:
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume)).read_raw(), ARRAY)
     with pytest.raises(VolumeError, match="no dataset 'none'"):
         open_volume(f"{served.url}/a.n5", dataset="none")
+    assert not volume.provenance.note
+    shutil.rmtree(tmp_path / "a.n5/raw/1")
+    volume = open_volume(f"{served.url}/a.n5", dataset="raw")
+    assert volume.provenance.note == "4 of its 12 chunks are missing and shown as 0"
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.h5", "a.nii.gz", "a.mrc"])
@@ -253,3 +279,7 @@ def test_images_of_bioformats2raw(tmp_path: Path, served) -> None:
     with pytest.raises(DatasetChoice, match=r"2 images: 0 \(4 × 32 × 48 uint16\), 1 \("):
         open_volume(f"{served.url}/b.zarr")
     assert open_volume(f"{served.url}/b.zarr", dataset="1").voxel_size == (4, 0.5, 0.5)
+    shutil.rmtree(tmp_path / "b.zarr/OME")  # without which they are numbered
+    for place in (f"{served.url}/b.zarr", tmp_path / "b.zarr"):
+        with pytest.raises(DatasetChoice, match=r"2 images: 0 \(4 × 32 × 48 uint16\), 1 \("):
+            open_volume(place)

@@ -117,7 +117,7 @@ def test_it_beats_bicubic_and_says_so(quick, volume: Volume, truth) -> None:
     card = read_card(end.checkpoint)
     assert card.training_volumes[0].name == "balls"
     assert card.architecture == TINY
-    assert card.metrics["held-out slices, PSNR (dB)"] == pytest.approx(best, abs=1e-3)
+    assert card.metrics["held-out xy slices, made coarse, PSNR (dB)"] == pytest.approx(best, abs=1e-3)
     assert not state_path(end.checkpoint).exists()
 
 
@@ -175,7 +175,7 @@ def test_a_blind_model_teaches_one_that_restores_several_slices_at_once(quick, v
     best = max((e for e in events if isinstance(e, Validation)), key=lambda e: e.model)
     kept = load_model(last(iter(events)).checkpoint, "cpu")
     assert kept.architecture == (cells if best.stage == 2 else cells.blind())
-    assert kept.card.metrics["held-out slices, PSNR (dB)"] == round(best.model, 3)
+    assert kept.card.metrics["held-out xy slices, made coarse, PSNR (dB)"] == round(best.model, 3)
 
 
 def test_what_a_blind_model_learnt_is_there_when_the_training_ends_early(quick, volume: Volume) -> None:
@@ -276,14 +276,14 @@ def test_a_training_that_was_left_keeps_its_best_and_goes_on(
     events = train([volume], config)
     left = next(event for event in events if moment(event))
     events.close()
-    best = read_card(config.output).metrics["held-out slices, PSNR (dB)"]
+    best = read_card(config.output).metrics["held-out xy slices, made coarse, PSNR (dB)"]
     assert state_path(config.output).exists()
     resumed = list(train([volume], config.model_copy(update={"resume": True})))
     steps = [e for e in resumed if isinstance(e, TrainingStep)]
     assert steps[0].stage == stage
     done = left.step if isinstance(left, Validation) else 24  # the first stage's
     assert [e.step for e in steps] == list(range(done + 1, 61))
-    assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] >= best
+    assert read_card(config.output).metrics["held-out xy slices, made coarse, PSNR (dB)"] >= best
     assert not state_path(config.output).exists()
     assert isinstance(resumed[-1], Finished)
 
@@ -392,7 +392,9 @@ def test_a_volume_that_can_be_read_no_more_ends_the_training_which_can_go_on(
     steps = [e for e in events if isinstance(e, TrainingStep)]
     assert 0 < steps[-1].step < 60
     best = max(e.model for e in events if isinstance(e, Validation) and e.checkpoint)
-    assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] == pytest.approx(best, abs=1e-3)
+    assert read_card(config.output).metrics["held-out xy slices, made coarse, PSNR (dB)"] == pytest.approx(
+        best, abs=1e-3
+    )
     load_model(config.output, "cpu")
     array.allowed = np.inf
     resumed = list(train([lost], config.model_copy(update={"resume": True})))
@@ -401,7 +403,7 @@ def test_a_volume_that_can_be_read_no_more_ends_the_training_which_can_go_on(
     assert first.step > steps[-1].step  # no step is lost
     assert isinstance(resumed[-1], Finished)
     assert resumed[-1].steps == 60
-    assert read_card(config.output).metrics["held-out slices, PSNR (dB)"] >= round(best, 3)
+    assert read_card(config.output).metrics["held-out xy slices, made coarse, PSNR (dB)"] >= round(best, 3)
 
 
 # what is refused, before anything is trained
@@ -488,6 +490,25 @@ def test_a_blank_channel_is_left_out_and_named(quick, truth) -> None:
     assert len(notices) == 1
     assert "(1,)" in notices[0]
     assert "constant" in notices[0]
+
+
+def test_blank_slices_judge_nothing(quick, truth) -> None:
+    array = degraded(truth, 4)
+    blank = array.copy()
+    blank[[*range(4), *range(5, 12)]] = 0
+    events = list(train([Volume(blank, voxel_size=(4.0, 1.0, 1.0))], quick(steps=12)))
+    end, notices = events[-1], [e.message for e in events if isinstance(e, Notice)]
+    assert isinstance(end, Finished)
+    assert end.gain is None
+    assert [n for n in notices if "nothing to judge the model by" in n]
+    assert {e.gain for e in events if isinstance(e, Validation)} == {None}
+    assert read_card(end.checkpoint).metrics == {"steps": 12}
+    # with others that are not blank, these judge
+    blank[5:8] = array[5:8]
+    end = last(train([Volume(blank, voxel_size=(4.0, 1.0, 1.0))], quick(steps=12, overwrite=True)))
+    assert isinstance(end, Finished)
+    assert end.gain is not None
+    assert abs(end.gain) < 20
 
 
 class Huge:

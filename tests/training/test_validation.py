@@ -164,6 +164,15 @@ def test_nothing_but_holes(texture) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_blank_slices_are_nothing_to_judge_by(linear_model: Niiv, texture) -> None:
+    blank = texture((6, 40, 44)) * 2
+    blank[2] = 1
+    judge = held_out((training_volume(blank), 4.0))
+    assert (judge.linear, judge.bicubic, judge.score(linear_model)) == (None, None, None)
+    other = training_volume(texture((6, 40, 44)) * 2)
+    assert held_out((training_volume(blank), 4.0), (other, 4.0)).linear == held_out((other, 4.0)).linear
+
+
 def test_of_a_large_slice_the_crops_with_most_structure(texture) -> None:
     array = 0.5 + 0.01 * texture((4, 256, 256 * 12), size=1.0)
     rough = (1, 5, 6, 7, 8, 9, 10, 11)

@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NiivError as error:
         print(f"napari-niiv: {error.in_words(COMMAND_LINE_WORDS)}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("napari-niiv: The memory of this computer is full; end other programs.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         print(f"napari-niiv: {str(stop) or 'stopped.'}", file=sys.stderr)
         return 130

@@ -184,8 +184,8 @@ def _show(events: Iterable[Event], name: str, main: bool) -> None:
                         f"loss {event.loss:.4f}{gain}"
                     )
                 case Validation():
-                    gain = f", {event.gain:+.2f} dB"
-                    if main and bar.disable:
+                    gain = "" if event.gain is None else f", {event.gain:+.2f} dB"
+                    if main and bar.disable and event.gain is not None:
                         print(
                             f"stage {event.stage}, step {event.step}: {event.model:.2f} dB, "
                             f"bicubic {event.bicubic:.2f}, linear {event.linear:.2f}",
@@ -197,10 +197,12 @@ def _show(events: Iterable[Event], name: str, main: bool) -> None:
                     bar.n = 1.0
                     bar.set_postfix_str("")
                     bar.close()
-                    print(
-                        f"{event.checkpoint}: {event.gain:+.2f} dB against bicubic interpolation on slices held out, "
-                        f"{event.steps} steps in {event.elapsed / 60:.1f} minutes"
+                    worth = (
+                        "nothing to judge it by (the slices held out are blank)"
+                        if event.gain is None
+                        else f"{event.gain:+.2f} dB against bicubic interpolation on xy slices held out and made coarse"
                     )
+                    print(f"{event.checkpoint}: {worth}, {event.steps} steps in {event.elapsed / 60:.1f} minutes")
 
 
 def _on_several(options: argparse.Namespace) -> int:

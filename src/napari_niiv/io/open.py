@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from napari_niiv.errors import DatasetChoice, VolumeError
+from napari_niiv.errors import DatasetChoice, VolumeError, printable
 from napari_niiv.io.formats import Location, VolumePath, find_reader, locate
 from napari_niiv.io.lazy_arrays import rearranged
 from napari_niiv.io.spacing import Spacing, join_notes
@@ -82,7 +82,7 @@ def open_volume(
         spacing=spacing,
         spacing_problem=spacing.problem if voxel_size is None else "",
         slow=slow,
-        note=join_notes(stored.note, spacing.note if voxel_size is None else ""),
+        note=printable(join_notes(stored.note, spacing.note if voxel_size is None else "")),
     )
     return Volume(
         rearranged(array, order),
@@ -134,6 +134,8 @@ def _read(location: Location, dataset: str | None) -> StoredVolume:
         stored: StoredVolume = read(location.address, dataset)
     else:
         stored = read(location.files or Path(location.address))
+    if stored.array.shape and min(stored.array.shape) < 1:
+        raise VolumeError(f"{location.name} is empty: its shape is {tuple(stored.array.shape)}; get it anew.")
     return stored
 
 
@@ -157,6 +159,11 @@ def _order(shape: tuple[int, ...], axes: str, name: str) -> tuple[tuple[int, ...
     """
     if len(axes) != len(shape):
         raise VolumeError(f"The axes {axes!r} do not fit {name}, whose shape is {shape}.")
+    if axes == "syx":  # what many programs make of a stack of three or four slices
+        raise VolumeError(
+            f"{name} is an RGB picture of {shape[0]} planes; convert it to one intensity channel first, or, if these "
+            "are slices, name its axes 'zyx'."
+        )
     if "s" in axes:
         raise VolumeError(f"{name} is an RGB picture; convert it to one intensity channel first.")
     if "z" not in axes:

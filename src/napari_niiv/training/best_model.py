@@ -16,6 +16,9 @@ from napari_niiv.training.events import Validation
 from napari_niiv.training.plan import Plan
 from napari_niiv.training.validation import HeldOut
 
+JUDGED_ON = "held-out xy slices, made coarse"
+"""What the scores in a checkpoint's card are of."""
+
 
 class BestModel:
     """Scores models on the slices held out, and keeps and writes the best one.
@@ -30,7 +33,7 @@ class BestModel:
     weights : mapping of str to Tensor
         Of the best model so far; empty before there is one.
     score : float or None
-        PSNR of these weights, in dB; None before a validation.
+        PSNR of these weights, in dB; None before a validation, and where there is nothing to judge by.
     """
 
     def __init__(self, plan: Plan, budget: Budget) -> None:
@@ -54,11 +57,16 @@ class BestModel:
         return self._held_out is not None
 
     @property
-    def gain(self) -> float:
-        """PSNR of the best model above bicubic interpolation, in dB; 0 where nothing was validated."""
+    def judges(self) -> bool:
+        """Whether this process has slices to judge by: held out, and not blank."""
+        return self._held_out is not None and self._held_out.bicubic is not None
+
+    @property
+    def gain(self) -> float | None:
+        """PSNR of the best model above bicubic interpolation, in dB; None where nothing was validated."""
         scores = [s for s in (self.score, self._written) if s is not None]
-        if self._held_out is None or not scores:
-            return 0.0
+        if self._held_out is None or self._held_out.bicubic is None or not scores:
+            return None
         return max(scores) - self._held_out.bicubic
 
     def surround(self, model: Niiv) -> None:
@@ -79,29 +87,36 @@ class BestModel:
         self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
 
     def validate(self, model: Niiv, stage: int) -> Validation:
-        """Score a model; the best so far is kept and written, unless it is only a teacher of another network."""
+        """Score a model; the best so far is kept and written, unless it is only a teacher of another network.
+
+        Where there is nothing to judge by, the last counts as the best.
+        """
         assert self._held_out is not None
         score = self._held_out.score(model)
         path = None
-        if self.score is None or score > self.score:
+        if _surpasses(score, self.score):
             self.score = score
             self.keep_model(model)
             own = stage == 2 or self._plan.config.teacher is None
-            if own and (self._written is None or score > self._written):
+            if own and _surpasses(score, self._written):
                 path = self._write(model, self._held_out, score)
                 self._written = score
         linear, bicubic = self._held_out.linear, self._held_out.bicubic
         return Validation(stage, self._budget.steps, self._budget.fraction, score, linear, bicubic, path)
 
-    def _write(self, model: Niiv, held_out: HeldOut, score: float) -> Path:
+    def _write(self, model: Niiv, held_out: HeldOut, score: float | None) -> Path:
         plan = self._plan
         if model.context != plan.architecture.context and not plan.only_teaches:
             model = model.widened(plan.architecture.context)
-        metrics = {
-            "held-out slices, PSNR (dB)": round(score, 3),
-            "held-out slices, bicubic, PSNR (dB)": round(held_out.bicubic, 3),
-            "held-out slices, linear, PSNR (dB)": round(held_out.linear, 3),
-            "steps": self._budget.steps,
+        judged = {"": score, "bicubic, ": held_out.bicubic, "linear, ": held_out.linear}
+        metrics: dict[str, float] = {
+            f"{JUDGED_ON}, {method}PSNR (dB)": round(psnr, 3) for method, psnr in judged.items() if psnr is not None
         }
+        metrics["steps"] = self._budget.steps
         save_model(model, training_card(plan, model.architecture, metrics), plan.config.output)
         return plan.config.output
+
+
+def _surpasses(score: float | None, best: float | None) -> bool:
+    """Whether a score is better than the best so far; what cannot be judged surpasses what came before."""
+    return score is None or best is None or score > best

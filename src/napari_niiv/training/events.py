@@ -59,7 +59,7 @@ class TrainingStep:
 
 @dataclass(frozen=True)
 class Validation:
-    """The model on slices that it is never trained on, beside interpolation.
+    """The model on xy slices that it is never trained on, made coarse along y or x, beside interpolation.
 
     Attributes
     ----------
@@ -67,8 +67,9 @@ class Validation:
         As in `TrainingStep`.
     fraction : float
         Part of the whole budget that is spent, 0 … 1.
-    model, linear, bicubic : float
-        PSNR in dB (intensities 0 … 1 of the normalised volume).
+    model, linear, bicubic : float or None
+        PSNR in dB (intensities 0 … 1 of the normalised volume); None where all those slices are blank, and there is
+        nothing to judge by.
     checkpoint : Path or None
         Where the model was written, if it is the best so far and worth keeping.
     """
@@ -76,15 +77,15 @@ class Validation:
     stage: int
     step: int
     fraction: float
-    model: float
-    linear: float
-    bicubic: float
+    model: float | None
+    linear: float | None
+    bicubic: float | None
     checkpoint: Path | None
 
     @property
-    def gain(self) -> float:
-        """PSNR above bicubic interpolation, in dB."""
-        return self.model - self.bicubic
+    def gain(self) -> float | None:
+        """PSNR above bicubic interpolation, in dB; None where there is nothing to judge by."""
+        return None if self.model is None or self.bicubic is None else self.model - self.bicubic
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ class Finished:
     ----------
     checkpoint : Path
         The best model.
-    gain : float
-        Its PSNR above bicubic interpolation on the slices held out, in dB.
+    gain : float or None
+        Its PSNR above bicubic interpolation, in dB, on the xy slices held out, made coarse; None where there is
+        nothing to judge by.
     steps : int
         Optimisation steps done.
     elapsed : float
@@ -104,7 +106,7 @@ class Finished:
     """
 
     checkpoint: Path
-    gain: float
+    gain: float | None
     steps: int
     elapsed: float
 

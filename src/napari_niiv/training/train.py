@@ -21,6 +21,10 @@ from napari_niiv.training.stages import first_stage, second_stage
 from napari_niiv.training.state import State, forget_state, load_state
 from napari_niiv.volume import Volume
 
+_NOTHING_TO_JUDGE_BY = (
+    "The slices that can be held out are blank, so there is nothing to judge the model by; the last one is kept."
+)
+
 
 def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event, None, None]:
     """Learn, from volumes alone, to restore their coarse axis.
@@ -76,6 +80,8 @@ def _events(plan: Plan, interrupted: State | None, notices: list[str]) -> Genera
         torch.manual_seed(plan.config.seed)
         if processes.main:
             progress.best.hold_out()
+            if not progress.best.judges:
+                yield Notice(_NOTHING_TO_JUDGE_BY)
         yield from first_stage(plan, progress)
         if plan.architecture.slices_seen > 1:
             yield from second_stage(plan, progress)

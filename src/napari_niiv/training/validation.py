@@ -18,7 +18,7 @@ from napari_niiv.evaluation.baselines import interpolate_last
 from napari_niiv.geometry import Box, Sampling, Span
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.reconstruction.inference import restore_box
-from napari_niiv.training.data.pool import EMPTY_DEVIATION
+from napari_niiv.training.data.held_out import EMPTY_DEVIATION
 from napari_niiv.training.data.volumes import TrainingVolume
 
 _MOST_CROPS, _EDGE = 8, 256
@@ -50,6 +50,11 @@ class HeldOut:
     pixels : int
         Edges of crops are multiples of it: whole cells.
 
+    Attributes
+    ----------
+    linear, bicubic : float or None
+        PSNR of interpolation in dB, as `score` tells that of a model.
+
     Raises
     ------
     TrainingError
@@ -72,16 +77,17 @@ class HeldOut:
                 "No part of the slices held out for validation is free of NaN; crop the volumes to where they have "
                 "data."
             )
-        structured = [c for c in crops if float(c.sharp[0].std()) > EMPTY_DEVIATION] or crops
-        self._chosen = structured[:: math.ceil(len(structured) / _MOST_CROPS)]
+        # a blank crop says nothing: whatever it is restored by is right
+        structured = [c for c in crops if float(c.sharp[0].std()) > EMPTY_DEVIATION]
+        self._chosen = structured[:: max(1, math.ceil(len(structured) / _MOST_CROPS))]
 
-        def interpolated(mode: Literal["linear", "bicubic"]) -> float:
+        def interpolated(mode: Literal["linear", "bicubic"]) -> float | None:
             return self._score(lambda coarse, factor, *_: interpolate_last(coarse[:, neighbours], factor, mode))
 
         self.linear, self.bicubic = interpolated("linear"), interpolated("bicubic")
 
-    def score(self, model: Niiv) -> float:
-        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes.
+    def score(self, model: Niiv) -> float | None:
+        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes; None if all are blank.
 
         Of a model that restores several slices at once, the slice held out takes each place among them in turn.
         """
@@ -160,7 +166,9 @@ class HeldOut:
                 crops.append(_Crop(volume, factor, box, sharp))
         return crops
 
-    def _score(self, restore: Callable[[Tensor, float, Sampling, int], Tensor]) -> float:
+    def _score(self, restore: Callable[[Tensor, float, Sampling, int], Tensor]) -> float | None:
+        if not self._chosen:
+            return None
         error, count = 0.0, 0
         for number, crop in enumerate(self._chosen):
             for sharp in (crop.sharp, crop.sharp.transpose(1, 2)):

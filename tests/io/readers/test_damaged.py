@@ -2,125 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import h5py
 import imagecodecs
-import mrcfile
-import nibabel
 import numpy as np
 import pytest
-import tensorstore
-import tifffile
-import zarr
 
+from benchmarks.sample_files import METADATA, WRITERS, hdf5, imagej, ome_zarr
 from napari_niiv.cli import main
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import save_model
-
-METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json"}
-SIZES = {"PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5}
-
-
-def imagej(path: Path, array: np.ndarray) -> None:
-    metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
-    tifffile.imwrite(path, array, imagej=True, resolution=(2, 2), metadata=metadata)
-
-
-def ome_tiff(path: Path, array: np.ndarray, **options) -> None:
-    tifffile.imwrite(path, array, ome=True, metadata={"axes": "ZYX", **SIZES}, **options)
-
-
-def slices(path: Path, array: np.ndarray, suffix: str) -> None:
-    path.mkdir()
-    for number, picture in enumerate(array):
-        if suffix == "png":
-            (path / f"{number:03}.png").write_bytes(imagecodecs.png_encode(picture))
-        else:
-            tifffile.imwrite(path / f"{number:03}.{suffix}", picture)
-
-
-def plain_zarr(path: Path, array: np.ndarray, **options) -> None:
-    attributes = {"voxel_size": [2.0, 0.5, 0.5], "units": "um"}
-    zarr.create_array(path, data=array, chunks=(2, 8, 8), attributes=attributes, **options)
-
-
-def ome_zarr(path: Path, array: np.ndarray, version: str, **options) -> None:
-    group = zarr.create_group(path, zarr_format=2 if version == "0.4" else 3)
-    group.create_array("0", data=array, chunks=(2, 8, 8), **options)
-    axes = [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]
-    transforms = [{"type": "scale", "scale": [2.0, 0.5, 0.5]}]
-    images = [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": transforms}]}]
-    ome = {"version": version, "multiscales": images}
-    group.attrs.update(ome if version == "0.4" else {"ome": ome})
-
-
-def n5(path: Path, array: np.ndarray, compression: str) -> None:
-    metadata = {
-        "dimensions": list(array.shape[::-1]),
-        "blockSize": [8, 8, 2],
-        "dataType": "uint8",
-        "compression": {"type": compression},
-    }
-    where = {"driver": "n5", "kvstore": f"{path.as_uri()}/", "metadata": metadata, "create": True}
-    tensorstore.open(where).result()[...].write(array.transpose(2, 1, 0)).result()
-    attributes = json.loads((path / "attributes.json").read_text())
-    (path / "attributes.json").write_text(
-        json.dumps({**attributes, "resolution": [0.5, 0.5, 2.0], "units": ["um"] * 3})
-    )
-
-
-def hdf5(path: Path, array: np.ndarray, **options) -> None:
-    with h5py.File(path, "w") as file:
-        file.create_dataset("data", data=array, **options).attrs["element_size_um"] = [2.0, 0.5, 0.5]
-
-
-def imaris(path: Path, array: np.ndarray) -> None:
-    with h5py.File(path, "w") as file:
-        info = file.create_group("DataSetInfo/Image")
-        for number, size in enumerate((10, 12, 12)):
-            info.attrs[f"ExtMin{number}"] = np.array(["0"], "S1")
-            info.attrs[f"ExtMax{number}"] = np.array(list(str(size)), "S1")
-        channel = file.create_group("DataSet/ResolutionLevel 0/TimePoint 0/Channel 0")
-        channel.create_dataset("Data", data=array, chunks=(2, 8, 8), compression="gzip")
-        file.create_group("DataSetInfo/Channel 0")
-
-
-def mrc(path: Path, array: np.ndarray) -> None:
-    with mrcfile.new(path) as file:
-        file.set_data(array.astype(np.uint16))
-        file.voxel_size = (0.5, 0.5, 2.0)
-
-
-def nifti(path: Path, array: np.ndarray) -> None:
-    nibabel.save(nibabel.Nifti1Image(array.transpose(2, 1, 0), np.diag([0.5, 0.5, 2, 1])), path)
-
-
-WRITERS: dict[str, Callable[[Path, np.ndarray], None]] = {
-    "imagej.tif": imagej,
-    "plain.ome.tif": ome_tiff,
-    "tiles.ome.tif": lambda p, a: ome_tiff(p, a, tile=(16, 16), compression="lzw"),
-    "big.ome.tif": lambda p, a: ome_tiff(p, a, bigtiff=True, compression="zlib"),
-    "slices_tif": lambda p, a: slices(p, a, "tif"),
-    "slices_png": lambda p, a: slices(p, a, "png"),
-    "v2.zarr": lambda p, a: plain_zarr(p, a, zarr_format=2),
-    "v3.zarr": lambda p, a: plain_zarr(p, a, zarr_format=3),
-    "blosc.zarr": lambda p, a: plain_zarr(p, a, zarr_format=3, compressors=zarr.codecs.BloscCodec(cname="lz4")),
-    "ome4.zarr": lambda p, a: ome_zarr(p, a, "0.4"),
-    "ome5.zarr": lambda p, a: ome_zarr(p, a, "0.5", shards=(4, 16, 16)),
-    "gzip.n5": lambda p, a: n5(p, a, "gzip"),
-    "plain.h5": hdf5,
-    "gzip.h5": lambda p, a: hdf5(p, a, chunks=(2, 8, 8), compression="gzip"),
-    "imaris.ims": imaris,
-    "a.mrc": mrc,
-    "a.nii": nifti,
-    "a.nii.gz": nifti,
-    "a.npy": np.save,
-}
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,23 @@ def test_dimension_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([b"z", b"y", b"x"]),  # texts of a fixed length, at which h5py's own reading of labels ends the process
+        np.array(["z"], h5py.string_dtype()),
+        np.array(["z"] * 9, h5py.string_dtype()),
+        "zyx",
+        np.arange(3),
+        h5py.Empty("S3"),
+        np.array([h5py.Reference()] * 3, h5py.ref_dtype),
+    ],
+)
+def test_dimension_labels_of_other_types_harm_nothing(tmp_path: Path, labels) -> None:
+    path = write(tmp_path / "a.h5", values(4, 5, 6), attributes={"DIMENSION_LABELS": labels})
+    assert open_volume(path).axes == "zyx"
+
+
+@pytest.mark.parametrize(
     ("attributes", "size", "unit", "origin"),
     [
         ({"resolution": [40, 4, 4], "units": "nm"}, (40, 4, 4), "nanometer", (0, 0, 0)),

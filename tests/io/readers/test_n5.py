@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.sample_files import spim_data
 from napari_niiv.errors import DatasetChoice, VolumeError
 from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.io.spacing import Spacing
@@ -274,3 +275,21 @@ def test_a_unit_for_all_axes(root: Path) -> None:
     write(root, "a", values(8, 8, 8), resolution=[10, 10, 80], units="nm")
     volume = open_volume(root)
     assert (volume.voxel_size, volume.unit) == (FINE, "nanometer")
+
+
+def test_the_xml_of_bigdataviewer_has_the_voxel_size(root: Path) -> None:
+    for setup in range(2):
+        write(root, f"setup{setup}/timepoint0/s0", values(20, 18, 12))
+    xml = root.with_suffix(".xml")
+    loader = '<ImageLoader format="bdv.n5"><n5 type="relative">a.n5</n5></ImageLoader>'
+    xml.write_text(spim_data(loader, setups=2).replace("0.5 0.5 2.0", "1 1 3", 1))
+    with pytest.raises(DatasetChoice):
+        open_volume(xml)
+    for setup, size in enumerate(((3, 1, 1), (2, 0.5, 0.5))):
+        volume = open_volume(xml, dataset=f"setup{setup}/timepoint0")
+        assert (volume.voxel_size, volume.unit) == (size, "micrometer")
+    # where the N5 says otherwise
+    add(root / "setup1/timepoint0/s0", resolution=[0.5, 0.5, 4.0], units=["um"] * 3)
+    volume = open_volume(xml, dataset="setup1/timepoint0")
+    assert volume.voxel_size == (2, 0.5, 0.5)
+    assert "its XML says a voxel of 2 × 0.5 × 0.5 micrometer" in volume.provenance.note

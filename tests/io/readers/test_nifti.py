@@ -104,7 +104,7 @@ def test_truncated_files(tmp_path: Path, suffix: str, keep: float, slope) -> Non
     path = write(tmp_path / f"a{suffix}", values(10, 20, 30), slope=slope)
     content = path.read_bytes()
     path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
-    with pytest.raises(VolumeError, match="is not a readable NIfTI file") as caught:
+    with pytest.raises(VolumeError, match=r"is not a readable NIfTI file|is truncated") as caught:
         open_volume(path)
     assert "\n" not in str(caught.value)
 

@@ -164,6 +164,18 @@ def test_missing_planes_are_named(tmp_path: Path) -> None:
         open_volume(tmp_path / "short.ome.tif")
 
 
+def test_a_file_of_another_set_with_the_right_name_is_told(tmp_path: Path) -> None:
+    array = values(6, 16, 20)
+    first, second = split(tmp_path / "one", array)
+    assert not open_volume(first).provenance.note
+    xml = tifffile.tiffcomment(second).replace(f'UUID="{identifier(second.name)}"', f'UUID="{identifier("other")}"')
+    tifffile.tiffcomment(second, xml.encode())
+    note = "by their identifiers (UUID) these files are not those that their set means: split_1.ome.tif"
+    for path in (first, second):
+        assert open_volume(path).provenance.note == note
+        np.testing.assert_array_equal(open_volume(path).read_raw(), array)
+
+
 def test_files_that_were_renamed(tmp_path: Path) -> None:
     array = values(6, 32, 40)
     body = image(0, "s", array.shape, [("old.ome.tif", page) for page in range(6)])

@@ -308,7 +308,10 @@ def test_events_become_progress_words_and_curves(widget, stub, qtbot, viewer, tm
     qtbot.waitUntil(lambda: "step 60" in widget.status.text())
     assert "neighbouring slices" in widget.status.text()
     assert widget.progress.value() == 500
-    assert widget.gain.text() == "0.82 dB better than bicubic interpolation on slices it never saw."
+    assert (
+        widget.gain.text()
+        == "0.82 dB better than bicubic interpolation on your xy slices, made coarse, that it never saw."
+    )
     np.testing.assert_allclose(widget.curves.loss.getData()[0], [10, 20, 30, 40, 50, 60])
     np.testing.assert_allclose(widget.curves.model.getData(), [[50], [30.82]])
     np.testing.assert_allclose(widget.curves.bicubic.getData()[1], 30)
@@ -328,10 +331,16 @@ def test_a_notice_is_told(widget, stub, qtbot, messages):
 
 
 def test_gains_are_put_honestly():
-    assert gain_words(-0.3) == "0.30 dB worse than bicubic interpolation on slices it never saw"
-    assert gain_words(0.001) == "as good as bicubic interpolation on slices it never saw"
+    assert (
+        gain_words(-0.3) == "0.30 dB worse than bicubic interpolation on your xy slices, made coarse, that it never saw"
+    )
+    assert gain_words(0.001) == "as good as bicubic interpolation on your xy slices, made coarse, that it never saw"
     log = TrainingLog(goes_on=True)
     assert not log.gain_words
+    blank = TrainingLog()
+    blank.add(Validation(2, 1, 0.5, None, None, None, Path("a")))
+    assert blank.gain_words == gain_words(None)
+    assert "cannot be told" in gain_words(None)
     first = Path("a")
     log.add(trial(0, 32.0, first))
     assert log.gain_words.startswith("2.00 dB better")

@@ -141,6 +141,23 @@ def test_slices_held_out_are_some_of_the_volumes(depth: int) -> None:
     assert not len(gaps) or gaps.max() - gaps.min() <= 1  # spread evenly
 
 
+@pytest.mark.parametrize(
+    ("structured", "expected"),
+    [
+        (range(64), (8, 24, 40, 56)),
+        ([z for z in range(64) if z not in (8, 9, 24, 40, 41, 39)], (7, 23, 38, 56)),  # the nearest that are not
+        ([0, 3, 60], (3, 60)),  # two parts of four are blank
+        ([5], (8, 24, 40, 56)),  # the only one is learnt from
+    ],
+)
+@pytest.mark.parametrize("blank", [0, np.nan])
+def test_blank_slices_are_not_held_out_where_others_are_not(structured, expected, blank: float) -> None:
+    array = np.full((64, 20, 24), blank, np.float32)
+    array[list(structured)] = noise(len(structured), 20, 24)
+    (volume,), notices = training_volumes([Volume(array)])
+    assert (volume.held_out, notices) == (expected, [])
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 def test_too_few_slices(depth: int) -> None:
     with pytest.raises(TrainingError, match=rf"'thin' has {depth} slice.*at least three") as caught:

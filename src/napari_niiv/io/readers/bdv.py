@@ -53,7 +53,7 @@ def read_bdv(path: Path, file: Any, setup: str | None = None, xml: Path | None =
         for level, factor in zip(levels[1:], factors[1:], strict=True)
         if covers_whole(fine, level.shape[-3:], factor)
     )
-    return StoredVolume(levels[0], "tzyx", _spacing(xml or path.with_suffix(".xml"), int(setup[1:])), {}, pyramid)
+    return StoredVolume(levels[0], "tzyx", xml_spacing(xml or path.with_suffix(".xml"), int(setup[1:])), {}, pyramid)
 
 
 def _first_view(file: Any, setup: str) -> Any:
@@ -69,7 +69,8 @@ def _view(path: Path, cells: Any) -> da.Array:
     return view
 
 
-def _spacing(xml: Path, setup: int) -> Spacing:
+def xml_spacing(xml: Path, setup: int | None = None) -> Spacing:
+    """The voxel size of a setup, by default the first one, in BigDataViewer's XML; empty where there is none."""
     try:
         root = ElementTree.parse(xml).getroot()
     except FileNotFoundError:
@@ -78,7 +79,7 @@ def _spacing(xml: Path, setup: int) -> Spacing:
         return Spacing(note=f"{xml.name} cannot be read, so the voxel size in it is not known")
     for view in root.iter("ViewSetup"):
         size = view.find("voxelSize")
-        if (view.findtext("id") or "0").strip() == str(setup) and size is not None:
+        if size is not None and setup in (None, number(view.findtext("id") or "0")):
             sizes = [number(text) for text in (size.findtext("size") or "").split()]
             if len(sizes) == 3:
                 return Spacing.of(sizes[::-1], [size.findtext("unit")] * 3)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from dataclasses import replace
+from pathlib import Path, PurePath
 from xml.etree import ElementTree
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.named_files import named_file
+from napari_niiv.io.readers.bdv import xml_spacing
 from napari_niiv.io.readers.hdf5 import read_hdf5
 from napari_niiv.io.readers.n5 import read_n5
+from napari_niiv.io.spacing import agreed
 from napari_niiv.io.stored_volume import StoredVolume, refusing
 
 
@@ -24,7 +29,7 @@ def read_bdv_xml(location: str, dataset: str | None = None) -> StoredVolume:
     Raises
     ------
     VolumeError
-        If it is another kind of XML, or names what is missing or cannot be read.
+        If it is another kind of XML, or names what is missing, outside of its folder, or cannot be read.
     """
     path = Path(location)
     with refusing(path.name, "XML file"):
@@ -34,12 +39,21 @@ def read_bdv_xml(location: str, dataset: str | None = None) -> StoredVolume:
         raise VolumeError(f"{path.name} is no XML of BigDataViewer's; open the file that holds the voxels.")
     for kind in ("hdf5", "n5"):
         if name := (loader.findtext(kind) or "").strip():
-            voxels = path.parent / (root.findtext("BasePath") or ".").strip() / name
+            voxels = named_file(path, str(PurePath((root.findtext("BasePath") or ".").strip(), name)))
             if not voxels.exists():
                 raise VolumeError(f"{path.name} names {name}, which is missing; put it beside it.")
             if kind == "n5":
-                return read_n5(str(voxels), dataset)
+                return _with_size(read_n5(str(voxels), dataset), path, dataset or "")
             return read_hdf5(str(voxels), dataset, path)
     raise VolumeError(
         f"{path.name} keeps its voxels as {loader.get('format')!r}, which is not read; export it as HDF5."
     )
+
+
+def _with_size(stored: StoredVolume, xml: Path, dataset: str) -> StoredVolume:
+    """A volume with the voxel size that the XML gives its setup; coarser levels keep what they say themselves."""
+    if re.search(r"/s[1-9]\d*$", dataset.rstrip("/")):
+        return stored
+    setup = re.match(r"/?setup(\d+)", dataset)
+    told = xml_spacing(xml, int(setup[1]) if setup else None)
+    return replace(stored, spacing=agreed([("XML", told), ("N5", stored.spacing)]))

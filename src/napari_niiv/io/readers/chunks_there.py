@@ -15,6 +15,7 @@ import numpy as np
 from napari_niiv.errors import VolumeError
 
 _MOST_SOUGHT = 1000  # chunks that are looked for, however many there should be
+_MOST_ASKED_FOR = 16  # of those behind a URL
 _MOST_LISTED = 1000  # files that are looked at where none of these is found
 _METADATA = ("zarr.json", "attributes.json")
 
@@ -45,7 +46,7 @@ def check_chunks(
         If all are missing, or their files have other names than the metadata say.
     """
     total = math.prod(grid)
-    places = _spread(total, grid)
+    places = _spread(total, grid, _MOST_SOUGHT)
     there = sum((folder / key(place)).exists() for place in places)
     if there == 0 and total:
         found = list(islice(_files(folder), _MOST_LISTED))
@@ -59,6 +60,39 @@ def check_chunks(
     return absence(len(places) - there, len(places), total, fill_value)
 
 
+def check_some_chunks(
+    exist: Callable[[Sequence[str]], Sequence[bool]],
+    name: str,
+    grid: Sequence[int],
+    key: Callable[[tuple[int, ...]], str],
+    fill_value: Any,
+) -> str:
+    """As `check_chunks` behind a URL, where each look takes a request: 16 chunks at most are looked for.
+
+    Where there are more, and none of these is there, a sparse volume is as likely as a damaged one, and it is told.
+
+    Parameters
+    ----------
+    exist : callable
+        Whether there are chunks, by their paths in the array.
+    name, grid, key, fill_value
+        As `check_chunks`.
+
+    Raises
+    ------
+    VolumeError
+        If all chunks were looked for and all are missing.
+    """
+    total = math.prod(grid)
+    places = _spread(total, grid, _MOST_ASKED_FOR)
+    there = sum(exist([key(place) for place in places]))
+    if not there and total == len(places) > 0:
+        raise VolumeError(f"{name} holds none of its chunks, only their description; get it anew.")
+    if not there and total:
+        return f"none of {len(places)} of its {total} chunks is there; those that are missing are shown as {fill_value}"
+    return absence(len(places) - there, len(places), total, fill_value)
+
+
 def absence(missing: int, sought: int, total: int, fill_value: Any) -> str:
     """How many chunks are missing of those that were looked for, and of how many, as a note; empty if none is."""
     if not missing:
@@ -69,12 +103,12 @@ def absence(missing: int, sought: int, total: int, fill_value: Any) -> str:
     return f"about {percent} % of its {total} chunks are missing and shown as {fill_value}"
 
 
-def _spread(total: int, grid: Sequence[int]) -> list[tuple[int, ...]]:
+def _spread(total: int, grid: Sequence[int], most: int) -> list[tuple[int, ...]]:
     """Places in the grid: all, or at random, so that no regular pattern of chunks is missed."""
-    if total <= _MOST_SOUGHT:
+    if total <= most:
         return list(np.ndindex(*grid))
     generator = np.random.default_rng(0)
-    draws = np.stack([generator.integers(0, n, _MOST_SOUGHT) for n in grid], axis=1)
+    draws = np.stack([generator.integers(0, n, most) for n in grid], axis=1)
     return [tuple(int(i) for i in place) for place in draws]
 
 

@@ -11,6 +11,7 @@ from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers import bdv, imaris
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
+from napari_niiv.io.readers.hdf5_elsewhere import linked_elsewhere
 from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset, missing_chunks, opened_file
 from napari_niiv.io.readers.luxendo import level_names, levels_of, luxendo_spacing
 from napari_niiv.io.spacing import agreed
@@ -60,8 +61,6 @@ def _plain(path: Path, file: Any, dataset: str | None) -> StoredVolume:
         names = ", ".join(image.name for image in _images(file)[:12])
         raise VolumeError(f"{path.name} holds no dataset {dataset!r}, but {names or 'none'}; give one of these.")
     attributes = attributes_of(array)
-    if any(labels := [dim.label for dim in array.dims]):
-        attributes.setdefault("DIMENSION_LABELS", labels)
     axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)
     spacing, origin = spacing_of(attributes, axes)
     if spacing.problem and "_" not in dataset:
@@ -92,4 +91,10 @@ def _images(file: Any) -> list[StoredImage]:
             images.append(StoredImage.of(name, node))
 
     file.visititems(collect)
+    # which leaves out what is in other files
+    for link in linked_elsewhere(file):
+        node = file.get(link)
+        collect(link, node)
+        if isinstance(node, h5py.Group):
+            node.visititems(lambda name, below, link=link: collect(f"{link}/{name}", below))
     return images

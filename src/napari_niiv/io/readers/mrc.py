@@ -18,6 +18,7 @@ from napari_niiv.io.units import number
 
 # IMOD's own fields in the part of the header that is free: a stamp, then flags
 _IMOD_STAMP = 1146047817
+_HEADER = 1024  # bytes, before the extended header
 _SIGNED_BYTES, _ORIGIN_OF_FIRST_VOXEL, _HALF_BYTES = 1, 4, 16
 
 
@@ -33,6 +34,7 @@ def read_mrc(path: Path) -> StoredVolume:
     """
     mrcfile = library("mrcfile", path.name, "mrc", "MRC")
     with refusing(path.name, "MRC file"), warnings.catch_warnings():
+        _check_extended_header(path)
         # headers of older software are read all the same
         warnings.simplefilter("ignore")
         with mrcfile.mmap(path, mode="r", permissive=True) as file:
@@ -57,6 +59,18 @@ def read_mrc(path: Path) -> StoredVolume:
     if flags is not None and not flags & _ORIGIN_OF_FIRST_VOXEL:
         z, y, x = (0.0 - v for v in (z, y, x))
     return StoredVolume(array, axes, agreed(said), {}, (), (z, y, x), note=join_notes(note, remark))
+
+
+def _check_extended_header(path: Path) -> None:
+    """Refuse a file that is shorter than its extended header, for which mrcfile would take memory first."""
+    with path.open("rb") as file:
+        content = file.read(_HEADER)
+    # of the two byte orders, mrcfile may take either
+    lengths = [int(n) for order in "<>" for n in np.frombuffer(content[92:96], f"{order}i4")]
+    stamp = content[212:213]
+    length = lengths[0] if stamp == b"\x44" else lengths[-1] if stamp == b"\x11" else max(lengths, default=0)
+    if len(content) < _HEADER or not -1 < length <= path.stat().st_size - _HEADER:
+        raise VolumeError(f"{path.name} is truncated or no MRC file; get the file anew.")
 
 
 def _imod_flags(header: Any) -> int | None:

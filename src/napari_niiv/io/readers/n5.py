@@ -6,7 +6,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes
-from napari_niiv.io.readers.chunks_there import check_chunks
+from napari_niiv.io.readers.chunks_there import check_chunks, check_some_chunks
 from napari_niiv.io.readers.n5_place import level_place
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library, refusing
+from napari_niiv.io.units import number
 
 _FILE = "attributes.json"
 _CALIBRATION = ("axes", "units", "resolution")
@@ -43,7 +44,12 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
         If there is none, it cannot be read, or tensorstore is missing.
     """
     name = Location(location).name
-    store = _Store(location, name)
+    with refusing(name, "N5"):
+        return _read(_Store(location, name), dataset)
+
+
+def _read(store: _Store, dataset: str | None) -> StoredVolume:
+    name = store.name
     path = (dataset or "").strip("/")
     if _ndim(store.attributes(path)):
         return _dataset(store, path)
@@ -56,7 +62,7 @@ def read_n5(location: str, dataset: str | None = None) -> StoredVolume:
         raise VolumeError(f"{name} holds no dataset of three or more dimensions; give its path as dataset.")
     if len(names) > 1:
         raise choice(name, [_stored_image(store, each) for each in names])
-    return read_n5(location, names[0])
+    return _read(store, names[0])
 
 
 def _stored_image(store: _Store, path: str) -> StoredImage:
@@ -87,6 +93,12 @@ class _Store:
                 raise unreachable(self.location, error) from error
             raise VolumeError(f"{self.name} is not a readable N5 ({key}: {first_line(error)}); get it anew.") from error
         return attributes if isinstance(attributes, dict) else {}
+
+    def exist(self, path: str, keys: Sequence[str]) -> list[bool]:
+        """Whether there are blocks of a dataset; one that cannot be told counts as there, which reading will show."""
+        files = self._open(self.url + "/").result()
+        asked = [files.read(posixpath.join(path, key)) for key in keys]
+        return [one.exception() is not None or one.result().state == "value" for one in asked]
 
     def datasets(self) -> list[str]:
         """Paths of datasets of three or more dimensions; levels s0, s1, … count as one."""
@@ -142,7 +154,9 @@ def _pyramid(store: _Store, group: str) -> StoredVolume:
 
 def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
     factors = attributes.get("downsamplingFactors")
-    return [float(v) for v in factors[2::-1]] if isinstance(factors, list) and len(factors) >= 3 else None
+    numbers = [number(v) for v in factors[2::-1]] if isinstance(factors, list) and len(factors) >= 3 else []
+    known = [v for v in numbers if v is not None]
+    return known if len(known) == 3 else None
 
 
 def _dataset(store: _Store, path: str) -> StoredVolume:
@@ -154,11 +168,14 @@ def _dataset(store: _Store, path: str) -> StoredVolume:
 
 
 def _check_chunks(store: _Store, path: str, array: FileArray) -> str:
-    """As `check_chunks`; empty of an N5 behind a URL."""
-    if store.remote or array.chunks is None:
+    """As `check_chunks`; as `check_some_chunks` of an N5 behind a URL."""
+    if array.chunks is None:
         return ""
     grid = [-(-n // chunk) for n, chunk in zip(array.shape, array.chunks, strict=True)]
-    return check_chunks(Path(store.location) / path, store.name, grid, lambda place: "/".join(map(str, place)), 0)
+    key: Callable[[tuple[int, ...]], str] = lambda place: "/".join(map(str, place))  # noqa: E731
+    if store.remote:
+        return check_some_chunks(lambda keys: store.exist(path, keys), store.name, grid, key, 0)
+    return check_chunks(Path(store.location) / path, store.name, grid, key, 0)
 
 
 def _has_chunks(store: _Store, path: str, array: FileArray) -> bool:

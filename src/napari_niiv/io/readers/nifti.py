@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from napari_niiv.io.stored_volume import StoredVolume, library, refusing
 from napari_niiv.io.units import number
 
 _AXES = "xyztc"  # NIfTI stores x first; its fifth axis holds the components of a value
+_MOST_COMPRESSED = 1100  # bytes that one byte of a gzip file can stand for, and some more
 
 
 def read_nifti(path: Path) -> StoredVolume:
@@ -49,13 +51,22 @@ def _array(path: Path, image: Any) -> Any:
     exact = np.dtype(np.float32 if kind.itemsize <= 2 and kind.kind in "iu" else np.float64)
     dtype = exact if scaled else kind
     gzipped = _gzipped(path)
+    _check_size(path, proxy)
     if not gzipped and not scaled:
         return mapped(np.asanyarray(proxy))
-    if not gzipped:
-        mapped(np.asanyarray(proxy.get_unscaled()))  # refuses a truncated file
     # a compressed file is read from its beginning to what is wanted: best by whole planes, one after the other
     planes = (*proxy.shape[:2], *[1] * (len(proxy.shape) - 2)) if gzipped else None
     return FileArray(_proxy, (str(path),), proxy.shape, dtype, planes)
+
+
+def _check_size(path: Path, proxy: Any) -> None:
+    """Refuse a file that is too short for the voxels that it claims to hold, for which memory would be taken."""
+    needed = proxy.offset + math.prod(proxy.shape) * np.dtype(proxy.dtype).itemsize
+    there = path.stat().st_size * (_MOST_COMPRESSED if _gzipped(path) else 1)
+    if needed > there:
+        raise VolumeError(
+            f"{path.name} is truncated: {path.stat().st_size} of {needed} bytes are there; get the file anew."
+        )
 
 
 def _proxy(path: str) -> Any:

@@ -12,6 +12,7 @@ from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
 from napari_niiv.io.readers.ngff import Transform, axes_of, place_of, transform_of
 from napari_niiv.io.readers.ome_zarr_images import (
+    attributes_of,
     images_below,
     located,
     ome_metadata,
@@ -20,7 +21,7 @@ from napari_niiv.io.readers.ome_zarr_images import (
 )
 from napari_niiv.io.readers.zarr_node import noting_absence, open_node
 from napari_niiv.io.remote import unreachable
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, unreadable, usual_axes
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, unreadable, usual_axes
 
 if TYPE_CHECKING:
     import zarr
@@ -43,10 +44,15 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
     VolumeError
         If there is none, or it cannot be read.
     """
+    name = Location(location).name
+    with refusing(name, "zarr"):
+        return _read(location, dataset, name)
+
+
+def _read(location: str, dataset: str | None, name: str) -> StoredVolume:
     import zarr
 
     node, number = located(location, dataset)
-    name = Location(location).name
     if isinstance(node, zarr.Array):
         return noting_absence(_level(location, dataset, node) or _plain(node), location, name)
     if number is not None:
@@ -60,7 +66,7 @@ def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
         raise VolumeError(f"{name} holds no array of three or more dimensions; choose another zarr.")
     if len(found) > 1:
         raise choice(name, found)
-    return read_zarr(location, found[0].name)
+    return _read(location, found[0].name, name)
 
 
 def _read_group(
@@ -153,7 +159,7 @@ def _level(location: str, dataset: str | None, array: zarr.Array[Any]) -> Stored
 
 
 def _plain(array: zarr.Array[Any]) -> StoredVolume:
-    attributes = dict(array.attrs.asdict())
+    attributes = attributes_of(array)
     if names := getattr(array.metadata, "dimension_names", None):
         attributes["dimension_names"] = [str(name) for name in names]
     axes = named_axes(attributes, array.ndim) or usual_axes(array.ndim)

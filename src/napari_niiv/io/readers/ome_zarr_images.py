@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import warnings
 from collections.abc import Mapping, Sequence
@@ -30,9 +31,17 @@ def text(path: Any) -> str:
     return path
 
 
+def attributes_of(node: zarr.Array[Any] | zarr.Group) -> dict[str, Any]:
+    """The attributes of an array or group; none where they are no mapping."""
+    try:
+        return dict(node.attrs.asdict())
+    except (TypeError, ValueError):
+        return {}
+
+
 def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
     """OME metadata of a group: under "ome" from version 0.5 on, before among the other attributes."""
-    attributes = group.attrs.asdict()
+    attributes = attributes_of(group)
     ome = attributes.get("ome", attributes)
     return ome if isinstance(ome, Mapping) else {}
 
@@ -106,6 +115,10 @@ def _paths(group: zarr.Group, ome: Mapping[str, Any]) -> list[str]:
         series = ome_metadata(node) if isinstance(node := group.get("OME"), zarr.Group) else {}
         if names := series.get("series"):
             return [text(name) for name in names]
+        # which are numbered then
+        numbers = map(str, range(_MOST_WELLS))
+        if numbered := list(itertools.takewhile(lambda name: group.get(name) is not None, numbers)):
+            return numbered
     images: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing

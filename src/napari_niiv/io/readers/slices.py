@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -175,4 +176,19 @@ def _picture(path: Path) -> NDArray[Any]:
     with refusing(path.name, "picture"), tifffile_messages():
         if path.suffix.lower() in TIFF:
             return np.asarray(tifffile.imread(path, series=0))
-        return np.asarray(imagecodecs.imread(path))
+        return np.asarray(_decoded(path.read_bytes()))
+
+
+def _decoded(content: bytes) -> Any:
+    """A PNG, JPEG or BMP picture, by how it begins; no other codec is tried on what one refuses."""
+    if content.startswith(b"\x89PNG"):
+        return imagecodecs.png_decode(content)
+    if content.startswith(b"\xff\xd8"):
+        return imagecodecs.jpeg_decode(content)
+    if not content.startswith(b"BM"):
+        raise ValueError("neither PNG, JPEG nor BMP")
+    first, _, width, height, _, bits = struct.unpack_from("<IIiiHH", content, 10)
+    # whose decoder reads on in foreign memory
+    if len(content) < first + (width * max(bits, 8) + 31) // 32 * 4 * abs(height) or width < 1:
+        raise ValueError("it is cut off")
+    return imagecodecs.bmp_decode(content)

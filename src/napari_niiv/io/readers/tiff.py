@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,7 +21,7 @@ from napari_niiv.io.readers.chunks_there import absence
 from napari_niiv.io.readers.library_messages import tifffile_messages
 from napari_niiv.io.readers.tiff_headers import ome_elements, tiff_header_spacing
 from napari_niiv.io.readers.tiff_images import COMPANION, TiffImage, find_image, open_image
-from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.spacing import Spacing, join_notes
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, unsorted_axes
 from napari_niiv.io.units import convert, number, unit_name
 from napari_niiv.io.write import SOFTWARE
@@ -57,8 +58,9 @@ def read_tiff(location: str | Path, dataset: str | None = None) -> StoredVolume:
         spacing, metadata = tiff_header_spacing(file, series), _metadata(file)
         origin = _origin(file, spacing)
         pyramid = _pyramid(path, dataset, series)
+        others = _of_another_set(series, image)
     _check_shape(array, shape, path)
-    note = "; ".join(words for words in (image.note, absent) if words)
+    note = join_notes(image.note, absent, others)
     decode = functools.partial(_decoded, path, dataset, shape) if isinstance(array, FileArray) else None
     return StoredVolume(array, axes, spacing, metadata, pyramid, origin, decode, note)
 
@@ -110,6 +112,8 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
     if any(sign in message for message in messages for sign in _TRUNCATED):
         raise VolumeError(f"{path.name} is truncated: its last part is missing; get the file anew.")
     for page in (p for p in series.pages if p is not None):
+        if not page.is_contiguous and len(page.dataoffsets) < math.prod(page.chunked):
+            raise VolumeError(f"{path.name} does not say where all of its voxels are; get the file anew.")
         ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
         pieces, missing = pieces + len(page.databytecounts), missing + page.databytecounts.count(0)
         holder = str(page.parent.filehandle.path)
@@ -125,6 +129,20 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
             f"{path.name} is truncated: it should hold {slices} slices, {len(file.pages)} are there; get the file anew."
         )
     return absence(missing, pieces, pieces, 0)
+
+
+def _of_another_set(series: tifffile.TiffPageSeries, image: TiffImage) -> str:
+    """What to say of files with planes of a set that are not those that it means; empty if all are."""
+    holders = {page.parent.filehandle.name: page.parent for page in series.pages if page is not None}
+    identifiers = {PurePosixPath(name).name: identifier for name, identifier in image.identifiers.items()}
+    wrong = []
+    for name, file in sorted(holders.items()):
+        wanted = identifiers.get(name)
+        own = re.search(r'<(?:\w+:)?OME\b[^>]*\bUUID="([^"]+)"', file.pages.first.description)
+        if wanted and own and own[1].strip() != wanted:
+            wrong.append(name)
+    few = ", ".join(wrong[:4]) + (", …" if len(wrong) > 4 else "")
+    return f"by their identifiers (UUID) these files are not those that their set means: {few}" if wrong else ""
 
 
 def _check_planes(series: tifffile.TiffPageSeries, path: Path) -> None:
@@ -145,8 +163,6 @@ def _array(path: Path, dataset: str | None, series: tifffile.TiffPageSeries) -> 
     if series.dataoffset is not None and page.is_memmappable and not series.is_multifile:
         dtype = series.dtype.newbyteorder(page.parent.byteorder)
         return map_file(Path(holder.path), dtype, series.dataoffset, tuple(series.shape))
-    if len(series.shape) < 3:
-        return series.asarray()
     return _lazy(path, dataset, series, 0)
 
 

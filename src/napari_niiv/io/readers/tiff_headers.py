@@ -51,6 +51,8 @@ def _tolerant(
 
 def _ome(file: tifffile.TiffFile) -> Spacing | None:
     if not file.is_ome or not file.ome_metadata:
+        if not file.is_ome and file.pages.first.is_ome:
+            raise ValueError("found to be unreadable when the file was opened")
         return None
     pixels = next(ome_elements(file.ome_metadata, "Pixels"), None)
     if pixels is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +13,7 @@ import tifffile
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.contents import StoredImage, choice
+from napari_niiv.io.named_files import is_beside, named_file
 
 COMPANION = ".companion.ome"
 
@@ -32,6 +33,8 @@ class TiffImage:
         OME metadata of this image alone; None where those in the file will do.
     files : tuple of str
         Names of the other files that hold its planes.
+    identifiers : mapping of str to str
+        What identifies each file of its set by its name, by what the set says.
     note : str
         Which images of the file are left aside, as they are no stacks; mostly empty.
     """
@@ -41,6 +44,7 @@ class TiffImage:
     series: int = 0
     xml: str | None = None
     files: tuple[str, ...] = ()
+    identifiers: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
 
 
@@ -75,6 +79,9 @@ def open_image(image: TiffImage) -> tuple[tifffile.TiffFile, tifffile.TiffPageSe
     try:
         if image.xml is not None:
             file.is_mmstack = False  # of Micro-Manager's own index, which knows all positions as one image
+        else:
+            if _ome_root(file) is None:
+                len(file.pages)
         return file, file.series[image.series]
     except BaseException:
         file.close()
@@ -86,23 +93,32 @@ def _metadata(path: Path) -> tuple[Element | None, str | None, list[TiffImage]]:
     if _is_companion(path):
         return ElementTree.fromstring(path.read_text(encoding="utf-8-sig")), None, []
     with tifffile.TiffFile(path) as file:
-        if not file.is_ome or not file.ome_metadata:
-            return None, None, _of_series(path, file)
-        try:
-            root = ElementTree.fromstring(file.ome_metadata)
-        except ElementTree.ParseError:  # it costs the voxel size, not the voxels
+        root = _ome_root(file)
+        if root is None:
             return None, None, _of_series(path, file)
     elsewhere = next((e.get("MetadataFile") for e in root if e.tag.endswith("BinaryOnly")), None)
     if elsewhere is None:
         return root, root.get("UUID"), []
-    there = path.parent / elsewhere
+    there = named_file(path, elsewhere)
     if not there.exists():
         raise VolumeError(f"{path.name} belongs to the set of {elsewhere}, which is missing; put it beside this file.")
     whole, _, _ = _metadata(there)
     return (None, None, []) if whole is None else (whole, root.get("UUID"), [])
 
 
+def _ome_root(file: tifffile.TiffFile) -> Element | None:
+    """The OME metadata in a file; None without any, or where they cannot be read, which costs the voxel size alone."""
+    if not file.is_ome or not file.ome_metadata:
+        return None
+    try:
+        return ElementTree.fromstring(file.ome_metadata)
+    except ElementTree.ParseError:
+        file.is_ome = False  # lest tifffile makes something of them, and looks for other files
+        return None
+
+
 def _of_series(path: Path, file: tifffile.TiffFile) -> list[TiffImage]:
+    len(file.pages)  # which ends where a chain of pages leads back into itself; going through them does not
     series = [(number, each) for number, each in enumerate(file.series) if number == 0 or not each.keyframe.is_reduced]
     names = [each.name for _, each in series]
     return [
@@ -159,10 +175,13 @@ def _of_ome(path: Path, root: Element, file_id: str | None) -> list[TiffImage]:
     images = [_Ome(element, pixels) for element, pixels in pairs if pixels is not None]
     names = {name for image in images for name in image.files}
     companion = _is_companion(path)
-    renamed = not companion and len(names) == 1 and not (path.parent / next(iter(names))).exists()
+    renamed = not companion and len(names) == 1 and not _is_there(path.parent, next(iter(names)))
     if renamed:
         for image in images:
             image.without_files()
+    else:
+        for name in names:
+            named_file(path, name)
     here = [i for i in images if companion or i.unnamed or len(i.elsewhere(path, file_id)) < len(i.files)]
     if images and not here:
         few = ", ".join(sorted(names)[:4])
@@ -180,8 +199,12 @@ def _of_ome(path: Path, root: Element, file_id: str | None) -> list[TiffImage]:
             own = image.files.get(main.name)
         xml = None if plain else _alone(root, image.element, own)
         stored = StoredImage(label, _short(image.shape), image.dtype)
-        found.append(TiffImage(stored, main, 0, xml, image.elsewhere(path, file_id)))
+        found.append(TiffImage(stored, main, 0, xml, image.elsewhere(path, file_id), image.files))
     return found
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return is_beside(folder, name) and (folder / name).exists()
 
 
 def _is_companion(path: Path) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import posixpath
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.formats import Location, is_url
-from napari_niiv.io.readers.chunks_there import check_chunks
+from napari_niiv.io.readers.chunks_there import check_chunks, check_some_chunks
 from napari_niiv.io.remote import storage_options, unreachable
 from napari_niiv.io.stored_volume import StoredVolume, first_line
 
@@ -99,10 +102,24 @@ def noting_absence(stored: StoredVolume, location: str, name: str) -> StoredVolu
 
 
 def _check_chunks(array: zarr.Array[Any], location: str, name: str) -> str:
-    """As `check_chunks`, of a zarr array; empty of one behind a URL, where looking for chunks may take long."""
-    if is_url(location):
-        return ""
+    """As `check_chunks`, of a zarr array; as `check_some_chunks` of one behind a URL."""
     chunks = array.shards or array.chunks
+    if 0 in chunks:
+        raise VolumeError(f"{name} is not a readable zarr (its chunks are {chunks}); get it anew.")
     grid = [-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)]
     fill_value = array.fill_value if array.fill_value is not None else 0
-    return check_chunks(Path(location) / array.path, name, grid, array.metadata.encode_chunk_key, fill_value)
+    key = array.metadata.encode_chunk_key
+    if is_url(location):
+        return check_some_chunks(lambda keys: _exist(array, keys), name, grid, key, fill_value)
+    return check_chunks(Path(location) / array.path, name, grid, key, fill_value)
+
+
+def _exist(array: zarr.Array[Any], keys: Sequence[str]) -> list[bool]:
+    """Whether a store has chunks; one that does not tell counts as there, which reading it will show."""
+    from zarr.core.sync import sync
+
+    async def ask() -> list[bool | BaseException]:
+        paths = [posixpath.join(array.path, key) for key in keys]
+        return await asyncio.gather(*map(array.store.exists, paths), return_exceptions=True)
+
+    return [found if isinstance(found, bool) else True for found in sync(ask())]

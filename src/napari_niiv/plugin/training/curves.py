@@ -41,7 +41,8 @@ class Curves(QWidget):
             layout.addWidget(plot, 1)
         self.loss_words.setToolTip("the mean error in training: lower is better")
         self.quality_words.setToolTip(
-            "peak signal-to-noise ratio, in dB, on slices that the model is never trained on: higher is better"
+            "peak signal-to-noise ratio, in dB, on xy slices that the model is never trained on, made coarse: "
+            "higher is better"
         )
         self.loss = self.loss_plot.plot(pen=pg.mkPen(LOSS))
         self.bicubic = self.quality_plot.plot(pen=pg.mkPen(BICUBIC, style=Qt.PenStyle.DashLine))
@@ -64,22 +65,23 @@ class Curves(QWidget):
     def show_progress(self, losses: Sequence[tuple[float, float]], validations: Sequence[Validation]) -> None:
         """Draw what there is."""
         steps, values = thinned(np.array(losses, dtype=np.float64).reshape(-1, 2))
-        tried, quality = thinned(np.array([(v.step, v.model) for v in validations], np.float64).reshape(-1, 2))
+        judged = [v for v in validations if v.gain is not None]
+        tried, quality = thinned(np.array([(v.step, v.model) for v in judged], np.float64).reshape(-1, 2))
         across = np.array([0.0, max([1.0, *steps[-1:], *tried[-1:]])])
         self.loss.setData(steps, values)
         self.loss_words.setText(_named("loss", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
         _fit(self.loss_plot, across, values)
         self.model.setData(tried, quality)
-        if not validations:
+        if not judged:
             for line in (self.bicubic, self.linear):
                 line.setData([], [])
-            self.quality_words.setText("PSNR: waits for the first trial")
+            self.quality_words.setText(f"PSNR: {'nothing to judge by' if validations else 'waits for the first trial'}")
             _fit(self.quality_plot, across, quality)
             return
-        last = validations[-1]
+        last = judged[-1]
         self.bicubic.setData(across, [last.bicubic] * 2)
         self.linear.setData(across, [last.linear] * 2)
-        _fit(self.quality_plot, across, np.append(quality, (last.bicubic, last.linear)))
+        _fit(self.quality_plot, across, np.append(quality, np.array((last.bicubic, last.linear), np.float64)))
         named = (
             ("model", MODEL, last.model),
             ("bicubic", BICUBIC, last.bicubic),

@@ -67,7 +67,7 @@ class TrainingLog:
 
     @property
     def gain(self) -> float | None:
-        """PSNR of the model that is kept above bicubic interpolation, in dB."""
+        """PSNR of the model that is kept above bicubic interpolation, in dB; None where it cannot be told."""
         if self.finished is not None:
             return self.finished.gain
         shown = self.best or (self.validations[-1] if self.validations else None)
@@ -77,23 +77,27 @@ class TrainingLog:
     def gain_words(self) -> str:
         """What the model is worth, without a full stop; empty before the first validation."""
         gain = self.gain
-        if gain is None:
+        if not self.validations and gain is None:
             return ""
         words = gain_words(gain)
-        if self.goes_on and len(self.validations) > 1 and self.validations[0].step == 0:
-            change = gain - self.validations[0].gain
+        went_on = self.goes_on and len(self.validations) > 1 and self.validations[0].step == 0
+        before = self.validations[0].gain if went_on else None
+        if gain is not None and before is not None:
+            change = gain - before
             equal = abs(change) < _EQUAL
             words += " (no better than before this training)" if equal else f" ({change:+.2f} dB by this training)"
         return words
 
 
-def gain_words(gain: float) -> str:
-    """What a gain in dB means."""
+def gain_words(gain: float | None) -> str:
+    """What a gain in dB means, of the xy slices held out, made coarse; None where these are blank."""
+    if gain is None:
+        return "how good it is cannot be told: the slices kept aside to judge by are blank"
     if abs(gain) < _EQUAL:
-        return "as good as bicubic interpolation on slices it never saw"
-    if gain < 0:
-        return f"{-gain:.2f} dB worse than bicubic interpolation on slices it never saw"
-    return f"{gain:.2f} dB better than bicubic interpolation on slices it never saw"
+        worth = "as good as"
+    else:
+        worth = f"{abs(gain):.2f} dB {'worse' if gain < 0 else 'better'} than"
+    return f"{worth} bicubic interpolation on your xy slices, made coarse, that it never saw"
 
 
 def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str) -> str:

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from napari_niiv.errors import TrainingError
 from napari_niiv.geometry import Box, Shape, Span, three
+from napari_niiv.training.data.held_out import EMPTY_DEVIATION
 from napari_niiv.training.data.patches import PatchSampler
 from napari_niiv.training.data.rotation import rotated
 from napari_niiv.training.data.volumes import TrainingVolume
 
 MOST_BOXES = 32
-# standard deviation of normalised intensities up to which a box counts as empty
-EMPTY_DEVIATION = 0.02
 # boxes read in search of one with structure in it
 _TRIES = 8
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,13 +13,11 @@ from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.geometry import Box, Shape, three
 from napari_niiv.normalization import Normalization
 from napari_niiv.sections.repair import bridged
+from napari_niiv.training.data.held_out import held_out_slices
 from napari_niiv.volume import Volume
 
 # of the T and C axes of one volume
 MOST_INDICES = 16
-# one slice in sixteen, at most eight
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 16, 8
-_LOOKED_AT = 256  # pixels along the longer edge of a slice, to see whether it is blank
 
 
 @dataclass(frozen=True)
@@ -105,10 +102,9 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
         chosen = np.unique(np.linspace(0, len(leading) - 1, min(len(leading), MOST_INDICES)).round().astype(int))
         for index in (leading[i] for i in chosen):
             part = volume.at(*index)
-            held_out = _held_out(part)
             try:
                 normalization = Normalization.of(part)
-                usable.append(TrainingVolume(part, normalization, _with_tissue(part, normalization, held_out)))
+                usable.append(TrainingVolume(part, normalization, held_out_slices(part, normalization)))
                 if words := normalization.empty.words:
                     notices.append(f"{volume.name}: {words}.")
             except VolumeError as error:
@@ -119,29 +115,3 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
         assert refusal is not None
         raise refusal
     return usable, notices
-
-
-def _held_out(volume: Volume) -> tuple[int, ...]:
-    depth = volume.shape[0]
-    if depth < 3:
-        raise TrainingError(
-            f"{volume.name!r} has {depth} slice(s); training needs at least three, one of them to judge by."
-        )
-    count = min(max(depth // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
-    measured = [z for z in range(depth) if volume.repairs is None or z not in volume.repairs[()].bridged]
-    return tuple(measured[int((i + 0.5) * len(measured) / count)] for i in range(count))
-
-
-def _with_tissue(volume: Volume, normalization: Normalization, chosen: tuple[int, ...]) -> tuple[int, ...]:
-    """Slices chosen to be held out, the nearest that is not blank in the place of each that is."""
-    depth, step = volume.shape[0], max(1, max(volume.shape[1:]) // _LOOKED_AT)
-
-    @functools.cache
-    def blank(z: int) -> bool:
-        piece = volume.read_raw(slice(z, z + 1), step=step)
-        empty = normalization.empty.same(piece)
-        return empty is not None and bool(empty.all())
-
-    return tuple(
-        sorted({next((n for n in sorted(range(depth), key=lambda n: abs(n - z)) if not blank(n)), z) for z in chosen})
-    )
