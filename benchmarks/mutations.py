@@ -44,6 +44,8 @@ def mutated(tree: Tree, outside: Path, chance: random.Random) -> Tree:
     """
     tree = dict(tree)
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        if all(name.endswith("/") for name in tree):
+            break
         name = _chosen(tree, chance)
         kinds = _kinds(name, tree)
         weights = [weight for _, weight in kinds]

@@ -178,6 +178,14 @@ def test_damaged_attributes(root: Path, content: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_picture_is_no_volume(root: Path) -> None:
+    write(root, "raw", values(20, 18))
+    with pytest.raises(VolumeError):
+        open_volume(root, dataset="raw")
+    with pytest.raises(VolumeError):
+        read_spacing(root / "raw")
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "e.n5").mkdir()
     with pytest.raises(VolumeError, match=r"e\.n5 holds no dataset"):

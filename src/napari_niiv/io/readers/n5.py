@@ -162,7 +162,9 @@ def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
 def _dataset(store: _Store, path: str) -> StoredVolume:
     own = store.attributes(path)
     array = _array(store, path, own)
-    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(array.ndim, "?")
+    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(
+        array.ndim, "?" * array.ndim
+    )
     spacing, origin = level_place(store, path, axes, list(array.shape))
     return StoredVolume(array, axes, spacing, {}, (), origin, note=_check_chunks(store, path, array))
 

@@ -159,7 +159,7 @@ class TrainOnVolume(QScrollArea):
         self.gain.setStyleSheet("font-weight: bold")
         self.gain.setAlignment(Qt.AlignmentFlag.AlignTop)
         # lest the plots move when it is known
-        self.gain.setMinimumHeight(3 * self.gain.fontMetrics().lineSpacing())
+        self.gain.setMinimumHeight(4 * self.gain.fontMetrics().lineSpacing())
         for widget in (self.summary, *shown):
             widget.hide()
         layout.addStretch(0)
