@@ -172,7 +172,7 @@ def _reads_secret(volume: Any) -> bool:
             continue
         for z in {0, depth // 2, depth - 1}:
             for y, x in ((0, 0), (max(0, height - 16), max(0, width - 16))):
-                values = part.read_raw(slice(z, z + 1), slice(y, y + 16), slice(x, x + 16), holes=True)
+                values = part.read_raw(slice(z, z + 1), slice(y, y + 16), slice(x, x + 16))
                 found |= values.size >= 16 and values.dtype.kind in "uif" and bool((values == SECRET).all())
     return found
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from napari_niiv.degradation import Average, Gaussian
-from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
 from napari_niiv.training.data.volumes import TrainingVolume
@@ -159,9 +158,7 @@ def test_a_slice_of_holes_is_passed_over(texture) -> None:
 def test_nothing_but_holes(texture) -> None:
     array = texture((6, 40, 44)) * 2
     array[2, 5, 5] = np.nan
-    with pytest.raises(TrainingError, match="free of NaN") as caught:
-        held_out((training_volume(array), 4.0))
-    assert "\n" not in str(caught.value)
+    assert held_out((training_volume(array), 4.0)).bicubic is None
 
 
 def test_blank_slices_are_nothing_to_judge_by(linear_model: Niiv, texture) -> None:

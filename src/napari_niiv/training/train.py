@@ -22,7 +22,8 @@ from napari_niiv.training.state import State, forget_state, load_state
 from napari_niiv.volume import Volume
 
 _NOTHING_TO_JUDGE_BY = (
-    "The slices that can be held out are blank, so there is nothing to judge the model by; the last one is kept."
+    "The slices that can be held out are blank, or empty here and there, so there is nothing to judge the model by; "
+    "the last one is kept."
 )
 
 

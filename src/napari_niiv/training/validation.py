@@ -13,7 +13,6 @@ from torch import Tensor
 
 from napari_niiv.degradation import Degradation
 from napari_niiv.device import training_precision
-from napari_niiv.errors import TrainingError
 from napari_niiv.evaluation.baselines import interpolate_last
 from napari_niiv.geometry import Box, Sampling, Span
 from napari_niiv.models.niiv import Niiv
@@ -54,11 +53,6 @@ class HeldOut:
     ----------
     linear, bicubic : float or None
         PSNR of interpolation in dB, as `score` tells that of a model.
-
-    Raises
-    ------
-    TrainingError
-        If no crop is free of holes.
     """
 
     def __init__(
@@ -72,11 +66,6 @@ class HeldOut:
         self._degradation, self._neighbours, self._device, self._pixels = degradation, neighbours, device, pixels
         each = max(1, _MOST_CROPS // max(1, sum(len(v.held_out) for v, _ in volumes)))
         crops = [c for volume, factor in volumes for c in self._crops(volume, factor, each)]
-        if not crops:
-            raise TrainingError(
-                "No part of the slices held out for validation is free of NaN; crop the volumes to where they have "
-                "data."
-            )
         # a blank crop says nothing: whatever it is restored by is right
         structured = [c for c in crops if float(c.sharp[0].std()) > EMPTY_DEVIATION]
         self._chosen = structured[:: max(1, math.ceil(len(structured) / _MOST_CROPS))]
@@ -87,7 +76,7 @@ class HeldOut:
         self.linear, self.bicubic = interpolated("linear"), interpolated("bicubic")
 
     def score(self, model: Niiv) -> float | None:
-        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes; None if all are blank.
+        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes; None if there is nothing to see in any.
 
         Of a model that restores several slices at once, the slice held out takes each place among them in turn.
         """

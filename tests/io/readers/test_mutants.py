@@ -39,7 +39,7 @@ def test_mutants(tmp_path: Path) -> None:
 
 def refused(path: Path, match: str) -> None:
     with pytest.raises(VolumeError, match=match) as caught:
-        open_volume(path).read_raw(holes=True)
+        open_volume(path).read_raw()
     assert str(caught.value).isprintable()
 
 

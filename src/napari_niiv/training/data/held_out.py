@@ -24,8 +24,8 @@ def held_out_slices(volume: Volume, normalization: Normalization) -> tuple[int, 
     """Slices that are for validation only.
 
     The volume is cut along z into as many parts as there are to be slices. Each gives the slice nearest to its middle
-    that has structure and was measured, not bridged; a part without any gives none, and a volume without any its blank middles. Where one slice
-    alone has structure, it is left to be learnt from.
+    that has structure and was measured, not bridged; a part without any gives none, and a volume without any its blank
+    middles. Where one slice alone has structure, it is left to be learnt from.
 
     Parameters
     ----------
