@@ -76,7 +76,7 @@ class HeldOut:
         self.linear, self.bicubic = interpolated("linear"), interpolated("bicubic")
 
     def score(self, model: Niiv) -> float | None:
-        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes; None if there is nothing to see in any.
+        """PSNR in dB, intensities 0 … 1, over all pixels of all crops and both axes; None where nothing is to be seen.
 
         Of a model that restores several slices at once, the slice held out takes each place among them in turn.
         """
