@@ -48,11 +48,15 @@ def run_info(options: argparse.Namespace) -> int:
 
 
 def _empty(volume: Volume) -> str:
-    """How much holds no measurement at the first T and C index, told from a sample of the voxels; empty if none."""
+    """How much holds no measurement at the first T and C index, told from a sample of the voxels; empty if none.
+
+    Blank sections that are bridged do not count: they are told of by themselves.
+    """
     from napari_niiv.intensities import intensities_of
+    from napari_niiv.sections.repair import bridged
 
     try:
-        empty = intensities_of(volume.at(*(0 for _ in volume.shape[:-3]))).empty
+        empty = intensities_of(bridged(volume).at(*(0 for _ in volume.shape[:-3]))).empty
     except VolumeError as error:
         return str(error)
     return empty.words
