@@ -99,8 +99,8 @@ def repair_input(volume: Volume, options: argparse.Namespace) -> tuple[Volume, s
     report = find_sections(volume)
     repairs = report.repairs(config)
     hint = " (give --align to align them)" if report.largest_shift and not config.align else ""
-    said = f"{volume.name}: {'; '.join(report.sentences)}{hint}." if report.sentences else ""
-    return repaired(volume, repairs), said
+    notice = f"{volume.name}: {'; '.join(report.sentences)}{hint}." if report.sentences else ""
+    return repaired(volume, repairs), notice
 
 
 def _empty(text: str) -> tuple[tuple[float, ...] | None]:

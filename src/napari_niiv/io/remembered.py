@@ -74,13 +74,13 @@ def remember(path: str | os.PathLike[str], correction: Correction, dataset: str 
     OutputError
         If it cannot be written down.
     """
-    said = {
+    settings = {
         "voxel_size": correction.voxel_size,
         "unit": correction.unit,
         "axes": correction.axes,
         "silent": correction.silent,
     }
-    _write(path, dataset, said)
+    _write(path, dataset, settings)
 
 
 def recall_checkpoint(path: str | os.PathLike[str], dataset: str | None = None) -> str | None:
@@ -102,8 +102,8 @@ def remember_checkpoint(path: str | os.PathLike[str], checkpoint: str, dataset: 
 
 def recall_sections(path: str | os.PathLike[str], dataset: str | None = None) -> dict[str, Any]:
     """What the user wants done about the damaged sections of a file; empty if that was not said."""
-    said = (_entry(path, dataset) or {}).get("sections")
-    return said if isinstance(said, dict) else {}
+    settings = (_entry(path, dataset) or {}).get("sections")
+    return settings if isinstance(settings, dict) else {}
 
 
 def remember_sections(path: str | os.PathLike[str], sections: Mapping[str, Any], dataset: str | None = None) -> None:
@@ -142,7 +142,7 @@ def _entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] 
     return None if entry is None or entry.get("stamp") != _stamp(path) else entry
 
 
-def _write(path: str | os.PathLike[str], dataset: str | None, said: Mapping[str, Any]) -> None:
+def _write(path: str | os.PathLike[str], dataset: str | None, settings: Mapping[str, Any]) -> None:
     """Add to what is known of a file, in place of what was said of the same before."""
     target, key, stamp = state_folder() / _FILE, _key(path, dataset), _stamp(path)
     try:
@@ -151,7 +151,7 @@ def _write(path: str | os.PathLike[str], dataset: str | None, said: Mapping[str,
             entries = _load()
             before = entries.pop(key, {})  # so that it comes last
             known = before if before.get("stamp") == stamp else _UNSAID
-            entries[key] = {**known, "stamp": stamp, **said}
+            entries[key] = {**known, "stamp": stamp, **settings}
             newest = dict(list(entries.items())[-_MOST:])
             with whole_file(target) as partial:
                 partial.write_text(json.dumps({"version": 1, "volumes": newest}, indent=1), encoding="utf-8")

@@ -103,7 +103,7 @@ class Spacing:
         return sizes if self.unit == "pixel" else f"{sizes} {self.unit}"
 
 
-def agreed(said: Sequence[tuple[str, Spacing]]) -> Spacing:
+def agreed(given: Sequence[tuple[str, Spacing]]) -> Spacing:
     """The voxel size of a file that gives it in several places.
 
     The first that can be trusted is taken, or the first that says anything, completed by the others. Where one that
@@ -111,23 +111,23 @@ def agreed(said: Sequence[tuple[str, Spacing]]) -> Spacing:
 
     Parameters
     ----------
-    said : sequence of tuple
+    given : sequence of tuple
         Name of the place, such as "OME-XML", and what it says; the most trusted first.
     """
-    saying = [(place, spacing) for place, spacing in said if any(spacing.sizes)]
-    telling = [(place, spacing) for place, spacing in saying if not spacing.is_default] or saying
-    if not telling:
-        return Spacing(note=join_notes(*(spacing.note for _, spacing in said)))
-    place, taken = next(((p, s) for p, s in telling if not s.problem or s.is_partial), telling[0])
-    for _, spacing in telling:
+    sized = [(place, spacing) for place, spacing in given if any(spacing.sizes)]
+    deliberate = [(place, spacing) for place, spacing in sized if not spacing.is_default] or sized
+    if not deliberate:
+        return Spacing(note=join_notes(*(spacing.note for _, spacing in given)))
+    place, taken = next(((p, s) for p, s in deliberate if not s.problem or s.is_partial), deliberate[0])
+    for _, spacing in deliberate:
         taken = _completed(taken, spacing) if taken.is_partial else taken
     notes = [
         f"its {place} says a voxel of {taken.words} (z × y × x), its {other} one of {spacing.words}; "
         f"that of its {place} is taken"
-        for other, spacing in telling
+        for other, spacing in deliberate
         if not (taken.problem or spacing.problem or _same(taken, spacing))
     ]
-    return replace(taken, note=join_notes(*(spacing.note for _, spacing in said), *notes))
+    return replace(taken, note=join_notes(*(spacing.note for _, spacing in given), *notes))
 
 
 def join_notes(*notes: str) -> str:

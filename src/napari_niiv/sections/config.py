@@ -35,9 +35,9 @@ class SectionsConfig(BaseModel):
     )
 
     @classmethod
-    def recalled(cls, said: Mapping[str, Any]) -> SectionsConfig:
+    def recalled(cls, settings: Mapping[str, Any]) -> SectionsConfig:
         """What was remembered of a file; the defaults where that makes no sense."""
         try:
-            return cls.model_validate(said)
+            return cls.model_validate(settings)
         except ValidationError:
             return cls()

@@ -97,13 +97,13 @@ class Repairs:
         """What is done, such as "section 17 is bridged; sections are moved by up to 9 pixels"; empty if nothing is."""
         bridged = sorted({z for _, part in self.parts for z in part.bridged})
         largest = max((abs(v) for _, part in self.parts for shift in part.shifts for v in shift), default=0)
-        said = [
+        sentences = [
             f"section {listed(bridged)} is bridged" if len(bridged) == 1 else "",
             f"sections {listed(bridged)} are bridged" if len(bridged) > 1 else "",
             f"sections are moved by up to {largest} pixels" if largest else "",
             "the brightness of sections is evened out" if any(part.levels for _, part in self.parts) else "",
         ]
-        return "; ".join(sentence for sentence in said if sentence)
+        return "; ".join(sentence for sentence in sentences if sentence)
 
     @property
     def plain(self) -> list[dict[str, Any]]:

@@ -42,16 +42,16 @@ class SectionFindings:
     @property
     def sentences(self) -> list[str]:
         """One for each kind of damage."""
-        said = [
-            _said(self.blank, "is blank", "are blank"),
-            _said(self.repeated, "repeats the one before", "repeat the ones before"),
-            _said(self.unlike, "is unlike its neighbours", "are unlike their neighbours"),
-            _said(self.darker, "is much darker than its neighbours", "are much darker than their neighbours"),
-            _said(self.brighter, "is much brighter than its neighbours", "are much brighter than their neighbours"),
+        sentences = [
+            _sentence(self.blank, "is blank", "are blank"),
+            _sentence(self.repeated, "repeats the one before", "repeat the ones before"),
+            _sentence(self.unlike, "is unlike its neighbours", "are unlike their neighbours"),
+            _sentence(self.darker, "is much darker than its neighbours", "are much darker than their neighbours"),
+            _sentence(self.brighter, "is much brighter than its neighbours", "are much brighter than their neighbours"),
         ]
         if long := [z for run in runs(self.blank) if len(run) > MOST_BRIDGED for z in run]:
-            said[0] += f" (sections {listed(long)}: too many side by side to be bridged)"
-        return [sentence for sentence in said if sentence]
+            sentences[0] += f" (sections {listed(long)}: too many side by side to be bridged)"
+        return [sentence for sentence in sentences if sentence]
 
 
 @dataclass(frozen=True)
@@ -98,19 +98,21 @@ class SectionReport:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What is to be said of it, such as "section 17 is blank"; nothing of most volumes."""
+        """What is to be told of it, such as "section 17 is blank"; nothing of most volumes."""
         if self.too_large:
             return (
                 "blank sections are not looked for, as all of this volume would have to be decoded; they are in a zarr "
                 "copy of it",
             )
-        said = [f"{self._place(index)}{sentence}" for index, found in self.findings for sentence in found.sentences]
-        if len(said) > _MOST_SENTENCES:
-            left = len(said) - _MOST_SENTENCES
-            said = [*said[:_MOST_SENTENCES], f"and {left} more of this kind"]
+        sentences = [
+            f"{self._place(index)}{sentence}" for index, found in self.findings for sentence in found.sentences
+        ]
+        if len(sentences) > _MOST_SENTENCES:
+            left = len(sentences) - _MOST_SENTENCES
+            sentences = [*sentences[:_MOST_SENTENCES], f"and {left} more of this kind"]
         if pixels := self.largest_shift:
-            said.append(f"sections are displaced by up to {pixels} pixels")
-        return tuple(said)
+            sentences.append(f"sections are displaced by up to {pixels} pixels")
+        return tuple(sentences)
 
     def repairs(self, config: SectionsConfig) -> Repairs:
         """What is to be done by a configuration."""
@@ -134,7 +136,7 @@ def _bridgeable(sections: Iterable[int]) -> tuple[int, ...]:
     return tuple(z for run in runs(sections) if len(run) <= MOST_BRIDGED for z in run)
 
 
-def _said(sections: Sequence[int], one: str, several: str) -> str:
+def _sentence(sections: Sequence[int], one: str, several: str) -> str:
     if not sections:
         return ""
     return f"section {sections[0]} {one}" if len(sections) == 1 else f"sections {listed(sections)} {several}"

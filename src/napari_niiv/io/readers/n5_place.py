@@ -42,12 +42,12 @@ def level_place(store: Attributes, path: str, axes: str, shape: Sequence[int]) -
         Of the dataset.
     """
     chain = _chain(store, path)
-    units = next((said for a in chain if (said := a.get("units", a.get("unit"))) is not None), None)
+    units = next((unit for a in chain if (unit := a.get("units", a.get("unit"))) is not None), None)
     places = [spacing_of(a if units is None else {"units": units, **a}, axes) for a in chain]
-    telling = [i for i, (spacing, _) in enumerate(places) if any(spacing.sizes)]
-    if not telling:
+    with_sizes = [i for i, (spacing, _) in enumerate(places) if any(spacing.sizes)]
+    if not with_sizes:
         return Spacing(), (0.0, 0.0, 0.0)
-    at = next((i for i in telling if not places[i][0].problem), telling[0])
+    at = next((i for i in with_sizes if not places[i][0].problem), with_sizes[0])
     spacing, origin = places[at]
     group, name = posixpath.split(path)
     level = re.fullmatch(r"s([1-9]\d*)", name)
@@ -93,12 +93,12 @@ def _factors(chain: Sequence[Mapping[str, Any]], level: int, axes: str) -> dict[
     """Finest voxels along one of a level, by the letters of the axes: its own, or from the list of a group."""
     for depth, attributes in enumerate(chain):
         for key in ("downsamplingFactors", "scales"):
-            said = attributes.get(key)
-            if isinstance(said, list) and said and isinstance(said[0], list):
-                said = said[level] if level < len(said) else None
+            value = attributes.get(key)
+            if isinstance(value, list) and value and isinstance(value[0], list):
+                value = value[level] if level < len(value) else None
             elif depth:
-                said = None
-            numbers = {axis: number(v) for axis, v in by_axis(said, axes).items()}
+                value = None
+            numbers = {axis: number(v) for axis, v in by_axis(value, axes).items()}
             if numbers and all(numbers.values()):
                 return {axis: v for axis, v in numbers.items() if v}
     return None

@@ -152,7 +152,7 @@ def _find(
 
 def _words(report: SectionReport) -> str:
     """The sentences for the form."""
-    said = [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in report.sentences]
-    if said and report.largest_shift:
-        said[-1] += ": align for viewing and export"
-    return " ".join(f"{sentence}." for sentence in said)
+    sentences = [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in report.sentences]
+    if sentences and report.largest_shift:
+        sentences[-1] += ": align for viewing and export"
+    return " ".join(f"{sentence}." for sentence in sentences)
