@@ -15,7 +15,7 @@ from napari_niiv.find_empty import PERCENTILES, find_empty
 from napari_niiv.pieces import scattered
 from napari_niiv.volume import Volume
 
-_SAMPLE_SLICES, _SAMPLE_VOXELS = 24, 4_000_000
+_SAMPLE_SLICES, _SAMPLE_VOXELS, _FEWER_VOXELS = 24, 4_000_000, 1_000_000
 _LARGE = 1 << 28  # voxels from which on whole slices are too much to read
 _PIECE = 256  # pixels: edge of the pieces of slices that are looked at in a large volume
 _PIECES, _MOST_PIECES = 64, 1024  # with structure in them; at all
@@ -104,7 +104,7 @@ def _range(volume: Volume, sample: _Sample, empty: EmptyVoxels) -> Intensities:
             empty.values[0] if empty.values else 0.0,
         )
     # looking for what is empty takes time too: the percentiles of fewer voxels make up for it
-    step = 1 + intact.size // _SAMPLE_VOXELS if empty.values else 1
+    step = 1 + intact.size // _FEWER_VOXELS if empty.values else 1
     # float64: numpy has no percentiles of masks, and rounds those of float16
     low, high = (float(v) for v in np.percentile(intact[::step].astype(np.float64), PERCENTILES))
     if low == high:  # sparse data: nearly all of it background

@@ -133,6 +133,8 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
 
 def _of_another_set(series: tifffile.TiffPageSeries, image: TiffImage) -> str:
     """What to say of files with planes of a set that are not those that it means; empty if all are."""
+    if not image.identifiers:
+        return ""  # and their pages, of which each look reads the headers, are left alone
     holders = {page.parent.filehandle.name: page.parent for page in series.pages if page is not None}
     identifiers = {PurePosixPath(name).name: identifier for name, identifier in image.identifiers.items()}
     wrong = []
