@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from benchmarks import sample_files
 from napari_niiv.io.open import open_volume, read_spacing
 from napari_niiv.volume import Volume
 
@@ -32,14 +33,7 @@ def check(path: Path, array: np.ndarray, size=SIZE, unit: str = "micrometer") ->
 
 
 def lsm(path: Path, array: np.ndarray, sizes=(0.2e-6, 0.1e-6, 0.8e-6)) -> Path:
-    z, y, x = array.shape
-    info = struct.pack("<Ii8i6d2H", 0x0400494C, 512, x, y, z, 1, 1, 2, 0, 0, *sizes, 0, 0, 0, 0, 0).ljust(512, b"\0")
-    with tifffile.TiffWriter(path) as writer:
-        for number, page in enumerate(array):
-            tags = [(34412, "B", len(info), info, True)] if number == 0 else []
-            options = {"contiguous": False, "metadata": None, "photometric": "minisblack"}
-            writer.write(page, extratags=tags, **options)
-            writer.write(page[::2, ::2].astype("u1"), subfiletype=1, **options)
+    sample_files.lsm(path, array, sizes)
     return path
 
 
@@ -53,38 +47,8 @@ def test_an_lsm_of_zeros_says_nothing(tmp_path: Path) -> None:
     assert volume.provenance.spacing_problem == "does not say its z step"
 
 
-def stk(path: Path, array: np.ndarray, unit: str = "um", steps=None) -> Path:
-    """MetaMorph's: one page, the planes one after the other, the calibration behind offsets in tags of its own."""
-    z, y, x = array.shape
-    steps = steps or [Fraction("0.8")] * z
-    uic2 = b"".join(struct.pack("<6I", s.numerator, s.denominator, 0, i, 0, i) for i, s in enumerate(steps))
-    texts = [
-        struct.pack("<2I", 2, 10),
-        struct.pack("<2I", 1, 10),
-        struct.pack("<I", len(unit) + 1) + unit.encode() + b"\0",
-    ]
-    tags = 12
-    first = 8 + 2 + 12 * tags + 4
-    places = {"uic2": first}
-    place = first + len(uic2)
-    entries = [(3, 1)]
-    body = uic2
-    for number, text in zip((4, 5, 6), texts, strict=True):
-        entries.append((number, place))
-        body, place = body + text, place + len(text)
-    uic1 = b"".join(struct.pack("<2I", *entry) for entry in entries)
-    places["uic1"], data = place, place + len(uic1)
-    body += uic1
-    plane = x * y * 2
-    fields = [
-        (256, 4, 1, x), (257, 4, 1, y), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1),
-        (273, 4, 1, data), (277, 3, 1, 1),
-        (278, 4, 1, y), (279, 4, 1, plane), (33628, 4, len(entries), places["uic1"]), (33629, 5, z, places["uic2"]),
-        (33630, 5, 1, first),
-    ]  # fmt: skip
-    head = b"II*\0" + struct.pack("<IH", 8, len(fields))
-    head += b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
-    path.write_bytes(head + body + array.astype("<u2").tobytes())
+def stk(path: Path, array: np.ndarray, *more) -> Path:
+    sample_files.stk(path, array, *more)
     return path
 
 
