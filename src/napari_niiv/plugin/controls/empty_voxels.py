@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import ComboBox, Label, LineEdit
+from magicgui.widgets import ComboBox, LineEdit
 from napari.layers import Image
 
 from napari_niiv.empty_voxels import Values, empty_setting, empty_words
 from napari_niiv.io.remembered import remember_empty
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import empty_values, set_empty_values
 from napari_niiv.plugin.files.layer_file import layer_file
@@ -51,8 +51,7 @@ class EmptyVoxelsControl:
         )
         self.typed = LineEdit(tooltip="their values, such as 0 or 0, 255")
         self.typed.visible = False
-        self.sentence = Label(value="")
-        self.sentence.native.setWordWrap(True)
+        self.sentence = paragraph()
         self.rows: list[Any] = [row("Empty voxels", self.choice, self.typed), self.sentence]
         self.choice.changed.connect(self._choose)
         self.typed.native.editingFinished.connect(self._apply)

@@ -7,13 +7,13 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, Label, PushButton
+from magicgui.widgets import ComboBox, PushButton
 from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.models.catalog import is_there
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.controls.model_choice import ModelChoice
@@ -52,8 +52,7 @@ class SuitabilityControl:
         self._host, self._live_layers, self._layer, self._models = host, live_layers, layer, models
         self._tried: weakref.WeakSet[Image] = weakref.WeakSet()
         self._offers: weakref.WeakKeyDictionary[Image, tuple[str, str]] = weakref.WeakKeyDictionary()
-        self.sentence = Label(value="")
-        self.sentence.native.setWordWrap(True)
+        self.sentence = paragraph()
         self.use = PushButton(text="", tooltip="restore with it, and remember that for this file")
         self.keep = PushButton(text="", tooltip="stay with it, and remember that for this file")
         self.answers = row("", self.use, self.keep)
