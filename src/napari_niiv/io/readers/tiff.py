@@ -52,8 +52,8 @@ def read_tiff(location: str | Path, dataset: str | None = None) -> StoredVolume:
     path = Path(location)
     with _opened_image(path, dataset) as (file, series, image, messages):
         shape, axes = tuple(series.shape), series.axes.lower()
-        absent = _check_complete(file, series, image.path, messages)
-        _check_planes(series, path)
+        absent, lacking = _check_complete(file, series, image.path, messages)
+        _check_planes(lacking, len(series), path)
         array = _array(path, dataset, series)
         spacing, metadata = tiff_header_spacing(file, series), _metadata(file)
         origin = _origin(file, spacing)
@@ -104,14 +104,30 @@ def _opened_image(
 _TRUNCATED = ("invalid page offset", "invalid offset to page", "TiffTag 270 ")
 
 
-def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]) -> str:
-    """Refuse a file that is truncated; what to say of strips and tiles that were left out, which read as zeros."""
+def _check_complete(
+    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, path: Path, messages: list[str]
+) -> tuple[str, list[int]]:
+    """Refuse a file that is truncated.
+
+    All is found out in one go through the pages, as each look at one reads its header.
+
+    Returns
+    -------
+    str
+        What to say of strips and tiles that were left out, which read as zeros.
+    list of int
+        The planes that are in no file.
+    """
     sizes: dict[str, int] = {}  # of the files of a set
+    lacking: list[int] = []
     pieces = missing = 0
     len(file.pages)  # follows the chain of pages to its end
     if any(sign in message for message in messages for sign in _TRUNCATED):
         raise VolumeError(f"{path.name} is truncated: its last part is missing; get the file anew.")
-    for page in (p for p in series.pages if p is not None):
+    for plane, page in enumerate(series):
+        if page is None:
+            lacking.append(plane)
+            continue
         if not page.is_contiguous and len(page.dataoffsets) < math.prod(page.chunked):
             raise VolumeError(f"{path.name} does not say where all of its voxels are; get the file anew.")
         ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
@@ -128,7 +144,7 @@ def _check_complete(file: tifffile.TiffFile, series: tifffile.TiffPageSeries, pa
         raise VolumeError(
             f"{path.name} is truncated: it should hold {slices} slices, {len(file.pages)} are there; get the file anew."
         )
-    return absence(missing, pieces, pieces, 0)
+    return absence(missing, pieces, pieces, 0), lacking
 
 
 def _of_another_set(series: tifffile.TiffPageSeries, image: TiffImage) -> str:
@@ -147,13 +163,12 @@ def _of_another_set(series: tifffile.TiffPageSeries, image: TiffImage) -> str:
     return f"by their identifiers (UUID) these files are not those that their set means: {few}" if wrong else ""
 
 
-def _check_planes(series: tifffile.TiffPageSeries, path: Path) -> None:
+def _check_planes(lacking: list[int], planes: int, path: Path) -> None:
     """Refuse an image of whose planes some are in no file; tifffile reads them as zeros."""
-    missing = [number for number, page in enumerate(series) if page is None]
-    if missing:
-        few = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+    if lacking:
+        few = ", ".join(map(str, lacking[:10])) + (", …" if len(lacking) > 10 else "")
         raise VolumeError(
-            f"{path.name} lacks {len(missing)} of its {len(series)} planes ({few}, counted from 0); get it anew, or "
+            f"{path.name} lacks {len(lacking)} of its {planes} planes ({few}, counted from 0); get it anew, or "
             "convert the planes that are there to another TIFF."
         )
 
