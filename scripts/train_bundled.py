@@ -57,7 +57,7 @@ RECIPES: dict[str, tuple[Architecture, dict[str, Any]]] = {
     "em": (LIGHT, {}),
     "em-large": (LARGE, {}),
     "em-teacher": (TEACHER, {"teacher": TEACHER, "first_stage": 0.25}),
-    "em-paper": (PAPER, {"loss": "dists", "batch": 32, "learning_rate": 3e-4}),
+    "em-paper": (PAPER, {"loss": "dists", "batch": 32, "learning_rate": 3e-4, "plane_noise": False}),
     # smooth tissue, of which finer differences are restored, asks for cells of one pixel and bears less noise
     "lm": (LIGHT.model_copy(update={"noise": 0.06, "lateral": 1, "blocks": 6}), {}),
     "lm-teacher": (FINE, {"teacher": WIDE, "first_stage": 0.35}),

@@ -43,6 +43,10 @@ class _Degradation(BaseModel, ABC):
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integral of the weight up to a position in axial voxels: 0 below -reach, 1 above reach."""
 
+    def planes_averaged(self, anisotropy: float) -> float:
+        """Single planes whose noise is averaged in one coarse voxel; 1 where a camera adds it after the blur."""
+        return 1.0
+
     def apply(self, sharp: Tensor, anisotropy: float, positions: Sampling | None = None) -> Tensor:
         """Degrade the last axis.
 
@@ -133,6 +137,10 @@ class Average(_Degradation):
         """Half the extent of the weight: half an axial voxel."""
         return 0.5
 
+    def planes_averaged(self, anisotropy: float) -> float:
+        """Single planes whose noise is averaged in one coarse voxel: all of its extent."""
+        return anisotropy
+
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integral of the weight up to a position: of a box of the voxel's extent."""
         return np.clip(position + 0.5, 0, 1)
@@ -177,6 +185,10 @@ class Skip(_Degradation):
     def reach(self) -> float:
         """Half the extent of the weight: half the thickness of a section, in axial voxels."""
         return self.thickness / 2
+
+    def planes_averaged(self, anisotropy: float) -> float:
+        """Single planes whose noise is averaged in one coarse voxel: those of a section."""
+        return max(1.0, anisotropy * self.thickness)
 
     def cumulative(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Integral of the weight up to a position: of a box of the section's thickness."""

@@ -217,6 +217,19 @@ def test_each_replay_of_a_graph_draws_other_noise(monkeypatch: pytest.MonkeyPatc
     assert len(set(losses)) == len(losses)
 
 
+def test_small_factors_count_as_much_as_large_ones() -> None:
+    # errors that grow as those of interpolation do give gradients of the same size; the loss told is as it is
+    optimisation = optimised(tiny(anisotropy_range=(2.0, 8.0)), lambda restored, target: restored.mean())
+    told = float(optimisation._forward_and_backward(batch(), 2.0))
+    plain = tiny(anisotropy_range=(2.0, 8.0))
+    coarse, positions, _ = Average().training_pair(batch(), 2.0)
+    loss = plain(coarse, 2.0, positions).mean()
+    loss.backward()
+    assert told == pytest.approx(float(loss), rel=1e-5)
+    expected = torch.cat([p.grad.flatten() for p in plain.parameters()])
+    torch.testing.assert_close(optimisation._gradients_and_loss[:-1], 4**0.7 * expected)
+
+
 def test_the_mean_loss_is_of_the_steps_since_the_last_check() -> None:
     losses = iter([1.0, 2.0, 6.0, 5.0])
     optimisation = optimised(loss=lambda restored, target: restored.mean() * 0 + next(losses))

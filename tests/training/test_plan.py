@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from napari_niiv.degradation import Gaussian
+from napari_niiv.degradation import Average, Degradation, Gaussian, Skip
 from napari_niiv.errors import CheckpointError, NiivError, TrainingError, VolumeError
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
@@ -15,11 +16,13 @@ from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.training.plan import Group, plan_architecture, plan_groups
 from napari_niiv.volume import Volume
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
-def volume(anisotropy: float, edge: int = 256, width: int | None = None) -> TrainingVolume:
+
+def volume(anisotropy: float, edge: int = 256, width: int | None = None, noise: float = 0.0) -> TrainingVolume:
     array = np.broadcast_to(np.zeros((), np.uint8), (8, edge, width or edge))
     volume = Volume(array, voxel_size=(anisotropy, 1.0, 1.0), name=f"v{anisotropy:g}")
-    return TrainingVolume(volume, Normalization(0, 1), (4,))
+    return TrainingVolume(volume, Normalization(0, 1), (4,), noise)
 
 
 def config(**settings: Any) -> TrainingConfig:
@@ -136,7 +139,7 @@ def test_volumes_smaller_than_a_patch_are_refused(anisotropy: float, settings, l
 
 def sentence(groups: tuple[Group, ...], model: Niiv | None = None, **settings: Any) -> str:
     with pytest.raises(NiivError) as caught:
-        plan_architecture(groups, config(**settings), model)
+        plan_architecture(groups, config(**settings), model, CPU)
     assert isinstance(caught.value, CheckpointError if model else TrainingError)
     message = str(caught.value)
     assert "\n" not in message
@@ -150,21 +153,25 @@ def sentence(groups: tuple[Group, ...], model: Niiv | None = None, **settings: A
     [((4.0,), 0), ((2.0, 4.0), 1), ((2.0, 2.001, 4.0), 1), ((2.0, 3.0, 4.0, 5.0, 6.0, 8.0), 3)],
 )
 def test_a_network_for_the_factors(anisotropies: tuple[float, ...], degree: int) -> None:
-    made = plan_architecture(planned(volume(4.0), anisotropies=anisotropies), config(), None)
+    made = plan_architecture(planned(volume(4.0), anisotropies=anisotropies), config(), None, CPU)
     light = Architecture.light((anisotropies[0], anisotropies[-1]), degree)
     assert made == light.model_copy(update={"slices": 1})
+    # where there are many steps, slices are restored several at once
+    assert plan_architecture(planned(volume(4.0), anisotropies=anisotropies), config(), None, CUDA) == light
 
 
 def test_a_network_asked_for() -> None:
     wanted = Architecture(features=5, decoder="implicit")
-    assert plan_architecture(planned(volume(4.0)), config(architecture=wanted), None) == wanted
+    assert plan_architecture(planned(volume(4.0)), config(architecture=wanted), None, CPU) == wanted
 
 
 def test_a_network_to_go_on_with(small_model) -> None:
     model = small_model(anisotropy_range=(2.0, 8.0))
     groups = planned(volume(4.0))
-    assert plan_architecture(groups, config(init="x"), model) == model.architecture
-    assert plan_architecture(groups, config(init="x", architecture=model.architecture), model) == model.architecture
+    assert plan_architecture(groups, config(init="x"), model, CPU) == model.architecture
+    assert (
+        plan_architecture(groups, config(init="x", architecture=model.architecture), model, CPU) == model.architecture
+    )
 
 
 def test_another_network_than_the_checkpoints_is_refused(small_model) -> None:
@@ -182,7 +189,7 @@ def test_factors_that_the_checkpoint_is_not_for(small_model, anisotropy: float) 
 @pytest.mark.parametrize("anisotropy", [1.75, 2.0, 9.1])
 def test_factors_that_it_is_nearly_for(small_model, anisotropy: float) -> None:
     model = small_model(anisotropy_range=(2.0, 8.0))
-    assert plan_architecture(planned(volume(anisotropy)), config(init="x"), model) == model.architecture
+    assert plan_architecture(planned(volume(anisotropy)), config(init="x"), model, CPU) == model.architecture
 
 
 def test_the_reference_decoder_cannot_be_trained(small_model) -> None:
@@ -190,3 +197,40 @@ def test_the_reference_decoder_cannot_be_trained(small_model) -> None:
     reference = Architecture(decoder="reference", context=0, features=4, blocks=1, latent=4, mlp_width=8)
     assert "subvoxel and implicit" in sentence(groups, architecture=reference)
     assert "another program" in sentence(groups, Niiv(reference), init="paper.pth")
+
+
+# the noise of single planes
+
+
+@pytest.mark.parametrize(
+    ("degradation", "added"),
+    [
+        (Average(), 0.1 * 7**0.5),  # the mean of eight planes of noise 0.1 · √8
+        (Skip(thickness=0.5), 0.1 * 3**0.5),
+        (Skip(thickness=0.1), 0.0),  # less than a plane
+        (Gaussian(fwhm=1.0), 0.0),  # a camera's noise comes after the blur
+    ],
+)
+def test_what_averaging_took_of_the_noise_is_put_back(degradation: Degradation, added: float) -> None:
+    (group,) = planned(volume(8.0, noise=0.1), degradation=degradation, lateral=16)
+    assert group.tasks[0].noise == pytest.approx(added)
+
+
+def test_the_noise_of_levels_zoomed_out_is_that_of_averaged_pixels() -> None:
+    (group,) = planned(volume(8.0, noise=0.1))
+    assert [t.noise for t in group.tasks] == pytest.approx([0.1 * 7**0.5, 0.05 * 3**0.5, 0.025 * 1**0.5])
+
+
+def test_a_factor_is_learnt_with_the_noise_of_the_volumes_that_teach_it() -> None:
+    groups = planned(volume(4.0, noise=0.1), volume(4.0, noise=0.3), volume(8.0, noise=0.05), anisotropies=(3.0, 9.0))
+    assert [t.noise for g in groups for t in g.tasks] == pytest.approx([0.2 * 3**0.5, 0.05 * 7**0.5])
+
+
+def test_isotropic_volumes_lack_no_noise() -> None:
+    (group,) = planned(volume(1.0, noise=0.1), anisotropies=(8.0,))
+    assert group.tasks[0].noise == 0
+
+
+def test_plane_noise_can_be_left_out() -> None:
+    (group,) = planned(volume(8.0, noise=0.1), plane_noise=False)
+    assert all(t.noise == 0 for t in group.tasks)

@@ -76,6 +76,11 @@ class TrainingConfig(BaseModel):
     contrast: float = Field(
         0.15, ge=0, le=1, description="how much the contrast of patches is varied: deviation of its slope at 0"
     )
+    plane_noise: bool = Field(
+        True,
+        description="give the patches the noise that the averaging over the z step took from them, measured in the "
+        "volumes",
+    )
     averaging: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights")
     validations: int = Field(20, ge=1, le=1000, description="how often the model is tried on held-out slices")
     memory: float = Field(1.0, gt=0, description="voxels held in memory at once, GB")

@@ -104,7 +104,7 @@ class Loop:
         task, sampler = self._data[number].task, self._samplers[number]
         needed = config.degradation.needed(config.axial, task.anisotropy)
         return self._optimisation.step(
-            lambda: sampler.draw(progress.batch, config.lateral, needed),
+            lambda: sampler.draw(progress.batch, config.lateral, needed, task.noise),
             task.anisotropy,
             (fraction - progress.begin) / max(self._end - progress.begin, 1e-9),
         )

@@ -11,6 +11,7 @@ import torch
 from napari_niiv.errors import CheckpointError, TrainingError
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.reconstruction.denoise import averaged_level
 from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.training.losses.loss import Loss
@@ -28,11 +29,15 @@ _ZOOMED_OUT = 0.25
 
 @dataclass(frozen=True)
 class Task:
-    """A factor to undo, on volumes averaged laterally by `downsample`, in a share `weight` of the steps."""
+    """A factor to undo, on volumes averaged laterally by `downsample`, in a share `weight` of the steps.
+
+    White noise of standard deviation `noise` is added to the sharp patches.
+    """
 
     downsample: int
     anisotropy: float
     weight: float
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,11 +135,13 @@ def plan_groups(volumes: Sequence[TrainingVolume], config: TrainingConfig) -> tu
         groups = [g for g in groups if g.tasks]
     else:
         groups = [replace(g, tasks=_own_tasks(g, config)) for g in groups]
-    return tuple(_with_validation(_checked(g, config)) for g in groups)
+    return tuple(_with_noise(_with_validation(_checked(g, config)), config) for g in groups)
 
 
-def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Niiv | None) -> Architecture:
-    """The network that will be trained.
+def plan_architecture(
+    groups: Sequence[Group], config: TrainingConfig, init: Niiv | None, device: torch.device
+) -> Architecture:
+    """The network that will be trained, on a device.
 
     Raises
     ------
@@ -166,8 +173,8 @@ def plan_architecture(groups: Sequence[Group], config: TrainingConfig, init: Nii
         return config.architecture
     different = len({round(f, 2) for f in factors})
     light = Architecture.light((min(factors), max(factors)), min(different - 1, 3))
-    # of single slices, the first stage's weights go on learning in the second: better where minutes count
-    return light.model_copy(update={"slices": 1})
+    # of single slices, the first stage's weights go on learning in the second: better where steps are few
+    return light if device.type == "cuda" else light.model_copy(update={"slices": 1})
 
 
 def _own_tasks(group: Group, config: TrainingConfig) -> tuple[Task, ...]:
@@ -211,6 +218,24 @@ def _with_validation(group: Group) -> Group:
     factors = [t.anisotropy for t in group.tasks if t.downsample == 1]
     best = max(factors) if own == math.inf else min(factors, key=lambda f: abs(math.log(f / own)))
     return replace(group, validation_anisotropy=best)
+
+
+def _with_noise(group: Group, config: TrainingConfig) -> Group:
+    """The group, its patches given the noise that single planes would have.
+
+    A coarse voxel is the mean of n planes, so its noise is the smaller by the root of n; so is that of the patches, as
+    they are cut from slices as thick. With what was taken away put back, a degraded patch is as noisy as the volume
+    is, and what is to be restored as noisy as planes of the lateral size would be.
+    """
+    if not config.plane_noise:
+        return group
+    noise = sum(v.noise for v in group.volumes) / len(group.volumes)
+
+    def missing(downsample: int) -> float:
+        planes = config.degradation.planes_averaged(max(1.0, group.anisotropy / downsample))
+        return averaged_level(noise, 1, downsample) * math.sqrt(planes - 1)
+
+    return replace(group, tasks=tuple(replace(t, noise=missing(t.downsample)) for t in group.tasks))
 
 
 def _smallest(group: Group) -> int:

@@ -61,7 +61,7 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     usable, notices = training_volumes(volumes)
     groups = plan_groups(usable, config)
     init = load_model(config.init, "cpu") if config.init is not None else None
-    architecture = plan_architecture(groups, config, init)
+    architecture = plan_architecture(groups, config, init, device)
     loss = make_loss(config.loss, config.vgg_weights, device)
     teachers = tuple(load_model(name, "cpu") for name in config.teachers)
     plan = Plan(config, groups, architecture, init, teachers, loss, device, Processes.launched())

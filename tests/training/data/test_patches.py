@@ -52,6 +52,17 @@ def test_patches_are_exact_crops_in_every_position(context: int) -> None:
         assert {flags[axis] for flags in seen} == {False, True}
 
 
+def test_noise_is_added_to_the_patches() -> None:
+    volumes = numbered((7, 64, 64))
+    plain = PatchSampler(volumes, 3, seed=0).draw(200, 16, 16)
+    noise = PatchSampler(volumes, 3, seed=0).draw(200, 16, 16, noise=0.25) - plain
+    assert float(noise.std()) == pytest.approx(0.25, rel=0.02)
+    assert abs(float(noise.mean())) < 0.005
+    neighbours = (noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean()
+    assert abs(float(neighbours)) < 0.02  # white: of every voxel its own
+    assert torch.equal(volumes[0], numbered((7, 64, 64))[0])
+
+
 def test_all_of_a_volume_is_drawn() -> None:
     (volume,) = numbered((3, 5, 6))
     drawn = PatchSampler([volume], 1, seed=0).draw(600, 2, 3)

@@ -46,6 +46,14 @@ def test_of_many_times_sixteen_are_taken_evenly() -> None:
     assert times == list(range(0, 61, 4))
 
 
+def test_a_volumes_noise_is_a_share_of_its_range() -> None:
+    ramp = np.linspace(0, 4000, 300)[None, :, None] + np.zeros((8, 300, 200))
+    array = ramp + np.random.default_rng(0).normal(0, 50, ramp.shape)
+    (volume,), _ = training_volumes([Volume(array, voxel_size=(4.0, 1.0, 1.0))])
+    low, high = np.percentile(array, (0.1, 99.9))
+    assert volume.noise == pytest.approx(50 / (high - low), rel=0.03)
+
+
 def test_a_box_is_what_lies_there() -> None:
     array = noise(8, 20, 24)
     (volume,), _ = training_volumes([Volume(da.from_array(array, chunks=5))])

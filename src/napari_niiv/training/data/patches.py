@@ -91,7 +91,7 @@ class PatchSampler:
         self._tables[:, entry : entry + tables.shape[1]] = tables
         self._voxels[first : first + box.numel()] = box.nan_to_num().flatten()
 
-    def draw(self, count: int, lateral: int, axial: int) -> Tensor:
+    def draw(self, count: int, lateral: int, axial: int, noise: float = 0.0) -> Tensor:
         """A batch.
 
         Parameters
@@ -99,6 +99,8 @@ class PatchSampler:
         count : int
         lateral, axial : int
             Size of a patch, in pixels; reduced to what the smallest box offers.
+        noise : float
+            Standard deviation of the white noise that is added to the patches.
 
         Returns
         -------
@@ -109,7 +111,10 @@ class PatchSampler:
         # the largest of u^(1/chance): a weighted choice without repetition
         keys = places.dice[6].clamp(1e-6, 1 - 1e-6).log() / chance.clamp_min(1e-12)
         chosen = keys.topk(count).indices
-        return self._voxels[places.voxels(torch.where(chance[chosen] > 0, chosen, chosen[:1]), sizes)]
+        patches = self._voxels[places.voxels(torch.where(chance[chosen] > 0, chosen, chosen[:1]), sizes)]
+        if noise:
+            patches += noise * torch.randn(patches.shape, generator=self._generator, device=patches.device)
+        return patches
 
     def free_of_holes(self, lateral: int, axial: int) -> bool:
         """Whether there are places without NaN for patches of this size, as far as a thousand tries tell."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_niiv.errors import TrainingError, VolumeError
 from napari_niiv.geometry import Box, Shape, three
+from napari_niiv.noise import noise_of
 from napari_niiv.normalization import Normalization
 from napari_niiv.sections.repair import bridged
 from napari_niiv.training.data.held_out import held_out_slices
@@ -30,11 +31,14 @@ class TrainingVolume:
     normalization : Normalization
     held_out : tuple of int
         Slices that are for validation only.
+    noise : float
+        Standard deviation of the white noise of its xy slices, as a share of the normalised range.
     """
 
     volume: Volume
     normalization: Normalization
     held_out: tuple[int, ...]
+    noise: float = 0.0
 
     @property
     def name(self) -> str:
@@ -104,7 +108,8 @@ def training_volumes(volumes: Sequence[Volume]) -> tuple[list[TrainingVolume], l
             part = volume.at(*index)
             try:
                 normalization = Normalization.of(part)
-                usable.append(TrainingVolume(part, normalization, held_out_slices(part, normalization)))
+                noise = noise_of(part, normalization.empty) / (normalization.high - normalization.low)
+                usable.append(TrainingVolume(part, normalization, held_out_slices(part, normalization), noise))
                 if words := normalization.empty.words:
                     notices.append(f"{volume.name}: {words}.")
             except VolumeError as error:
