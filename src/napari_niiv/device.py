@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_niiv.errors import DeviceError
 
 _CPU_LISTING = Path("/proc/cpuinfo")
-_MOST_PINNED = 64 << 20  # bytes: memory of this kind is kept once it was used, and cannot be swapped out
+_MOST_PINNED = 128 << 20  # bytes: memory of this kind is kept once it was used, and cannot be swapped out
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -99,6 +99,17 @@ def uploaded(values: NDArray[Any], device: torch.device) -> Tensor:
     pinned = torch.empty(values.shape, dtype=kind, pin_memory=True)
     pinned.numpy()[...] = values
     return pinned.to(device, non_blocking=True)
+
+
+def downloaded(values: Tensor) -> NDArray[Any]:
+    """A tensor as an array on the host; of the CPU it may be the tensor's own memory.
+
+    What comes from CUDA comes by way of memory that the driver writes itself, several times as fast.
+    """
+    if values.device.type != "cuda" or values.nbytes > _MOST_PINNED:
+        return np.asarray(values.cpu().numpy())
+    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return np.asarray(pinned.copy_(values).numpy())
 
 
 def synchronize(device: torch.device) -> None:

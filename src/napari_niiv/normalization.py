@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from napari_niiv.device import uploaded
+from napari_niiv.device import downloaded, uploaded
 from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyPart, EmptyVoxels, intact_means
 from napari_niiv.intensities import intensities_of
 from napari_niiv.volume import Volume, averaged
@@ -136,7 +136,7 @@ class Normalization:
         if isinstance(values, Tensor):
             if kind in _ON_DEVICE:
                 return self._invert_on_device(values.float(), kind)
-            values = np.asarray(values.cpu().numpy(), dtype=np.float32)
+            values = np.asarray(downloaded(values), dtype=np.float32)
         # float64 for wide integers: float32 holds 24 bits
         wide = np.dtype(np.float64 if kind.itemsize > 2 else np.float32)
         out: NDArray[Any] = values.astype(wide) * wide.type(self.high - self.low) + wide.type(self.low)
@@ -153,8 +153,8 @@ class Normalization:
         scaled = values.mul(self.high - self.low).add_(self.low).round_().clamp_(limits.min, limits.max)
         if kind == np.uint16:  # as int16, whose numbers of 2^15 and more are negative
             wrapped = scaled.sub_((scaled >= 1 << 15) * float(1 << 16)).to(torch.int16)
-            return wrapped.cpu().numpy().view(np.uint16)
-        return scaled.to(_ON_DEVICE[kind]).cpu().numpy()
+            return downloaded(wrapped).view(np.uint16)
+        return downloaded(scaled.to(_ON_DEVICE[kind]))
 
 
 @functools.lru_cache(maxsize=64)

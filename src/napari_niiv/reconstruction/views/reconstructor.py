@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_niiv.device import downloaded
 from napari_niiv.empty_voxels import nearest_voxels
 from napari_niiv.geometry import Box, Sampling, Span, three
 from napari_niiv.interrupt import Interrupt, never
@@ -275,4 +276,4 @@ def _orientations(view: Resolved, quality: Quality) -> tuple[Orientation, ...]:
 
 
 def _on_host(values: Tensor) -> NDArray[np.float32]:
-    return np.asarray(values.cpu().numpy(), dtype=np.float32)
+    return np.asarray(downloaded(values), dtype=np.float32)
