@@ -20,13 +20,13 @@ from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
-SIGMA = 0.015
+SIGMA = 0.005
 VOXEL = (4.0, 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
 def noisy(texture) -> Volume:
-    """Noise of 0.015 of the range on structures that are coarse beside it."""
+    """Noise of 0.005 of the range on structures that are coarse beside it."""
     array = texture((6, 40, 48), size=8.0)
     return Volume(array + SIGMA * np.random.default_rng(1).normal(size=array.shape), voxel_size=VOXEL)
 
@@ -72,16 +72,30 @@ def test_a_level_is_taken_down_to_what_the_model_knows(small_model) -> None:
 # what "auto" is
 
 
+def with_noise(texture, share: float, scale: float = 1.0) -> Volume:
+    """Noise of a share of the range, roughly, on structures that are coarse beside it."""
+    array = texture((6, 40, 48), size=8.0)
+    return Volume(scale * (array + share * np.random.default_rng(1).normal(size=array.shape)) + 3, voxel_size=VOXEL)
+
+
 @pytest.mark.parametrize("scale", [1.0, 40.0])
-def test_it_is_twice_the_noise_as_a_share_of_the_range(noisy, model, scale: float) -> None:
-    volume = replace(noisy, array=noisy.array * scale + 3)
+@pytest.mark.parametrize(("share", "times"), [(0.002, 5), (0.008, 5), (0.04, 2)])
+def test_it_is_a_multiple_of_the_noise_as_a_share_of_the_range(
+    texture, model, scale: float, share: float, times: float
+) -> None:
+    volume = with_noise(texture, share, scale)
     normalization = Normalization.of(volume)
-    expected = 2 * SIGMA * scale / (normalization.high - normalization.low)
-    assert automatic(volume, model) == pytest.approx(expected, rel=0.08)
+    expected = times * share * scale / (normalization.high - normalization.low)
+    assert automatic(volume, model) == pytest.approx(expected, rel=0.1)
 
 
-def test_it_has_three_digits_and_ends_where_the_model_does(noisy, small_model) -> None:
-    level = automatic(noisy, small_model(noise=0.1))
+@pytest.mark.parametrize("share", [0.015, 0.02, 0.024])
+def test_in_between_it_is_the_level_at_which_texture_is_gone(texture, model, share: float) -> None:
+    assert automatic(with_noise(texture, share), model) == 0.055
+
+
+def test_it_has_three_digits_and_ends_where_the_model_does(texture, noisy, small_model) -> None:
+    level = automatic(with_noise(texture, 0.00777), small_model(noise=0.1))
     assert level == float(f"{level:.3f}")
     assert 0.02 < level < 0.05
     assert automatic(noisy, small_model(noise=0.02)) == 0.02
