@@ -26,6 +26,8 @@ def test_the_manifest_is_valid_and_its_commands_exist(manifest):
 
 def test_the_names_are_those_that_the_code_uses(manifest):
     assert manifest.name == PLUGIN
+    # napari's menus title docks by the one, its `add_plugin_dock_widget` by the other
+    assert manifest.display_name == PLUGIN
     assert [w.display_name for w in manifest.contributions.widgets] == [WIDGET, TRAINING]
 
 

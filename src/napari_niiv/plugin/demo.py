@@ -11,6 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_niiv.errors import NiivError, OutputError
+from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 TIMEOUT_MS = 120_000
@@ -22,7 +23,7 @@ def open_demo(show: bool = True) -> tuple[napari.Viewer, Any]:
     viewer = napari.Viewer(show=show, title="napari-niiv")
     viewer.open_sample(PLUGIN, "fib25")
     viewer.window.resize(1500, 950)
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    widget = open_dock(viewer, WIDGET)
     widget.show_side("xz")
     viewer.dims.set_point(1, viewer.dims.range[1].stop / 2)
     QApplication.processEvents()  # the canvas gets its size, which the camera is fitted to

@@ -14,6 +14,7 @@ from superqt.utils import QSignalDebouncer
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
@@ -40,7 +41,7 @@ from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
 from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
 from napari_niiv.plugin.live.live_layers import LiveLayers
-from napari_niiv.plugin.manifest_names import PLUGIN, TRAINING
+from napari_niiv.plugin.manifest_names import TRAINING
 from napari_niiv.plugin.ortho.button import OrthoButton
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY, Volume
@@ -131,7 +132,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def open_training(self) -> None:
         """Open the dock widget that trains, on the layer chosen here."""
-        _, training = self.viewer.window.add_plugin_dock_widget(PLUGIN, TRAINING)
+        training = open_dock(self.viewer, TRAINING)
         training.choose_layer(self.layer.value)
 
     def show_side(self, plane: str) -> None:

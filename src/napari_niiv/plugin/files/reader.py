@@ -37,9 +37,11 @@ def _widget() -> Any:
     """The dock widget of the viewer, opened if it is not; None without a viewer."""
     from napari import current_viewer
 
+    from napari_niiv.plugin.common.docks import open_dock
+
     if (viewer := current_viewer()) is None:
         return None
-    return viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+    return open_dock(viewer, WIDGET)
 
 
 def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:

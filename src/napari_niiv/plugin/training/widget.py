@@ -26,10 +26,11 @@ from qtpy.QtWidgets import (
 
 from napari_niiv.errors import NiivError
 from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving
 from napari_niiv.plugin.common.words import WINDOW_WORDS
-from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
+from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome
@@ -272,7 +273,7 @@ class TrainOnVolume(QScrollArea):
         opened = any(isinstance(w, IsotropicReconstruct) for w in self.viewer.window.dock_widgets.values())
         if self._previewing and not opened:
             return
-        _, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+        widget = open_dock(self.viewer, WIDGET)
         if not self._previewing and self._layer in self.viewer.layers:
             widget.layer.value = self._layer
         self._previewing = True
