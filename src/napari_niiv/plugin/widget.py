@@ -39,6 +39,7 @@ from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
+from napari_niiv.plugin.files.same_place import same_place
 from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.manifest_names import TRAINING
@@ -305,7 +306,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if abs(factor - 1) > 1e-6:
             scale = list(layer.scale)
             scale[-3] *= factor
-            layer.scale = scale
+            with same_place(self.viewer, layer):
+                layer.scale = scale
             self.spacings.refill()
 
     def _apply_finest(self, finest: float) -> None:

@@ -51,9 +51,12 @@ def test_asked_once_and_remembered(viewer, qtbot, messages, unsaid, opened):
     assert "does not say its z step" in form.question.value
     assert [edit.value for edit in form.sizes.values()] == ["", "1", "1"]
     assert not form.never.native.isHidden()
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.point = (4, 33, 20)
     say(form, ("0,9", "0.2", ".3"), "micrometer")
     form.apply.native.click()
     assert not form.native.isVisible()
+    assert viewer.dims.current_step[:3] == (4, 33, 20)  # the slices that were in view
     wait_status(qtbot, widget, "pixel")
     np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.3))
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 3

@@ -194,6 +194,18 @@ def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
     return np.array(factors)
 
 
+def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
+    """How many of a layer's units each unit of the viewer's world is, along the layer's axes.
+
+    The viewer's world has one unit per axis, `world_to_data` takes the layer's own.
+    """
+    world = viewer.layers.units
+    if world is None:
+        return np.ones(layer.ndim)
+    pairs = zip(world[viewer.dims.ndim - layer.ndim :], layer.units, strict=True)
+    return np.array([unit_factors([w], u)[0] for w, u in pairs])
+
+
 def is_source(layer: Any) -> bool:
     """Whether a layer can be offered for reconstruction."""
     return isinstance(layer, Image) and not {LIVE, FROZEN} & set(layer.metadata)

@@ -25,6 +25,7 @@ from napari_niiv.plugin.common.layers import (
 from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
+from napari_niiv.plugin.files.same_place import same_place
 from napari_niiv.plugin.files.voxel_size_form import SpacingForm
 
 
@@ -142,8 +143,8 @@ class VoxelSizeControl:
         if correction.words:
             self._restore(layer, file, correction)
         elif not spacing.problem and facts.spacing is not None:
-            set_voxel_size(layer, spacing.voxel_size, spacing.unit)
-            self._viewer.reset_view()
+            with same_place(self._viewer, layer):
+                set_voxel_size(layer, spacing.voxel_size, spacing.unit)
             size = Correction(spacing.voxel_size, spacing.unit).words
             self._tell(f"{layer.name}: {size} taken from the file{spacing.note and f'; {spacing.note}'}.")
         elif spacing.problem and not correction.silent:
@@ -163,13 +164,14 @@ class VoxelSizeControl:
             else:
                 self._changing(layer)
                 try:
-                    rename_axes(layer, names)
+                    with same_place(self._viewer, layer, names):
+                        rename_axes(layer, names)
                 except NiivError as error:
                     self._fail(error.in_words(WINDOW_WORDS))
                     return
         if correction.voxel_size is not None:
-            set_voxel_size(layer, correction.voxel_size, correction.unit)
-        self._viewer.reset_view()
+            with same_place(self._viewer, layer):
+                set_voxel_size(layer, correction.voxel_size, correction.unit)
         if done.words:
             self._tell(f"{layer.name}: {done.words} as you have set it for this file; {HOW_TO_CHANGE}.")
 
@@ -182,14 +184,15 @@ class VoxelSizeControl:
             answer = self.form.answer()
             if answer.axes != axis_names(layer):
                 self._changing(layer)
-                rename_axes(layer, answer.axes)
+                with same_place(self._viewer, layer, answer.axes):
+                    rename_axes(layer, answer.axes)
         except NiivError as error:
             self._fail(error.in_words(WINDOW_WORDS))
             self._ready(layer)
             return
-        set_voxel_size(layer, answer.voxel_size, answer.unit)
+        with same_place(self._viewer, layer):
+            set_voxel_size(layer, answer.voxel_size, answer.unit)
         self._dismiss()
-        self._viewer.reset_view()
         if (file := layer_file(layer)) is not None:
             axes = file.stored_axes if provenance_of(layer).axes_corrected else None
             self._remember(file, Correction(answer.voxel_size, answer.unit, axes))

@@ -12,7 +12,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.live.view import View, layer_units
+from napari_niiv.plugin.common.layers import layer_units
+from napari_niiv.plugin.live.view import View
 
 REACH = 6  # screen pixels from the line at which it can be taken
 

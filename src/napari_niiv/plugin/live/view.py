@@ -11,7 +11,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_niiv.geometry import Sampling
-from napari_niiv.plugin.common.layers import finest_data, linear_part, unit_factors
+from napari_niiv.plugin.common.layers import finest_data, layer_units, linear_part
 from napari_niiv.reconstruction.planes import AXES, Plane
 from napari_niiv.reconstruction.views.request import SliceRequest
 
@@ -142,18 +142,6 @@ def visible(viewer: ViewerModel, layer: Image, *, pixel_ratio: float = 1.0, fine
         affine @ pixels,
         float(samplings[1].step * voxel[axes[1]]),
     )
-
-
-def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
-    """How many of a layer's units each unit of the viewer's world is, along the layer's axes.
-
-    The viewer's world has one unit per axis, `world_to_data` takes the layer's own.
-    """
-    world = viewer.layers.units
-    if world is None:
-        return np.ones(layer.ndim)
-    pairs = zip(world[viewer.dims.ndim - layer.ndim :], layer.units, strict=True)
-    return np.array([unit_factors([w], u)[0] for w, u in pairs])
 
 
 def broadcast_picture(view: View, image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:

@@ -12,7 +12,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.live.view import layer_units
+from napari_niiv.plugin.common.layers import layer_units
 
 Vector = NDArray[np.float64]
 
