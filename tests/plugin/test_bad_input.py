@@ -224,4 +224,4 @@ def test_the_widget_tells_what_it_waits_for(make_napari_viewer, slow, qtbot, mon
     assert widget.indicator.state == "waiting"
     slow.gate.set()
     qtbot.waitUntil(lambda: "pixel" in widget.status.value, timeout=5000)
-    assert widget.indicator.state == "interpolated"
+    assert widget.indicator.state == "measured"

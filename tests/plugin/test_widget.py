@@ -1,5 +1,7 @@
 """The dock widget as its users meet it."""
 
+import re
+
 import numpy as np
 import pytest
 import tifffile
@@ -55,11 +57,12 @@ def test_it_goes_live_by_itself_on_an_anisotropic_layer(viewer, qtbot, messages)
     wait_status(qtbot, widget, "refined")
     assert [layer.name for layer in viewer.layers] == ["stack", "stack (isotropic)"]
     assert "xz · pixel" in widget.status.value
-    assert "cpu" in widget.status.value or "cuda" in widget.status.value
+    assert "ms" not in widget.status.value
+    assert re.fullmatch(r"computed in \d+ ms \((cpu|cuda.*)\)", widget.status.tooltip)
     assert "cpu" in widget.device.choices
     assert viewer.layers["stack (isotropic)"] not in [value for _, value in widget._sources()]
     widget.show_side("xy")
-    wait_status(qtbot, widget, "interpolated")
+    wait_status(qtbot, widget, "as measured")
     widget.on.value = False
     assert [layer.name for layer in viewer.layers] == ["stack"]
     widget.on.value = True

@@ -1,4 +1,4 @@
-"""One widget, whatever way it was opened: by the menu's own action, by the plugin's buttons, by a dropped checkpoint."""
+"""One widget, whatever way it was opened: by the menu's own action, the plugin's buttons, or a dropped checkpoint."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ pytest.importorskip("napari")
 
 import napari_niiv
 from napari_niiv.errors import PYTHON_WORDS, NiivError, Remedy
-from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, large, output_words, time_left
+from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, large, length_words, output_words, time_left
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,22 @@ from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, large, outpu
 )
 def test_time(seconds, words):
     assert time_left(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (0.00304, "µm", "3.04 nm"),
+        (20.1, "µm", "20.1 µm"),
+        (1.5e-3, "m", "1.5 mm"),
+        (5000, "nm", "5 µm"),
+        (0.25, "in", "0.25 in"),
+        (3, "voxel units", "3 voxel units"),
+        (0, "nm", "0 nm"),
+    ],
+)
+def test_lengths(value, unit, words):
+    assert length_words(value, unit) == words
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.reconstruction.views.request import SliceRequest, SliceResponse
 
 
-def response(quality, inferred):
-    request = SliceRequest("xz", 0.0, Sampling(0, 1, 1), Sampling(0, 1, 1))
+def response(quality, inferred, plane="xz"):
+    request = SliceRequest(plane, 0.0, Sampling(0, 1, 1), Sampling(0, 1, 1))
     return SliceResponse(request, quality, np.zeros((1, 1)), 0.0, "cpu", 1, inferred)
 
 
@@ -30,6 +30,12 @@ def response(quality, inferred):
 )
 def test_each_pass_has_a_state(quality, inferred, state):
     assert pass_of(response(quality, inferred)) == state
+
+
+def test_xy_is_as_it_was_measured_but_for_steps_between_slices():
+    assert pass_of(response("fast", False, "xy")) == "measured"
+    assert pass_of(response("placeholder", False, "xy")) == "interpolated"
+    assert pass_of(response("refined", True, "xy")) == "refined"
 
 
 def test_each_state_has_a_word_and_looks_different_without_colour(qtbot):
@@ -62,7 +68,7 @@ def test_it_follows_the_chosen_layer(make_napari_viewer, qtbot, monkeypatch):
     def wait(state):
         qtbot.waitUntil(lambda: widget.indicator.state == state, timeout=30_000)
 
-    wait("interpolated")  # the xy view
+    wait("measured")  # the xy view
     widget.show_side("xz")
     wait("refined")
     viewer.dims.ndisplay = 3

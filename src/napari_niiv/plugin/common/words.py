@@ -44,6 +44,21 @@ def _times(parts: Iterable[str]) -> str:
     return " × ".join(parts)
 
 
+def length_words(value: float, unit: str) -> str:
+    """Such as 3.04 nm, of 0.00304 µm.
+
+    Parameters
+    ----------
+    value : float
+    unit : str
+        As `unit_name` gives it; metres with any prefix become the one that suits the number.
+    """
+    if unit.endswith("m") and len(unit) <= 2 and value > 0:
+        near = pint.Quantity(value, unit).to_compact()
+        value, unit = float(near.magnitude), f"{near.units:~P}"
+    return f"{value:.3g} {unit}"
+
+
 def bytes_of(count: float) -> str:
     """Such as 1.5 GB."""
     value, unit = count / 1e3, 0

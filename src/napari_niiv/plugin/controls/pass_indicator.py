@@ -24,6 +24,7 @@ STATES = {
     "waiting": Appearance("#8a8d91", 0.0, "the first picture is on its way"),
     "hidden": Appearance("#8a8d91", 0.0, "the reconstruction is hidden"),
     "interpolated": Appearance("#8a8d91", 0.0, "linear interpolation between the slices"),
+    "measured": Appearance("#3fa66a", 1.0, "as it was measured: in xy there is nothing to restore"),
     "fast": Appearance("#e0a030", 0.5, "restored by the model in one plane; refined when the view rests"),
     "refined": Appearance("#3fa66a", 1.0, "restored by the model, the mean of both planes"),
     "failed": Appearance("#d9534f", None, "there is no picture; the status says why"),
@@ -33,7 +34,11 @@ _SIZE = 12
 
 def pass_of(response: SliceResponse) -> str:
     """Which of `STATES` a picture puts on the screen."""
-    return response.quality if response.inferred and response.quality != "placeholder" else "interpolated"
+    if response.quality == "placeholder":
+        return "interpolated"
+    if not response.inferred:
+        return "measured" if response.request.plane == "xy" else "interpolated"
+    return response.quality
 
 
 class PassIndicator(QWidget):

@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 
 if TYPE_CHECKING:
@@ -96,13 +97,12 @@ class Status:
         """Say which picture of the chosen layer is on the screen."""
         response = shown.response
         quality = QUALITY[response.quality]
-        if not response.inferred and response.quality != "placeholder":
-            quality = "interpolated (nothing to infer in this view)"
-        self.tell(
-            f"{response.request.plane} · pixel {shown.pixel_size:.3g} {shown.unit} · {quality} · "
-            f"{1e3 * response.seconds:.0f} ms · {response.device}",
-            pass_of(response),
-        )
+        plane = response.request.plane
+        state = pass_of(response)
+        if response.quality != "placeholder" and not response.inferred:
+            quality = "as measured" if state == "measured" else "interpolated (nothing to infer in this view)"
+        self.tell(f"{plane} · pixel {length_words(shown.pixel_size, shown.unit)} · {quality}", state)
+        self.label.tooltip = f"computed in {1e3 * response.seconds:.0f} ms ({response.device})"
 
     def _speaks_of(self, source: Image) -> bool:
         return source is self._layer.value

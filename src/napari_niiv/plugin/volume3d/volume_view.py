@@ -30,6 +30,7 @@ from napari_niiv.plugin.common.layers import (
     unit_name,
     volume_events,
 )
+from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
@@ -79,7 +80,7 @@ class Progress:
     @property
     def text(self) -> str:
         """The progress in one line for the user."""
-        head = f"3-D · pixel {self.pixel_size:.3g} {self.unit}"
+        head = f"3-D · pixel {length_words(self.pixel_size, self.unit)}"
         if not self.blocks:
             return f"{head} · interpolated (nothing to infer at this size)"
         if self.done == self.blocks:
