@@ -12,8 +12,6 @@ from napari.components import ViewerModel
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.plugin.common.layers import LIVE, is_source
-from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
-from napari_niiv.plugin.live.settings import LiveSettings
 
 SHAPE, SLOPES = (12, 48, 64), (5.0, 1.0, 2.0)
 
@@ -26,21 +24,6 @@ def looked_at(data, order=(1, 0, 2), **source):
     viewer.reset_view()
     viewer.scene.camera.zoom *= 1.5
     return viewer, layer
-
-
-@pytest.fixture
-def begin(interpolating_model, qtbot):
-    begun = []
-
-    def begin(viewer, layer):
-        live = LiveReconstruction(viewer, layer, LiveSettings(interpolating_model))
-        wait_final(qtbot, live)
-        begun.append(live)
-        return live
-
-    yield begin
-    for live in begun:
-        live.close()
 
 
 def assert_on_the_ramp(layer, source, across, index, offset=0.0):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import napari.layers
-import numpy as np
-from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.layers import FROZEN, looks
+from napari_niiv.plugin.live.one_slice import one_slice
 from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import own_extent
-from napari_niiv.reconstruction.planes import AXES
 from napari_niiv.reconstruction.views.request import SliceResponse
 
 
@@ -39,15 +37,11 @@ def frozen(source: napari.layers.Image, live: napari.layers.Image, view: View, r
         The picture.
     """
     request = response.request
-    others = [d for d in range(source.ndim) if d not in view.axes]
-    place = pixels_to_world(view, response)
-    linear, offset = place[:-1, :-1], place[:-1, -1]
-    upright = np.array_equal(linear, np.diag(np.diag(linear)))
+    data, transforms = one_slice(view, response.image)
     layer = Image(
-        np.expand_dims(response.image, tuple(others)).copy(),
+        data.copy(),
         name=f"{source.name} {request.plane} {request.index:g} (frozen)",
-        # scale and translate where they suffice: files and other plugins know them better than an affine matrix
-        **({"scale": np.diag(linear), "translate": offset} if upright else {"affine": place}),
+        **transforms,
         units=source.units,
         axis_labels=source.axis_labels,
         **looks(live),
@@ -67,12 +61,3 @@ def frozen(source: napari.layers.Image, live: napari.layers.Image, view: View, r
     layer.contrast_limits_range = live.contrast_limits_range
     layer.reported = source.extent
     return layer
-
-
-def pixels_to_world(view: View, response: SliceResponse) -> NDArray[np.float64]:
-    """Affine matrix from the indices of a picture, as an array with the axes of its source, to the source's world."""
-    request, n = response.request, len(view.affine) - 1
-    place = np.eye(n + 1)
-    place[: n - 3, -1] = request.leading
-    place[n - 3 + AXES[request.plane][0], -1] = request.index
-    return view.affine @ place

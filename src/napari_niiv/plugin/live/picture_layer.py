@@ -8,7 +8,9 @@ import napari.layers
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import voxel_size
+from napari_niiv.errors import ReconstructionError
+from napari_niiv.plugin.common.layers import FROZEN, voxel_size
+from napari_niiv.plugin.live.one_slice import one_slice
 from napari_niiv.plugin.live.view import View, broadcast_picture
 from napari_niiv.plugin.napari_compat import own_extent
 
@@ -20,7 +22,7 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     steps_between = False  # whether the z slider stops between the source's slices
     _changing = False
     _picture: NDArray[Any] | None = None
-    _axes: tuple[int, ...] = ()
+    _view: View | None = None
 
     @property
     def extent(self) -> Any:
@@ -36,6 +38,26 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         step[-3] *= (1 - 1e-9) / max(1, round(z / (y * x) ** 0.5))
         return extent._replace(step=step)
 
+    def as_layer_data_tuple(self) -> Any:
+        """What is saved, copied or handed on: the picture alone, one voxel thick and at its place.
+
+        The layer's data, the picture repeated along the sliders, would pass for a volume.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no picture yet.
+        """
+        if self._view is None or self._picture is None:
+            raise ReconstructionError(f"There is no picture on {self.name!r} to save yet; wait until one is shown.")
+        _, state, kind = super().as_layer_data_tuple()
+        data, transforms = one_slice(self._view, self._picture)
+        plain = {"scale": np.ones(self.ndim), "translate": np.zeros(self.ndim), "affine": np.eye(self.ndim + 1)}
+        request = self._view.request
+        note = {"plane": request.plane, "index": request.index}
+        name = f"{self.name} {request.plane} {request.index:g}"
+        return data.copy(), {**state, **plain, **transforms, "name": name, "metadata": {FROZEN: note}}, kind
+
     def refresh(self, event: Any = None, **parts: Any) -> None:
         """Redraw; put off while a picture and its place are exchanged together."""
         if not self._changing:
@@ -48,8 +70,9 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         over it; so would the event of a new place, which drawing a picture takes in anyway.
         """
         fresh = broadcast_picture(view, picture, shape)
-        fits = self._axes == view.axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
-        self._axes = view.axes
+        same_axes = self._view is not None and self._view.axes == view.axes
+        fits = same_axes and (fresh.shape, fresh.dtype) == (self.data.shape, self.data.dtype)
+        self._view = view
         self._changing = True
         try:
             with self.events.extent.blocker(), self.events.affine.blocker():

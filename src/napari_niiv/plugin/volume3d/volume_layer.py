@@ -20,6 +20,10 @@ class Image(picture_layer.Image):  # the name is napari's type of the layer
         """Redraw, without a thumbnail unless it is asked for."""
         super().refresh(event, thumbnail=thumbnail, **parts)
 
+    def as_layer_data_tuple(self) -> Any:
+        """What is saved: its data, which are a volume."""
+        return napari.layers.Image.as_layer_data_tuple(self)
+
     def put(self, data: NDArray[Any], place: dict[str, Any]) -> None:
         """Exchange the volume and its place with one redraw."""
         self._changing = True
