@@ -20,13 +20,13 @@ from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.volume import Volume
 
-SIGMA = 0.005
+SIGMA = 0.002
 VOXEL = (4.0, 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
 def noisy(texture) -> Volume:
-    """Noise of 0.005 of the range on structures that are coarse beside it."""
+    """Noise of 0.002 of the range on structures that are coarse beside it."""
     array = texture((6, 40, 48), size=8.0)
     return Volume(array + SIGMA * np.random.default_rng(1).normal(size=array.shape), voxel_size=VOXEL)
 
@@ -72,10 +72,11 @@ def test_a_level_is_taken_down_to_what_the_model_knows(small_model) -> None:
 # what "auto" is
 
 
-def with_noise(texture, share: float, scale: float = 1.0) -> Volume:
+def with_noise(texture, share: float, scale: float = 1.0, anisotropy: float = 8.0) -> Volume:
     """Noise of a share of the range, roughly, on structures that are coarse beside it."""
     array = texture((6, 40, 48), size=8.0)
-    return Volume(scale * (array + share * np.random.default_rng(1).normal(size=array.shape)) + 3, voxel_size=VOXEL)
+    noisy = scale * (array + share * np.random.default_rng(1).normal(size=array.shape)) + 3
+    return Volume(noisy, voxel_size=(anisotropy, 1.0, 1.0))
 
 
 @pytest.mark.parametrize("scale", [1.0, 40.0])
@@ -94,11 +95,17 @@ def test_in_between_it_is_the_level_at_which_texture_is_gone(texture, model, sha
     assert automatic(with_noise(texture, share), model) == 0.055
 
 
-def test_it_has_three_digits_and_ends_where_the_model_does(texture, noisy, small_model) -> None:
+@pytest.mark.parametrize(("anisotropy", "level"), [(8, 0.055), (10, 0.055), (4.5, 0.028), (2.4, 0.024)])
+def test_there_is_less_of_such_texture_the_finer_the_z_step(texture, model, anisotropy: float, level: float) -> None:
+    # at 2.4x it is twice the noise
+    assert automatic(with_noise(texture, 0.012, anisotropy=anisotropy), model) == pytest.approx(level, rel=0.1)
+
+
+def test_it_has_three_digits_and_ends_where_the_model_does(texture, small_model) -> None:
     level = automatic(with_noise(texture, 0.00777), small_model(noise=0.1))
     assert level == float(f"{level:.3f}")
     assert 0.02 < level < 0.05
-    assert automatic(noisy, small_model(noise=0.02)) == 0.02
+    assert automatic(with_noise(texture, 0.05), small_model(noise=0.02)) == 0.02
 
 
 def test_a_model_without_noise_is_told_none_and_nothing_is_read(noisy, small_model, monkeypatch) -> None:

@@ -21,7 +21,8 @@ Denoise = float | Literal["auto"]
 WITHOUT_NOISE = "this checkpoint was trained without noise"
 _UP_TO = "This checkpoint was trained with noise levels up to {:g}"
 # Of the estimated noise: texture finer than the z step is as little known along z as noise is, and not in the estimate.
-# Beyond the level where it is gone, fine structure would go too, so it is less of strong noise.
+# Beyond the level where it is gone, fine structure would go too, so it is less of strong noise; below 8x there is less
+# of such texture.
 _TIMES, _TIMES_STRONG = 5.0, 2.0
 _TEXTURE_GONE = 0.055
 DIGITS = 3  # of a level, after the point: what is shown of an estimate is all of it, and can be typed
@@ -91,8 +92,9 @@ def level_of(volume: Volume, normalization: Normalization, model: Niiv, denoise:
         Of its intensities.
     model : Niiv
     denoise : float or "auto"
-        "auto" is five times the noise of the xy slices up to a level of 0.055, or twice as much if that is more; at
-        most what the model knows, and 0 for one that knows none.
+        "auto" is five times the noise of the xy slices up to a level of 0.055, which below 8x is in proportion to the
+        anisotropy less 1, or twice as much if that is more; at most what the model knows, and 0 for one that knows
+        none.
 
     Raises
     ------
@@ -104,7 +106,9 @@ def level_of(volume: Volume, normalization: Normalization, model: Niiv, denoise:
     if not model.knows_noise:
         return 0.0
     share = noise_of(volume, normalization.empty) / (normalization.high - normalization.low)
-    level = min(_TIMES * share, max(_TEXTURE_GONE, _TIMES_STRONG * share))
+    architecture = model.architecture
+    gone = _TEXTURE_GONE * architecture.highest_level(volume.anisotropy) / architecture.noise
+    level = min(_TIMES * share, max(gone, _TIMES_STRONG * share))
     return min(round(level, DIGITS), model.architecture.noise)
 
 
