@@ -104,7 +104,7 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
     Raises
     ------
     VolumeError
-        If the file is unreadable, or its axes are not z, y, x.
+        If the file is unreadable, or lacks one of the axes z, y, x.
     """
     from napari_niiv.io.readers import tiff
 
@@ -121,9 +121,10 @@ def read_spacing(path: str | os.PathLike[str]) -> Spacing:
         return Spacing()
     order = "".join(a for a, n in zip(stored.axes, stored.array.shape, strict=True) if n > 1 or a in "zyx")
     # files with x first are turned by other readers themselves
-    if not order.endswith("zyx") and not order.startswith("xyz"):
+    if not set("zyx") <= set(order):
         raise unsorted_axes(location.name, stored.axes)
-    return stored.spacing
+    unsorted = not order.endswith("zyx") and not order.startswith("xyz")
+    return replace(stored.spacing, unsorted=order) if unsorted else stored.spacing
 
 
 def _read(location: Location, dataset: str | None) -> StoredVolume:

@@ -25,11 +25,15 @@ class Spacing:
         Of the sizes, as `unit_name` returns it.
     note : str
         What of it was not taken as the file says it, as a sentence without its full stop; mostly empty.
+    unsorted : str
+        Letters of the file's axes as they are stored, those of length 1 but z, y, x left out, where the last are not
+        z, y, x; else empty. Of use for who has the voxels from another reader.
     """
 
     sizes: Sizes = (None, None, None)
     unit: str = "pixel"
     note: str = ""
+    unsorted: str = ""
 
     @classmethod
     def of(cls, sizes: Sequence[float | None], units: Sequence[Any]) -> Spacing:

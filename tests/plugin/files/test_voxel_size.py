@@ -241,3 +241,23 @@ def test_remembered_axes_that_no_longer_fit_are_left_out(viewer, qtbot, messages
     assert viewer.layers["unsaid"].data.shape == SHAPE
     np.testing.assert_allclose(viewer.layers["unsaid"].scale, (5, 1, 1))
     assert any("voxel size" in m and "axes C" not in m for m in messages)
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "TZCYX"])
+def test_axes_in_the_order_of_fiji_are_put_in_order(viewer, qtbot, messages, tmp_path, axes):
+    stack = np.stack([DATA, 2 * DATA], axis=1)
+    stack = stack if axes == "ZCYX" else np.stack([stack, stack + 1, stack + 2])
+    path = tmp_path / "fiji.tif"
+    spacing = {"axes": axes, "spacing": 0.8, "unit": "um"}
+    tifffile.imwrite(path, stack, imagej=True, metadata=spacing, resolution=(1 / 0.2, 1 / 0.2))
+    viewer.open(path, plugin="napari")
+    layer = viewer.layers[0]
+    assert layer.data.shape == stack.shape
+    viewer.dims.set_current_step(axes.index("Z"), 5)
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "pixel")
+    assert layer.data.shape[-3:] == SHAPE
+    np.testing.assert_array_equal(np.asarray(layer.data)[(0,) * (len(axes) - 4) + (1,)], 2 * DATA)
+    np.testing.assert_allclose(layer.scale[-3:], (0.8, 0.2, 0.2), rtol=1e-3)
+    assert viewer.dims.current_step[-3] == 5  # the slice that was in view
+    assert messages[0] == f"fiji: its axes, which the file stores as {axes}, are put in order."

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
@@ -22,7 +23,7 @@ from napari_niiv.io.readers.library_messages import tifffile_messages
 from napari_niiv.io.readers.tiff_headers import ome_elements, tiff_header_spacing
 from napari_niiv.io.readers.tiff_images import COMPANION, TiffImage, find_image, open_image
 from napari_niiv.io.spacing import Spacing, join_notes
-from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, unsorted_axes
+from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing
 from napari_niiv.io.units import convert, number, unit_name
 from napari_niiv.io.write import SOFTWARE
 
@@ -81,10 +82,9 @@ def _check_shape(array: Any, shape: tuple[int, ...], path: Path) -> None:
 def tiff_spacing(path: Path) -> Spacing:
     """Only the voxel size of a TIFF file; errors as `read_tiff`."""
     with _opened_image(path) as (file, series, _, _):
-        order = [a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx"]
-        if "z" in order and order[-3:] != ["z", "y", "x"]:
-            raise unsorted_axes(path.name, series.axes)
-        return tiff_header_spacing(file, series)
+        order = "".join(a for a, n in zip(series.axes.lower(), series.shape, strict=True) if n > 1 or a in "zyx")
+        spacing = tiff_header_spacing(file, series)
+        return replace(spacing, unsorted=order) if "z" in order and not order.endswith("zyx") else spacing
 
 
 @contextmanager

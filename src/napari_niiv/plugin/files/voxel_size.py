@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from magicgui.widgets import PushButton
 from napari.layers import Image
@@ -14,6 +15,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, empty_phrase, recall, recall_empty, remember
 from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.stored_volume import unsorted_axes
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
     empty_values,
@@ -140,18 +142,34 @@ class VoxelSizeControl:
         spacing = facts.spacing or provenance_of(layer).spacing
         if spacing is None:
             spacing = Spacing(voxel_size(layer), str(layer.units[-1]))
+        in_order = not spacing.unsorted or self._sort(layer, file, spacing.unsorted)
         if correction.words:
             self._restore(layer, file, correction)
-        elif not spacing.problem and facts.spacing is not None:
+        elif in_order and not spacing.problem and facts.spacing is not None:
             with same_place(self._viewer, layer):
                 set_voxel_size(layer, spacing.voxel_size, spacing.unit)
             size = Correction(spacing.voxel_size, spacing.unit).words
             self._tell(f"{layer.name}: {size} taken from the file{spacing.note and f'; {spacing.note}'}.")
-        elif spacing.problem and not correction.silent:
+        elif in_order and spacing.problem and not correction.silent:
             self._questions[layer] = spacing
         if layer is self._layer:
             self._ask()
         self._ready(layer)
+
+    def _sort(self, layer: Image, file: LayerFile, axes: str) -> bool:
+        """Put axes in order that napari's reader left as they are stored; whether it is done."""
+        self._changing(layer)
+        try:
+            # another reader may have turned them in its own way
+            if file.stored_axes is None or len(axes) != layer.ndim:
+                raise unsorted_axes(Path(file.path).name, axes)
+            with same_place(self._viewer, layer, axes):
+                rename_axes(layer, axes)
+        except NiivError:
+            self._fail(unsorted_axes(Path(file.path).name, axes).in_words(WINDOW_WORDS))
+            return False
+        self._tell(f"{layer.name}: its axes, which the file stores as {axes.upper()}, are put in order.")
+        return True
 
     def _restore(self, layer: Image, file: LayerFile, correction: Correction) -> None:
         """Give a layer what is remembered of its file."""
