@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socketserver
 import stat
 import subprocess
 import sys
@@ -27,11 +28,12 @@ import zarr
 from napari_niiv.errors import OutputError
 from napari_niiv.events import Notice
 from napari_niiv.export import ExportConfig, ExportProgress, export
+from napari_niiv.export.engines import dask_address, gpu, worker
 from napari_niiv.export.engines import dask_workers as cluster
-from napari_niiv.export.engines import gpu, worker
 from napari_niiv.export.engines.dask_messages import without_dask_logs
 from napari_niiv.export.engines.gpu import claim
 from napari_niiv.interrupt import Interrupted
+from napari_niiv.io.open import open_volume
 from napari_niiv.reconstruction.whole import reconstruct
 
 distributed = pytest.importorskip("distributed")
@@ -102,6 +104,29 @@ def test_workers_that_do_not_see_the_folder(small_model, volume, config, tmp_pat
         list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
 
 
+def test_workers_that_do_not_see_the_source(small_model, volume, config, tmp_path, running, monkeypatch) -> None:
+    real, source = cluster.Payload.of, tmp_path / "source.npy"
+    np.save(source, volume.array)
+
+    def elsewhere(*arguments: object, **options: object) -> cluster.Payload:
+        payload = real(*arguments, **options)
+        source.unlink()
+        return payload
+
+    monkeypatch.setattr(cluster.Payload, "of", elsewhere)
+    stored = open_volume(source, voxel_size=volume.voxel_size)
+    with pytest.raises(OutputError, match=r"cannot see .*source\.npy; put it into a folder that all computers share"):
+        list(export(stored, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_workers_without_the_package(small_model, volume, config, tmp_path) -> None:
+    without = {"preload": ["import sys; sys.modules['napari_niiv'] = None"]}
+    with distributed.LocalCluster(n_workers=1, **{**OPTIONS, **without}) as local:
+        settings = config(scheduler=local.scheduler_address)
+        with pytest.raises(OutputError, match="do not have napari_niiv; install the same napari-niiv on all computers"):
+            list(export(volume, small_model(), tmp_path / "o.zarr", settings))
+
+
 def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(cluster, "_TIMEOUT", 8)
     model = small_model()
@@ -118,10 +143,60 @@ def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) 
     np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
 
 
-def test_no_scheduler(small_model, volume, config, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "_TIMEOUT", 2)
-    with pytest.raises(OutputError, match=r"There is no dask scheduler at 'tcp://127\.0\.0\.1:9"):
-        list(export(volume, small_model(), tmp_path / "out.zarr", config(scheduler="tcp://127.0.0.1:9")))
+@pytest.fixture
+def port() -> Iterator[socketserver.ThreadingTCPServer]:
+    """What listens there is no scheduler: it says `greeting`, and nothing else until `over`."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if self.server.greeting is not None:
+                self.request.sendall(self.server.greeting)
+                self.server.over.wait()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.greeting, server.over = b"", threading.Event()
+        server.address = f"127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", None], ids=["silent", "another", "closed"])
+def test_ports_of_other_servers(port, monkeypatch, scheme: str, greeting: bytes | None) -> None:
+    monkeypatch.setattr(dask_address, "_ANSWER_S", 0.5)
+    port.greeting = greeting
+    address = f"{scheme}://{port.address}"
+    with without_dask_logs(), pytest.raises(OutputError, match=f"There is no dask scheduler at '{address}'; start one"):
+        dask_address.check_scheduler(address)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "http://127.0.0.1:9", "tcp://[::1", "nonsense", "ucx://a:1"])
+def test_no_scheduler(small_model, volume, config, tmp_path, monkeypatch, address: str) -> None:
+    monkeypatch.setattr(dask_address, "_ANSWER_S", 0.5)
+    with pytest.raises(OutputError, match=r"There is no dask scheduler at '"):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(scheduler=address)))
+    assert not os.listdir(tmp_path)
+
+
+def test_the_address_of_a_worker(running) -> None:
+    worker = next(iter(running.scheduler_info["workers"]))
+    with without_dask_logs(), pytest.raises(OutputError, match="There is a dask worker, no scheduler, at"):
+        dask_address.check_scheduler(worker)
+
+
+def test_the_command_ends_soon_where_a_port_says_nothing(port, volume, tmp_path) -> None:
+    np.save(tmp_path / "a.npy", volume.array)
+    options = [str(tmp_path / "a.npy"), str(tmp_path / "o.zarr"), "--anisotropy", "4"]
+    command = [sys.executable, "-m", "napari_niiv", "reconstruct", *options, "--scheduler", f"tcp://{port.address}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    sentence = (
+        f"There is no dask scheduler at 'tcp://{port.address}'; start one (dask scheduler), or correct the address."
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"napari-niiv: {sentence}\n")
 
 
 @pytest.mark.parametrize(
