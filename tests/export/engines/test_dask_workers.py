@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
+import shutil
 import signal
 import socketserver
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -21,6 +24,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import zarr
@@ -32,6 +36,7 @@ from napari_niiv.export.engines import dask_address, gpu, worker
 from napari_niiv.export.engines import dask_workers as cluster
 from napari_niiv.export.engines.dask_messages import without_dask_logs
 from napari_niiv.export.engines.gpu import claim
+from napari_niiv.file_locks import private_folder
 from napari_niiv.interrupt import Interrupted
 from napari_niiv.io.open import open_volume
 from napari_niiv.reconstruction.whole import reconstruct
@@ -348,6 +353,71 @@ def test_nobody_else_is_let_in(small_model, volume, config, tmp_path, monkeypatc
                 pass
     finally:
         events.close()
+
+
+STRANGER = """
+import asyncio, json, os, pickle, socket, ssl, sys
+shared, temporary, *ports = sys.argv[1:]
+found = []
+for path in (shared, os.path.dirname(shared), temporary):
+    try:
+        found.append(os.listdir(path))
+    except PermissionError:
+        pass
+call = b"\\x82\\xa2op\\xacrun_function"
+for port in map(int, ports):
+    for tls in (False, True):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as plain:
+                context = ssl._create_unverified_context()
+                talk = context.wrap_socket(plain) if tls else plain
+                talk.settimeout(1)
+                for request in (b"GET /info/main/workers.html HTTP/1.0\\r\\n\\r\\n", call):
+                    talk.sendall(request)
+                answer = talk.recv(1 << 16)
+                if answer and b" 404 " not in answer.partition(b"\\r\\n")[0]:
+                    found.append((port, tls, answer[:80].hex()))
+        except OSError:
+            pass
+print(json.dumps(found))
+"""
+
+
+def _listening() -> set[int]:
+    """TCP ports that this process and its children listen at."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return {c.laddr.port for p in processes for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def _found_by_a_stranger(*arguments: object) -> list[object]:
+    """Folders that another user can list, then ports that answer."""
+    *folders, ports = arguments
+    command = ["/usr/bin/env", "python3", "-c", STRANGER, *map(str, folders), *map(str, ports)]
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    done = subprocess.run(command, **nobody, capture_output=True, text=True, cwd="/", check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can be somebody else")
+def test_another_user_of_the_computer(small_model, volume, config, running) -> None:
+    """Who sees the ports, and the folders above, but has no keys; an open scheduler answers."""
+    others = _listening()  # those of `running`, and of other tests
+    home = Path(tempfile.mkdtemp())  # pytest's own is closed to others
+    try:
+        home.chmod(0o755)
+        events = export(volume, small_model(), home / "out.zarr", config(workers=1, threads=1))
+        while not isinstance(next(events), ExportProgress):
+            pass
+        shared, temporary = home / "out.zarr.unfinished" / "shared", private_folder(home)
+        ports = _listening() - others
+        assert len(ports) >= 3  # scheduler, nanny, worker
+        listed, *answers = _found_by_a_stranger(shared, temporary, ports)
+        assert sorted(listed) == sorted(os.listdir(shared.parent))  # as open as the user's other folders
+        assert not answers
+        assert _found_by_a_stranger(shared, temporary, [int(running.scheduler_address.rpartition(":")[2])])[1:]
+        events.close()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 async def _ping(address: str, keys: Security | None) -> None:
