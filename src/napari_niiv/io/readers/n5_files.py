@@ -14,7 +14,7 @@ FILE = "attributes.json"
 PATIENCE_S = 60.0  # for what is small
 # bytes a second, and for how many seconds less than these may come
 _SLOWEST = {"LOW_SPEED_LIMIT_BYTES": "1024", "LOW_SPEED_TIME_SECONDS": "30", "CONNECT_TIMEOUT_SECONDS": "10"}
-_RETRIES = {f"{kind}_request_retries": {"max_retries": 2} for kind in ("http", "s3")}
+_RETRIES = {"http_request_retries": {"max_retries": 2}}
 _CALIBRATION = ("axes", "units", "resolution")
 
 
