@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,23 @@ def test_nobody_else_can_plant_a_link(tmp_path: Path) -> None:
     folder.unlink()
     folder.write_text("a file")
     assert private_folder(tmp_path) is None
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("planted", ["lock", f"napari-niiv-{os.getuid() if os.name != 'nt' else 0}"])
+def test_links_of_another_user_are_not_followed(planted: str) -> None:
+    """In a folder that all may write to, such as /tmp; the kernel may refuse them too, or not."""
+    shared = Path(tempfile.mkdtemp())
+    try:
+        shared.chmod(0o1777)
+        (shared / "own").mkdir(mode=0o700)
+        (shared / "own" / "file").write_text("precious")
+        target = "own/file" if planted == "lock" else "own"
+        command = ["/usr/bin/env", "ln", "-s", target, str(shared / planted)]
+        subprocess.run(command, user=65534, group=65534, extra_groups=[], cwd="/", check=True)
+        assert (shared / planted).lstat().st_uid == 65534
+        assert (lock(shared / "lock") if planted == "lock" else private_folder(shared)) is None
+        assert (shared / "own" / "file").read_text() == "precious"
+        assert os.listdir(shared / "own") == ["file"]
+    finally:
+        shutil.rmtree(shared)

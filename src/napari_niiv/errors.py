@@ -26,6 +26,8 @@ class Remedy(Enum):
     """Say which of several images is meant."""
     OPEN_HERE = auto()
     """Have this software open the file, which sorts its axes."""
+    FOLLOW_LINKS = auto()
+    """Say that symbolic links may lead out of a volume's folder."""
 
 
 PYTHON_WORDS: Mapping[Remedy, str] = {
@@ -37,6 +39,7 @@ PYTHON_WORDS: Mapping[Remedy, str] = {
     Remedy.KEEP_DTYPE: "choose float32 or leave out dtype",
     Remedy.NAME_DATASET: "give one with dataset=",
     Remedy.OPEN_HERE: "open it with open_volume, which sorts them",
+    Remedy.FOLLOW_LINKS: "if you trust it, follow links with follow_links=True",
 }
 
 

@@ -205,6 +205,12 @@ class Volume:
                 levels.append(Level(array, factors[0], factors[1]))
         return tuple(levels)
 
+    @property
+    def place(self) -> str:
+        """What messages call it where it cannot be read: its name, or its address behind a URL."""
+        path = str(self.provenance.path)
+        return path if "://" in path else self.name
+
     def read_raw(
         self,
         z: slice = slice(None),
@@ -220,7 +226,7 @@ class Volume:
             If it cannot be read.
         """
         ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
-        with reading(self.name):
+        with reading(self.place):
             return np.asarray(self.array[z, ys, xs])
 
     def read(self, z: slice, y: slice, x: slice, downsample: int = 1) -> NDArray[np.floating]:

@@ -72,16 +72,13 @@ def add_reconstruct(commands: Any) -> None:
 
 def run_reconstruct(options: argparse.Namespace) -> int:
     """Write the isotropic volume; 0 when it is complete, 130 when it was interrupted."""
+    config = _config(options)
     from napari_niiv.device import choose_device
     from napari_niiv.export.checks import check_target
     from napari_niiv.export.engines.dask_messages import start_tracker
     from napari_niiv.export.run import export
     from napari_niiv.models.checkpoint import load_model
 
-    try:
-        config = ExportConfig(**given(options, ExportConfig))
-    except ValidationError as error:
-        refuse(error, OutputError)
     if config.workers is not None and config.jobqueue is None:
         start_tracker()
     # workers, which may have GPUs, map what is decoded here
@@ -109,6 +106,21 @@ def run_reconstruct(options: argparse.Namespace) -> int:
         events.close()
         raise KeyboardInterrupt(_stopped(options.output)) from None
     return 0
+
+
+def _config(options: argparse.Namespace) -> ExportConfig:
+    """The settings, of which a scheduler is there: that is found out before torch is loaded, or a file looked at."""
+    try:
+        config = ExportConfig(**given(options, ExportConfig))
+    except ValidationError as error:
+        refuse(error, OutputError)
+    if config.scheduler is not None:
+        from napari_niiv.export.engines.dask_address import check_scheduler
+        from napari_niiv.export.engines.dask_messages import without_dask_logs
+
+        with without_dask_logs():
+            check_scheduler(config.scheduler)
+    return config
 
 
 def _unsuited(volume: Volume, name: str, model: Niiv) -> str:

@@ -26,6 +26,11 @@ def add_input(parser: argparse._ActionsContainer) -> None:
         metavar="NAME",
         help="which one, where a file, zarr or N5 holds several (`napari-niiv info` lists them)",
     )
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="follow symbolic links that lead out of a zarr, an N5 or a folder of slices",
+    )
     parser.add_argument("--axes", help="the order of the stored axes, if it is wrong, such as zyx")
     parser.add_argument(
         "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), help="the voxel size, if it is wrong"
@@ -61,6 +66,7 @@ def open_input(path: str | os.PathLike[str], options: argparse.Namespace, memory
         dataset=options.dataset,
         memory=memory,
         empty=options.empty[0] if options.empty else None,
+        follow_links=options.follow_links,
     )
     if options.empty:  # auto too, whatever is remembered
         volume = replace(volume, empty=options.empty[0])

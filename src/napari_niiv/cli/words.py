@@ -15,4 +15,5 @@ COMMAND_LINE_WORDS: Mapping[Remedy, str] = {
     Remedy.KEEP_DTYPE: "choose float32 or leave out --dtype",
     Remedy.NAME_DATASET: "give one with --image",
     Remedy.OPEN_HERE: "give its path to napari-niiv, which sorts them",
+    Remedy.FOLLOW_LINKS: "if you trust it, follow links with --follow-links",
 }

@@ -194,7 +194,7 @@ def _stored_chunk(array: Any) -> Shape:
 def _copied(volume: Volume, array: Any, plan: _Plan) -> Iterator[int]:
     for leading in np.ndindex(volume.shape[:-3]):
         for piece in plan.pieces(0):
-            with reading(volume.name):
+            with reading(volume.place):
                 values = np.asarray(volume.array[(*leading, *piece.slices)])
             array[(*leading, *piece.slices)] = values.astype(volume.dtype, copy=False)
             yield values.size

@@ -36,6 +36,8 @@ _BY_SUFFIX = {
     **dict.fromkeys((".mrc", ".rec", ".st", ".map", ".mrcs", ".ali"), _MRC),
     **dict.fromkeys((".nii", ".nii.gz"), _NIFTI),
 }
+_BUCKETS = ("s3", "gs", "gcs")
+_WITH_HOST = ("http", "https", *_BUCKETS)
 _DOUBLE = (".nii.gz", ".companion.ome")  # suffixes of two parts
 _BY_CONTENT = {
     ".zarray": _ZARR,
@@ -119,7 +121,7 @@ def locate(path: VolumePath) -> Location:
     Raises
     ------
     VolumeError
-        If a local path does not exist.
+        If a local path does not exist, or a URL is none.
     """
     if not isinstance(path, str | os.PathLike):
         if len(path) > 1:
@@ -127,14 +129,26 @@ def locate(path: VolumePath) -> Location:
             return Location(str(files[0]), files)
         path = first_path(path)
     if is_url(path):
-        text = str(path).rstrip("/")
+        text = str(path).rstrip("/") if not str(path).endswith("://") else str(path)
         if not text.startswith("file://"):
+            _check_address(text)
             return Location(text)
         path = text.removeprefix("file://")
     local = Path(path).expanduser()
     if not local.exists():
         raise VolumeError(f"There is no file {str(local)!r}; check its name.")
     return Location(str(local))
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme not in _WITH_HOST or bool(parts.netloc if parts.scheme in _BUCKETS else parts.hostname)
+        _ = parts.port
+    except ValueError:  # of brackets and ports
+        named = False
+    if not named:
+        raise VolumeError(f"{url} is no address of a server or bucket; check how it is written.")
 
 
 def find_reader(location: Location) -> tuple[Callable[..., Any], bool]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from napari_niiv.errors import DatasetChoice, VolumeError, printable
 from napari_niiv.io.formats import Location, VolumePath, find_reader, locate
 from napari_niiv.io.lazy_arrays import rearranged
+from napari_niiv.io.links import check_links
 from napari_niiv.io.spacing import Spacing, join_notes
 from napari_niiv.io.stored_volume import StoredVolume, unsorted_axes
 from napari_niiv.volume import Provenance, Volume
@@ -26,6 +27,7 @@ def open_volume(
     dataset: str | None = None,
     memory: int | None = None,
     empty: tuple[float, ...] | None = None,
+    follow_links: bool = False,
 ) -> Volume:
     """Open a volume from a file, a folder or a URL; voxels are read when they are indexed, where the format allows.
 
@@ -49,6 +51,9 @@ def open_volume(
         is read piece by piece, slowly, which ``provenance.slow`` tells.
     empty : tuple of float, optional
         Values of voxels that hold no measurement, such as (0,); () if there are none. They are found by default.
+    follow_links : bool
+        Follow symbolic links that lead out of a folder; by default it is refused. The first 20,000 files of a folder
+        are looked at, metadata first.
 
     Returns
     -------
@@ -65,6 +70,8 @@ def open_volume(
         If the file is missing, unreadable, truncated, or holds no volume, or its library is not installed.
     """
     location = locate(path)
+    if not follow_links and Path(location.address).is_dir() and not location.files:
+        check_links(Path(location.address))
     stored = _read(location, dataset)
     order, letters = _order(tuple(stored.array.shape), (axes or stored.axes).lower(), location.name)
     spacing, origin = _spacing_along(stored, axes.lower() if axes else stored.axes)

@@ -171,6 +171,7 @@ def open_remembered(
     dataset: str | None = None,
     memory: int | None = None,
     empty: tuple[float, ...] | None = None,
+    follow_links: bool = False,
 ) -> Volume:
     """As `open_volume`; what is not given is as the user has corrected it, else as the file says.
 
@@ -188,7 +189,14 @@ def open_remembered(
     remembered = recall_empty(first_path(path), dataset) if empty is None else None
     empty = remembered if empty is None else empty
     as_asked = functools.partial(
-        open_volume, path, axes=axes, voxel_size=voxel_size, dataset=dataset, memory=memory, empty=empty
+        open_volume,
+        path,
+        axes=axes,
+        voxel_size=voxel_size,
+        dataset=dataset,
+        memory=memory,
+        empty=empty,
+        follow_links=follow_links,
     )
     correction = recall(first_path(path), dataset) or Correction()
     # the size is that of axes by the names that were corrected

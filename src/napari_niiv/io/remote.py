@@ -9,7 +9,15 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.io.stored_volume import first_line, missing_extra
 
 _NEEDED = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
-_SILENCE_S = 30.0  # a server that says nothing for so long is given up
+_WEB = ("http", "https")
+
+METADATA_BYTES = 16 << 20
+"""The most that a file of metadata may have: those of a plate of a thousand fields have a few."""
+
+
+def is_web(url: str) -> bool:
+    """Whether a URL is of the web: http or https."""
+    return _scheme(url) in _WEB
 
 
 def storage_options(url: str) -> dict[str, Any]:
@@ -22,7 +30,7 @@ def storage_options(url: str) -> dict[str, Any]:
     VolumeError
         If a package for such URLs is missing.
     """
-    scheme = url.partition("://")[0].lower()
+    scheme = _scheme(url)
     try:
         importlib.import_module("fsspec")
         if scheme in _NEEDED:
@@ -31,10 +39,10 @@ def storage_options(url: str) -> dict[str, Any]:
         if error.name == "gcsfs":
             raise VolumeError(f"{url} needs the package gcsfs; install it with: pip install gcsfs") from error
         raise missing_extra(url, "remote", "a URL") from error
-    if scheme in ("http", "https"):
-        import aiohttp
+    if scheme in _WEB:
+        from napari_niiv.io.http_answers import bounded_client
 
-        return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(sock_connect=_SILENCE_S, sock_read=_SILENCE_S)}}
+        return {"get_client": bounded_client}
     if scheme == "s3":
         from botocore.session import get_session
 
@@ -45,3 +53,7 @@ def storage_options(url: str) -> dict[str, Any]:
 def unreachable(url: str, error: BaseException) -> VolumeError:
     """The error of a server that does not answer, or refuses."""
     return VolumeError(f"{url} cannot be read ({first_line(error)}); check the address, the network and your access.")
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0].lower()

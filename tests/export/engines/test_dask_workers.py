@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
+import shutil
 import signal
+import socketserver
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -20,6 +24,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import zarr
@@ -27,11 +32,13 @@ import zarr
 from napari_niiv.errors import OutputError
 from napari_niiv.events import Notice
 from napari_niiv.export import ExportConfig, ExportProgress, export
+from napari_niiv.export.engines import dask_address, gpu, worker
 from napari_niiv.export.engines import dask_workers as cluster
-from napari_niiv.export.engines import gpu, worker
 from napari_niiv.export.engines.dask_messages import without_dask_logs
 from napari_niiv.export.engines.gpu import claim
+from napari_niiv.file_locks import private_folder
 from napari_niiv.interrupt import Interrupted
+from napari_niiv.io.open import open_volume
 from napari_niiv.reconstruction.whole import reconstruct
 
 distributed = pytest.importorskip("distributed")
@@ -102,6 +109,29 @@ def test_workers_that_do_not_see_the_folder(small_model, volume, config, tmp_pat
         list(export(volume, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
 
 
+def test_workers_that_do_not_see_the_source(small_model, volume, config, tmp_path, running, monkeypatch) -> None:
+    real, source = cluster.Payload.of, tmp_path / "source.npy"
+    np.save(source, volume.array)
+
+    def elsewhere(*arguments: object, **options: object) -> cluster.Payload:
+        payload = real(*arguments, **options)
+        source.unlink()
+        return payload
+
+    monkeypatch.setattr(cluster.Payload, "of", elsewhere)
+    stored = open_volume(source, voxel_size=volume.voxel_size)
+    with pytest.raises(OutputError, match=r"cannot see .*source\.npy; put it into a folder that all computers share"):
+        list(export(stored, small_model(), tmp_path / "o.zarr", config(scheduler=running.scheduler_address)))
+
+
+def test_workers_without_the_package(small_model, volume, config, tmp_path) -> None:
+    without = {"preload": ["import sys; sys.modules['napari_niiv'] = None"]}
+    with distributed.LocalCluster(n_workers=1, **{**OPTIONS, **without}) as local:
+        settings = config(scheduler=local.scheduler_address)
+        with pytest.raises(OutputError, match="do not have napari_niiv; install the same napari-niiv on all computers"):
+            list(export(volume, small_model(), tmp_path / "o.zarr", settings))
+
+
 def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(cluster, "_TIMEOUT", 8)
     model = small_model()
@@ -118,10 +148,60 @@ def test_the_scheduler_dies(small_model, volume, config, tmp_path, monkeypatch) 
     np.testing.assert_array_equal(written(tmp_path / "out.zarr"), expected)
 
 
-def test_no_scheduler(small_model, volume, config, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(cluster, "_TIMEOUT", 2)
-    with pytest.raises(OutputError, match=r"There is no dask scheduler at 'tcp://127\.0\.0\.1:9"):
-        list(export(volume, small_model(), tmp_path / "out.zarr", config(scheduler="tcp://127.0.0.1:9")))
+@pytest.fixture
+def port() -> Iterator[socketserver.ThreadingTCPServer]:
+    """What listens there is no scheduler: it says `greeting`, and nothing else until `over`."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if self.server.greeting is not None:
+                self.request.sendall(self.server.greeting)
+                self.server.over.wait()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.greeting, server.over = b"", threading.Event()
+        server.address = f"127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", None], ids=["silent", "another", "closed"])
+def test_ports_of_other_servers(port, monkeypatch, scheme: str, greeting: bytes | None) -> None:
+    monkeypatch.setattr(dask_address, "_ANSWER_S", 0.5)
+    port.greeting = greeting
+    address = f"{scheme}://{port.address}"
+    with without_dask_logs(), pytest.raises(OutputError, match=f"There is no dask scheduler at '{address}'; start one"):
+        dask_address.check_scheduler(address)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "http://127.0.0.1:9", "tcp://[::1", "nonsense", "ucx://a:1"])
+def test_no_scheduler(small_model, volume, config, tmp_path, monkeypatch, address: str) -> None:
+    monkeypatch.setattr(dask_address, "_ANSWER_S", 0.5)
+    with pytest.raises(OutputError, match=r"There is no dask scheduler at '"):
+        list(export(volume, small_model(), tmp_path / "out.zarr", config(scheduler=address)))
+    assert not os.listdir(tmp_path)
+
+
+def test_the_address_of_a_worker(running) -> None:
+    worker = next(iter(running.scheduler_info["workers"]))
+    with without_dask_logs(), pytest.raises(OutputError, match="There is a dask worker, no scheduler, at"):
+        dask_address.check_scheduler(worker)
+
+
+def test_the_command_ends_soon_where_a_port_says_nothing(port, volume, tmp_path) -> None:
+    np.save(tmp_path / "a.npy", volume.array)
+    options = [str(tmp_path / "a.npy"), str(tmp_path / "o.zarr"), "--anisotropy", "4"]
+    command = [sys.executable, "-m", "napari_niiv", "reconstruct", *options, "--scheduler", f"tcp://{port.address}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    sentence = (
+        f"There is no dask scheduler at 'tcp://{port.address}'; start one (dask scheduler), or correct the address."
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"napari-niiv: {sentence}\n")
 
 
 @pytest.mark.parametrize(
@@ -273,6 +353,71 @@ def test_nobody_else_is_let_in(small_model, volume, config, tmp_path, monkeypatc
                 pass
     finally:
         events.close()
+
+
+STRANGER = """
+import asyncio, json, os, pickle, socket, ssl, sys
+shared, temporary, *ports = sys.argv[1:]
+found = []
+for path in (shared, os.path.dirname(shared), temporary):
+    try:
+        found.append(os.listdir(path))
+    except PermissionError:
+        pass
+call = b"\\x82\\xa2op\\xacrun_function"
+for port in map(int, ports):
+    for tls in (False, True):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as plain:
+                context = ssl._create_unverified_context()
+                talk = context.wrap_socket(plain) if tls else plain
+                talk.settimeout(1)
+                for request in (b"GET /info/main/workers.html HTTP/1.0\\r\\n\\r\\n", call):
+                    talk.sendall(request)
+                answer = talk.recv(1 << 16)
+                if answer and b" 404 " not in answer.partition(b"\\r\\n")[0]:
+                    found.append((port, tls, answer[:80].hex()))
+        except OSError:
+            pass
+print(json.dumps(found))
+"""
+
+
+def _listening() -> set[int]:
+    """TCP ports that this process and its children listen at."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return {c.laddr.port for p in processes for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def _found_by_a_stranger(*arguments: object) -> list[object]:
+    """Folders that another user can list, then ports that answer."""
+    *folders, ports = arguments
+    command = ["/usr/bin/env", "python3", "-c", STRANGER, *map(str, folders), *map(str, ports)]
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+    done = subprocess.run(command, **nobody, capture_output=True, text=True, cwd="/", check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can be somebody else")
+def test_another_user_of_the_computer(small_model, volume, config, running) -> None:
+    """Who sees the ports, and the folders above, but has no keys; an open scheduler answers."""
+    others = _listening()  # those of `running`, and of other tests
+    home = Path(tempfile.mkdtemp())  # pytest's own is closed to others
+    try:
+        home.chmod(0o755)
+        events = export(volume, small_model(), home / "out.zarr", config(workers=1, threads=1))
+        while not isinstance(next(events), ExportProgress):
+            pass
+        shared, temporary = home / "out.zarr.unfinished" / "shared", private_folder(home)
+        ports = _listening() - others
+        assert len(ports) >= 3  # scheduler, nanny, worker
+        listed, *answers = _found_by_a_stranger(shared, temporary, ports)
+        assert sorted(listed) == sorted(os.listdir(shared.parent))  # as open as the user's other folders
+        assert not answers
+        assert _found_by_a_stranger(shared, temporary, [int(running.scheduler_address.rpartition(":")[2])])[1:]
+        events.close()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 async def _ping(address: str, keys: Security | None) -> None:

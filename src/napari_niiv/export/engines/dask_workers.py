@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import queue
+import re
 import shutil
 import signal
 import threading
@@ -20,6 +20,7 @@ import torch
 
 from napari_niiv.errors import NiivError, OutputError, Remedy
 from napari_niiv.export.config import ExportConfig
+from napari_niiv.export.engines.dask_address import check_scheduler, missing_distributed
 from napari_niiv.export.engines.dask_messages import children_without_ctrl_c, without_dask_logs
 from napari_niiv.export.engines.local import MOST_AT_ONCE, Advance, Engine, at_once
 from napari_niiv.export.engines.payload import Payload
@@ -37,6 +38,7 @@ _TIMEOUT = 60
 _REQUEUE_TIMEOUT = 600
 # seconds that a batch system may take to accept a job
 _SUBMISSION_TIMEOUT = 20
+_NOT_THERE = re.compile(r"No module named '(\w+)")
 _DASHBOARD = "127.0.0.1:0"
 _CLUSTERS = {
     "slurm": "SLURMCluster",
@@ -80,12 +82,10 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Cluster]
     try:
         from distributed import Client
     except ModuleNotFoundError as error:
-        raise OutputError(
-            'Workers need the extra "distributed"; install it with: pip install "napari-niiv[distributed]"'
-        ) from error
+        raise missing_distributed() from error
     with without_dask_logs() as errors, ExitStack() as stack:
         if config.scheduler is not None:
-            _check_address(config.scheduler)
+            check_scheduler(config.scheduler)
         # a scheduler that runs already may be another user's, who has to see it
         folder.mkdir(exist_ok=True)
         if config.scheduler is None:
@@ -105,32 +105,6 @@ def cluster(config: ExportConfig, work: Work, folder: Path) -> Iterator[Cluster]
         timeout = _TIMEOUT if config.jobqueue is None else _REQUEUE_TIMEOUT
         engine = functools.partial(_on_workers, client, payload, address, timeout)
         yield Cluster(engine, str(scheduler.dashboard_link) if config.dashboard else None)
-
-
-def _check_address(address: str) -> None:
-    """Talk to a scheduler once: a client that cannot takes half a minute to be closed."""
-    from distributed.comm import connect
-    from distributed.security import Security
-
-    async def talk() -> None:
-        arguments = Security().get_connection_args("client")
-        await (await connect(address, timeout=_TIMEOUT / 4, **arguments)).close()
-
-    failed: list[Exception] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(talk())
-        except Exception as error:  # of addresses, TLS, handshakes
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="napari-niiv-scheduler", daemon=True)
-    thread.start()  # a notebook's own thread has a loop already
-    thread.join()
-    if failed:
-        raise OutputError(
-            f"There is no dask scheduler at {address!r}; start one (dask scheduler), or correct the address."
-        ) from failed[0]
 
 
 def _credentials() -> Any:
@@ -343,10 +317,6 @@ def _explaining(address: str) -> Iterator[None]:
         yield
     except NiivError:
         raise
-    except ModuleNotFoundError as error:
-        raise OutputError(
-            f"The workers do not have {error.name}; install the same napari-niiv on all computers."
-        ) from error
     except KilledWorker as error:
         raise OutputError(
             "Several workers died at the same part, perhaps for lack of memory; use fewer, and", Remedy.RESUME
@@ -355,3 +325,9 @@ def _explaining(address: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # the disk's; dask's own have no number
         raise OutputError(f"The dask scheduler at {address} was lost; start it again and", Remedy.RESUME) from error
+    except Exception as error:  # what a worker could not load comes as a text, or as it was
+        if (missing := _NOT_THERE.search(str(error))) is None:
+            raise
+        raise OutputError(
+            f"The workers do not have {missing[1]}; install the same napari-niiv on all computers."
+        ) from error

@@ -92,14 +92,23 @@ def unpack(payload: Payload, number: int) -> Work:
     Raises
     ------
     OutputError
-        If the folder is not seen from this computer.
+        If the folder, or the source, is not seen from this computer.
     """
     path = Path(payload.path)
     try:
-        work: Work = cloudpickle.loads(path.read_bytes())
+        pickled = path.read_bytes()
     except FileNotFoundError as error:
         raise OutputError(
             f"The workers cannot see {path.parent.parent.parent}; write to a folder that all computers share."
+        ) from error
+    try:
+        work: Work = cloudpickle.loads(pickled)  # arrays that are mapped look for their file
+        source = source_path(work.volume)
+        if source is not None:
+            source.stat()
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"The workers cannot see {error.filename}; put it into a folder that all computers share."
         ) from error
     chosen = choose_device(payload.device)
     if chosen.type == "cuda":

@@ -16,13 +16,12 @@ from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.readers.array_attributes import named_axes
 from napari_niiv.io.readers.chunks_there import check_chunks, check_some_chunks
+from napari_niiv.io.readers.n5_files import FILE, PATIENCE_S, attributes_in, files, reopened
 from napari_niiv.io.readers.n5_place import level_place
 from napari_niiv.io.remote import unreachable
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library, refusing
 from napari_niiv.io.units import number
 
-_FILE = "attributes.json"
-_CALIBRATION = ("axes", "units", "resolution")
 _AXES = {3: "xyz", 4: "xyzc", 5: "xyzct"}  # N5 stores x first
 
 
@@ -76,18 +75,17 @@ class _Store:
     """The attributes and names in an N5, on disk or behind a URL."""
 
     def __init__(self, location: str, name: str) -> None:
-        tensorstore = library("tensorstore", name, "n5", "N5")
+        library("tensorstore", name, "n5", "N5")
         self.location, self.name = location, name
         self.remote = is_url(location)
         self.url = location if self.remote else Path(location).resolve().as_uri()
-        self._open = tensorstore.KvStore.open
 
     def attributes(self, path: str) -> dict[str, Any]:
         """Attributes of a group or dataset, none where there is none."""
-        key = posixpath.join(path, _FILE)
+        key = posixpath.join(path, FILE)
         try:
-            result = self._open(self.url + "/").result().read(key).result()
-            attributes = json.loads(result.value) if result.state == "value" else {}
+            content = attributes_in(self.url, key)
+            attributes = json.loads(content) if content is not None else {}
         except Exception as error:  # tensorstore's kinds of errors
             if self.remote and not isinstance(error, json.JSONDecodeError):
                 raise unreachable(self.location, error) from error
@@ -96,8 +94,8 @@ class _Store:
 
     def exist(self, path: str, keys: Sequence[str]) -> list[bool]:
         """Whether there are blocks of a dataset; one that cannot be told counts as there, which reading will show."""
-        files = self._open(self.url + "/").result()
-        asked = [files.read(posixpath.join(path, key)) for key in keys]
+        there = files(self.url)
+        asked = [there.read(posixpath.join(path, key)) for key in keys]
         return [one.exception() is not None or one.result().state == "value" for one in asked]
 
     def datasets(self) -> list[str]:
@@ -111,16 +109,16 @@ class _Store:
     def _listed(self) -> list[str]:
         """Paths of what has attributes, as the server tells."""
         try:
-            keys = self._open(self.url + "/").result().list().result()
+            keys = files(self.url).list().result(timeout=PATIENCE_S)
         except Exception as error:
             raise VolumeError(f"{self.name} does not tell which datasets it holds;", Remedy.NAME_DATASET) from error
-        files = {key.decode() for key in keys}
-        return sorted(posixpath.dirname(n) for n in files if posixpath.basename(n) == _FILE)
+        names = {key.decode() for key in keys}
+        return sorted(posixpath.dirname(n) for n in names if posixpath.basename(n) == FILE)
 
     def _walked(self, path: str) -> Iterator[str]:
         """Paths of what has attributes on disk; the folders of chunks, which may be millions, are left out."""
         folder = Path(self.location) / path
-        if (folder / _FILE).exists():
+        if (folder / FILE).exists():
             yield path
             if _ndim(self.attributes(path)):
                 return
@@ -191,41 +189,8 @@ def _has_chunks(store: _Store, path: str, array: FileArray) -> bool:
 def _array(store: _Store, path: str, attributes: Mapping[str, Any]) -> FileArray:
     try:
         shape, chunks = attributes["dimensions"], attributes["blockSize"]
-        array = FileArray(_reopened, (store.url, path), shape, attributes["dataType"], chunks)
-        _reopened(store.url, path)  # reads no voxels; refuses metadata that are damaged
+        array = FileArray(reopened, (store.url, path), shape, attributes["dataType"], chunks)
+        reopened(store.url, path)  # reads no voxels; refuses metadata that are damaged
     except Exception as error:
         raise VolumeError(f"{store.name} is not a readable N5 ({path}: {first_line(error)}); get it anew.") from error
     return array
-
-
-class _Blocking:
-    """A tensorstore array whose reads wait for their result."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.shape = store.shape
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._store[key].read().result()
-
-
-def _reopened(url: str, path: str) -> _Blocking:
-    import tensorstore
-
-    where = f"{url}/{path}/" if path else f"{url}/"
-    options: dict[str, Any] = {"open": True, "read": True}
-    try:
-        store = tensorstore.open({"driver": "n5", "kvstore": where}, **options).result()
-    except ValueError as error:
-        if not any(f'"{name}"' in str(error) for name in _CALIBRATION):
-            raise
-        # tensorstore wants to understand a voxel size too; it is given the rest, in a layer above the file
-        options["context"] = tensorstore.Context()
-        memory = tensorstore.KvStore.open({"driver": "memory"}, context=options["context"]).result()
-        attributes = json.loads(tensorstore.KvStore.open(where).result().read(_FILE).result().value)
-        needed = {name: value for name, value in attributes.items() if name not in _CALIBRATION}
-        memory.write(_FILE, json.dumps(needed).encode()).result()
-        above = {"base": {"driver": "memory", "path": _FILE}, "exact": _FILE}
-        layers = {"driver": "kvstack", "layers": [{"base": where}, above]}
-        store = tensorstore.open({"driver": "n5", "kvstore": layers}, **options).result()
-    return _Blocking(store)

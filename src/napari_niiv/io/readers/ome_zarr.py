@@ -26,6 +26,8 @@ from napari_niiv.io.stored_volume import StoredVolume, covers_whole, refusing, u
 if TYPE_CHECKING:
     import zarr
 
+_MOST_LEVELS = 64  # each takes a request
+
 
 def read_zarr(location: str, dataset: str | None = None) -> StoredVolume:
     """Open a zarr array, or an image of an OME-Zarr with its pyramid.
@@ -98,7 +100,7 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], image: Mapping[str, Any], 
 
     from napari_niiv.io.readers.blosc_chunks import guarded
 
-    nodes = [(group.get(text(level["path"])), level) for level in image["datasets"]]
+    nodes = [(group.get(text(level["path"])), level) for level in image["datasets"][:_MOST_LEVELS]]
     levels = [(guarded(array), level) for array, level in nodes if isinstance(array, zarr.Array)]
     if not levels or levels[0][1] is not image["datasets"][0]:
         raise VolumeError(f"{name} lacks the array {image['datasets'][0]['path']!r} of its image; get it anew.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.chunks_there import check_chunks, check_some_chunks
-from napari_niiv.io.remote import storage_options, unreachable
+from napari_niiv.io.remote import unreachable
 from napari_niiv.io.stored_volume import StoredVolume, first_line
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
     import zarr
 
     from napari_niiv.io.readers.blosc_chunks import guarded
+    from napari_niiv.io.readers.remote_store import remote_store
     from napari_niiv.io.readers.zarr_metadata import MendedMetadata
 
     logging.getLogger("asyncio").addFilter(_no_stray_tasks)
@@ -42,8 +43,7 @@ def open_node(location: str, path: str | None = None) -> zarr.Array[Any] | zarr.
     store: Any = location
     try:
         if remote:
-            options = storage_options(location)  # before zarr asks for fsspec in its own words
-            store = zarr.storage.FsspecStore.from_url(location, storage_options=options, read_only=True)
+            store = remote_store(location)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files in the hierarchy that belong to nothing
             try:

@@ -18,6 +18,7 @@ WINDOW_WORDS: Mapping[Remedy, str] = {
     Remedy.KEEP_DTYPE: "choose float32 or keep the type of the source",
     Remedy.NAME_DATASET: "choose one",
     Remedy.OPEN_HERE: "drop the file on this widget, which sorts them",
+    Remedy.FOLLOW_LINKS: "if you trust it, copy the folder such that its links become files, and open the copy",
 }
 """How the windows word what the user can do about an error."""
 
