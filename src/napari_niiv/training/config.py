@@ -42,7 +42,7 @@ class TrainingConfig(BaseModel):
     )
     degradation: Degradation = Field(
         Average(),
-        title="Z blur",
+        title="Blur along z",
         description="what the coarse z step did to the data, which the model learns to undo",
     )
     loss: Literal["mae", "dists"] = Field(

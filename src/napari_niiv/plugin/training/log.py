@@ -9,14 +9,14 @@ from pathlib import Path
 from napari_niiv.plugin.common.words import time_left
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 
-STAGES = {1: "learning slice by slice", 2: "learning with neighbouring slices"}
+STAGES = {1: "Learning slice by slice", 2: "Learning with neighbouring slices"}
 # dB that two decimals do not show
 _EQUAL = 0.005
 
 
 @dataclass
 class TrainingLog:
-    """What is shown of a training: its progress, curves and best validation, from its events.
+    """What is shown of a training: its progress, curves and best validation, from its events; its pace is a tooltip.
 
     Parameters
     ----------
@@ -26,6 +26,7 @@ class TrainingLog:
 
     goes_on: bool = False
     words: str = "Starting…"
+    pace: str = ""
     fraction: float = 0.0
     remaining: float = math.inf
     losses: list[tuple[float, float]] = field(default_factory=list)
@@ -42,10 +43,8 @@ class TrainingLog:
                 self.fraction, self.remaining = event.fraction, event.remaining
             case TrainingStep():
                 speed = f"{event.samples:.0f}" if event.samples >= 10 else f"{event.samples:.1f}"
-                self.words = (
-                    f"Stage {event.stage}, {STAGES.get(event.stage, 'learning')} · step {event.step:,} · "
-                    f"{speed} patches/s"
-                )
+                self.words = f"{STAGES.get(event.stage, 'Learning')} (part {event.stage} of {len(STAGES)})"
+                self.pace = f"{event.step:,} steps, {speed} patches a second"
                 self.fraction, self.remaining = event.fraction, event.remaining
                 if math.isfinite(event.loss):
                     self.losses.append((event.step, event.loss))

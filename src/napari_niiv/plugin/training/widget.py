@@ -262,6 +262,7 @@ class TrainOnVolume(QScrollArea):
         self.progress.setFormat(f"%p % · {log.left}" if log.left else "%p %")
         self.progress.setUpdatesEnabled(True)
         self.status.setText(log.words)
+        self.status.setToolTip(log.pace)
         words = log.gain_words or "not tried yet on the slices kept aside"
         self.gain.setText(f"{words[:1].upper()}{words[1:]}.")
         self.curves.show_progress(log.losses, log.validations)
