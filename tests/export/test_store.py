@@ -19,7 +19,7 @@ from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.export import ExportFinished, ExportProgress, ExportStarted, discard, export
 from napari_niiv.export import store as module
 from napari_niiv.export.plan import Plan
-from napari_niiv.export.shards import read_level, shard_path, write_shard
+from napari_niiv.export.shards import ABSENT, read_level, shard_path, state_of, write_shard
 from napari_niiv.export.store import Unfinished
 from napari_niiv.io.open import open_volume
 from napari_niiv.volume import Volume
@@ -306,9 +306,10 @@ def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_p
         real(source, aim)
 
     monkeypatch.setattr("napari_niiv.export.shards.os.replace", replace)
-    size = write_shard(store.data, plan.levels[0], unit, values)
-    assert size == path.stat().st_size > len(b"damaged")
-    assert write_shard(store.data, plan.levels[0], unit, 0 * values) == 0
+    state = write_shard(store.data, plan.levels[0], unit, values)
+    assert state == state_of(path)
+    assert state.bytes == path.stat().st_size > len(b"damaged")
+    assert write_shard(store.data, plan.levels[0], unit, 0 * values) == ABSENT
     assert not path.exists()
     assert not os.listdir(store.folder / "writing")
     events.close()
@@ -364,7 +365,7 @@ def test_a_damaged_shard_that_is_averaged(small_model, volume, config, tmp_path)
     assert (read_level(store.data, 0, (), unit.place) == values).all()
     path = shard_path(store.data, plan.levels[0], unit)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*overwrite=True"):
+    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*resume=True"):
         read_level(store.data, 0, (), unit.place)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # bytes of a source that is decoded at once: a CPU has time for decoding it piece by piece, and needs 1 GB else
 _DECODED_BYTES = 512 << 20
-_STAGES = {"restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
+_STAGES = {"check": "checking", "restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
 
 
 def add_reconstruct(commands: Any) -> None:

@@ -19,7 +19,7 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.sections.repair import as_measured
 from napari_niiv.volume import Volume, in_memory, sampled
 
-FORMAT = 1
+FORMAT = 2
 # voxels that tell apart what is in memory
 _SAMPLED = 1 << 14
 Fingerprint = dict[str, dict[str, Any]]

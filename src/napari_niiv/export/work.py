@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ConstantVolumeError, OutputError, Remedy
 from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Unit
-from napari_niiv.export.shards import read_level, write_shard
+from napari_niiv.export.shards import Written, read_level, write_shard
 from napari_niiv.geometry import Box, three
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.io.ome.arrays import halved
@@ -26,9 +26,6 @@ from napari_niiv.reconstruction.grid import Block
 from napari_niiv.reconstruction.planes import orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume
-
-Sizes = tuple[int, ...]
-"""Bytes of the shards that a unit wrote, its own and those of coarser levels."""
 
 # of the source: what is read at once for all blocks of a shard
 _READ_BYTES = 256 << 20
@@ -144,7 +141,7 @@ class Work:
         unit: Unit,
         report: Callable[[int], None] = lambda voxels: None,
         interrupt: Interrupt = never,
-    ) -> Sizes:
+    ) -> Written:
         """Compute a unit and write it; of the full resolution, with the coarser levels that are written at once.
 
         Parameters
@@ -167,17 +164,17 @@ class Work:
         """
         values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
         interrupt()
-        sizes = []
+        states = []
         for part in self.plan.written_with(unit):
             level = self.plan.levels[part.level]
             if part is not unit:
                 steps = level.steps_from(self.plan.levels[part.level - 1])
                 values = halved(values, steps, self._channel(unit).normalization.empty)
-            sizes.append(write_shard(self.data, level, part, values))
+            states.append(write_shard(self.data, level, part, values))
         if self.batch_budget.model.device.type == "cpu":  # whose units take seconds
             del values
             trim()
-        return tuple(sizes)
+        return tuple(states)
 
     def _restored(self, unit: Unit, report: Callable[[int], None], interrupt: Interrupt) -> NDArray[Any]:
         plan, volume = self.plan, self.volume.at(*unit.leading)
