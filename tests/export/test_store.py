@@ -129,23 +129,49 @@ def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> Non
         run(volume, model, target, config(resume=True))
 
 
-def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path) -> None:
+@pytest.mark.parametrize("name", ["out.zarr", "out.tif", "out.ome.tif"])
+def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path, name: str) -> None:
     """A script may say resume=True until it is done."""
-    model, target = small_model(), tmp_path / "out.zarr"
+    model, target = small_model(), tmp_path / name
     run(volume, model, target, config())
-    before = content(target)
+    before = content(tmp_path)
     for more in ({}, {"overwrite": True}):
         first, last = run(volume, model, target, config(resume=True, **more))
         assert isinstance(first, ExportStarted)
         assert first.resumed == COUNT
         assert isinstance(last, ExportFinished)
         assert last.shape == (52, 37, 45)
-    assert content(target) == before
+    assert content(tmp_path) == before
     with pytest.raises(OutputError, match="exists already"):
         run(volume, model, target, config(resume=True, planes="xz"))
-    assert content(target) == before
+    assert content(tmp_path) == before
+    if target.is_file():
+        target.write_bytes(target.read_bytes()[: COUNT // 2])
+        with pytest.raises(OutputError, match="exists already"):
+            run(volume, model, target, config(resume=True))
     run(volume, model, target, config(resume=True, overwrite=True, planes="xz"))
-    assert content(target) != before
+    assert content(tmp_path) != before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_tiff_that_is_killed_once_it_has_its_name(
+    small_model, volume, config, tmp_path, monkeypatch, overwrite: bool
+) -> None:
+    model, target = small_model(), tmp_path / "out.tif"
+
+    def killed(source: Path, aim: Path) -> None:
+        raise KeyboardInterrupt
+
+    real = os.rename
+    monkeypatch.setattr(module.os, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(volume, model, target, config())
+    monkeypatch.setattr(module.os, "rename", real)
+    before = target.read_bytes()
+    events = run(volume, model, target, config(resume=True, overwrite=overwrite))
+    assert [type(event) for event in events] == [ExportStarted, ExportFinished]
+    assert target.read_bytes() == before
+    assert os.listdir(tmp_path) == ["out.tif"]
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".tif"])

@@ -182,7 +182,8 @@ def _show(events: Iterable[ExportEvent], output: Path, device: str) -> None:
                 case ExportFinished():
                     size = " × ".join(f"{v:.4g}" for v in event.voxel_size)
                     shape = " × ".join(map(str, event.shape))
-                    tqdm.write(f"{output}: {shape}, voxel {size} {event.unit}, on {device}")
+                    what, how = (output, f", on {device}") if bar else (f"{output} is complete already", "")
+                    tqdm.write(f"{what}: {shape}, voxel {size} {event.unit}{how}")
     finally:
         if bar is not None:
             bar.close()

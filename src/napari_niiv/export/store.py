@@ -131,7 +131,7 @@ class Unfinished:
     def is_complete(self, fingerprint: Fingerprint) -> bool:
         """Whether the target is there, whole, and made of just this; perhaps its export was killed while it tidied up.
 
-        A zarr says what it was made of, a file only as long as the unfinished folder is there.
+        A zarr says what it was made of; of a file, this is what the unfinished folder says, as long as it is there.
         """
         if not self.target.exists():
             return False

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.file_locks import LockedError, lock
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Volume, as_announced
 
 _SUFFIXES = (".tif", ".tiff")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
@@ -29,6 +29,8 @@ _WIDER = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "
 _IMAGEJ_BYTES = 3 << 30
 _SLAB_BYTES = 256 << 20
 SOFTWARE = "napari-niiv"
+IDENTITY = "napari_niiv"
+"""Under which ImageJ's kind has the identity of a file."""
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
 
@@ -172,7 +174,7 @@ def save_tiff(
     ome : bool
         OME-TIFF even where ImageJ's kind would do.
     identity : UUID, optional
-        Of an OME-TIFF, which has a random one by default.
+        Of the file; an OME-TIFF has a random one by default, ImageJ's kind none.
     progress : callable
         Gets the fraction that is written, 0 … 1; may raise to give up.
 
@@ -198,7 +200,11 @@ def save_tiff(
         options |= {
             "imagej": True,
             "resolution": (1 / x, 1 / y),
-            "metadata": {"axes": "ZYX", "spacing": z, "unit": ascii_unit, **_imagej_origin(volume)},
+            "metadata": {
+                **{"axes": "ZYX", "spacing": z, "unit": ascii_unit},
+                **_imagej_origin(volume),
+                **({} if identity is None else {IDENTITY: identity}),
+            },
         }
     else:
         sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", (z, y, x), strict=True)}
@@ -252,6 +258,7 @@ def _planes(volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], No
         for part in _slabs(volume.array):
             slab = volume.array[(*leading, part)]
             slab = np.asarray(slab.compute() if isinstance(slab, da.Array) else slab)
+            slab = as_announced(slab, (part.stop - part.start, *volume.shape[-2:]), volume.dtype, volume.name)
             for plane in slab:
                 yield np.ascontiguousarray(plane, dtype=dtype)
             done += len(slab)
