@@ -317,7 +317,13 @@ def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
     floats = np.dtype(np.float64 if wide else np.float32)
     if downsample == 1:
         return box.astype(floats)
-    return _block_mean(_block_mean(box, 1, downsample, floats), 2, downsample, floats)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = _block_mean(_block_mean(box, 1, downsample, floats), 2, downsample, floats)
+    if kind.kind == "f" and np.isinf(means).any():  # sums that are beyond the type, or infinite voxels
+        part = np.ldexp(box.astype(np.float64), -32)
+        part = _block_mean(_block_mean(part, 1, downsample, part.dtype), 2, downsample, part.dtype)
+        means = np.ldexp(part, 32).astype(floats)
+    return means
 
 
 def picked(array: Any, leading: tuple[int, ...]) -> Any:

@@ -58,7 +58,10 @@ class Channel:
             normalization = Normalization.of(volume)
         except ConstantVolumeError as error:
             # regions of the value may be empty or not: they come back as they are anyway
-            return cls(Normalization(error.value, error.value + 1), blank=True)
+            low, high = error.value, error.value + 1
+            if high - low != 1:  # numbers so large have no ones
+                low, high = sorted((error.value, error.value / 2))
+            return cls(Normalization(low, high), blank=True)
         return cls(normalization, blank=False, denoise=level_of(volume, normalization, model, denoise))
 
 
