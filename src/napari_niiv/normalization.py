@@ -16,6 +16,7 @@ from torch import Tensor
 from napari_niiv.device import downloaded, uploaded
 from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyPart, EmptyVoxels, intact_means
 from napari_niiv.intensities import intensities_of
+from napari_niiv.pieces import Bounds
 from napari_niiv.volume import Volume, averaged
 
 Slices = tuple[slice, slice, slice]
@@ -49,8 +50,8 @@ class Normalization:
     middle: float = 0.5
 
     @classmethod
-    def of(cls, volume: Volume) -> Normalization:
-        """By percentiles 0.1 and 99.9 of a 3-D volume; see `intensities_of`.
+    def of(cls, volume: Volume, box: Bounds | None = None) -> Normalization:
+        """By percentiles 0.1 and 99.9 of a 3-D volume, of which a box is wanted; see `intensities_of`.
 
         Raises
         ------
@@ -59,7 +60,7 @@ class Normalization:
         VolumeError
             If the volume cannot be read.
         """
-        found = intensities_of(volume)
+        found = intensities_of(volume, box)
         return cls(found.low, found.high, found.empty, found.middle)
 
     def margin(self, downsample: int = 1) -> int:

@@ -109,7 +109,7 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
     if not complete:
         before: Sequence[Denoise] | None = store.noise_levels() if begun else None
         asked = before or [config.denoise] * math.prod(plan.leading)
-        channels = measure_channels(volume, plan.dtype, model, asked)
+        channels = measure_channels(volume, plan.dtype, model, asked, config.box)
         fingerprint["noise"] = {"levels": [channel.denoise for channel in channels]}
         fingerprint["empty"] = {"values": [list(channel.normalization.empty.values) for channel in channels]}
     return PreparedExport(volume, config, path, plan, store, fingerprint, channels, begun, complete)

@@ -19,6 +19,7 @@ from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.io.ome.arrays import halved
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
+from napari_niiv.pieces import Bounds
 from napari_niiv.reconstruction.allocator import trim
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.denoise import Denoise, level_of
@@ -52,10 +53,10 @@ class Channel:
     denoise: float = 0.0
 
     @classmethod
-    def of(cls, volume: Volume, model: Niiv, denoise: Denoise) -> Channel:
+    def of(cls, volume: Volume, model: Niiv, denoise: Denoise, box: Bounds | None = None) -> Channel:
         """How a 3-D volume is treated, by its intensities and the noise level that is asked for."""
         try:
-            normalization = Normalization.of(volume)
+            normalization = Normalization.of(volume, box)
         except ConstantVolumeError as error:
             # regions of the value may be empty or not: they come back as they are anyway
             low, high = error.value, error.value + 1
@@ -66,7 +67,7 @@ class Channel:
 
 
 def measure_channels(
-    volume: Volume, dtype: np.dtype[Any], model: Niiv, denoise: Sequence[Denoise]
+    volume: Volume, dtype: np.dtype[Any], model: Niiv, denoise: Sequence[Denoise], box: Bounds | None = None
 ) -> tuple[Channel, ...]:
     """How every T and C index of a volume is treated, by its intensities.
 
@@ -78,6 +79,8 @@ def measure_channels(
     model : Niiv
     denoise : sequence of float or "auto"
         The noise level that is asked for, of each T and C index in their order.
+    box : tuple of (int, int), optional
+        The part that is written; looked at where all else is constant.
 
     Raises
     ------
@@ -87,9 +90,11 @@ def measure_channels(
         If the type of the output cannot hold them.
     """
     indices = list(np.ndindex(volume.shape[:-3]))
-    channels = tuple(Channel.of(volume.at(*index), model, level) for index, level in zip(indices, denoise, strict=True))
+    channels = tuple(
+        Channel.of(volume.at(*index), model, level, box) for index, level in zip(indices, denoise, strict=True)
+    )
     if all(channel.blank for channel in channels):
-        Normalization.of(volume.at(*indices[0]))
+        Normalization.of(volume.at(*indices[0]), box)
     for channel in channels:
         _check_range(channel, dtype, volume)
     return channels

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import Key, LazyArray
+from napari_niiv.pieces import Bounds, stored_boxes
 from napari_niiv.sections.config import SectionsConfig
 from napari_niiv.sections.find import find_blank, find_sections
 from napari_niiv.sections.repairs import Index, Repairs, SectionRepairs
@@ -49,6 +50,10 @@ class RepairedArray(LazyArray):
     def with_source(self, source: Any) -> RepairedArray:
         """The same repairs of another array of the same voxels."""
         return RepairedArray(source, self.repairs, self._lateral)
+
+    def stored_boxes(self, most: int) -> list[Bounds]:
+        """Boxes of the chunks that the source has, as far as it tells."""
+        return stored_boxes(self.source, most)
 
     def __dask_tokenize__(self) -> Any:
         from dask.base import normalize_token
