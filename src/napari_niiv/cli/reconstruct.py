@@ -22,7 +22,7 @@ from napari_niiv.cli.volume_options import (
 )
 from napari_niiv.errors import NiivError, OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
-from napari_niiv.interrupt import until_interrupted
+from napari_niiv.interrupt import run_until_stopped
 
 if TYPE_CHECKING:
     from napari_niiv.export.events import ExportEvent
@@ -103,11 +103,9 @@ def run_reconstruct(options: argparse.Namespace) -> int:
     if not config.resume and (unsuited := _unsuited(volume, options.checkpoint, model)):
         print(unsuited, file=sys.stderr)
     events = export(volume, model, options.output, config)
-    try:
-        _show(until_interrupted(events), options.output, model.device.type)
-    except KeyboardInterrupt:
-        events.close()
-        raise KeyboardInterrupt(_stopped(options.output)) from None
+    run_until_stopped(
+        events, lambda each: _show(each, options.output, model.device.type), lambda: _stopped(options.output)
+    )
     return 0
 
 
