@@ -48,6 +48,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False, suffixes
     if target.is_dir() and target.suffix.lower() != ".zarr":
         raise OutputError(f"{target} is a folder; name a file.")
     if target.exists() and not overwrite:
+        remove_left(target)  # by a process that was killed just after
         raise exists_already(target)
     if not target.parent.is_dir():
         if any(above.is_file() for above in target.parents):
@@ -65,13 +66,13 @@ def exists_already(target: Path) -> OutputError:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to; the file takes its place when the block ends well, and goes otherwise."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    """A path beside `target` to write to; the file takes its place when the block ends well, and goes otherwise.
+
+    What processes that were killed have left of the same target goes.
+    """
+    with _beside(target) as partial:
         yield partial
         os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -80,18 +81,31 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     A target that exists is never replaced. What processes that were killed have left of the same target goes.
     """
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        _remove_if_left(left)
-    partial = target.with_name(f".{target.name}.{uuid4().hex}.part")
-    held = lock(_lock_of(partial))
-    try:
+    with _beside(target) as partial:
         partial.mkdir()
         yield partial
         if target.exists():
             raise OutputError(f"{target} exists already by now; choose another name.")
         os.rename(partial, target)
+
+
+def remove_left(target: Path) -> None:
+    """Remove what processes that were killed have left of a target, where the file system has locks."""
+    for suffix in (".part", ".lock"):
+        for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 32}{suffix}"):
+            _remove_if_left(left.with_suffix(".part"))
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A name beside a target that nobody else uses as long as the block lasts; what has it then goes."""
+    remove_left(target)
+    partial = target.with_name(f".{target.name}.{uuid4().hex}.part")
+    held = lock(_lock_of(partial))
+    try:
+        yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         _let_go(partial, held)
 
 
@@ -99,14 +113,21 @@ def _lock_of(partial: Path) -> Path:
     return partial.with_suffix(".lock")
 
 
+def _remove(partial: Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
+
+
 def _remove_if_left(partial: Path) -> None:
-    """Remove a folder that nobody is writing any more; where a file system has no locks, it stays."""
+    """Remove what nobody is writing any more; where a file system has no locks, it stays."""
     try:
         held = lock(_lock_of(partial))
     except LockedError:
         return
     if held is not None:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         _let_go(partial, held)
 
 
