@@ -19,7 +19,7 @@ from napari_niiv.interrupt import Stopped
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command; errors and interruptions become a line on stderr and an exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
     except NiivError as error:
@@ -33,13 +33,14 @@ def run(arguments: Sequence[str] | None) -> int:
         return stop.status if isinstance(stop, Stopped) else 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options of all commands."""
+    program = argparse.ArgumentParser(
         prog="napari-niiv",
         description="Make anisotropic 3-D microscopy isotropic, live in napari or from here.",
     )
-    parser.add_argument("--version", action="version", version=f"napari-niiv {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    program.add_argument("--version", action="version", version=f"napari-niiv {__version__}")
+    commands = program.add_subparsers(required=True, metavar="COMMAND")
     for add in (add_demo, add_reconstruct, add_train, add_copy, add_info):
         add(commands)
-    return parser
+    return program
