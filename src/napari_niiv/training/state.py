@@ -117,7 +117,8 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
 def forget_state(output: Path) -> None:
     """The training is finished, or begins anew."""
     state_path(output).unlink(missing_ok=True)
-    remove_left(state_path(output))
+    for target in (output, state_path(output)):
+        remove_left(target)
 
 
 def _fixed_settings(config: TrainingConfig) -> dict[str, Any]:
