@@ -97,7 +97,7 @@ def voxels() -> np.ndarray:
 
 def source(folder: Path) -> Volume:
     """What lies in a folder as `source` with some ending."""
-    path = next(path for path in sorted(folder.iterdir()) if path.stem == "source")
+    path = next((path for path in sorted(folder.iterdir()) if path.stem == "source"), folder / "source.gone")
     return open_volume(path, voxel_size=(4.0, 1.0, 1.0))
 
 
