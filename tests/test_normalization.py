@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dask.array as da
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from napari_niiv.errors import ConstantVolumeError, VolumeError
+from napari_niiv.io.lazy_arrays import Rearranged
 from napari_niiv.normalization import Normalization
 from napari_niiv.volume import Volume
 
@@ -150,3 +154,70 @@ def test_a_huge_volume_costs_no_more_and_its_empty_parts_do_not_count() -> None:
 def test_a_huge_volume_of_nothing_is_refused() -> None:
     with pytest.raises(VolumeError, match="constant"):
         Normalization.of(Volume(_Sparse((0, 0, 0))))
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_sparse_store_is_looked_at_where_it_has_chunks(tmp_path, levels: int) -> None:
+    """Two chunks of 4096, of which none is where large volumes are looked at."""
+    group = zarr.open_group(tmp_path / "sparse.zarr", mode="w")
+    voxels = np.random.default_rng(0).integers(50, 200, (64, 64, 64), dtype=np.uint8)
+    for level in range(levels):
+        edge = 1024 >> 4 * level  # the second is 16 times coarser
+        array = group.create_array(str(level), shape=(edge,) * 3, chunks=(min(64, edge),) * 3, dtype="uint8")
+        if level == 0:
+            array[640:704, 64:128, 896:960] = voxels
+        else:
+            array[40:44, 4:8, 56:60] = 120
+    levels_there = tuple(group[str(level)] for level in range(1, levels))
+    volume = Volume(group["0"], pyramid=levels_there, voxel_size=(4, 1, 1))
+    found = Normalization.of(volume)
+    assert (found.low, found.high) == (pytest.approx(0, abs=51), pytest.approx(199, abs=1))
+    aside = replace(volume, array=Rearranged(volume.array, (2, 0, 1)), pyramid=())
+    assert Normalization.of(aside).high == pytest.approx(199, abs=1)
+
+
+def test_what_else_is_sparse_is_looked_at_in_the_box() -> None:
+    class Sparse:
+        shape, dtype, ndim = (700, 700, 700), np.dtype(np.uint8), 3
+
+        def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+            grid = np.ogrid[tuple(slice(*part.indices(700)) for part in key)]
+            inside = (grid[0] == 333) & (grid[1] >= 601) & (grid[2] < 40)
+            return np.where(inside, (grid[0] + 7 * grid[1] + 3 * grid[2]) % 101, 0).astype(np.uint8)
+
+    volume = Volume(Sparse())
+    with pytest.raises(ConstantVolumeError):
+        Normalization.of(volume)
+    found = Normalization.of(volume, ((330, 336), (600, 700), (0, 50)))
+    assert 90 < found.high <= 100
+
+
+def test_a_sparse_small_volume_is_looked_through() -> None:
+    array = np.zeros((100, 40, 40), np.uint8)
+    array[77, 5:30, 5:30] = np.random.default_rng(0).integers(1, 200, (25, 25))
+    assert Normalization.of(Volume(array)).high > 150
+
+
+@pytest.mark.parametrize("top", [float(np.finfo(np.float32).max), 1e-38])
+@pytest.mark.parametrize("downsample", [1, 2])
+def test_intensities_near_the_limits_of_their_type(top: float, downsample: int) -> None:
+    """As others, times a number: nothing becomes infinite or NaN on the way."""
+    array = np.random.default_rng(0).uniform(-1, 1, (5, 32, 32))
+    plain, extreme = (Volume((array * factor).astype(np.float32)) for factor in (1.0, top))
+    whole = (slice(None),) * 3
+    results = []
+    for volume in (plain, extreme):
+        normalization = Normalization.of(volume)
+        values, _ = normalization.voxels(torch.device("cpu"), volume.array, whole, downsample)
+        back = normalization.invert(values, np.float32)
+        assert back.dtype == np.float32
+        results.append((values.numpy(), normalization.apply(volume.array), back))
+    np.testing.assert_allclose(results[1][0], results[0][0], atol=1e-5)
+    np.testing.assert_allclose(results[1][1], results[0][1], atol=1e-5)
+    np.testing.assert_allclose(results[1][2].astype(np.float64) / top, results[0][2], atol=1e-5)
+
+
+def test_what_is_restored_beyond_a_type_ends_there() -> None:
+    limit = np.finfo(np.float32).max
+    normalization = Normalization(-float(limit), float(limit))
+    np.testing.assert_array_equal(normalization.invert(np.float32([-0.5, 1.5]), np.float32), [-limit, limit])

@@ -5,9 +5,12 @@ import math
 import dask.array as da
 import numpy as np
 import pytest
+from dask import delayed
 from skimage.measure import block_reduce
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.copy import copy_to_zarr
+from napari_niiv.io.write import write_tiff
 from napari_niiv.volume import Volume, check_anisotropy, downsampled, in_memory, sampled
 
 
@@ -173,3 +176,27 @@ def test_voxels_are_sampled_from_end_to_end() -> None:
     array = np.arange(60).reshape(3, 4, 5)
     np.testing.assert_array_equal(sampled(array, 100), np.arange(60))
     np.testing.assert_array_equal(sampled(array[:, :, ::-1], 2), [4, 55])
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (np.zeros((2, 8, 8)), "says that its voxels are uint8, but gives float64; correct the type"),
+        (
+            np.zeros((1, 8, 8), np.uint8),
+            "gives 1 × 8 × 8 voxels where it says that there are 2 × 8 × 8; correct the shape",
+        ),
+    ],
+)
+def test_blocks_that_are_not_what_was_announced(block: np.ndarray, message: str, tmp_path) -> None:
+    array = da.from_delayed(delayed(block), (2, 8, 8), np.uint8)
+    volume = Volume(array, voxel_size=(4, 1, 1), name="odd")
+    everything = slice(0, 2), slice(0, 8), slice(0, 8)
+    for read in (
+        lambda: volume.read_raw(*everything),
+        lambda: list(copy_to_zarr(volume, tmp_path / "copy.zarr")),
+        lambda: write_tiff(volume, tmp_path / "copy.tif"),
+    ):
+        with pytest.raises(VolumeError, match=message):
+            read()
+    assert not list(tmp_path.iterdir())

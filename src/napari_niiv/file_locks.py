@@ -14,19 +14,21 @@ class LockedError(Exception):
 
 
 def lock(path: Path) -> BaseFileLock | None:
-    """Lock a file, which is made if it is not there, without waiting.
+    """Lock a file, which is made if it is not there, without waiting; its folder is not made.
 
     Returns
     -------
     BaseFileLock or None
         To be released, on whichever thread, or kept: the lock goes with the object, and with the process. None where
-        the file system has no locks.
+        the file system has no locks, or the folder is gone.
 
     Raises
     ------
     LockedError
         If somebody else has it.
     """
+    if not path.parent.is_dir():  # FileLock would make it
+        return None
     # soft locks, which outlive a process that is killed, would block those that go on with its work elsewhere
     file = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyVoxels, Values
 from napari_niiv.errors import ConstantVolumeError
 from napari_niiv.find_empty import PERCENTILES, find_empty
-from napari_niiv.pieces import scattered
+from napari_niiv.pieces import Bounds, scattered, stored
 from napari_niiv.volume import Volume
 
 _SAMPLE_SLICES, _SAMPLE_VOXELS, _FEWER_VOXELS = 24, 4_000_000, 1_000_000
@@ -43,17 +45,20 @@ class Intensities:
     middle: float = 0.5
 
 
-def intensities_of(volume: Volume) -> Intensities:
+def intensities_of(volume: Volume, box: Bounds | None = None) -> Intensities:
     """Percentiles 0.1 and 99.9 of a 3-D volume, from at most a few million voxels spread over it.
 
-    Those are of up to 24 xy slices; of a volume of more than 2^28 voxels, of pieces of slices, leaving out pieces
-    that are constant, so that the cost does not grow with the volume. Voxels that hold no measurement are left out:
-    NaN and infinite ones, and those of the values that the volume names as `empty`, or which are found in what is
-    read.
+    Those are of up to 24 xy slices; of a volume of more than 2^28 voxels, of pieces of slices, leaving out pieces that
+    are constant, so that the cost does not grow with the volume. Where all of that is constant, more is looked at: all
+    slices; of a larger volume, what it holds by its coarsest level and its chunks, and the box. Voxels that hold no
+    measurement are left out: NaN and infinite ones, and those of the values that the volume names as `empty`, or which
+    are found in what is read.
 
     Parameters
     ----------
     volume : Volume
+    box : tuple of (int, int), optional
+        Along z, y and x: the part that is wanted of it.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def intensities_of(volume: Volume) -> Intensities:
     VolumeError
         If the volume cannot be read.
     """
-    sample = _pieces(volume) if math.prod(volume.shape) > _LARGE else _slices(volume)
+    sample = _pieces(volume, box) if math.prod(volume.shape) > _LARGE else _slices(volume)
     if volume.empty is not None:
         return _measured(volume, sample, volume.empty)
     found = find_empty([*sample.pieces, *sample.beside, *sample.constant[:_FEW]], 5 if sample.whole else 3)
@@ -149,14 +154,32 @@ def _slices(volume: Volume) -> _Sample:
     chosen = np.unique(np.linspace(0, depth - 1, min(depth, _SAMPLE_SLICES)).round().astype(int))
     stride = max(1, int(np.sqrt(len(chosen) * height * width / _SAMPLE_VOXELS)))
     pieces = [volume.read_raw(slice(z, z + 1), step=stride) for z in chosen]
+    if (len(chosen) < depth or stride > 1) and all(_same(piece, pieces[0]) for piece in pieces):
+        others = (volume.read_raw(slice(z, z + 1)) for z in range(depth))  # sparse: all of it
+        pieces += list(islice((piece for piece in others if not _same(piece, pieces[0])), _SAMPLE_SLICES))
     return _Sample(pieces, [], [], stride == 1)
 
 
-def _pieces(volume: Volume) -> _Sample:
+def _same(piece: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether a piece consists of the value with which another begins."""
+    first = other.flat[0]
+    return bool((piece == first).all() or (first != first and np.isnan(piece).all()))
+
+
+def _candidates(volume: Volume, found: list[NDArray[Any]], box: Bounds | None) -> Iterator[NDArray[Any]]:
+    """Pieces of slices from all over a volume; while none is `found`, from where it is not empty, and from a box."""
+    yield from scattered(volume, _PIECE, _MOST_PIECES)
+    if not found:
+        yield from stored(volume, _PIECE)
+    if not found and box is not None:
+        yield from scattered(volume, _PIECE, _MOST_PIECES, box)
+
+
+def _pieces(volume: Volume, box: Bounds | None) -> _Sample:
     """Pieces of slices that are not constant, and the corners of some."""
     pieces: list[NDArray[Any]] = []
     constant: list[NDArray[Any]] = []
-    for piece in scattered(volume, _PIECE, _MOST_PIECES):
+    for piece in _candidates(volume, pieces, box):
         if (piece == piece.flat[0]).all() or not np.isfinite(piece).any():
             constant.append(piece)  # padding, or beyond the specimen: says nothing of its intensities
             continue

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -42,6 +43,27 @@ def interrupt_if(unwanted: Callable[[], bool]) -> Interrupt:
     return interrupt
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, or the signal by which systems and batch queues end a process.
+
+    Parameters
+    ----------
+    message : str
+        What is left of the work, for the user.
+    number : int
+        Of the signal.
+    """
+
+    def __init__(self, message: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(*([message] if message else []))
+        self.number = int(number)
+
+    @property
+    def status(self) -> int:
+        """The exit status by which shells know such an end."""
+        return 128 + self.number
+
+
 class StopFlag:
     """An `Interrupt` that any thread can raise like a flag."""
 
@@ -63,32 +85,68 @@ class StopFlag:
         return self._event.is_set()
 
 
-def until_interrupted(events: Iterator[T]) -> Iterator[T]:
-    """The events of long work, until Ctrl-C.
+@contextmanager
+def stoppable() -> Iterator[Callable[[], None]]:
+    """Have Ctrl-C and SIGTERM raise `Stopped` as long as the block lasts; of threads, the main one alone has signals.
 
-    Python drops the exception of a Ctrl-C that comes while it runs a destructor or a library's callback; this raises
-    it at the next event then.
+    Python drops an exception that comes while it runs a destructor or a library's callback; the function that the block
+    gets raises it again.
+    """
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise Stopped(number=number)
+
+    def check() -> None:
+        if received:
+            raise Stopped(number=received[0])
+
+    with _handled_by(receive):
+        yield check
+
+
+@contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def run_until_stopped(
+    events: Generator[T, None, None], show: Callable[[Iterator[T]], None], left: Callable[[], str]
+) -> None:
+    """Show the events of long work until it is finished; Ctrl-C and SIGTERM close it.
+
+    Parameters
+    ----------
+    events : generator
+    show : callable
+        Goes through them.
+    left : callable
+        Says what is left of work that was closed.
 
     Raises
     ------
-    KeyboardInterrupt
-        At once where possible.
+    Stopped
+        With that message, once the work is closed: a second Ctrl-C does not disturb that.
     """
-    pressed = False
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # which has no signals
-        yield from events
-        return
-    before = signal.signal(signal.SIGINT, press)
     try:
-        for event in events:
-            if pressed:
-                raise KeyboardInterrupt
-            yield event
-    finally:
-        signal.signal(signal.SIGINT, before)
+        with stoppable() as check:
+            show(_checked(events, check))
+    except KeyboardInterrupt as stop:
+        with _handled_by(signal.SIG_IGN):
+            events.close()
+            raise Stopped(left(), getattr(stop, "number", signal.SIGINT)) from None
+
+
+def _checked(events: Iterator[T], check: Callable[[], None]) -> Iterator[T]:
+    for event in events:
+        check()
+        yield event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from napari_niiv.device import downloaded, uploaded
 from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyPart, EmptyVoxels, intact_means
 from napari_niiv.intensities import intensities_of
+from napari_niiv.pieces import Bounds
 from napari_niiv.volume import Volume, averaged
 
 Slices = tuple[slice, slice, slice]
@@ -48,8 +50,8 @@ class Normalization:
     middle: float = 0.5
 
     @classmethod
-    def of(cls, volume: Volume) -> Normalization:
-        """By percentiles 0.1 and 99.9 of a 3-D volume; see `intensities_of`.
+    def of(cls, volume: Volume, box: Bounds | None = None) -> Normalization:
+        """By percentiles 0.1 and 99.9 of a 3-D volume, of which a box is wanted; see `intensities_of`.
 
         Raises
         ------
@@ -58,7 +60,7 @@ class Normalization:
         VolumeError
             If the volume cannot be read.
         """
-        found = intensities_of(volume)
+        found = intensities_of(volume, box)
         return cls(found.low, found.high, found.empty, found.middle)
 
     def margin(self, downsample: int = 1) -> int:
@@ -110,13 +112,28 @@ class Normalization:
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Normalise; float32 out."""
+        if not self._moderate(values.dtype):
+            return self._scaled(values)
         wide = np.dtype(np.float64 if values.dtype.itemsize > 4 else np.float32)
         return np.asarray((values.astype(wide) - self.low) / (self.high - self.low), dtype=np.float32)
+
+    def _moderate(self, kind: np.dtype[Any]) -> bool:
+        """Whether differences and ratios of such intensities are numbers of the type in which they are computed."""
+        width = self.high / 4 - self.low / 4
+        largest, smallest = (1e300, 1e-290) if kind.itemsize > 4 else (1e36, 1e-30)
+        return max(abs(self.low), abs(self.high)) < largest and width > smallest
+
+    def _scaled(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Normalise intensities near the limits of their type: by a power of two first, which rounds nothing."""
+        _, exponent = math.frexp(max(abs(self.low), abs(self.high)))
+        scaled, low, high = (np.ldexp(np.asarray(v, np.float64), 1 - exponent) for v in (values, self.low, self.high))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((scaled - low) / (high - low), dtype=np.float32)
 
     def on(self, device: torch.device, values: NDArray[Any]) -> Tensor:
         """Normalise as `apply` does, on a device, to which the voxels go as they are where float32 holds them."""
         kind = values.dtype
-        if kind.itemsize > 4 or (kind.itemsize > 2 and kind.kind in "iu"):
+        if kind.itemsize > 4 or (kind.itemsize > 2 and kind.kind in "iu") or not self._moderate(kind):
             return torch.from_numpy(self.apply(averaged(values, 1))).to(device)
         native = kind.newbyteorder("=")
         if kind == np.uint16:  # torch knows little of it: the same bits
@@ -139,13 +156,21 @@ class Normalization:
             values = np.asarray(downloaded(values), dtype=np.float32)
         # float64 for wide integers: float32 holds 24 bits
         wide = np.dtype(np.float64 if kind.itemsize > 2 else np.float32)
-        out: NDArray[Any] = values.astype(wide) * wide.type(self.high - self.low) + wide.type(self.low)
+        if kind.kind == "f" and not self._moderate(np.dtype(np.float64)):  # as a mean of the ends, which stays in range
+            shares = values.astype(wide)
+            with np.errstate(over="ignore"):
+                out: NDArray[Any] = (1 - shares) * self.low + shares * self.high
+        else:
+            out = values.astype(wide) * wide.type(self.high - self.low) + wide.type(self.low)
         if kind.kind in "iu":
             limits = np.iinfo(kind)
             top = limits.max if kind.itemsize < 8 else np.nextafter(float(limits.max), 0)
             return np.asarray(np.clip(np.rint(out), limits.min, top).astype(kind))
         if kind.kind == "b":
             return np.asarray(out >= 0.5)
+        limit = float(np.finfo(kind).max)
+        if max(abs(self.low), abs(self.high)) > limit / 64:  # what is restored may lie beyond, where the type ends
+            np.clip(out, -limit, limit, out=out)
         return np.asarray(out.astype(kind))
 
     def _invert_on_device(self, values: Tensor, kind: np.dtype[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -227,7 +227,9 @@ class Volume:
         """
         ys, xs = slice(y.start, y.stop, step), slice(x.start, x.stop, step)
         with reading(self.place):
-            return np.asarray(self.array[z, ys, xs])
+            values = np.asarray(self.array[z, ys, xs])
+        parts = zip((z, ys, xs), self.shape, strict=True)
+        return as_announced(values, [len(range(*part.indices(n))) for part, n in parts], self.dtype, self.name)
 
     def read(self, z: slice, y: slice, x: slice, downsample: int = 1) -> NDArray[np.floating]:
         """Read a box of a 3-D volume as floats, laterally averaged over `downsample` x `downsample` pixels.
@@ -275,6 +277,28 @@ def reading(name: str) -> Iterator[None]:
         ) from error
 
 
+def as_announced(values: NDArray[Any], shape: Sequence[int], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Voxels that were read, if they are what their array said that they would be.
+
+    Raises
+    ------
+    VolumeError
+        If blocks of a lazy array have another type or shape: they would be other voxels, in silence.
+    """
+    found = values.dtype.newbyteorder("=")
+    if found != dtype:
+        raise VolumeError(
+            f"{name!r} says that its voxels are {dtype}, but gives {found}; correct the type of the array that it is "
+            "made of."
+        )
+    if values.shape != tuple(shape):
+        raise VolumeError(
+            f"{name!r} gives {' × '.join(map(str, values.shape))} voxels where it says that there are "
+            f"{' × '.join(map(str, shape))}; correct the shape of the array that it is made of."
+        )
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class Level:
     """One resolution of a volume.
@@ -299,7 +323,13 @@ def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
     floats = np.dtype(np.float64 if wide else np.float32)
     if downsample == 1:
         return box.astype(floats)
-    return _block_mean(_block_mean(box, 1, downsample, floats), 2, downsample, floats)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = _block_mean(_block_mean(box, 1, downsample, floats), 2, downsample, floats)
+    if kind.kind == "f" and np.isinf(means).any():  # sums that are beyond the type, or infinite voxels
+        part = np.ldexp(box.astype(np.float64), -32)
+        part = _block_mean(_block_mean(part, 1, downsample, part.dtype), 2, downsample, part.dtype)
+        means = np.ldexp(part, 32).astype(floats)
+    return means
 
 
 def picked(array: Any, leading: tuple[int, ...]) -> Any:

@@ -12,8 +12,9 @@ import pytest
 import tifffile
 import torch
 
-from napari_niiv import cli, open_volume
+from napari_niiv import open_volume
 from napari_niiv.cli import main
+from napari_niiv.cli.commands import parser
 from napari_niiv.io.remembered import Correction, remember
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import save_model
@@ -346,7 +347,7 @@ def test_as_a_program(folder: Path) -> None:
 
 
 def test_every_command_is_described() -> None:
-    text = cli._parser().format_help()
+    text = parser().format_help()
     for command in ("demo", "reconstruct", "copy", "info"):
         assert command in text
 

@@ -264,6 +264,8 @@ def test_interrupted_and_resumed(
     assert 1 <= done < 40
     result = subprocess.run([*program, "--resume"], check=True, timeout=120, **options)
     assert not result.stderr
+    again = subprocess.run([*program, "--resume"], check=True, timeout=120, **options)
+    assert again.stdout.startswith(f"{output} is complete already: ")
     alone = folder / f"alone-{output}"
     if target.is_dir():
         assert stored(target) == stored(alone)

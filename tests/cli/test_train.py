@@ -419,7 +419,7 @@ def test_ctrl_c_keeps_the_best_and_says_how_to_go_on(run: Run, folder: Path, dev
         assert process.stdout.readline().startswith("stage 1, step ")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
-    assert process.returncode == 2
+    assert process.returncode == 130
     assert err == "napari-niiv: Stopped; the best checkpoint so far is kept. Add --resume to go on.\n"
     load_model(folder / "new.safetensors", "cpu")
     assert {p.name for p in set(folder.iterdir()) - before} == {"new.safetensors", "new.unfinished"}
@@ -457,7 +457,7 @@ def test_ctrl_c_early(
     before = set(folder.iterdir())
     monkeypatch.setattr(cli_train, "_show", interrupted)
     status, out, err = run("good.tif", "--output", "new.safetensors", *TINY, "5")
-    assert (status, out, err) == (2, "", f"napari-niiv: {message}\n")
+    assert (status, out, err) == (130, "", f"napari-niiv: {message}\n")
     assert not (folder / "new.safetensors").exists()
     monkeypatch.setattr(cli_train, "_show", honest)
     if "--resume" in message:

@@ -10,12 +10,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from dask import delayed
 
 from napari_niiv.errors import OutputError, ReconstructionError, VolumeError
 from napari_niiv.export import (
@@ -366,6 +369,31 @@ def test_a_folder_that_is_changed(small_model, config, folder, tmp_path, change,
     else:
         # a slice that is missing is told when it is read
         with pytest.raises(VolumeError, match="was changed while" if change is rewrite else ""):
+            list(events)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("when", ["meanwhile", "between"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_voxels_of_no_file_that_are_changed(small_model, volume, config, tmp_path, when: str, lazy: bool) -> None:
+    """Nothing but the voxels tells."""
+    array, target = volume.array.copy(), tmp_path / "out.zarr"
+    blocks = [
+        da.from_delayed(delayed(lambda z=z: array[z : z + 1].copy(), pure=False)(), (1, 37, 45), array.dtype)
+        for z in range(13)
+    ]
+    shown = da.concatenate(blocks) if lazy else array
+    source = replace(volume, array=shown)
+    events = export(source, small_model(), target, config())
+    begun(events, target)
+    if when == "between":
+        events.close()
+    array[6:] = 255 - array[6:]
+    if when == "between":
+        with pytest.raises(OutputError, match="was begun with another source; repeat"):
+            run(source, small_model(), target, config(resume=True))
+    else:
+        with pytest.raises(VolumeError, match="was changed while it was being exported"):
             list(events)
     assert not target.exists()
 

@@ -19,7 +19,7 @@ from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.export import ExportFinished, ExportProgress, ExportStarted, discard, export
 from napari_niiv.export import store as module
 from napari_niiv.export.plan import Plan
-from napari_niiv.export.shards import read_level, shard_path, write_shard
+from napari_niiv.export.shards import ABSENT, read_level, shard_path, state_of, write_shard
 from napari_niiv.export.store import Unfinished
 from napari_niiv.io.open import open_volume
 from napari_niiv.volume import Volume
@@ -129,23 +129,49 @@ def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> Non
         run(volume, model, target, config(resume=True))
 
 
-def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path) -> None:
+@pytest.mark.parametrize("name", ["out.zarr", "out.tif", "out.ome.tif"])
+def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path, name: str) -> None:
     """A script may say resume=True until it is done."""
-    model, target = small_model(), tmp_path / "out.zarr"
+    model, target = small_model(), tmp_path / name
     run(volume, model, target, config())
-    before = content(target)
+    before = content(tmp_path)
     for more in ({}, {"overwrite": True}):
         first, last = run(volume, model, target, config(resume=True, **more))
         assert isinstance(first, ExportStarted)
         assert first.resumed == COUNT
         assert isinstance(last, ExportFinished)
         assert last.shape == (52, 37, 45)
-    assert content(target) == before
+    assert content(tmp_path) == before
     with pytest.raises(OutputError, match="exists already"):
         run(volume, model, target, config(resume=True, planes="xz"))
-    assert content(target) == before
+    assert content(tmp_path) == before
+    if target.is_file():
+        target.write_bytes(target.read_bytes()[: COUNT // 2])
+        with pytest.raises(OutputError, match="exists already"):
+            run(volume, model, target, config(resume=True))
     run(volume, model, target, config(resume=True, overwrite=True, planes="xz"))
-    assert content(target) != before
+    assert content(tmp_path) != before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_tiff_that_is_killed_once_it_has_its_name(
+    small_model, volume, config, tmp_path, monkeypatch, overwrite: bool
+) -> None:
+    model, target = small_model(), tmp_path / "out.tif"
+
+    def killed(source: Path, aim: Path) -> None:
+        raise KeyboardInterrupt
+
+    real = os.rename
+    monkeypatch.setattr(module.os, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(volume, model, target, config())
+    monkeypatch.setattr(module.os, "rename", real)
+    before = target.read_bytes()
+    events = run(volume, model, target, config(resume=True, overwrite=overwrite))
+    assert [type(event) for event in events] == [ExportStarted, ExportFinished]
+    assert target.read_bytes() == before
+    assert os.listdir(tmp_path) == ["out.tif"]
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".tif"])
@@ -306,9 +332,10 @@ def test_a_shard_is_there_whole_or_not_at_all(small_model, volume, config, tmp_p
         real(source, aim)
 
     monkeypatch.setattr("napari_niiv.export.shards.os.replace", replace)
-    size = write_shard(store.data, plan.levels[0], unit, values)
-    assert size == path.stat().st_size > len(b"damaged")
-    assert write_shard(store.data, plan.levels[0], unit, 0 * values) == 0
+    state = write_shard(store.data, plan.levels[0], unit, values)
+    assert state == state_of(path)
+    assert state.bytes == path.stat().st_size > len(b"damaged")
+    assert write_shard(store.data, plan.levels[0], unit, 0 * values) == ABSENT
     assert not path.exists()
     assert not os.listdir(store.folder / "writing")
     events.close()
@@ -364,7 +391,7 @@ def test_a_damaged_shard_that_is_averaged(small_model, volume, config, tmp_path)
     assert (read_level(store.data, 0, (), unit.place) == values).all()
     path = shard_path(store.data, plan.levels[0], unit)
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*overwrite=True"):
+    with pytest.raises(OutputError, match=r"Level 0 of the unfinished output is damaged .*resume=True"):
         read_level(store.data, 0, (), unit.place)
 
 

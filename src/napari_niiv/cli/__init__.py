@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+import os
+import signal
 from collections.abc import Sequence
-
-from napari_niiv._version import __version__
-from napari_niiv.cli.copy import add_copy
-from napari_niiv.cli.demo import add_demo
-from napari_niiv.cli.info import add_info
-from napari_niiv.cli.reconstruct import add_reconstruct
-from napari_niiv.cli.train import add_train
-from napari_niiv.cli.words import COMMAND_LINE_WORDS
-from napari_niiv.errors import NiivError
+from types import FrameType
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it succeeded, 2 with one line on stderr for what the user can mend."""
-    options = _parser().parse_args(arguments)
-    try:
-        return int(options.run(options) or 0)
-    except NiivError as error:
-        print(f"napari-niiv: {error.in_words(COMMAND_LINE_WORDS)}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("napari-niiv: The memory of this computer is full; end other programs.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(f"napari-niiv: {str(stop) or 'stopped.'}", file=sys.stderr)
-        return 130
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Of the command line; by default those of this process, whose signals are answered then.
+
+    Returns
+    -------
+    int
+        The exit status: 0 when it succeeded, 2 with one line on stderr for what the user can mend, 130 with one line
+        after Ctrl-C, 143 after SIGTERM.
+    """
+    if arguments is None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end_at_once)
+    from napari_niiv.cli.commands import run  # imports take seconds, in which Ctrl-C is answered already
+
+    status = run(arguments)
+    if arguments is None:  # all is said and done
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="napari-niiv",
-        description="Make anisotropic 3-D microscopy isotropic, live in napari or from here.",
-    )
-    parser.add_argument("--version", action="version", version=f"napari-niiv {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_demo, add_reconstruct, add_train, add_copy, add_info):
-        add(commands)
-    return parser
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """End where nothing is being written that has to be taken back.
+
+    An exception would be swallowed by some imports, become another one in others, or be told with a traceback.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # or whoever started this process tells it
+        os.write(2, b"napari-niiv: stopped.\n")
+    os._exit(128 + number)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_niiv.cli.volume_options import add_input, open_input, tell_note
-from napari_niiv.interrupt import until_interrupted
+from napari_niiv.interrupt import run_until_stopped
+
+if TYPE_CHECKING:
+    from napari_niiv.io.copy import CopyEvent
+    from napari_niiv.volume import Volume
 
 
 def add_copy(commands: Any) -> None:
@@ -22,9 +27,7 @@ def add_copy(commands: Any) -> None:
 
 def run_copy(options: argparse.Namespace) -> int:
     """Copy the volume; 0 when it is complete, 130 when it was interrupted, which leaves nothing."""
-    from tqdm import tqdm
-
-    from napari_niiv.io.copy import CopyFinished, copy_to_zarr
+    from napari_niiv.io.copy import copy_to_zarr
     from napari_niiv.io.write import check_output
 
     check_output(options.output, suffixes=(".zarr",))  # before a file is decoded
@@ -35,20 +38,26 @@ def run_copy(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     tell_note(volume)
-    events = copy_to_zarr(volume, options.output)
-    bar = tqdm(total=0, desc=options.output.name, unit="voxel", unit_scale=True, disable=None)
-    try:
-        for event in until_interrupted(events):
+    run_until_stopped(
+        copy_to_zarr(volume, options.output),
+        lambda events: _show(events, options.output, volume),
+        lambda: "stopped; nothing was kept of the copy.",
+    )
+    return 0
+
+
+def _show(events: Iterable[CopyEvent], output: Path, volume: Volume) -> None:
+    """A progress bar on stderr, and what was copied on stdout."""
+    from tqdm import tqdm
+
+    from napari_niiv.io.copy import CopyFinished
+
+    with tqdm(total=0, desc=output.name, unit="voxel", unit_scale=True, disable=None) as bar:
+        for event in events:
             if isinstance(event, CopyFinished):
                 bar.close()
                 shape = " × ".join(map(str, volume.shape))
-                print(f"{options.output}: {shape}, {event.elapsed:.1f} s")
+                print(f"{output}: {shape}, {event.elapsed:.1f} s")
             else:
                 bar.total = event.total
                 bar.update(event.done - bar.n)
-    except KeyboardInterrupt:
-        events.close()
-        raise KeyboardInterrupt("stopped; nothing was kept of the copy.") from None
-    finally:
-        bar.close()
-    return 0

@@ -22,7 +22,7 @@ from napari_niiv.cli.volume_options import (
 )
 from napari_niiv.errors import NiivError, OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
-from napari_niiv.interrupt import until_interrupted
+from napari_niiv.interrupt import run_until_stopped
 
 if TYPE_CHECKING:
     from napari_niiv.export.events import ExportEvent
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # bytes of a source that is decoded at once: a CPU has time for decoding it piece by piece, and needs 1 GB else
 _DECODED_BYTES = 512 << 20
-_STAGES = {"restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
+_STAGES = {"check": "checking", "restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
 
 
 def add_reconstruct(commands: Any) -> None:
@@ -100,11 +100,9 @@ def run_reconstruct(options: argparse.Namespace) -> int:
     if not config.resume and (unsuited := _unsuited(volume, options.checkpoint, model)):
         print(unsuited, file=sys.stderr)
     events = export(volume, model, options.output, config)
-    try:
-        _show(until_interrupted(events), options.output, model.device.type)
-    except KeyboardInterrupt:
-        events.close()
-        raise KeyboardInterrupt(_stopped(options.output)) from None
+    run_until_stopped(
+        events, lambda each: _show(each, options.output, model.device.type), lambda: _stopped(options.output)
+    )
     return 0
 
 
@@ -194,7 +192,8 @@ def _show(events: Iterable[ExportEvent], output: Path, device: str) -> None:
                 case ExportFinished():
                     size = " × ".join(f"{v:.4g}" for v in event.voxel_size)
                     shape = " × ".join(map(str, event.shape))
-                    tqdm.write(f"{output}: {shape}, voxel {size} {event.unit}, on {device}")
+                    what, how = (output, f", on {device}") if bar else (f"{output} is complete already", "")
+                    tqdm.write(f"{what}: {shape}, voxel {size} {event.unit}{how}")
     finally:
         if bar is not None:
             bar.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -18,7 +19,7 @@ from napari_niiv.cli.volume_options import add_input, add_sections, check_spacin
 from napari_niiv.configuration import setting_of
 from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import NiivError, TrainingError
-from napari_niiv.interrupt import until_interrupted
+from napari_niiv.interrupt import Stopped, run_until_stopped, stoppable
 from napari_niiv.training.config import PsfFile, TrainingConfig
 
 if TYPE_CHECKING:
@@ -112,12 +113,17 @@ def _train(options: argparse.Namespace) -> int:
             if damage:
                 print(f"napari-niiv: {damage}", file=sys.stderr)
     try:
-        _show(until_interrupted(events), options.output.name, processes.main)
-    except KeyboardInterrupt:
-        events.close()
+        run_until_stopped(
+            events,
+            lambda each: _show(each, options.output.name, processes.main),
+            lambda: _stopped(options.output),
+        )
+    except Stopped as stop:
         if not processes.main:
-            return 2
-        raise TrainingError(_stopped(options.output)) from None
+            return stop.status
+        if processes.size > 1:  # whoever started this process tells it
+            raise TrainingError(str(stop)) from None
+        raise
     return 0
 
 
@@ -231,7 +237,8 @@ def _on_several(options: argparse.Namespace) -> int:
     for name in ("", ".agent.server.api"):
         logging.getLogger(f"torch.distributed.elastic{name}").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(launch, sys.executable)("-m", "napari_niiv", *sys.argv[1:])
+        with stoppable():
+            elastic_launch(launch, sys.executable)("-m", "napari_niiv", *sys.argv[1:])
     except ChildFailedError as error:
         failures = sorted(error.failures.values(), key=lambda f: f.timestamp)
         for failure in failures:
@@ -240,6 +247,7 @@ def _on_several(options: argparse.Namespace) -> int:
         raise TrainingError(
             f"One of the processes ended unexpectedly (status {failures[0].exitcode}). {_stopped(options.output)}"
         ) from None
-    except SignalException:
-        raise TrainingError(_stopped(options.output)) from None
+    except (SignalException, KeyboardInterrupt) as stop:
+        number = stop.sigval if isinstance(stop, SignalException) else signal.SIGINT
+        raise Stopped(_stopped(options.output), number) from None
     return 0

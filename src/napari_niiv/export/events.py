@@ -8,8 +8,8 @@ from typing import Literal
 
 from napari_niiv.events import Notice
 
-Stage = Literal["restore", "pyramid", "tiff"]
-"""A part of an export: the full resolution, coarser ones, or the TIFF file."""
+Stage = Literal["check", "restore", "pyramid", "tiff"]
+"""A part of an export: the full resolution, coarser ones, the TIFF file; or a look at what the disk has kept."""
 
 ExportNotice = Notice
 """Something the user should know, in one sentence; the export goes on."""
@@ -36,7 +36,8 @@ class ExportStarted:
     levels : int
         Resolutions, the full one included.
     resumed : int
-        Output voxels of the full resolution that an earlier run has done already.
+        Output voxels of the full resolution that an earlier run has done already; not all of them, if the disk has lost
+        some.
     """
 
     path: Path
@@ -56,8 +57,9 @@ class ExportProgress:
 
     Attributes
     ----------
-    stage : {"restore", "pyramid", "tiff"}
-        Stages come in this order: full resolution, coarser ones, and the TIFF file.
+    stage : {"check", "restore", "pyramid", "tiff"}
+        Stages come in this order: full resolution, coarser ones, and the TIFF file. What is written is checked when an
+        export is gone on with, before coarser resolutions are made of it, and before it gets its name.
     done, total : int
         Output voxels of the stage, those of an earlier run included.
     voxels_per_second : float

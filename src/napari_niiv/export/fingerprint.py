@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import numpy as np
 
 from napari_niiv._version import __version__
 from napari_niiv.errors import Remedy, VolumeError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.pieces import scattered
 from napari_niiv.sections.repair import as_measured
-from napari_niiv.volume import Volume, in_memory, sampled
+from napari_niiv.volume import Volume
 
-FORMAT = 1
-# voxels that tell apart what is in memory
-_SAMPLED = 1 << 14
+FORMAT = 2
+# pieces of slices whose voxels tell sources apart, at least so many of each T and C index looked at; and their edge
+_PIECES, _FEWEST_PIECES, _EDGE = 32, 4, 256
 Fingerprint = dict[str, dict[str, Any]]
 """Everything that an output depends on, as JSON has it: software, source, what was repaired of its sections, model and
 settings; and the noise levels and values of empty voxels, which follow from these."""
@@ -54,8 +58,20 @@ def fingerprint_of(volume: Volume, model: Niiv, config: ExportConfig) -> Fingerp
     return plain
 
 
+def identity_of(fingerprint: Fingerprint) -> UUID:
+    """What tells a file that was made of just this; the same with what follows from it, and without."""
+    parts = {name: fingerprint[name] for name in _NAMES}
+    return uuid5(NAMESPACE_OID, json.dumps(parts, sort_keys=True))
+
+
 def source_identity(volume: Volume) -> dict[str, Any]:
-    """Which volume it is, as far as can be told without reading it."""
+    """Which volume it is: what is known of it and its file, and some of its voxels.
+
+    Raises
+    ------
+    VolumeError
+        If it is gone, or cannot be read.
+    """
     facts: dict[str, Any] = {
         "name": volume.name,
         "axes": volume.axes,
@@ -71,9 +87,18 @@ def source_identity(volume: Volume) -> dict[str, Any]:
         facts["path"] = str(Path(path).absolute())
     if (dataset := volume.provenance.dataset) is not None:
         facts["dataset"] = dataset
-    if in_memory(measured := as_measured(volume).array):
-        facts["voxels"] = hashlib.sha256(sampled(measured, _SAMPLED).tobytes()).hexdigest()
-    return facts | file_state(volume)
+    return facts | file_state(volume) | {"voxels": some_voxels(volume)}
+
+
+def some_voxels(volume: Volume) -> str:
+    """A checksum of pieces of slices spread over a volume as it was measured: also where no file tells of changes."""
+    measured, digest = as_measured(volume), hashlib.sha256()
+    indices = list(np.ndindex(measured.shape[:-3]))
+    chosen = indices[:: -(-len(indices) // (_PIECES // _FEWEST_PIECES))]
+    for index in chosen:
+        for piece in scattered(measured.at(*index), _EDGE, _PIECES // len(chosen)):
+            digest.update(piece.astype(measured.dtype).tobytes())
+    return digest.hexdigest()
 
 
 def source_path(volume: Volume) -> Path | None:
@@ -133,14 +158,14 @@ def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def check_unchanged(volume: Volume, before: dict[str, Any], *, now: bool = False) -> None:
-    """Refuse to mix two states of a source, whose `file_state` was `before`.
+    """Refuse to mix two states of a source, whose `source_identity` was `before`.
 
     Parameters
     ----------
     volume : Volume
     before : dict
     now : bool
-        Look at a folder also where that was done a moment ago.
+        Look at a folder also where that was done a moment ago; and at some of its voxels, if there is no file.
 
     Raises
     ------
@@ -149,13 +174,19 @@ def check_unchanged(volume: Volume, before: dict[str, Any], *, now: bool = False
     """
     path = source_path(volume)
     if path is None:
+        if now and before.get("voxels") != some_voxels(volume):
+            raise _changed(volume)
         return
     if "files" in before and not now and time.monotonic() < _looked_at.get(path, -_EVERY) + _EVERY:
         return
     state = file_state(volume)
     if any(before.get(key) != value for key, value in state.items()):
-        raise VolumeError(f"{volume.name!r} was changed while it was being exported;", Remedy.START_ANEW)
+        raise _changed(volume)
     _looked_at[path] = time.monotonic()
+
+
+def _changed(volume: Volume) -> VolumeError:
+    return VolumeError(f"{volume.name!r} was changed while it was being exported;", Remedy.START_ANEW)
 
 
 def checksum(model: Niiv) -> str:
@@ -180,8 +211,6 @@ def mismatch(before: Fingerprint, now: Fingerprint) -> str:
         old, new = before.get(part, {}), now[part]
         for key in [*new, *(key for key in old if key not in new)]:
             if old.get(key) != new.get(key):
-                if key == "voxels" and "modified" in new and not (key in old and key in new):
-                    continue  # the same file, once decoded into memory and once not: its size and time tell
                 if key in ("checksum", "card", "voxels", "files", "repaired"):
                     return name
                 return f"{name} ({key}: {_short(old.get(key))}, now {_short(new.get(key))})"

@@ -205,6 +205,10 @@ class Plan:
             units.append(unit)
         return units
 
+    def writes(self, unit: Unit, level: int) -> bool:
+        """Whether a unit writes a shard of a level."""
+        return unit.level == level or unit.level == 0 < level < self.later.start
+
     def coarser(self, unit: Unit) -> Unit:
         """The unit of the next level that is the mean of one, if that level is written at once."""
         steps = self.levels[unit.level + 1].steps_from(self.levels[unit.level])

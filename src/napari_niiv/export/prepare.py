@@ -13,6 +13,7 @@ from napari_niiv.export.events import ExportFinished, ExportStarted
 from napari_niiv.export.fingerprint import Fingerprint, fingerprint_of
 from napari_niiv.export.plan import Plan
 from napari_niiv.export.store import Unfinished
+from napari_niiv.export.tiff import is_written
 from napari_niiv.export.work import Channel, Work, measure_channels
 from napari_niiv.io.write import exists_already
 from napari_niiv.models.niiv import Niiv
@@ -99,15 +100,16 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
     edges = store.resume(fingerprint) if config.resume and store.begun else None
     tiff = path.suffix.lower() in TIFF
     plan = Plan.of(volume, config, model.device.type, tiff=tiff, edges=edges)
-    complete = config.resume and edges is None and store.is_complete(fingerprint)
+    known = edges is None and store.is_complete(fingerprint)
+    complete = config.resume and (known or (tiff and is_written(path, plan, fingerprint)))
     if not complete and path.exists() and not config.overwrite:
         raise exists_already(path)
-    begun = edges is not None
+    begun = edges is not None and not complete
     channels: tuple[Channel, ...] = ()
     if not complete:
         before: Sequence[Denoise] | None = store.noise_levels() if begun else None
         asked = before or [config.denoise] * math.prod(plan.leading)
-        channels = measure_channels(volume, plan.dtype, model, asked)
+        channels = measure_channels(volume, plan.dtype, model, asked, config.box)
         fingerprint["noise"] = {"levels": [channel.denoise for channel in channels]}
         fingerprint["empty"] = {"values": [list(channel.normalization.empty.values) for channel in channels]}
     return PreparedExport(volume, config, path, plan, store, fingerprint, channels, begun, complete)

@@ -12,7 +12,7 @@ class ProgressMeter:
 
     Parameters
     ----------
-    stage : {"restore", "pyramid", "tiff"}
+    stage : {"check", "restore", "pyramid", "tiff"}
     total : int
         Voxels of the stage.
     done : int

@@ -18,8 +18,8 @@ from napari_niiv.export.engines.dask_workers import cluster
 from napari_niiv.export.engines.local import Engine, in_this_process, threads
 from napari_niiv.export.events import ExportEvent, Stage
 from napari_niiv.export.fingerprint import check_unchanged
+from napari_niiv.export.integrity import Missing, check_written
 from napari_niiv.export.metadata import attributes
-from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.prepare import PreparedExport, prepare
 from napari_niiv.export.progress import ProgressMeter
 from napari_niiv.export.tiff import write_from_store
@@ -30,6 +30,8 @@ from napari_niiv.volume import Volume
 
 # bytes
 _NOTHING_FREE = 16 << 20
+# times that what the disk has lost is computed anew in one run
+_ATTEMPTS = 3
 
 
 def export(
@@ -91,6 +93,7 @@ def _run(prepared: PreparedExport, work: Work) -> Iterator[ExportEvent]:
         store.create(plan)
         resumed = plan.voxels() - sum(unit.voxels for unit in missing[0])
         yield prepared.started(resumed)
+        yield from check_written(prepared, missing)
         yield from _notices(prepared, resumed / plan.voxels())
         engine: Engine = in_this_process
         if config.distributed and any(missing.values()):
@@ -99,8 +102,15 @@ def _run(prepared: PreparedExport, work: Work) -> Iterator[ExportEvent]:
             engine, dashboard = stack.enter_context(cluster(config, work, store.shared))
             if dashboard is not None:
                 yield Notice(f"The workers can be watched at {dashboard}, by anyone on this computer.")
-        for stage, levels in _stages(plan):
-            yield from _compute(prepared, work, engine, stage, {level: missing[level] for level in levels})
+        for _ in range(_ATTEMPTS):
+            yield from _compute(prepared, work, engine, "restore", range(1), missing)
+            if plan.later and (yield from check_written(prepared, missing, plan.later.start - 1)):
+                continue
+            yield from _compute(prepared, work, engine, "pyramid", plan.later, missing)
+            if not (yield from check_written(prepared, missing)):
+                break
+        else:
+            raise OutputError(f"The disk does not keep what is written in {store.folder}; check it and", Remedy.RESUME)
         yield from _publish(prepared)
 
 
@@ -117,21 +127,14 @@ def _notices(prepared: PreparedExport, done: float) -> Iterator[Notice]:
         yield Notice(f"{words}.")
 
 
-def _stages(plan: Plan) -> Iterator[tuple[Stage, range]]:
-    """The stages of the work, each with its levels."""
-    yield "restore", range(1)
-    if plan.later:
-        yield "pyramid", plan.later
-
-
 def _compute(
-    prepared: PreparedExport, work: Work, engine: Engine, stage: Stage, missing: dict[int, list[Unit]]
+    prepared: PreparedExport, work: Work, engine: Engine, stage: Stage, levels: range, missing: Missing
 ) -> Iterator[ExportEvent]:
     """Have the missing units of a stage computed, and record each in the journal."""
-    total = sum(prepared.plan.voxels(level) for level in missing)
-    meter = ProgressMeter(stage, total, total - sum(unit.voxels for units in missing.values() for unit in units))
-    for units in missing.values():
-        with closing(engine(work, units)) as advances:
+    total = sum(prepared.plan.voxels(level) for level in levels)
+    meter = ProgressMeter(stage, total, total - sum(unit.voxels for level in levels for unit in missing[level]))
+    for level in levels:
+        with closing(engine(work, missing[level])) as advances:
             for advance in advances:
                 if advance.written is not None:
                     prepared.store.record(*advance.written)
@@ -140,6 +143,7 @@ def _compute(
                 if work.batch_budget.notice:
                     yield Notice(work.batch_budget.notice)
                     work.batch_budget.notice = ""
+        missing[level] = []
 
 
 def _publish(prepared: PreparedExport) -> Iterator[ExportEvent]:
@@ -151,7 +155,7 @@ def _publish(prepared: PreparedExport) -> Iterator[ExportEvent]:
         yield from write_from_store(volume, plan, store, prepared.fingerprint, meter, prepared.config.overwrite)
     else:
         metadata = attributes(volume, plan, prepared.channels, prepared.fingerprint)
-        store.publish(metadata, prepared.config.overwrite)
+        store.publish(plan, metadata, prepared.config.overwrite)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Shards on the disk: written whole, aside, and put in their place at once."""
+"""Shards on the disk: written whole, aside, and put in their place at once; known by size and checksum from then on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import shutil
 import threading
 import uuid
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import google_crc32c
 import zarr
 from numpy.typing import NDArray
 
@@ -20,10 +21,32 @@ from napari_niiv.geometry import Box
 
 WRITING = "writing"  # folder beside the hierarchy, where shards are made
 _OPENING = threading.Lock()
+_READ_BYTES = 4 << 20
 
 
-def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> int:
-    """Write a shard, whole, and return its bytes; it is on the disk then.
+class FileState(NamedTuple):
+    """What tells that a file is as it was written.
+
+    Attributes
+    ----------
+    bytes : int
+    checksum : int
+        CRC-32C.
+    """
+
+    bytes: int
+    checksum: int
+
+
+ABSENT = FileState(0, 0)
+"""Of a shard of nothing but zeros, which has no file."""
+
+Written = tuple[FileState, ...]
+"""The files that a unit wrote: of its own shard, and of those of coarser levels."""
+
+
+def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> FileState:
+    """Write a shard, whole, and return what its file is; it is on the disk then.
 
     It is made aside and put in its place at once: whoever else writes the same shard, and whenever one is killed, it is
     there whole or not at all. zarr would also read a shard at the border first, to merge it.
@@ -41,13 +64,15 @@ def write_shard(data: Path, level: Level, unit: Unit, values: NDArray[Any]) -> i
         made = aside / path.relative_to(data / str(unit.level))
         if made.exists():
             sync(made)
+            state = state_of(made)
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(made, path)
         else:  # shards of nothing but zeros have no file
             path.unlink(missing_ok=True)
+            state = ABSENT
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return size_of(path)
+    return state
 
 
 def shard_path(data: Path, level: Level, unit: Unit) -> Path:
@@ -64,6 +89,18 @@ def size_of(path: Path) -> int:
         return 0
 
 
+def state_of(path: Path) -> FileState:
+    """Size and checksum of a file as it is now, read from its beginning to its end."""
+    count = checksum = 0
+    try:
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(_READ_BYTES):
+                count, checksum = count + len(piece), google_crc32c.extend(checksum, piece)
+    except FileNotFoundError:
+        return ABSENT
+    return FileState(count, checksum)
+
+
 def read_level(data: Path, level: int, leading: tuple[int, ...], place: Box) -> NDArray[Any]:
     """Voxels of a level that is written.
 
@@ -75,7 +112,7 @@ def read_level(data: Path, level: int, leading: tuple[int, ...], place: Box) -> 
     try:
         values: NDArray[Any] = open_level(data, level)[(*leading, *place.slices)]
     except (RuntimeError, ValueError) as error:
-        raise OutputError(f"Level {level} of the unfinished output is damaged ({error});", Remedy.START_ANEW) from error
+        raise OutputError(f"Level {level} of the unfinished output is damaged ({error});", Remedy.RESUME) from error
     return values
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import zarr
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export.fingerprint import Fingerprint, mismatch
 from napari_niiv.export.plan import Plan, Unit
-from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
+from napari_niiv.export.shards import WRITING, FileState, Written, shard_path, size_of, state_of, sync
 from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.geometry import Shape
 from napari_niiv.io.ome.arrays import create_level
@@ -95,8 +96,8 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
 class Unfinished:
     """An output that is being written.
 
-    Finished shards are what the journal names, with their size: each line is added, and forced to the disk, after its
-    shard was. A shard that is in no line, or has another size, is computed anew.
+    Finished shards are what the journal names, with their size and checksum: each line is added, and forced to the
+    disk, after its shard was. A shard that is in no line, or is no longer what its line says, is computed anew.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ class Unfinished:
     def is_complete(self, fingerprint: Fingerprint) -> bool:
         """Whether the target is there, whole, and made of just this; perhaps its export was killed while it tidied up.
 
-        A zarr says what it was made of, a file only as long as the unfinished folder is there.
+        A zarr says what it was made of; of a file, this is what the unfinished folder says, as long as it is there.
         """
         if not self.target.exists():
             return False
@@ -232,15 +233,64 @@ class Unfinished:
             raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
         return fingerprint, (z, y, x)
 
-    def create(self, plan: Plan) -> None:
-        """Make the arrays of all levels, without voxels; those that are there stay."""
-        group = zarr.open_group(self.data, mode="a", zarr_format=3)
+    def create(self, plan: Plan, attributes: dict[str, Any] | None = None) -> None:
+        """Describe the arrays of all levels, and the group with these attributes, anew; shards that are there stay."""
+        aside = self.folder / WRITING / uuid.uuid4().hex
+        group = zarr.open_group(aside, mode="w", zarr_format=3, attributes=attributes)
         for number, level in enumerate(plan.levels):
-            if str(number) not in group:
-                create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
+            create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
+        for folder in (*map(str, range(len(plan.levels))), ""):  # the group last: it makes an image of the arrays
+            (self.data / folder).mkdir(exist_ok=True)
+            sync(aside / folder / "zarr.json")
+            os.replace(aside / folder / "zarr.json", self.data / folder / "zarr.json")
+        shutil.rmtree(aside)
 
     def missing(self, plan: Plan) -> dict[int, list[Unit]]:
         """The units that are not written, by level; without those that are written with one of a finer level.
+
+        Whether files have the size that they had is looked at, no more: see `is_intact`.
+
+        Raises
+        ------
+        OutputError
+            If the journal is damaged.
+        """
+        journal = self.journal()
+
+        def done(unit: Unit) -> bool:
+            states = journal.get((unit.level, unit.number), ())
+            return [state.bytes for state in states] == [size_of(path) for path in self._files(plan, unit)]
+
+        return {n: [unit for unit in plan.units(n) if not done(unit)] for n in (0, *plan.later)}
+
+    def written(self, plan: Plan) -> Iterator[tuple[Unit, Written]]:
+        """The units that the journal names as finished, with what their files were then.
+
+        Raises
+        ------
+        OutputError
+            If the journal is damaged.
+        """
+        journal = self.journal()
+        for level in (0, *plan.later):
+            for unit in plan.units(level):
+                if states := journal.get((level, unit.number)):
+                    yield unit, states
+
+    def is_intact(self, plan: Plan, unit: Unit, states: Written, level: int | None = None) -> bool:
+        """Whether the files of a unit are what they were, to the last byte; or just that of one level."""
+        parts, paths = plan.written_with(unit), self._files(plan, unit)
+        return len(states) == len(parts) and all(
+            state_of(path) == state
+            for part, path, state in zip(parts, paths, states, strict=True)
+            if level in (None, part.level)
+        )
+
+    def _files(self, plan: Plan, unit: Unit) -> list[Path]:
+        return [shard_path(self.data, plan.levels[part.level], part) for part in plan.written_with(unit)]
+
+    def journal(self) -> dict[tuple[int, int], Written]:
+        """What the files of each finished unit were when they were written, by level and number of the unit.
 
         Half a line at the end, left by a crash, is cut off.
 
@@ -255,28 +305,27 @@ class Unfinished:
         if len(whole) < len(text):
             os.truncate(path, len(whole))
         try:
-            sizes = dict(_parsed(line) for line in whole.decode().splitlines())
+            return dict(_parsed(line) for line in whole.decode().splitlines())
         except ValueError as error:
             raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
 
-        def done(unit: Unit) -> bool:
-            recorded = sizes.get((unit.level, unit.number))
-            parts = plan.written_with(unit)
-            return recorded == tuple(size_of(shard_path(self.data, plan.levels[p.level], p)) for p in parts)
+    def record(self, unit: Unit, states: Sequence[FileState]) -> None:
+        """Add a unit that is on the disk, with what its files are, to the journal."""
+        self._note([_line(unit, states)])
 
-        return {n: [unit for unit in plan.units(n) if not done(unit)] for n in (0, *plan.later)}
+    def forget(self, units: Iterable[Unit]) -> None:
+        """Note in the journal that units are to be computed anew."""
+        self._note([_line(unit, ()) for unit in units])
 
-    def record(self, unit: Unit, sizes: Sequence[int]) -> None:
-        """Add a unit that is on the disk, with the bytes of its shards, to the journal."""
+    def _note(self, lines: Sequence[str]) -> None:
         with (self.folder / _JOURNAL).open("a") as journal:
-            journal.write(f"{unit.level}/{unit.number} {' '.join(map(str, sizes))}\n")
+            journal.writelines(f"{line}\n" for line in lines)
             journal.flush()
             os.fsync(journal.fileno())
 
-    def publish(self, attributes: dict[str, Any], replace: bool) -> None:
+    def publish(self, plan: Plan, attributes: dict[str, Any], replace: bool) -> None:
         """Write the metadata and put the hierarchy in the target's place, at once."""
-        zarr.open_group(self.data, mode="r+").attrs.update(attributes)
-        sync(self.data / "zarr.json")
+        self.create(plan, attributes)
         if self.target.exists():
             if not replace:
                 raise exists_already(self.target)
@@ -320,7 +369,12 @@ def _json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _parsed(line: str) -> tuple[tuple[int, int], tuple[int, ...]]:
-    name, *sizes = line.split(" ")
+def _line(unit: Unit, states: Sequence[FileState]) -> str:
+    return " ".join([f"{unit.level}/{unit.number}", *(f"{size}:{checksum:08x}" for size, checksum in states)])
+
+
+def _parsed(line: str) -> tuple[tuple[int, int], Written]:
+    name, *states = line.split(" ")
     level, number = name.split("/")
-    return (int(level), int(number)), tuple(map(int, sizes))
+    pairs = (state.split(":") for state in states)
+    return (int(level), int(number)), tuple(FileState(int(size), int(checksum, 16)) for size, checksum in pairs)

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-import json
+import math
 import queue
+import re
 import threading
-import uuid
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
+
+import tifffile
 
 from napari_niiv.export.events import ExportProgress
-from napari_niiv.export.fingerprint import Fingerprint
+from napari_niiv.export.fingerprint import Fingerprint, identity_of
 from napari_niiv.export.plan import Plan
 from napari_niiv.export.progress import ProgressMeter
 from napari_niiv.export.shards import open_level
 from napari_niiv.export.store import Unfinished
 from napari_niiv.interrupt import StopFlag
-from napari_niiv.io.write import is_ome, save_tiff
+from napari_niiv.io.readers.library_messages import tifffile_messages
+from napari_niiv.io.write import IDENTITY, is_ome, save_tiff
 from napari_niiv.volume import Volume
+
+
+def is_written(path: Path, plan: Plan, fingerprint: Fingerprint) -> bool:
+    """Whether a TIFF file is there, with all its voxels, and was made of just this."""
+    try:
+        with tifffile_messages(), tifffile.TiffFile(path) as file:
+            series, description = file.series[0], file.pages.first.description
+            begin = series.dataoffset if series.size == plan.voxels() else None  # a file cut short has fewer planes
+            end = math.inf if begin is None else begin + series.nbytes
+    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+        return False
+    written = re.search(rf'(?:\bUUID="urn:uuid:|^{IDENTITY}=)([0-9a-f-]{{36}})', description, re.MULTILINE)
+    return written is not None and written[1] == str(identity_of(fingerprint)) and end <= path.stat().st_size
 
 
 def write_from_store(
@@ -39,7 +56,8 @@ def write_from_store(
     store : Unfinished
         Holds the full resolution, complete.
     fingerprint : dict
-        Decides on the file's identity: what is written twice is the same to the last byte.
+        Decides on the identity that is written into the file, by which it is known to be complete when it is asked for
+        again; what is written twice is the same to the last byte.
     meter : ProgressMeter
         Counts the voxels that are written.
     replace_target : bool
@@ -58,7 +76,7 @@ def write_from_store(
         origin=plan.origin,
         pyramid=(),
     )
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(fingerprint, sort_keys=True))
+    identity = identity_of(fingerprint)
     fractions: queue.SimpleQueue[float | None] = queue.SimpleQueue()
     stop = StopFlag()
     failed: list[Exception] = []

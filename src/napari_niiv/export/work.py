@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from napari_niiv.errors import ConstantVolumeError, OutputError, Remedy
 from napari_niiv.export.fingerprint import check_unchanged
 from napari_niiv.export.plan import Plan, Unit
-from napari_niiv.export.shards import read_level, write_shard
+from napari_niiv.export.shards import Written, read_level, write_shard
 from napari_niiv.geometry import Box, three
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.io.ome.arrays import halved
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.normalization import Normalization
+from napari_niiv.pieces import Bounds
 from napari_niiv.reconstruction.allocator import trim
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.denoise import Denoise, level_of
@@ -26,9 +27,6 @@ from napari_niiv.reconstruction.grid import Block
 from napari_niiv.reconstruction.planes import orientations_of
 from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.volume import Volume
-
-Sizes = tuple[int, ...]
-"""Bytes of the shards that a unit wrote, its own and those of coarser levels."""
 
 # of the source: what is read at once for all blocks of a shard
 _READ_BYTES = 256 << 20
@@ -55,18 +53,21 @@ class Channel:
     denoise: float = 0.0
 
     @classmethod
-    def of(cls, volume: Volume, model: Niiv, denoise: Denoise) -> Channel:
+    def of(cls, volume: Volume, model: Niiv, denoise: Denoise, box: Bounds | None = None) -> Channel:
         """How a 3-D volume is treated, by its intensities and the noise level that is asked for."""
         try:
-            normalization = Normalization.of(volume)
+            normalization = Normalization.of(volume, box)
         except ConstantVolumeError as error:
             # regions of the value may be empty or not: they come back as they are anyway
-            return cls(Normalization(error.value, error.value + 1), blank=True)
+            low, high = error.value, error.value + 1
+            if high - low != 1:  # numbers so large have no ones
+                low, high = sorted((error.value, error.value / 2))
+            return cls(Normalization(low, high), blank=True)
         return cls(normalization, blank=False, denoise=level_of(volume, normalization, model, denoise))
 
 
 def measure_channels(
-    volume: Volume, dtype: np.dtype[Any], model: Niiv, denoise: Sequence[Denoise]
+    volume: Volume, dtype: np.dtype[Any], model: Niiv, denoise: Sequence[Denoise], box: Bounds | None = None
 ) -> tuple[Channel, ...]:
     """How every T and C index of a volume is treated, by its intensities.
 
@@ -78,6 +79,8 @@ def measure_channels(
     model : Niiv
     denoise : sequence of float or "auto"
         The noise level that is asked for, of each T and C index in their order.
+    box : tuple of (int, int), optional
+        The part that is written; looked at where all else is constant.
 
     Raises
     ------
@@ -87,9 +90,11 @@ def measure_channels(
         If the type of the output cannot hold them.
     """
     indices = list(np.ndindex(volume.shape[:-3]))
-    channels = tuple(Channel.of(volume.at(*index), model, level) for index, level in zip(indices, denoise, strict=True))
+    channels = tuple(
+        Channel.of(volume.at(*index), model, level, box) for index, level in zip(indices, denoise, strict=True)
+    )
     if all(channel.blank for channel in channels):
-        Normalization.of(volume.at(*indices[0]))
+        Normalization.of(volume.at(*indices[0]), box)
     for channel in channels:
         _check_range(channel, dtype, volume)
     return channels
@@ -144,7 +149,7 @@ class Work:
         unit: Unit,
         report: Callable[[int], None] = lambda voxels: None,
         interrupt: Interrupt = never,
-    ) -> Sizes:
+    ) -> Written:
         """Compute a unit and write it; of the full resolution, with the coarser levels that are written at once.
 
         Parameters
@@ -167,17 +172,17 @@ class Work:
         """
         values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
         interrupt()
-        sizes = []
+        states = []
         for part in self.plan.written_with(unit):
             level = self.plan.levels[part.level]
             if part is not unit:
                 steps = level.steps_from(self.plan.levels[part.level - 1])
                 values = halved(values, steps, self._channel(unit).normalization.empty)
-            sizes.append(write_shard(self.data, level, part, values))
+            states.append(write_shard(self.data, level, part, values))
         if self.batch_budget.model.device.type == "cpu":  # whose units take seconds
             del values
             trim()
-        return tuple(sizes)
+        return tuple(states)
 
     def _restored(self, unit: Unit, report: Callable[[int], None], interrupt: Interrupt) -> NDArray[Any]:
         plan, volume = self.plan, self.volume.at(*unit.leading)

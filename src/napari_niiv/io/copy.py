@@ -23,7 +23,7 @@ from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.ome.arrays import create_level, halved
 from napari_niiv.io.ome.attributes import Window, channels, json_part, ome_attributes
 from napari_niiv.io.write import check_output, whole_folder
-from napari_niiv.volume import Volume, reading
+from napari_niiv.volume import Volume, as_announced, reading
 
 SUFFIX = ".zarr"
 _CHUNK, _SHARD = (32, 128, 128), (32, 512, 512)
@@ -196,6 +196,7 @@ def _copied(volume: Volume, array: Any, plan: _Plan) -> Iterator[int]:
         for piece in plan.pieces(0):
             with reading(volume.place):
                 values = np.asarray(volume.array[(*leading, *piece.slices)])
+            values = as_announced(values, piece.shape, volume.dtype, volume.name)
             array[(*leading, *piece.slices)] = values.astype(volume.dtype, copy=False)
             yield values.size
 

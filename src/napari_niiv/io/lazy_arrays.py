@@ -13,6 +13,8 @@ import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.pieces import Bounds, stored_boxes
+
 Key = tuple[int | slice, ...]
 
 
@@ -128,6 +130,11 @@ class Rearranged(LazyArray):
         chunks = getattr(source, "chunks", None)
         super().__init__([source.shape[i] for i in order], source.dtype, chunks and [chunks[i] for i in order])
         self._source, self._order = source, order
+
+    def stored_boxes(self, most: int) -> list[Bounds]:
+        """Boxes of the chunks that the source has, as far as it tells."""
+        boxes, left_out = stored_boxes(self._source, most), {*range(len(self._source.shape))} - {*self._order}
+        return [tuple(box[i] for i in self._order) for box in boxes if not any(box[i][0] for i in left_out)]
 
     def _read(self, key: Key) -> Any:
         whole: list[int | slice] = [0] * len(self._source.shape)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.file_locks import LockedError, lock
-from napari_niiv.volume import Volume
+from napari_niiv.volume import Volume, as_announced
 
 _SUFFIXES = (".tif", ".tiff")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
@@ -29,6 +29,8 @@ _WIDER = {"bool": "uint8", "float16": "float32", "int64": "float64", "uint64": "
 _IMAGEJ_BYTES = 3 << 30
 _SLAB_BYTES = 256 << 20
 SOFTWARE = "napari-niiv"
+IDENTITY = "napari_niiv"
+"""Under which ImageJ's kind has the identity of a file."""
 _SHORT_UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "meter": "m", "angstrom": "Å"}
 
 
@@ -46,6 +48,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False, suffixes
     if target.is_dir() and target.suffix.lower() != ".zarr":
         raise OutputError(f"{target} is a folder; name a file.")
     if target.exists() and not overwrite:
+        remove_left(target)  # by a process that was killed just after
         raise exists_already(target)
     if not target.parent.is_dir():
         if any(above.is_file() for above in target.parents):
@@ -63,13 +66,13 @@ def exists_already(target: Path) -> OutputError:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """A path beside `target` to write to; the file takes its place when the block ends well, and goes otherwise."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    """A path beside `target` to write to; the file takes its place when the block ends well, and goes otherwise.
+
+    What processes that were killed have left of the same target goes.
+    """
+    with _beside(target) as partial:
         yield partial
         os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -78,18 +81,31 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     A target that exists is never replaced. What processes that were killed have left of the same target goes.
     """
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        _remove_if_left(left)
-    partial = target.with_name(f".{target.name}.{uuid4().hex}.part")
-    held = lock(_lock_of(partial))
-    try:
+    with _beside(target) as partial:
         partial.mkdir()
         yield partial
         if target.exists():
             raise OutputError(f"{target} exists already by now; choose another name.")
         os.rename(partial, target)
+
+
+def remove_left(target: Path) -> None:
+    """Remove what processes that were killed have left of a target, where the file system has locks."""
+    for suffix in (".part", ".lock"):
+        for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 32}{suffix}"):
+            _remove_if_left(left.with_suffix(".part"))
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A name beside a target that nobody else uses as long as the block lasts; what has it then goes."""
+    remove_left(target)
+    partial = target.with_name(f".{target.name}.{uuid4().hex}.part")
+    held = lock(_lock_of(partial))
+    try:
+        yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         _let_go(partial, held)
 
 
@@ -97,14 +113,21 @@ def _lock_of(partial: Path) -> Path:
     return partial.with_suffix(".lock")
 
 
+def _remove(partial: Path) -> None:
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
+
+
 def _remove_if_left(partial: Path) -> None:
-    """Remove a folder that nobody is writing any more; where a file system has no locks, it stays."""
+    """Remove what nobody is writing any more; where a file system has no locks, it stays."""
     try:
         held = lock(_lock_of(partial))
     except LockedError:
         return
     if held is not None:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         _let_go(partial, held)
 
 
@@ -172,7 +195,7 @@ def save_tiff(
     ome : bool
         OME-TIFF even where ImageJ's kind would do.
     identity : UUID, optional
-        Of an OME-TIFF, which has a random one by default.
+        Of the file; an OME-TIFF has a random one by default, ImageJ's kind none.
     progress : callable
         Gets the fraction that is written, 0 … 1; may raise to give up.
 
@@ -198,7 +221,11 @@ def save_tiff(
         options |= {
             "imagej": True,
             "resolution": (1 / x, 1 / y),
-            "metadata": {"axes": "ZYX", "spacing": z, "unit": ascii_unit, **_imagej_origin(volume)},
+            "metadata": {
+                **{"axes": "ZYX", "spacing": z, "unit": ascii_unit},
+                **_imagej_origin(volume),
+                **({} if identity is None else {IDENTITY: identity}),
+            },
         }
     else:
         sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", (z, y, x), strict=True)}
@@ -252,6 +279,7 @@ def _planes(volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], No
         for part in _slabs(volume.array):
             slab = volume.array[(*leading, part)]
             slab = np.asarray(slab.compute() if isinstance(slab, da.Array) else slab)
+            slab = as_announced(slab, (part.stop - part.start, *volume.shape[-2:]), volume.dtype, volume.name)
             for plane in slab:
                 yield np.ascontiguousarray(plane, dtype=dtype)
             done += len(slab)

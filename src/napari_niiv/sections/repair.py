@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.lazy_arrays import Key, LazyArray
+from napari_niiv.pieces import Bounds, stored_boxes
 from napari_niiv.sections.config import SectionsConfig
 from napari_niiv.sections.find import find_blank, find_sections
 from napari_niiv.sections.repairs import Index, Repairs, SectionRepairs
-from napari_niiv.volume import Volume, picked
+from napari_niiv.volume import Volume, as_announced, picked
 
 
 class RepairedArray(LazyArray):
@@ -50,6 +51,10 @@ class RepairedArray(LazyArray):
         """The same repairs of another array of the same voxels."""
         return RepairedArray(source, self.repairs, self._lateral)
 
+    def stored_boxes(self, most: int) -> list[Bounds]:
+        """Boxes of the chunks that the source has, as far as it tells."""
+        return stored_boxes(self.source, most)
+
     def __dask_tokenize__(self) -> Any:
         from dask.base import normalize_token
 
@@ -67,7 +72,7 @@ class RepairedArray(LazyArray):
     def _sections(self, index: Index, z: slice, y: slice, x: slice) -> NDArray[Any]:
         repairs = self.repairs[index]
         if not repairs:
-            return np.asarray(self.source[(*index, z, y, x)])
+            return self._stored(index, z, y, x)
         wanted = range(z.start, z.stop, z.step)
         supports = {k: _support(k, repairs.bridged) for k in wanted}
         needed = sorted({section for pair in supports.values() for section, _ in pair})
@@ -90,7 +95,7 @@ class RepairedArray(LazyArray):
         )
         out: dict[int, NDArray[Any]] = {}
         for run in _pieces(sections):
-            block = np.asarray(self.source[(*index, slice(run[0], run[-1] + 1), rows, columns)])
+            block = self._stored(index, slice(run[0], run[-1] + 1), rows, columns)
             for section, values in zip(range(run[0], run[-1] + 1), block, strict=True):
                 if section not in moves:
                     continue
@@ -99,6 +104,10 @@ class RepairedArray(LazyArray):
                 level = repairs.levels[section] if repairs.levels else (1.0, 0.0)
                 out[section] = part if level == (1.0, 0.0) else _mean([(part, level[0])], self.dtype, level[1])
         return out
+
+    def _stored(self, index: Index, *box: slice) -> NDArray[Any]:
+        lengths = [len(range(*part.indices(n))) for part, n in zip(box, self.shape[-3:], strict=True)]
+        return as_announced(np.asarray(self.source[(*index, *box)]), lengths, self.dtype, "the volume")
 
     def _move(self, section: int, repairs: SectionRepairs) -> tuple[int, int]:
         if not repairs.shifts:

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_niiv.errors import OutputError, TrainingError
-from napari_niiv.io.write import whole_file
+from napari_niiv.io.write import remove_left, whole_file
 from napari_niiv.training.config import TrainingConfig
 
 _KEY = "napari_niiv_training"
@@ -117,6 +117,8 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
 def forget_state(output: Path) -> None:
     """The training is finished, or begins anew."""
     state_path(output).unlink(missing_ok=True)
+    for target in (output, state_path(output)):
+        remove_left(target)
 
 
 def _fixed_settings(config: TrainingConfig) -> dict[str, Any]:

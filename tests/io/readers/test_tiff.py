@@ -334,3 +334,32 @@ def test_importing_changes_no_loggers() -> None:
         "    assert not logger.filters and not logger.handlers and logger.propagate"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+OME = """<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">
+<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="16" SizeY="16" SizeZ="{planes}" SizeC="1" SizeT="1"
+PhysicalSizeX="1" PhysicalSizeY="1" PhysicalSizeZ="4">{data}</Pixels></Image></OME>"""
+
+
+@pytest.mark.parametrize("data", ["", "<TiffData/>", '<TiffData IFD="0" PlaneCount="{planes}"/>'])
+@pytest.mark.parametrize(
+    ("planes", "message"),
+    [
+        (3, ""),
+        (5, "lacks 2 of its 5 planes|holds 3 of the 5 planes"),
+        (1_000_000, "says that it has 1,000,000 planes, more than .* bytes can hold"),
+        (10**15, "says that it has 1,000,000,000,000,000 planes"),
+    ],
+)
+def test_planes_that_the_metadata_say(tmp_path: Path, data: str, planes: int, message: str) -> None:
+    xml = OME.format(planes=planes, data=data.format(planes=planes)).replace("\n", " ")
+    voxels = np.random.default_rng(0).integers(0, 255, (3, 16, 16), np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=False) as file:
+        for number, picture in enumerate(voxels):
+            description = xml.encode() if number == 0 else None
+            file.write(picture, description=description, metadata=None, contiguous=False)
+    if message:
+        with pytest.raises(VolumeError, match=message):
+            open_volume(tmp_path / "a.ome.tif")
+    else:
+        assert (np.asarray(open_volume(tmp_path / "a.ome.tif").array[...]) == voxels).all()

@@ -290,14 +290,14 @@ def _on_workers(
                     fill()
                     continue
                 try:
-                    unit, sizes, notice = future.result(timeout=_TIMEOUT / 12)
+                    unit, written, notice = future.result(timeout=_TIMEOUT / 12)
                 except TimeoutError:  # its worker died with the result: it is computed once more
                     done.put(future)
                     fill()
                     continue
                 running.discard(future)
                 work.batch_budget.notice = notice or work.batch_budget.notice
-                yield Advance(unit.voxels, (unit, sizes))
+                yield Advance(unit.voxels, (unit, written))
                 fill()
     finally:
         if running:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 
 from napari_niiv.export.plan import Unit
-from napari_niiv.export.work import Sizes, Work
+from napari_niiv.export.shards import Written
+from napari_niiv.export.work import Work
 from napari_niiv.interrupt import StopFlag
 
 # seconds after which an engine tells that nothing is new, so that whoever listens can give up
@@ -26,12 +27,12 @@ class Advance(NamedTuple):
     ----------
     voxels : int
         How many more are computed; 0 if only time went by.
-    written : tuple of Unit and Sizes, or None
-        The unit that is on the disk now, if one is, with the bytes of its shards.
+    written : tuple of Unit and Written, or None
+        The unit that is on the disk now, if one is, with the files of its shards.
     """
 
     voxels: int
-    written: tuple[Unit, Sizes] | None = None
+    written: tuple[Unit, Written] | None = None
 
 
 Engine = Callable[[Work, Iterable[Unit]], Generator[Advance, None, None]]
@@ -61,8 +62,8 @@ def in_this_process(work: Work, units: Iterable[Unit]) -> Generator[Advance, Non
     stop = StopFlag()
 
     def compute(unit: Unit) -> None:
-        sizes = work(unit, lambda voxels: advances.put(Advance(voxels)), stop)
-        advances.put(Advance(0, (unit, sizes)))
+        written = work(unit, lambda voxels: advances.put(Advance(voxels)), stop)
+        advances.put(Advance(0, (unit, written)))
 
     waiting, running = iter(units), 0
     number = at_once(work.batch_budget.model.device)

@@ -17,7 +17,8 @@ from napari_niiv.export.engines.dask_messages import drop_dask_logs
 from napari_niiv.export.engines.local import at_once
 from napari_niiv.export.engines.payload import Payload, unpack
 from napari_niiv.export.plan import Unit
-from napari_niiv.export.work import Sizes, Work
+from napari_niiv.export.shards import Written
+from napari_niiv.export.work import Work
 from napari_niiv.interrupt import Interrupt, interrupt_if
 from napari_niiv.reconstruction.allocator import keep_freed
 
@@ -26,8 +27,8 @@ _LOADING = threading.Lock()
 # seconds after which it is looked again whether the export was given up
 _CHECKS = 0.5
 
-Done = tuple[Unit, Sizes, str]
-"""A unit that is on the disk, the bytes of its shards, and what the user should know of it."""
+Done = tuple[Unit, Written, str]
+"""A unit that is on the disk, the files of its shards, and what the user should know of it."""
 
 
 def installed() -> dict[str, str]:
@@ -59,9 +60,9 @@ def compute(payload: Payload, unit: Unit) -> Done:
 
     work, places = _loaded(payload, str(get_worker().name))
     with places:
-        sizes = work(unit, interrupt=_until_gone(Path(payload.path)))
+        written = work(unit, interrupt=_until_gone(Path(payload.path)))
     notice, work.batch_budget.notice = work.batch_budget.notice, ""
-    return unit, sizes, notice
+    return unit, written, notice
 
 
 def _loaded(payload: Payload, worker: str) -> tuple[Work, threading.Semaphore]:

@@ -55,6 +55,7 @@ def read_tiff(location: str | Path, dataset: str | None = None) -> StoredVolume:
         shape, axes = tuple(series.shape), series.axes.lower()
         absent, lacking = _check_complete(file, series, image.path, messages)
         _check_planes(lacking, len(series), path)
+        _check_all(series, image)
         array = _array(path, dataset, series)
         spacing, metadata = tiff_header_spacing(file, series), _metadata(file)
         origin = _origin(file, spacing)
@@ -169,6 +170,16 @@ def _check_planes(lacking: list[int], planes: int, path: Path) -> None:
         few = ", ".join(map(str, lacking[:10])) + (", …" if len(lacking) > 10 else "")
         raise VolumeError(
             f"{path.name} lacks {len(lacking)} of its {planes} planes ({few}, counted from 0); get it anew, or "
+            "convert the planes that are there to another TIFF."
+        )
+
+
+def _check_all(series: tifffile.TiffPageSeries, image: TiffImage) -> None:
+    """Refuse an image of which the file has fewer planes than its metadata say."""
+    there = len(series) * series.keyframe.samplesperpixel
+    if there < image.planes:
+        raise VolumeError(
+            f"{image.path.name} holds {there} of the {image.planes} planes that its metadata say; get it anew, or "
             "convert the planes that are there to another TIFF."
         )
 

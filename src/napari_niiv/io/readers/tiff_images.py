@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.named_files import is_beside, named_file
 
 COMPANION = ".companion.ome"
+# bytes that a page of a TIFF file takes at the least: a picture has eight tags or so, of twelve each
+_LEAST_PAGE = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class TiffImage:
         What identifies each file of its set by its name, by what the set says.
     note : str
         Which images of the file are left aside, as they are no stacks; mostly empty.
+    planes : int
+        That it has by its OME metadata, each channel of a colour one by itself; 0 without any.
     """
 
     stored: StoredImage
@@ -46,6 +51,7 @@ class TiffImage:
     files: tuple[str, ...] = ()
     identifiers: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
+    planes: int = 0
 
 
 def find_image(path: Path, name: str | None = None) -> TiffImage:
@@ -70,6 +76,7 @@ def find_image(path: Path, name: str | None = None) -> TiffImage:
         return _chosen(path, images, name)
     image = _chosen(path, _of_ome(path, root, file_id), name)
     _check_files(path, image)
+    _check_count(path, image)
     return image
 
 
@@ -158,6 +165,11 @@ class _Ome:
     def dtype(self) -> str:
         return self.pixels.get("Type") or self.pixels.get("PixelType") or ""
 
+    @property
+    def planes(self) -> int:
+        counts = (int(data.get("PlaneCount") or 0) for data in self.pixels if data.tag.endswith("TiffData"))
+        return max(math.prod(self.shape[:-2]), *counts, 0)
+
     def without_files(self) -> None:
         """Have all planes in the one file that there is."""
         self.files, self.unnamed = {}, True
@@ -199,7 +211,8 @@ def _of_ome(path: Path, root: Element, file_id: str | None) -> list[TiffImage]:
             own = image.files.get(main.name)
         xml = None if plain else _alone(root, image.element, own)
         stored = StoredImage(label, _short(image.shape), image.dtype)
-        found.append(TiffImage(stored, main, 0, xml, image.elsewhere(path, file_id), image.files))
+        others = image.elsewhere(path, file_id)
+        found.append(TiffImage(stored, main, 0, xml, others, image.files, planes=image.planes))
     return found
 
 
@@ -250,4 +263,14 @@ def _check_files(path: Path, image: TiffImage) -> None:
         some = ", ".join(missing[:6]) + (", …" if len(missing) > 6 else "")
         raise VolumeError(
             f"{path.name} belongs to a set that lacks {len(missing)} of its files ({some}); put them beside it."
+        )
+
+
+def _check_count(path: Path, image: TiffImage) -> None:
+    """Refuse more planes than files of such a size can hold: tifffile would make a list of them."""
+    files = {image.path, *(path.parent / name for name in image.files)}
+    size = sum(file.stat().st_size for file in files)
+    if image.planes > size // _LEAST_PAGE:
+        raise VolumeError(
+            f"{path.name} says that it has {image.planes:,} planes, more than {size:,} bytes can hold; get it anew."
         )

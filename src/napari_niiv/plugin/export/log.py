@@ -16,6 +16,7 @@ from napari_niiv.export.events import (
 from napari_niiv.plugin.common.words import large, output_words, time_left
 
 STAGES = {
+    "check": "checking what is written",
     "restore": "restoring",
     "pyramid": "averaging for zooming out",
     "tiff": "writing the TIFF file",
@@ -69,7 +70,8 @@ class ExportLog:
         stages = ["restore", "tiff"] if self.tiff else ["restore", "pyramid"]
         if not self.tiff and self.started is not None and self.started.levels == 1:
             stages = ["restore"]
-        step = f"Step {stages.index(event.stage) + 1} of {len(stages)}, " if len(stages) > 1 else ""
+        numbered = len(stages) > 1 and event.stage in stages
+        step = f"Step {stages.index(event.stage) + 1} of {len(stages)}, " if numbered else ""
         message = f"{step}{STAGES[event.stage]}"
         if event.voxels_per_second:
             message += f" · {large(event.voxels_per_second)} voxels/s"
