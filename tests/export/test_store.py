@@ -19,6 +19,7 @@ from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.export import ExportFinished, ExportProgress, ExportStarted, discard, export
 from napari_niiv.export import store as module
 from napari_niiv.export.plan import Plan
+from napari_niiv.export.record import plan_text
 from napari_niiv.export.shards import read_level, shard_path, write_shard
 from napari_niiv.export.store import Unfinished
 from napari_niiv.io.open import open_volume
@@ -108,7 +109,7 @@ def test_a_finished_shard_that_is_damaged_is_computed_anew(
     assert stored(target) == stored(tmp_path / "whole.zarr")
 
 
-@pytest.mark.parametrize("line", ["nonsense\n", "0/x 7\n", "\xff\xfe\n"])
+@pytest.mark.parametrize("line", ["nonsense\n", "0/x 7\n", "\xff\xfe\n", "0/3 0\n", "0/3 0 00000000\n", "\n"])
 def test_a_damaged_journal(small_model, volume, config, tmp_path, line: str) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     begun(volume, model, target, config()).close()
@@ -126,6 +127,95 @@ def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> Non
     begun(volume, model, target, config()).close()
     (tmp_path / "out.zarr.unfinished" / "plan.json").write_text(plan)
     with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
+        run(volume, model, target, config(resume=True))
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_journal_with_another_bit_never_passes_for_the_record_of_another_unit(
+    small_model, volume, config, tmp_path, bit: int
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    journal = tmp_path / "out.zarr.unfinished" / "journal"
+    content = bytearray(journal.read_bytes())
+    content[2] ^= 1 << bit  # the unit's number
+    journal.write_bytes(content)
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
+        run(volume, model, target, config(resume=True))
+
+
+def resigned(folder: Path, change) -> None:
+    """Change what the plan says, checksum included."""
+    stored = json.loads((folder / "plan.json").read_text())
+    change(stored)
+    (folder / "plan.json").write_text(plan_text(stored["edges"], stored["made_of"]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan.update(edges=[1 << 19] * 3),
+        lambda plan: plan.update(edges=[16, 16, 17]),
+        lambda plan: plan.update(edges=[0, 16, 16]),
+        lambda plan: plan["made_of"].update(noise={"levels": [0.0, 0.0]}),
+        lambda plan: plan["made_of"].update(noise={"levels": [-1.0]}),
+        lambda plan: plan["made_of"].update(noise={"levels": ["x"]}),
+        lambda plan: plan["made_of"].update(noise=3),
+        lambda plan: plan["made_of"].pop("settings"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_damage_whatever_its_checksum_says(
+    small_model, volume, config, tmp_path, change
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    resigned(tmp_path / "out.zarr.unfinished", change)
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
+        run(volume, model, target, config(resume=True))
+
+
+def test_a_plan_that_was_changed_is_damaged(small_model, volume, config, tmp_path) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    plan = tmp_path / "out.zarr.unfinished" / "plan.json"
+    plan.write_text(plan.read_text().replace("32,", "48,", 1))
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
+        run(volume, model, target, config(resume=True))
+
+
+@pytest.mark.parametrize(
+    ("level", "old", "new"),
+    [
+        ("0", '"fill_value": 0', '"fill_value": 7'),
+        ("0", '"little"', '"big"'),
+        ("0", "52,", "53,"),
+        ("0", "{", "["),
+        ("0", "{", "[" * 100_000),
+        (".", "{", "["),
+        (".", '"group"', '"array"'),
+    ],
+)
+def test_metadata_of_the_unfinished_output_that_are_damaged(
+    small_model, volume, config, tmp_path, level: str, old: str, new: str
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    path = tmp_path / "out.zarr.unfinished" / "data.zarr" / level / "zarr.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
+        run(volume, model, target, config(resume=True))
+    run(volume, model, target, config(overwrite=True))
+    assert os.listdir(tmp_path) == ["out.zarr"]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '{"attributes": 3}', '{"attributes": {"napari_niiv": [1]}}'])
+def test_metadata_of_a_target_that_are_damaged(small_model, volume, config, tmp_path, text: str) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config())
+    (target / "zarr.json").write_text(text)
+    with pytest.raises(OutputError, match="exists already"):
         run(volume, model, target, config(resume=True))
 
 

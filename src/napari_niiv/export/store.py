@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,9 @@ from typing import Any
 
 import zarr
 
+from napari_niiv import strict_json
 from napari_niiv.errors import OutputError, Remedy
+from napari_niiv.export import record
 from napari_niiv.export.fingerprint import Fingerprint, mismatch
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, shard_path, size_of, sync
@@ -134,10 +135,13 @@ class Unfinished:
         """
         if not self.target.exists():
             return False
-        stored = _json(self.folder / _PLAN).get("made_of")
+        try:
+            stored: Fingerprint | None = self._plan().made_of
+        except OutputError:
+            stored = None
         if stored is None or self.data.is_dir():
-            stored = _json(self.target / "zarr.json").get("attributes", {}).get("napari_niiv")
-        return isinstance(stored, dict) and not mismatch(stored, fingerprint)
+            stored = _made_of(self.target / "zarr.json")
+        return stored is not None and not mismatch(stored, fingerprint)
 
     def begin(self, fingerprint: Fingerprint, edges: Shape) -> None:
         """Make the folder anew; its plan is written last, so that a folder with a plan is complete."""
@@ -149,7 +153,7 @@ class Unfinished:
             self.data.mkdir()
             (self.folder / _JOURNAL).touch()
             with whole_file(self.folder / _PLAN) as partial:
-                partial.write_text(json.dumps({"edges": edges, "made_of": fingerprint}, indent=1))
+                partial.write_text(record.plan_text(edges, fingerprint))
                 sync(partial)
             sync(self.folder)
         except BaseException:
@@ -194,13 +198,13 @@ class Unfinished:
         OutputError
             If it was made of something else, or is damaged.
         """
-        before, (z, y, x) = self._plan()
-        if what := mismatch(before, fingerprint):
+        plan = self._plan()
+        if what := mismatch(plan.made_of, fingerprint):
             raise OutputError(
                 f"{self.folder.name} was begun with {what}; repeat what it was begun with, or",
                 Remedy.START_ANEW_INSTEAD,
             )
-        return z, y, x
+        return plan.edges
 
     def settings(self) -> dict[str, Any]:
         """The settings that the export was begun with, as fields of `ExportConfig`.
@@ -210,7 +214,7 @@ class Unfinished:
         OutputError
             If the record of them is damaged.
         """
-        return dict(self._plan()[0]["settings"])
+        return self._plan().settings
 
     def noise_levels(self) -> list[float] | None:
         """The noise level of each T and C index that the export was begun with; None if they are not recorded.
@@ -220,24 +224,42 @@ class Unfinished:
         OutputError
             If the record of them is damaged.
         """
-        levels: list[float] | None = self._plan()[0].get("noise", {}).get("levels")
-        return levels
+        return self._plan().noise_levels
 
-    def _plan(self) -> tuple[Fingerprint, Shape]:
+    def damaged(self) -> OutputError:
+        """The error of what cannot be gone on with."""
+        return OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW)
+
+    def _plan(self) -> record.RecordedPlan:
         try:
-            stored = json.loads((self.folder / _PLAN).read_text())
-            fingerprint, (z, y, x) = stored["made_of"], stored["edges"]
-            dict(fingerprint["settings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
-        return fingerprint, (z, y, x)
+            return record.parse_plan(_bounded(self.folder / _PLAN))
+        except (OSError, ValueError) as error:
+            raise self.damaged() from error
 
     def create(self, plan: Plan) -> None:
-        """Make the arrays of all levels, without voxels; those that are there stay."""
-        group = zarr.open_group(self.data, mode="a", zarr_format=3)
+        """Make the arrays of all levels, without voxels; those that are there stay.
+
+        Raises
+        ------
+        OutputError
+            If one that is there is not as it was made: what was written to it could not be trusted.
+        """
+        sound = zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
         for number, level in enumerate(plan.levels):
-            if str(number) not in group:
+            create_level(sound, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
+        try:
+            group = zarr.open_group(self.data, mode="a", zarr_format=3)
+            there = {name: group[name].metadata for name in map(str, range(len(plan.levels))) if name in group}
+        except OSError:
+            raise
+        except Exception as error:  # of damaged metadata, anything
+            raise self.damaged() from error
+        for number, level in enumerate(plan.levels):
+            name = str(number)
+            if name not in there:
                 create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
+            elif there[name] != sound[name].metadata:
+                raise self.damaged()
 
     def missing(self, plan: Plan) -> dict[int, list[Unit]]:
         """The units that are not written, by level; without those that are written with one of a finer level.
@@ -250,14 +272,17 @@ class Unfinished:
             If the journal is damaged.
         """
         path = self.folder / _JOURNAL
-        text = path.read_bytes() if path.exists() else b""
+        try:
+            text = _bounded(path) if path.exists() else b""
+        except ValueError as error:
+            raise self.damaged() from error
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             os.truncate(path, len(whole))
         try:
-            sizes = dict(_parsed(line) for line in whole.decode().splitlines())
+            sizes = record.parse_journal(whole)
         except ValueError as error:
-            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
+            raise self.damaged() from error
 
         def done(unit: Unit) -> bool:
             recorded = sizes.get((unit.level, unit.number))
@@ -269,13 +294,13 @@ class Unfinished:
     def record(self, unit: Unit, sizes: Sequence[int]) -> None:
         """Add a unit that is on the disk, with the bytes of its shards, to the journal."""
         with (self.folder / _JOURNAL).open("a") as journal:
-            journal.write(f"{unit.level}/{unit.number} {' '.join(map(str, sizes))}\n")
+            journal.write(record.journal_line(unit.level, unit.number, sizes))
             journal.flush()
             os.fsync(journal.fileno())
 
     def publish(self, attributes: dict[str, Any], replace: bool) -> None:
         """Write the metadata and put the hierarchy in the target's place, at once."""
-        zarr.open_group(self.data, mode="r+").attrs.update(attributes)
+        zarr.open_group(self.data, mode="r+").attrs.put(attributes)
         sync(self.data / "zarr.json")
         if self.target.exists():
             if not replace:
@@ -311,16 +336,24 @@ class Unfinished:
             _remove(self.folder)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object in a file; empty if there is none."""
+def _bounded(path: Path) -> bytes:
+    """The content of a file that cannot be large.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    """
+    if path.stat().st_size > record.MOST_BYTES:
+        raise ValueError("it is larger than it can be")
+    return path.read_bytes()
+
+
+def _made_of(path: Path) -> Fingerprint | None:
+    """What the metadata of an OME-Zarr say that it is made of; None if they do not."""
     try:
-        value = json.loads(path.read_text())
+        value = strict_json.parse(_bounded(path), finite=False)
     except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _parsed(line: str) -> tuple[tuple[int, int], tuple[int, ...]]:
-    name, *sizes = line.split(" ")
-    level, number = name.split("/")
-    return (int(level), int(number)), tuple(map(int, sizes))
+        return None
+    attributes = value.get("attributes") if isinstance(value, dict) else None
+    return record.as_fingerprint(attributes.get("napari_niiv")) if isinstance(attributes, dict) else None
