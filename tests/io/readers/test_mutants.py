@@ -72,6 +72,15 @@ def test_an_extended_header_longer_than_the_file(tmp_path: Path) -> None:
     refused(tmp_path / "a.mrc", "truncated or no MRC file")
 
 
+def test_an_extended_header_longer_than_any(tmp_path: Path) -> None:
+    """The file is as long, and takes no space."""
+    mrc(tmp_path / "a.mrc", array())
+    patch(tmp_path / "a.mrc", 92, "<i", (1 << 31) - 1)
+    with (tmp_path / "a.mrc").open("r+b") as file:
+        file.truncate(3 << 30)
+    refused(tmp_path / "a.mrc", "truncated or no MRC file")
+
+
 @pytest.mark.parametrize("length", [-20, 32000])
 def test_lengths_of_a_nifti_that_cannot_be(tmp_path: Path, length: int) -> None:
     for name in ("a.nii", "a.nii.gz"):
