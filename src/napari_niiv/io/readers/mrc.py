@@ -63,7 +63,7 @@ def read_mrc(path: Path) -> StoredVolume:
 
 
 def _check_extended_header(path: Path) -> None:
-    """Refuse an extended header that is longer than the file, or than any is: mrcfile would take memory for all of it."""
+    """Refuse an extended header that is longer than the file, or than any is: mrcfile would take memory first."""
     with path.open("rb") as file:
         content = file.read(_HEADER)
     # of the two byte orders, mrcfile may take either
