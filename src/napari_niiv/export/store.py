@@ -249,17 +249,16 @@ class Unfinished:
             create_level(sound, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
         try:
             group = zarr.open_group(self.data, mode="a", zarr_format=3)
-            there = {name: group[name].metadata for name in map(str, range(len(plan.levels))) if name in group}
+            for number, level in enumerate(plan.levels):
+                name = str(number)
+                if name not in group:
+                    create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
+                elif group[name].metadata != sound[name].metadata:
+                    raise ValueError(f"level {name} is described otherwise than it was")
         except OSError:
             raise
         except Exception as error:  # of damaged metadata, anything
             raise self.damaged() from error
-        for number, level in enumerate(plan.levels):
-            name = str(number)
-            if name not in there:
-                create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
-            elif there[name] != sound[name].metadata:
-                raise self.damaged()
 
     def missing(self, plan: Plan) -> dict[int, list[Unit]]:
         """The units that are not written, by level; without those that are written with one of a finer level.
