@@ -130,84 +130,82 @@ def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> Non
         run(volume, model, target, config(resume=True))
 
 
-@pytest.mark.parametrize("bit", range(8))
+def each_refused(path: Path, contents, resume) -> None:
+    """Every one of some contents of a file is damage; what was there before is put back."""
+    before = path.read_bytes()
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
+            resume()
+    path.write_bytes(before)
+
+
 def test_a_journal_with_another_bit_never_passes_for_the_record_of_another_unit(
-    small_model, volume, config, tmp_path, bit: int
+    small_model, volume, config, tmp_path, stored
 ) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     begun(volume, model, target, config()).close()
     journal = tmp_path / "out.zarr.unfinished" / "journal"
-    content = bytearray(journal.read_bytes())
-    content[2] ^= 1 << bit  # the unit's number
-    journal.write_bytes(content)
-    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
-        run(volume, model, target, config(resume=True))
+    content = journal.read_bytes()
+    number = content.index(b"/") + 1
+    changed = [content[:number] + bytes([content[number] ^ 1 << bit]) + content[number + 1 :] for bit in range(8)]
+    each_refused(journal, changed, lambda: run(volume, model, target, config(resume=True)))
+    run(volume, model, target, config(resume=True))
 
 
-def resigned(folder: Path, change) -> None:
-    """Change what the plan says, checksum included."""
-    stored = json.loads((folder / "plan.json").read_text())
-    change(stored)
-    (folder / "plan.json").write_text(plan_text(stored["edges"], stored["made_of"]))
+IMPOSSIBLE = [
+    lambda plan: plan.update(edges=[1 << 19] * 3),
+    lambda plan: plan.update(edges=[16, 16, 17]),
+    lambda plan: plan.update(edges=[0, 16, 16]),
+    lambda plan: plan["made_of"].update(noise={"levels": [0.0, 0.0]}),
+    lambda plan: plan["made_of"].update(noise={"levels": [-1.0]}),
+    lambda plan: plan["made_of"].update(noise={"levels": ["x"]}),
+    lambda plan: plan["made_of"].update(noise=3),
+    lambda plan: plan["made_of"].pop("settings"),
+]
+
+
+def test_a_plan_that_cannot_be_is_damage_whatever_its_checksum_says(small_model, volume, config, tmp_path) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    path = tmp_path / "out.zarr.unfinished" / "plan.json"
+    unsigned = [path.read_bytes().replace(b"32,", b"48,", 1)]
+    signed = []
+    for change in IMPOSSIBLE:
+        plan = json.loads(path.read_text())
+        change(plan)
+        signed.append(plan_text(plan["edges"], plan["made_of"]).encode())
+    each_refused(path, unsigned + signed, lambda: run(volume, model, target, config(resume=True)))
+    run(volume, model, target, config(resume=True))
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("level", "changes"),
     [
-        lambda plan: plan.update(edges=[1 << 19] * 3),
-        lambda plan: plan.update(edges=[16, 16, 17]),
-        lambda plan: plan.update(edges=[0, 16, 16]),
-        lambda plan: plan["made_of"].update(noise={"levels": [0.0, 0.0]}),
-        lambda plan: plan["made_of"].update(noise={"levels": [-1.0]}),
-        lambda plan: plan["made_of"].update(noise={"levels": ["x"]}),
-        lambda plan: plan["made_of"].update(noise=3),
-        lambda plan: plan["made_of"].pop("settings"),
-    ],
-)
-def test_a_plan_that_cannot_be_is_damage_whatever_its_checksum_says(
-    small_model, volume, config, tmp_path, change
-) -> None:
-    model, target = small_model(), tmp_path / "out.zarr"
-    begun(volume, model, target, config()).close()
-    resigned(tmp_path / "out.zarr.unfinished", change)
-    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
-        run(volume, model, target, config(resume=True))
-
-
-def test_a_plan_that_was_changed_is_damaged(small_model, volume, config, tmp_path) -> None:
-    model, target = small_model(), tmp_path / "out.zarr"
-    begun(volume, model, target, config()).close()
-    plan = tmp_path / "out.zarr.unfinished" / "plan.json"
-    plan.write_text(plan.read_text().replace("32,", "48,", 1))
-    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
-        run(volume, model, target, config(resume=True))
-
-
-@pytest.mark.parametrize(
-    ("level", "old", "new"),
-    [
-        ("0", '"fill_value": 0', '"fill_value": 7'),
-        ("0", '"little"', '"big"'),
-        ("0", "52,", "53,"),
-        ("0", "{", "["),
-        ("0", "{", "[" * 100_000),
-        (".", "{", "["),
-        (".", '"group"', '"array"'),
+        (
+            "0",
+            [
+                ('"fill_value": 0', '"fill_value": 7'),
+                ('"little"', '"big"'),
+                ("52,", "53,"),
+                ("{", "["),
+                ("{", "[" * 10**5),
+            ],
+        ),
+        (".", [("{", "["), ('"group"', '"array"')]),
     ],
 )
 def test_metadata_of_the_unfinished_output_that_are_damaged(
-    small_model, volume, config, tmp_path, level: str, old: str, new: str
+    small_model, volume, config, tmp_path, level: str, changes: list[tuple[str, str]]
 ) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     begun(volume, model, target, config()).close()
     path = tmp_path / "out.zarr.unfinished" / "data.zarr" / level / "zarr.json"
     text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
-        run(volume, model, target, config(resume=True))
-    run(volume, model, target, config(overwrite=True))
-    assert os.listdir(tmp_path) == ["out.zarr"]
+    assert all(old in text for old, _ in changes)
+    contents = [text.replace(old, new, 1).encode() for old, new in changes]
+    each_refused(path, contents, lambda: run(volume, model, target, config(resume=True)))
+    run(volume, model, target, config(resume=True))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", '{"attributes": 3}', '{"attributes": {"napari_niiv": [1]}}'])
@@ -217,6 +215,19 @@ def test_metadata_of_a_target_that_are_damaged(small_model, volume, config, tmp_
     (target / "zarr.json").write_text(text)
     with pytest.raises(OutputError, match="exists already"):
         run(volume, model, target, config(resume=True))
+
+
+def test_a_target_with_an_array_that_is_described_otherwise_is_not_complete(
+    small_model, volume, config, tmp_path
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config())
+    path = target / "0" / "zarr.json"
+    path.write_text(path.read_text().replace('"fill_value": 0', '"fill_value": 7'))
+    with pytest.raises(OutputError, match="exists already"):
+        run(volume, model, target, config(resume=True))
+    run(volume, model, target, config(resume=True, overwrite=True))
+    assert '"fill_value": 0' in path.read_text()
 
 
 def test_what_is_complete_is_not_done_again(small_model, volume, config, tmp_path) -> None:

@@ -102,7 +102,7 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
         plan = Plan.of(volume, config, model.device.type, tiff=tiff, edges=edges)
     except ValueError as error:
         raise store.damaged() from error
-    complete = config.resume and edges is None and store.is_complete(fingerprint)
+    complete = config.resume and edges is None and store.is_complete(fingerprint, plan)
     if not complete and path.exists() and not config.overwrite:
         raise exists_already(path)
     begun = edges is not None

@@ -128,10 +128,11 @@ class Unfinished:
         """Whether there is an interrupted export to go on with."""
         return (self.folder / _PLAN).is_file() and self.data.is_dir()
 
-    def is_complete(self, fingerprint: Fingerprint) -> bool:
+    def is_complete(self, fingerprint: Fingerprint, plan: Plan) -> bool:
         """Whether the target is there, whole, and made of just this; perhaps its export was killed while it tidied up.
 
-        A zarr says what it was made of, a file only as long as the unfinished folder is there.
+        A zarr says what it was made of, and its arrays are described as they are planned; a file says it only as long
+        as the unfinished folder is there.
         """
         if not self.target.exists():
             return False
@@ -141,7 +142,9 @@ class Unfinished:
             stored = None
         if stored is None or self.data.is_dir():
             stored = _made_of(self.target / "zarr.json")
-        return stored is not None and not mismatch(stored, fingerprint)
+        if stored is None or mismatch(stored, fingerprint):
+            return False
+        return not self.target.is_dir() or _has_levels(self.target, plan)
 
     def begin(self, fingerprint: Fingerprint, edges: Shape) -> None:
         """Make the folder anew; its plan is written last, so that a folder with a plan is complete."""
@@ -244,21 +247,18 @@ class Unfinished:
         OutputError
             If one that is there is not as it was made: what was written to it could not be trusted.
         """
-        sound = zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
-        for number, level in enumerate(plan.levels):
-            create_level(sound, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
         try:
             group = zarr.open_group(self.data, mode="a", zarr_format=3)
-            for number, level in enumerate(plan.levels):
-                name = str(number)
-                if name not in group:
-                    create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
-                elif group[name].metadata != sound[name].metadata:
-                    raise ValueError(f"level {name} is described otherwise than it was")
+            for number in range(len(plan.levels)):
+                if str(number) not in group:
+                    _create_level(group, plan, number)
+            sound = _has_levels(self.data, plan)
         except OSError:
             raise
         except Exception as error:  # of damaged metadata, anything
             raise self.damaged() from error
+        if not sound:
+            raise self.damaged()
 
     def missing(self, plan: Plan) -> dict[int, list[Unit]]:
         """The units that are not written, by level; without those that are written with one of a finer level.
@@ -333,6 +333,24 @@ class Unfinished:
         """Delete what a finished export left."""
         if self.folder.is_dir():
             _remove(self.folder)
+
+
+def _create_level(group: zarr.Group, plan: Plan, number: int) -> None:
+    create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, plan.levels[number].shard)
+
+
+def _has_levels(folder: Path, plan: Plan) -> bool:
+    """Whether a zarr has the arrays of a plan, each described as it would be made."""
+    made = zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
+    try:
+        group = zarr.open_group(folder, mode="r", zarr_format=3)
+        for number in range(len(plan.levels)):
+            _create_level(made, plan, number)
+            if group[str(number)].metadata != made[str(number)].metadata:
+                return False
+    except Exception:  # of damaged metadata, anything
+        return False
+    return True
 
 
 def _bounded(path: Path) -> bytes:
