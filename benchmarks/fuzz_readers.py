@@ -1,10 +1,12 @@
 """Damaged and malicious files of all kinds: python -m benchmarks.fuzz_readers [--mutants 100000] [--first 0]
+[--sample states]
 
 Each mutant is one of the files of `sample_files`, damaged as its number says. It is opened as a user would, and pieces
 of its first, middle and last slice are read, in a process of its own with limits of memory and time. What must not
 happen: an error that is no sentence of ours, a fault of a library in C, more than ten seconds, more than a gigabyte, a
 file read that lies outside of the mutant's folder. Mutants that make it happen are kept in --keep; `--only NUMBER`
-tries one, in this process.
+tries one, in this process. With `--sample states` they are made of files that are no volumes: checkpoints, states of
+trainings, unfinished exports, what is remembered (`state_files`).
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ import numpy as np
 
 from benchmarks.mutations import Tree, mutated
 from benchmarks.sample_files import MAIN_FILES, MORE_WRITERS, WRITERS
+
+STATES = "states"
+"""The name of all samples of `state_files`, which are imported, with torch, only when they are wanted."""
 
 SECRET = 173
 """What all voxels outside have, and none of the samples."""
@@ -63,18 +68,30 @@ class Outcome:
     refused: bool = False
 
 
-def samples() -> list[str]:
-    return [*WRITERS, *MORE_WRITERS]
+def samples(only: str = "") -> list[str]:
+    """The names of all samples of volumes, or of states if one of these is asked for."""
+    return [*WRITERS, *MORE_WRITERS] if not of_states(only) else list(state_files().STATES)
 
 
-def write_samples(folder: Path) -> dict[str, Tree]:
+def of_states(only: str) -> bool:
+    return bool(only) and only not in WRITERS and only not in MORE_WRITERS
+
+
+def state_files() -> Any:
+    from benchmarks import state_files
+
+    return state_files
+
+
+def write_samples(folder: Path, only: str = "") -> dict[str, Tree]:
     """All samples as trees; they are written to a folder once, and read from it."""
     values = np.random.default_rng(0).integers(0, 150, SHAPE).astype(np.uint8)
     trees = {}
-    for name, write in {**WRITERS, **MORE_WRITERS}.items():
+    writers: dict[str, Any] = {**WRITERS, **MORE_WRITERS} if not of_states(only) else state_files().STATES
+    for name, write in writers.items():
         path = folder / name
         if not path.exists():
-            write(path, values)
+            write(*((path,) if of_states(only) else (path, values)))
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         trees[name] = {"" if f == path else f.relative_to(path).as_posix(): f.read_bytes() for f in files}
     return trees
@@ -95,8 +112,12 @@ def write_outside(folder: Path) -> Path:
 def mutant(number: int, trees: dict[str, Tree], outside: Path, only: str = "") -> tuple[str, Tree]:
     """The name of its sample, and the damaged tree."""
     chance = random.Random(number)
-    name = only or chance.choice(samples())
-    return name, mutated(trees[name], outside, chance)
+    if not of_states(only):
+        name = only or chance.choice(samples())
+        return name, mutated(trees[name], outside, chance)
+    name = only if only != STATES else chance.choice(samples(only))
+    tree = mutated(state_files().metadata_of(name, trees[name]), outside, chance)
+    return name, state_files().resigned(name, tree) if chance.random() < 0.7 else tree
 
 
 def write(path: Path, tree: Tree) -> None:
@@ -115,6 +136,20 @@ def write(path: Path, tree: Tree) -> None:
                 target.write_bytes(content)
         except OSError:  # a folder where a file is
             continue
+
+
+def attempt_state(name: str, path: Path, pristine: Path) -> tuple[str, bool]:
+    """As `attempt`, of a sample of `state_files`."""
+    from napari_niiv.errors import NiivError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return state_files().TRIALS[name](path, pristine), False
+    except NiivError as error:
+        return _no_sentence(error), True
+    except BaseException as error:
+        return _told(error), True
 
 
 def attempt(path: Path) -> tuple[str, bool]:
@@ -196,9 +231,9 @@ def _told(error: BaseException) -> str:
 
 def serve(first: int, last: int, folder: Path, only: str) -> None:
     """Try mutants one after the other; a line of JSON before and after each."""
-    trees, outside = write_samples(folder / "samples"), folder / "outside"
+    trees, outside = write_samples(folder / "samples", only), folder / "outside"
     home = folder / "mutants"
-    _warm_up(folder / "samples")
+    _warm_up(folder / "samples", only)
     strays = _watch_opening(home, folder)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + 2 * BYTES, size + 2 * BYTES))
@@ -214,8 +249,11 @@ def serve(first: int, last: int, folder: Path, only: str) -> None:
         print(json.dumps({"begins": number, "sample": name}), flush=True)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         strays.clear()
-        failure, refused = attempt(target)
-        if strays:
+        if of_states(only):
+            failure, refused = attempt_state(name, path, folder / "samples" / name)
+        else:
+            failure, refused = attempt(target)
+        if strays and not of_states(only):
             failure = failure or f"opens {strays[0]}"
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
         if grown > BYTES:
@@ -224,8 +262,16 @@ def serve(first: int, last: int, folder: Path, only: str) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _warm_up(folder: Path) -> None:
-    """Import what readers import when they are needed."""
+def _warm_up(folder: Path, only: str) -> None:
+    """Import what readers import when they are needed, and try the undamaged samples."""
+    if of_states(only):
+        for name in samples(only):
+            with tempfile.TemporaryDirectory() as place:
+                tree = state_files().metadata_of(name, write_samples(folder, only)[name])
+                write(Path(place) / name, tree)
+                if any(outcome := attempt_state(name, Path(place) / name, folder / name)):
+                    raise RuntimeError(f"{name} is refused undamaged ({outcome})")
+        return
     for name in samples():
         attempt(folder / name / MAIN_FILES.get(name, "") if name in MAIN_FILES else folder / name)
 
@@ -288,7 +334,7 @@ def fuzz(numbers: range, folder: Path, only: str = "") -> Iterator[Outcome]:
     """
     write_outside(folder / "outside")
     (folder / "samples").mkdir(exist_ok=True)
-    write_samples(folder / "samples")
+    write_samples(folder / "samples", only)
     following, late = numbers.start, -1
     while following < numbers.stop:
         worker, current, sample = Worker(following, numbers.stop, folder, only), -1, ""
@@ -324,7 +370,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutants", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--sample", default="", help=", ".join(samples()))
+    parser.add_argument("--sample", default="", help=f"{', '.join(samples())}, {STATES}")
     parser.add_argument("--keep", type=Path, default=Path("out/mutants"))
     parser.add_argument("--only", type=int)
     parser.add_argument("--serve", nargs=3, metavar=("FIRST", "LAST", "FOLDER"), help=argparse.SUPPRESS)
@@ -334,7 +380,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        trees = write_samples_into(folder)
+        trees = write_samples_into(folder, options.sample)
         if options.only is not None:
             name, tree = mutant(options.only, trees, folder / "outside", options.sample)
             place = options.keep / str(options.only)
@@ -342,7 +388,8 @@ def main() -> None:
             place.mkdir(parents=True)
             write(place / name, tree)
             path = place / name / MAIN_FILES[name] if name in MAIN_FILES else place / name
-            print(path, *attempt(path))
+            states = of_states(options.sample)
+            print(path, *(attempt_state(name, path, folder / "samples" / name) if states else attempt(path)))
             return
         began, kinds, refused, count = time.perf_counter(), Counter[str](), 0, 0
         for outcome in fuzz(range(options.first, options.first + options.mutants), folder, options.sample):
@@ -362,11 +409,11 @@ def main() -> None:
         print(f"{count} mutants, {refused} refused, {sum(kinds.values())} failures")
 
 
-def write_samples_into(folder: Path) -> dict[str, Tree]:
+def write_samples_into(folder: Path, only: str = "") -> dict[str, Tree]:
     """The samples, and what lies outside, in a folder."""
     write_outside(folder / "outside")
     (folder / "samples").mkdir(exist_ok=True)
-    return write_samples(folder / "samples")
+    return write_samples(folder / "samples", only)
 
 
 if __name__ == "__main__":

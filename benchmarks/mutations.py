@@ -6,9 +6,11 @@ import io
 import json
 import math
 import os
+import pickletools
 import random
 import re
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ SCALARS: tuple[Any, ...] = (
     *(*NUMBERS, 1 << 64, -(1 << 63), 10**30, 0.5, 1e300, -1e300),
     *([], {}, [0], [-1, -1, -1], [1 << 40] * 3, [[1]], {"a": 1}, ["z", "y", "x"], [None] * 3),
 )
-METADATA = (".json", ".zarray", ".zattrs", ".zgroup", ".xml", ".companion.ome", ".mdoc", "zarr.json")
+METADATA = (".json", "journal", ".zarray", ".zattrs", ".zgroup", ".xml", ".companion.ome", ".mdoc", "zarr.json")
 
 
 def mutated(tree: Tree, outside: Path, chance: random.Random) -> Tree:
@@ -73,11 +75,17 @@ def _kinds(name: str, tree: Tree) -> list[tuple[Change, float]]:
     if len(tree) > 1 or name:
         kinds.append((_files, 0.7))
     if content[:1] in (b"{", b"[") or name.endswith(METADATA):
-        kinds.append((_xml if content[:1] == b"<" else _json, 4.0))
+        kinds.append((_lines if name == "journal" else _xml if content[:1] == b"<" else _json, 4.0))
     if content[:2] in (b"II", b"MM"):
         kinds.append((_tiff, 3.0))
     if content[:4] == b"\x89HDF":
         kinds.append((_hdf5, 4.0))
+    if content[8:10] == b'{"':
+        kinds.append((_safetensors, 6.0))
+    if content[:4] == b"PK\3\4":
+        kinds.append((_torch_zip, 6.0))
+    if content[:2] == b"\x80\2":
+        kinds.append((_pickle, 4.0))
     return kinds
 
 
@@ -255,6 +263,137 @@ def _path_outside(outside: Path, chance: random.Random) -> str:
     return chance.choice(
         (f"{ups}/{outside.name}/{target}", absolute, f"file://{absolute}", absolute.replace("/", "\\"))
     )
+
+
+# the journal of an export
+
+
+def _lines(tree: Tree, name: str, outside: Path, chance: random.Random) -> None:
+    """Lines removed, doubled, exchanged, of other units or sizes."""
+    lines = tree[name].split(b"\n")
+    at, other = chance.randrange(len(lines)), chance.randrange(len(lines))
+    match chance.choice(("removed", "doubled", "exchanged", "changed", "changed")):
+        case "removed":
+            del lines[at]
+        case "doubled":
+            lines.insert(other, lines[at])
+        case "exchanged":
+            lines[at], lines[other] = lines[other], lines[at]
+        case _:
+            line = bytearray(lines[at])
+            chance.choice((_text, _text, _set, _cut))(line, chance)
+            lines[at] = bytes(line)
+    tree[name] = b"\n".join(lines)
+
+
+# safetensors: the header, and JSON in the texts of it
+
+SIZES = (1, 2, 3, 8, 16, 32, 64, 256, 1024, 4096)
+
+
+def _safetensors(tree: Tree, name: str, outside: Path, chance: random.Random) -> None:
+    content = tree[name]
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    metadata = header.get("__metadata__", {})
+    key = chance.choice(sorted(metadata))
+    part: Tree = {"": metadata[key].encode()}
+    match chance.choice(("inner", "inner", "inner", "sizes", "sizes", "bytes", "twice", "outer", "length")):
+        case "inner":
+            _json(part, "", outside, chance)
+        case "sizes":
+            inner = json.loads(part[""])
+            node = inner.get("architecture", inner)
+            for each in chance.sample(sorted(node), min(len(node), chance.choice((1, 2, 4)))):
+                node[each] = chance.choice(SIZES)
+            part[""] = json.dumps(inner).encode()
+        case "bytes":
+            _bytes(part, "", outside, chance)
+        case "twice":
+            part[""] = part[""].replace(b"{", b'{"x": 1, "x": 2, ', 1)
+        case "outer":
+            whole = {"": content[8:end]}
+            _json(whole, "", outside, chance)
+            tree[name] = len(whole[""]).to_bytes(8, "little") + whole[""] + content[end:]
+            return
+        case "length":
+            tree[name] = int(chance.choice(NUMBERS[2:])).to_bytes(8, "little") + content[8:]
+            return
+    metadata[key] = part[""].decode("utf-8", "replace")
+    text = json.dumps(header).encode()
+    tree[name] = len(text).to_bytes(8, "little") + text + content[end:]
+
+
+# torch: zips, and pickles opcode by opcode
+
+
+def _torch_zip(tree: Tree, name: str, outside: Path, chance: random.Random) -> None:
+    with zipfile.ZipFile(io.BytesIO(tree[name])) as archive:
+        members = {each: archive.read(each) for each in archive.namelist()}
+    inside = chance.choice(sorted(members))
+    if chance.random() < 0.7:
+        inside = next(each for each in members if each.endswith("data.pkl"))
+    match chance.choice(("pickle", "pickle", "pickle", "bytes", "missing", "renamed", "deflated", "large")):
+        case "pickle" if inside.endswith("data.pkl"):
+            _pickle(members, inside, outside, chance)
+        case "missing":
+            del members[inside]
+        case "renamed":
+            members[chance.choice((inside.upper(), _digits(inside, chance), f"x/{inside}"))] = members.pop(inside)
+        case "large":
+            members[inside] = members[inside] + bytes(chance.choice((4, 1 << 20)))
+        case "deflated":
+            pass
+        case _:
+            _bytes(members, inside, outside, chance)
+    stream = io.BytesIO()
+    method = zipfile.ZIP_DEFLATED if chance.random() < 0.1 else zipfile.ZIP_STORED
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for each, content in members.items():
+            archive.writestr(each, content)
+    tree[name] = stream.getvalue()
+
+
+GLOBALS = (
+    *("builtins bytearray", "builtins set", "builtins eval", "builtins complex", "os system", "collections Counter"),
+    *("collections OrderedDict", "torch Tensor", "torch Size", "torch device", "torch FloatStorage", "torch float32"),
+    *("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter", "torch._utils _rebuild_sparse_tensor"),
+    *("torch._utils _rebuild_meta_tensor_no_storage", "torch._tensor _rebuild_from_type_v2", "_codecs encode"),
+    *("torch DoubleStorage", "torch.nn.parameter Parameter", "numpy ndarray", "torch.serialization _get_layout"),
+)
+
+
+def _pickle(tree: Tree, name: str, outside: Path, chance: random.Random) -> None:
+    """An opcode removed, doubled, put elsewhere, or in its place a number, text, name or call."""
+    content = tree[name]
+    starts: list[int] = []
+    stream = io.BytesIO(content)
+    for _ in range(chance.choice((1, 1, 1, 5))):  # an old file is several pickles
+        try:
+            starts += [at for _, _, at in pickletools.genops(stream) if at is not None]
+        except ValueError:
+            break
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        at = chance.randrange(len(starts) - 1)
+        first, last = starts[at], starts[at + 1]
+        other = chance.randrange(len(starts) - 1)
+        one = content[starts[other] : starts[other + 1]]
+        number = int(chance.choice(NUMBERS))
+        new = chance.choice(
+            (
+                b"",
+                content[first:last] * 2,
+                one,
+                b"\x8a\x09" + (number & ((1 << 64) - 1)).to_bytes(9, "little"),
+                b"J" + struct.pack("<i", max(min(number, (1 << 31) - 1), -1)),
+                b"c" + chance.choice(GLOBALS).replace(" ", "\n").encode() + b"\n",
+                b"c" + chance.choice(GLOBALS).replace(" ", "\n").encode() + b"\n" + one + b"\x85R",
+                bytes((chance.choice(b")]}tR0b.Nsu\x85\x86\x87\x88e(aQ2"),)) * chance.choice((1, 1, 1, 1000)),
+                b"r" + struct.pack("<I", number & ((1 << 32) - 1)),
+            )
+        )
+        content = content[:first] + new + content[last:]
+    tree[name] = content
 
 
 # XML

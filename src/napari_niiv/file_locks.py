@@ -13,8 +13,14 @@ class LockedError(Exception):
     """Another process, or another part of this one, has the lock."""
 
 
-def lock(path: Path) -> BaseFileLock | None:
-    """Lock a file, which is made if it is not there, without waiting; its folder is not made.
+def lock(path: Path, timeout: float = 0.0) -> BaseFileLock | None:
+    """Lock a file, which is made if it is not there; its folder is not made.
+
+    Parameters
+    ----------
+    path : Path
+    timeout : float
+        Seconds to wait for somebody else to let go of it.
 
     Returns
     -------
@@ -25,14 +31,14 @@ def lock(path: Path) -> BaseFileLock | None:
     Raises
     ------
     LockedError
-        If somebody else has it.
+        If somebody else has it, and keeps it.
     """
     if not path.parent.is_dir():  # FileLock would make it
         return None
     # soft locks, which outlive a process that is killed, would block those that go on with its work elsewhere
     file = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
-        file.acquire(blocking=False)
+        file.acquire(timeout=timeout)
     except Timeout as error:
         raise LockedError(str(path)) from error
     except (OSError, NotImplementedError):

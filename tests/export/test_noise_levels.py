@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from napari_niiv.errors import OutputError, ReconstructionError
 from napari_niiv.export import ExportConfig, export
+from napari_niiv.export.record import plan_text
 from napari_niiv.export.store import Unfinished
 from napari_niiv.export.work import Work
 from napari_niiv.normalization import Normalization
@@ -122,7 +123,7 @@ def test_what_was_begun_without_levels_estimates_them(interrupted, model, noisy,
     plan, volume = interrupted.folder / "plan.json", make(noisy)
     stored = json.loads(plan.read_text())
     del stored["made_of"]["noise"]
-    plan.write_text(json.dumps(stored))
+    plan.write_text(plan_text(stored["edges"], stored["made_of"]))
     list(export(volume, model, interrupted.target, config(resume=True)))
     assert record(interrupted.target)["noise"] == {"levels": [automatic(volume, model)]}
 

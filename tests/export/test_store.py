@@ -19,6 +19,7 @@ from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.export import ExportFinished, ExportProgress, ExportStarted, discard, export
 from napari_niiv.export import store as module
 from napari_niiv.export.plan import Plan
+from napari_niiv.export.record import plan_text
 from napari_niiv.export.shards import ABSENT, read_level, shard_path, state_of, write_shard
 from napari_niiv.export.store import Unfinished
 from napari_niiv.io.open import open_volume
@@ -108,7 +109,7 @@ def test_a_finished_shard_that_is_damaged_is_computed_anew(
     assert stored(target) == stored(tmp_path / "whole.zarr")
 
 
-@pytest.mark.parametrize("line", ["nonsense\n", "0/x 7\n", "\xff\xfe\n"])
+@pytest.mark.parametrize("line", ["nonsense\n", "0/x 7\n", "\xff\xfe\n", "0/3 0\n", "0/3 0 00000000\n", "\n"])
 def test_a_damaged_journal(small_model, volume, config, tmp_path, line: str) -> None:
     model, target = small_model(), tmp_path / "out.zarr"
     begun(volume, model, target, config()).close()
@@ -127,6 +128,100 @@ def test_a_damaged_plan(small_model, volume, config, tmp_path, plan: str) -> Non
     (tmp_path / "out.zarr.unfinished" / "plan.json").write_text(plan)
     with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
         run(volume, model, target, config(resume=True))
+
+
+def each_refused(path: Path, contents, resume) -> None:
+    """Every one of some contents of a file is damage; what was there before is put back."""
+    before = path.read_bytes()
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match="is damaged; start anew with overwrite=True"):
+            resume()
+    path.write_bytes(before)
+
+
+def test_a_journal_with_another_bit_never_passes_for_the_record_of_another_unit(
+    small_model, volume, config, tmp_path, stored
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    journal = tmp_path / "out.zarr.unfinished" / "journal"
+    content = journal.read_bytes()
+    number = content.index(b"/") + 1
+    changed = [content[:number] + bytes([content[number] ^ 1 << bit]) + content[number + 1 :] for bit in range(8)]
+    each_refused(journal, changed, lambda: run(volume, model, target, config(resume=True)))
+    run(volume, model, target, config(resume=True))
+
+
+IMPOSSIBLE = [
+    lambda plan: plan.update(edges=[1 << 19] * 3),
+    lambda plan: plan.update(edges=[16, 16, 17]),
+    lambda plan: plan.update(edges=[0, 16, 16]),
+    lambda plan: plan["made_of"].update(noise={"levels": [0.0, 0.0]}),
+    lambda plan: plan["made_of"].update(noise={"levels": [-1.0]}),
+    lambda plan: plan["made_of"].update(noise={"levels": ["x"]}),
+    lambda plan: plan["made_of"].update(noise=3),
+    lambda plan: plan["made_of"].pop("settings"),
+]
+
+
+def test_a_plan_that_cannot_be_is_damage_whatever_its_checksum_says(small_model, volume, config, tmp_path) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    begun(volume, model, target, config()).close()
+    path = tmp_path / "out.zarr.unfinished" / "plan.json"
+    unsigned = [path.read_bytes().replace(b"32,", b"48,", 1)]
+    signed = []
+    for change in IMPOSSIBLE:
+        plan = json.loads(path.read_text())
+        change(plan)
+        signed.append(plan_text(plan["edges"], plan["made_of"]).encode())
+    each_refused(path, unsigned + signed, lambda: run(volume, model, target, config(resume=True)))
+    run(volume, model, target, config(resume=True))
+
+
+@pytest.mark.parametrize(
+    ("level", "old", "new"),
+    [
+        ("0", '"fill_value": 0', '"fill_value": 7'),
+        ("0", '"little"', '"big"'),
+        ("0", "{", "[" * 10**5),
+        (".", '"group"', '"array"'),
+    ],
+)
+def test_metadata_of_the_unfinished_output_that_are_damaged_are_made_anew(
+    small_model, volume, config, tmp_path, stored, level: str, old: str, new: str
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, tmp_path / "alone.zarr", config())
+    begun(volume, model, target, config()).close()
+    path = tmp_path / "out.zarr.unfinished" / "data.zarr" / level / "zarr.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    run(volume, model, target, config(resume=True))
+    assert stored(target) == stored(tmp_path / "alone.zarr")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", '{"attributes": 3}', '{"attributes": {"napari_niiv": [1]}}'])
+def test_metadata_of_a_target_that_are_damaged(small_model, volume, config, tmp_path, text: str) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config())
+    (target / "zarr.json").write_text(text)
+    with pytest.raises(OutputError, match="exists already"):
+        run(volume, model, target, config(resume=True))
+
+
+def test_a_target_with_an_array_that_is_described_otherwise_is_not_complete(
+    small_model, volume, config, tmp_path
+) -> None:
+    model, target = small_model(), tmp_path / "out.zarr"
+    run(volume, model, target, config())
+    path = target / "0" / "zarr.json"
+    path.write_text(path.read_text().replace('"fill_value": 0', '"fill_value": 7'))
+    with pytest.raises(OutputError, match="exists already"):
+        run(volume, model, target, config(resume=True))
+    run(volume, model, target, config(resume=True, overwrite=True))
+    assert '"fill_value": 0' in path.read_text()
 
 
 @pytest.mark.parametrize("name", ["out.zarr", "out.tif", "out.ome.tif"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -15,7 +16,15 @@ import pytest
 
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.io import remembered as module
-from napari_niiv.io.remembered import Correction, open_remembered, recall, recall_empty, remember, remember_empty
+from napari_niiv.io.remembered import (
+    Correction,
+    open_remembered,
+    recall,
+    recall_checkpoint,
+    recall_empty,
+    remember,
+    remember_empty,
+)
 
 SIZE = Correction((4.0, 0.5, 0.25), "micrometer")
 
@@ -75,7 +84,31 @@ def test_a_damaged_store_is_set_aside(file: Path, state_folder: Path, content: b
     state_folder.mkdir(parents=True)
     (state_folder / "volumes.json").write_bytes(content)
     assert recall(file) is None
+    assert os.listdir(state_folder) == ["volumes.json"]  # who only looks has no lock, and moves nothing
+    remember(file, SIZE)
     assert (state_folder / "volumes.json.damaged").read_bytes() == content
+    assert recall(file) == SIZE
+
+
+def test_a_store_that_cannot_be_read_just_now_is_not_written_over(file: Path, state_folder: Path, monkeypatch) -> None:
+    remember(file, SIZE)
+
+    def busy(path: Path) -> bytes:
+        raise PermissionError(13, "in use")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", busy)
+        assert recall(file) is None
+        with pytest.raises(OutputError, match="in use"):
+            remember("https://host/a.zarr", SIZE)
+    assert recall(file) == SIZE
+
+
+def test_a_store_larger_than_it_can_be_is_set_aside(file: Path, state_folder: Path) -> None:
+    state_folder.mkdir(parents=True)
+    with (state_folder / "volumes.json").open("wb") as store:
+        store.truncate(1 << 40)
+    assert recall(file) is None
     remember(file, SIZE)
     assert recall(file) == SIZE
 
@@ -88,7 +121,9 @@ def test_a_damaged_store_is_set_aside(file: Path, state_folder: Path, content: b
         {"voxel_size": "4"},
         {"voxel_size": [1, 1, float("nan")]},
         {"voxel_size": [1, None, 1]},
+        {"voxel_size": [10**400, 1, 1]},
         {"unit": None},
+        {"unit": "x" * 10_000},
         {"axes": 3},
     ],
     ids=str,
@@ -115,6 +150,43 @@ def test_all_that_is_remembered_at_once_is_kept() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda url: remember(url, SIZE), urls))
     assert [recall(url) for url in urls] == [SIZE] * len(urls)
+
+
+WRITER = """
+import sys
+from napari_niiv.io.remembered import Correction, recall, remember, remember_checkpoint
+sys.stdin.readline()
+for number in range(12):
+    remember(f"https://host/{sys.argv[1]}/{number}.zarr", Correction((4.0, 0.5, 0.25), "micrometer"))
+    remember_checkpoint(f"https://host/{sys.argv[1]}/{number}.zarr", "em")
+    recall("https://host/none.zarr")
+"""
+
+
+def test_what_processes_remember_at_once_is_all_kept(state_folder: Path) -> None:
+    """Also while the store that they find is damaged."""
+    state_folder.mkdir(parents=True)
+    (state_folder / "volumes.json").write_text("{")
+    command = [sys.executable, "-c", WRITER]
+    processes = [subprocess.Popen([*command, str(n)], stdin=PIPE) for n in range(4)]
+    for process in processes:
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    assert [process.wait() for process in processes] == [0] * len(processes)
+    urls = [f"https://host/{process}/{number}.zarr" for process in range(4) for number in range(12)]
+    assert [(recall(url), recall_checkpoint(url)) for url in urls] == [(SIZE, "em")] * len(urls)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock")
+def test_where_there_are_no_locks_it_is_remembered_without(file: Path, state_folder: Path, monkeypatch) -> None:
+    import fcntl
+
+    def flock(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    remember(file, SIZE)
+    assert recall(file) == SIZE
 
 
 def test_it_waits_for_another_process_but_not_for_ever(file: Path, state_folder: Path, monkeypatch) -> None:

@@ -17,7 +17,6 @@ from torch import Tensor
 from napari_niiv.errors import CheckpointError
 from napari_niiv.geometry import Sampling
 from napari_niiv.models import decoders
-from napari_niiv.models import reference as module
 from napari_niiv.models.checkpoint import load_model, read_card, save_model
 from napari_niiv.models.decoders import Frame, cell_centres
 
@@ -343,7 +342,7 @@ def test_damaged_files_are_refused_in_one_sentence(saved, new: bool, keep: int) 
 
 def test_torch_too_old_to_read_safely_says_so(saved, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(weights_of())
-    monkeypatch.setattr(module.torch, "__version__", "2.9.1+cpu")
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
     assert "update torch to 2.10 or later" in complaint(path)
 
 

@@ -533,3 +533,44 @@ def test_a_widened_model_is_a_copy(small_model, training: bool) -> None:
 def test_a_wide_model_is_not_widened(small_model) -> None:
     with pytest.raises(ValueError, match="context already"):
         small_model(context=1).widened(2)
+
+
+# states that are damaged, or made to harm
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"progress": None},
+        {"progress": torch.tensor([-1.0, 1.0])},
+        {"progress": torch.tensor([3.0, 0.0])},
+        {"progress": torch.tensor([3.0, math.nan])},
+        {"progress": torch.tensor([3])},
+        {"model.encoder.kernels.0": torch.zeros(1)},
+        {"average.encoder.biases.0": None},
+        {"adam.0.step": None},
+        {"adam.1.exp_avg_sq": torch.zeros(2, 2)},
+        {"adam.0.step": torch.tensor(-1.0)},
+        {"adam.99.step": torch.tensor(1.0)},
+        {"more": torch.zeros(1)},
+    ],
+    ids=str,
+)
+def test_a_state_that_cannot_be_is_refused_and_changes_nothing(change: dict[str, Tensor | None]) -> None:
+    state = stepped(optimised(), 0, 1).state()
+    fresh = optimised()
+    before = vector(fresh.model).clone()
+    damaged = {k: v for k, v in {**state, **change}.items() if v is not None}
+    with pytest.raises(ValueError, match=r"another network|not finite|cannot be"):
+        fresh.restore(damaged)
+    assert torch.equal(vector(fresh.model), before)
+    fresh.restore(state)
+    assert fresh.step_number == 2
+
+
+@pytest.mark.parametrize("name", ["model.encoder.kernels.1", "average.encoder.kernels.1", "adam.1.exp_avg_sq"])
+def test_numbers_of_a_state_that_are_not_finite_are_refused(name: str) -> None:
+    state = stepped(optimised(), 0).state()
+    state[name].view(-1)[-1] = math.inf
+    with pytest.raises(ValueError, match="not finite"):
+        optimised().restore(state)

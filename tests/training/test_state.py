@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from napari_niiv.degradation import Gaussian, Measured
 from napari_niiv.errors import NiivError, OutputError, TrainingError
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.training.config import TrainingConfig
-from napari_niiv.training.state import State, forget_state, load_state, save_state, state_path
+from napari_niiv.training.state import State, _checksum, forget_state, load_state, save_state, state_path
 
 VOLUMES = ["cells (8, 64, 64) 4"]
 TENSORS = {
@@ -128,6 +129,50 @@ def test_the_file_of_another_program_is_damaged(tmp_path: Path, metadata) -> Non
 def test_a_card_without_all_of_its_entries_is_damaged(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "model.unfinished", metadata={"napari_niiv_training": json.dumps({"stage": 1})})
     assert "damaged" in refused(config(tmp_path))
+
+
+def test_what_was_changed_since_is_damaged(tmp_path: Path) -> None:
+    """A single bit of a number, too."""
+    save_state(HALF, config(tmp_path), VOLUMES)
+    path = state_path(tmp_path / "model.safetensors")
+    content = bytearray(path.read_bytes())
+    for place in (len(content) - 1, content.index(b'\\"steps\\": 57') + 11):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        assert "model.unfinished is damaged" in refused(config(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stage": 3},
+        {"stage": "1"},
+        {"begin": -0.1},
+        {"begin": float("nan")},
+        {"steps": -1},
+        {"steps": 10**400},
+        {"seconds": "1"},
+        {"best": float("nan")},
+        {"config": []},
+        {"volumes": 3},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_facts_that_cannot_be_are_damage_whatever_the_checksum_says(tmp_path: Path, change: dict[str, Any]) -> None:
+    save_state(HALF, config(tmp_path), VOLUMES)
+    path = state_path(tmp_path / "model.safetensors")
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["napari_niiv_training"])
+    text = json.dumps({**facts, **change})
+    save_file(TENSORS, path, metadata={"napari_niiv_training": text, "sha256": _checksum(text, TENSORS)})
+    assert "model.unfinished is damaged" in refused(config(tmp_path))
+
+
+def test_a_score_that_is_no_number_is_none(tmp_path: Path) -> None:
+    save_state(replace(HALF, best=float("nan")), config(tmp_path), VOLUMES)
+    assert load_state(config(tmp_path), VOLUMES).best is None
 
 
 def test_none_at_all(tmp_path: Path) -> None:

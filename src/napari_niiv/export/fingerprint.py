@@ -35,6 +35,7 @@ _SETTINGS = {"output_scale", "planes", "project", "denoise", "dtype", "box", "ch
 _MOST_LISTED, _EVERY = 20_000, 5.0
 # what tells a store from a folder of slices
 _STORE = ("zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json")
+_MOST_SHOWN = 100  # letters of a setting in a message
 _looked_at: dict[Path, float] = {}
 _NAMES = {
     "software": "another napari-niiv",
@@ -218,4 +219,5 @@ def mismatch(before: Fingerprint, now: Fingerprint) -> str:
 
 
 def _short(value: Any) -> str:
-    return "nothing" if value is None else str(value)
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

@@ -13,7 +13,7 @@ import numpy as np
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import ExportConfig
 from napari_niiv.geometry import Box, Shape, Span, rounded_up, three
-from napari_niiv.reconstruction.grid import BLOCK_BYTES, Grid, block_edges
+from napari_niiv.reconstruction.grid import BLOCK_BYTES, DEVICES, Grid, block_edges
 from napari_niiv.volume import Volume
 
 # voxels: the longest edge of the last level
@@ -150,15 +150,23 @@ class Plan:
             If the box is empty or beyond the volume.
         ReconstructionError
             If the output scale makes no sense.
+        ValueError
+            If an earlier run cannot have chosen such edges.
         """
         grid = Grid.of(volume.at(*(0,) * (len(volume.shape) - 3)), config.output_scale)
         samples = grid.samples_of(_voxels(config.box, grid.source, volume.name))
         dtype = np.dtype(config.dtype) if config.dtype else volume.dtype
         shape = samples.shape
         chunk = (16, 128, 128) if tiff else (config.chunk, config.chunk, config.chunk)
-        if edges is None:
+
+        def chosen(device: str) -> Shape:
             asked = block_edges(grid, device, dtype.itemsize, config.block, shape)
-            edges = three([rounded_up(edge, c) for edge, c in zip(asked, chunk, strict=True)])
+            return three([rounded_up(edge, c) for edge, c in zip(asked, chunk, strict=True)])
+
+        if edges is None:
+            edges = chosen(device)
+        elif edges not in map(chosen, DEVICES):
+            raise ValueError(f"no device has blocks of {edges}")
         levels = [Level(shape, (1, 1, 1), _shard(shape, edges, chunk, dtype.itemsize, config.shard))]
         while not tiff and max(levels[-1].shape) > COARSEST:
             levels.append(levels[-1].coarser(chunk))

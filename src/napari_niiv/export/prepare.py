@@ -99,8 +99,11 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
     store, fingerprint = Unfinished(path), fingerprint_of(volume, model, config)
     edges = store.resume(fingerprint) if config.resume and store.begun else None
     tiff = path.suffix.lower() in TIFF
-    plan = Plan.of(volume, config, model.device.type, tiff=tiff, edges=edges)
-    known = edges is None and store.is_complete(fingerprint)
+    try:
+        plan = Plan.of(volume, config, model.device.type, tiff=tiff, edges=edges)
+    except ValueError as error:
+        raise store.damaged() from error
+    known = edges is None and store.is_complete(fingerprint, plan)
     complete = config.resume and (known or (tiff and is_written(path, plan, fingerprint)))
     if not complete and path.exists() and not config.overwrite:
         raise exists_already(path)
@@ -108,6 +111,8 @@ def prepare(volume: Volume, model: Niiv, target: Path, config: ExportConfig) -> 
     channels: tuple[Channel, ...] = ()
     if not complete:
         before: Sequence[Denoise] | None = store.noise_levels() if begun else None
+        if before is not None and len(before) != math.prod(plan.leading):
+            raise store.damaged()
         asked = before or [config.denoise] * math.prod(plan.leading)
         channels = measure_channels(volume, plan.dtype, model, asked, config.box)
         fingerprint["noise"] = {"levels": [channel.denoise for channel in channels]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -13,7 +12,9 @@ from typing import Any
 
 import zarr
 
+from napari_niiv import strict_json
 from napari_niiv.errors import OutputError, Remedy
+from napari_niiv.export import record
 from napari_niiv.export.fingerprint import Fingerprint, mismatch
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, FileState, Written, shard_path, size_of, state_of, sync
@@ -128,17 +129,23 @@ class Unfinished:
         """Whether there is an interrupted export to go on with."""
         return (self.folder / _PLAN).is_file() and self.data.is_dir()
 
-    def is_complete(self, fingerprint: Fingerprint) -> bool:
+    def is_complete(self, fingerprint: Fingerprint, plan: Plan) -> bool:
         """Whether the target is there, whole, and made of just this; perhaps its export was killed while it tidied up.
 
-        A zarr says what it was made of; of a file, this is what the unfinished folder says, as long as it is there.
+        A zarr says what it was made of, and its arrays are described as they are planned; of a file, this is what the
+        unfinished folder says, as long as it is there.
         """
         if not self.target.exists():
             return False
-        stored = _json(self.folder / _PLAN).get("made_of")
+        try:
+            stored: Fingerprint | None = self._plan().made_of
+        except OutputError:
+            stored = None
         if stored is None or self.data.is_dir():
-            stored = _json(self.target / "zarr.json").get("attributes", {}).get("napari_niiv")
-        return isinstance(stored, dict) and not mismatch(stored, fingerprint)
+            stored = _made_of(self.target / "zarr.json")
+        if stored is None or mismatch(stored, fingerprint):
+            return False
+        return not self.target.is_dir() or _has_levels(self.target, plan)
 
     def begin(self, fingerprint: Fingerprint, edges: Shape) -> None:
         """Make the folder anew; its plan is written last, so that a folder with a plan is complete."""
@@ -150,7 +157,7 @@ class Unfinished:
             self.data.mkdir()
             (self.folder / _JOURNAL).touch()
             with whole_file(self.folder / _PLAN) as partial:
-                partial.write_text(json.dumps({"edges": edges, "made_of": fingerprint}, indent=1))
+                partial.write_text(record.plan_text(edges, fingerprint))
                 sync(partial)
             sync(self.folder)
         except BaseException:
@@ -195,13 +202,13 @@ class Unfinished:
         OutputError
             If it was made of something else, or is damaged.
         """
-        before, (z, y, x) = self._plan()
-        if what := mismatch(before, fingerprint):
+        plan = self._plan()
+        if what := mismatch(plan.made_of, fingerprint):
             raise OutputError(
                 f"{self.folder.name} was begun with {what}; repeat what it was begun with, or",
                 Remedy.START_ANEW_INSTEAD,
             )
-        return z, y, x
+        return plan.edges
 
     def settings(self) -> dict[str, Any]:
         """The settings that the export was begun with, as fields of `ExportConfig`.
@@ -211,7 +218,7 @@ class Unfinished:
         OutputError
             If the record of them is damaged.
         """
-        return dict(self._plan()[0]["settings"])
+        return self._plan().settings
 
     def noise_levels(self) -> list[float] | None:
         """The noise level of each T and C index that the export was begun with; None if they are not recorded.
@@ -221,24 +228,24 @@ class Unfinished:
         OutputError
             If the record of them is damaged.
         """
-        levels: list[float] | None = self._plan()[0].get("noise", {}).get("levels")
-        return levels
+        return self._plan().noise_levels
 
-    def _plan(self) -> tuple[Fingerprint, Shape]:
+    def damaged(self) -> OutputError:
+        """The error of what cannot be gone on with."""
+        return OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW)
+
+    def _plan(self) -> record.RecordedPlan:
         try:
-            stored = json.loads((self.folder / _PLAN).read_text())
-            fingerprint, (z, y, x) = stored["made_of"], stored["edges"]
-            dict(fingerprint["settings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
-        return fingerprint, (z, y, x)
+            return record.parse_plan(_bounded(self.folder / _PLAN))
+        except (OSError, ValueError) as error:
+            raise self.damaged() from error
 
     def create(self, plan: Plan, attributes: dict[str, Any] | None = None) -> None:
         """Describe the arrays of all levels, and the group with these attributes, anew; shards that are there stay."""
         aside = self.folder / WRITING / uuid.uuid4().hex
         group = zarr.open_group(aside, mode="w", zarr_format=3, attributes=attributes)
-        for number, level in enumerate(plan.levels):
-            create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, level.shard)
+        for number in range(len(plan.levels)):
+            _create_level(group, plan, number)
         for folder in (*map(str, range(len(plan.levels))), ""):  # the group last: it makes an image of the arrays
             (self.data / folder).mkdir(exist_ok=True)
             sync(aside / folder / "zarr.json")
@@ -300,26 +307,29 @@ class Unfinished:
             If the journal is damaged.
         """
         path = self.folder / _JOURNAL
-        text = path.read_bytes() if path.exists() else b""
+        try:
+            text = _bounded(path) if path.exists() else b""
+        except ValueError as error:
+            raise self.damaged() from error
         whole = text[: text.rfind(b"\n") + 1]
         if len(whole) < len(text):
             os.truncate(path, len(whole))
         try:
-            return dict(_parsed(line) for line in whole.decode().splitlines())
+            return record.parse_journal(whole)
         except ValueError as error:
-            raise OutputError(f"{self.folder} is damaged;", Remedy.START_ANEW) from error
+            raise self.damaged() from error
 
     def record(self, unit: Unit, states: Sequence[FileState]) -> None:
         """Add a unit that is on the disk, with what its files are, to the journal."""
-        self._note([_line(unit, states)])
+        self._note([record.journal_line(unit.level, unit.number, states)])
 
     def forget(self, units: Iterable[Unit]) -> None:
         """Note in the journal that units are to be computed anew."""
-        self._note([_line(unit, ()) for unit in units])
+        self._note([record.journal_line(unit.level, unit.number, ()) for unit in units])
 
     def _note(self, lines: Sequence[str]) -> None:
         with (self.folder / _JOURNAL).open("a") as journal:
-            journal.writelines(f"{line}\n" for line in lines)
+            journal.writelines(lines)
             journal.flush()
             os.fsync(journal.fileno())
 
@@ -360,21 +370,42 @@ class Unfinished:
             _remove(self.folder)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object in a file; empty if there is none."""
+def _create_level(group: zarr.Group, plan: Plan, number: int) -> None:
+    create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, plan.levels[number].shard)
+
+
+def _has_levels(folder: Path, plan: Plan) -> bool:
+    """Whether a zarr has the arrays of a plan, each described as it would be made."""
+    made = zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
     try:
-        value = json.loads(path.read_text())
+        group = zarr.open_group(folder, mode="r", zarr_format=3)
+        for number in range(len(plan.levels)):
+            _create_level(made, plan, number)
+            if group[str(number)].metadata != made[str(number)].metadata:
+                return False
+    except Exception:  # of damaged metadata, anything
+        return False
+    return True
+
+
+def _bounded(path: Path) -> bytes:
+    """The content of a file that cannot be large.
+
+    Raises
+    ------
+    ValueError
+        If it is.
+    """
+    if path.stat().st_size > record.MOST_BYTES:
+        raise ValueError("it is larger than it can be")
+    return path.read_bytes()
+
+
+def _made_of(path: Path) -> Fingerprint | None:
+    """What the metadata of an OME-Zarr say that it is made of; None if they do not."""
+    try:
+        value = strict_json.parse(_bounded(path), finite=False)
     except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _line(unit: Unit, states: Sequence[FileState]) -> str:
-    return " ".join([f"{unit.level}/{unit.number}", *(f"{size}:{checksum:08x}" for size, checksum in states)])
-
-
-def _parsed(line: str) -> tuple[tuple[int, int], Written]:
-    name, *states = line.split(" ")
-    level, number = name.split("/")
-    pairs = (state.split(":") for state in states)
-    return (int(level), int(number)), tuple(FileState(int(size), int(checksum, 16)) for size, checksum in pairs)
+        return None
+    attributes = value.get("attributes") if isinstance(value, dict) else None
+    return record.as_fingerprint(attributes.get("napari_niiv")) if isinstance(attributes, dict) else None

@@ -8,15 +8,15 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from napari_niiv import strict_json
 from napari_niiv.empty_voxels import empty_words
 from napari_niiv.errors import OutputError, VolumeError
+from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.io.formats import VolumePath, first_path, is_url
 from napari_niiv.io.open import open_volume
 from napari_niiv.io.write import whole_file
@@ -25,6 +25,8 @@ from napari_niiv.volume import Volume
 FOLDER = "NAPARI_NIIV_STATE"  # environment variable: another folder than the user's own
 _FILE = "volumes.json"
 _MOST = 1000  # files; those corrected least recently are forgotten
+_MOST_BYTES = 64 << 20
+_MOST_LETTERS = 100  # of a unit and axes
 _LOCK_TIMEOUT = 10.0  # seconds
 _UNSAID: dict[str, Any] = {"voxel_size": None, "unit": "pixel", "axes": None, "silent": False}
 
@@ -120,9 +122,8 @@ def remember_sections(path: str | os.PathLike[str], sections: Mapping[str, Any],
 def recall_empty(path: str | os.PathLike[str], dataset: str | None = None) -> tuple[float, ...] | None:
     """The values of empty voxels that the user gave for a file, if any."""
     values = (_entry(path, dataset) or {}).get("empty")
-    if not isinstance(values, list) or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-        return None
-    return tuple(float(value) for value in values)
+    numbers = [_finite(value) for value in values] if isinstance(values, list) else [None]
+    return None if None in numbers else tuple(v for v in numbers if v is not None)
 
 
 def remember_empty(path: str | os.PathLike[str], values: tuple[float, ...] | None, dataset: str | None = None) -> None:
@@ -147,16 +148,16 @@ def _write(path: str | os.PathLike[str], dataset: str | None, settings: Mapping[
     target, key, stamp = state_folder() / _FILE, _key(path, dataset), _stamp(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _lock():
-            entries = _load()
+        with _locked():
+            entries = _load_or_set_aside()
             before = entries.pop(key, {})  # so that it comes last
             known = before if before.get("stamp") == stamp else _UNSAID
             entries[key] = {**known, "stamp": stamp, **settings}
             newest = dict(list(entries.items())[-_MOST:])
             with whole_file(target) as partial:
                 partial.write_text(json.dumps({"version": 1, "volumes": newest}, indent=1), encoding="utf-8")
-    except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, LockedError) as error:
+        reason = getattr(error, "strerror", None) or "another process keeps it"
         raise OutputError(
             f"That cannot be remembered: {target} cannot be written ({reason}); name another folder in the "
             f"environment variable {FOLDER}."
@@ -265,41 +266,74 @@ def _stamp(path: str | os.PathLike[str]) -> list[int] | None:
     return None if local.is_dir() else [state.st_size, state.st_mtime_ns]
 
 
-def _lock() -> FileLock:
-    """Held while the store is read and written anew, so that no process undoes what another has remembered."""
-    return FileLock(state_folder() / f"{_FILE}.lock", timeout=_LOCK_TIMEOUT)
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """Keep other processes from undoing what is written here, where the file system has locks."""
+    held = lock(state_folder() / f"{_FILE}.lock", timeout=_LOCK_TIMEOUT)
+    try:
+        yield
+    finally:
+        if held is not None:
+            held.release()
 
 
 def _load() -> dict[str, dict[str, Any]]:
-    """All corrections by file, as JSON has them; a damaged store is set aside, and there are none."""
+    """All that is remembered by file, as JSON has it; nothing where the store cannot be read, or is damaged."""
+    try:
+        return _stored()
+    except (OSError, ValueError):
+        return {}
+
+
+def _load_or_set_aside() -> dict[str, dict[str, Any]]:
+    """The same, for one who has the lock: a store that is damaged is kept under another name.
+
+    Raises
+    ------
+    OSError
+        If the store is there and cannot be read: it would be lost.
+    """
     path = state_folder() / _FILE
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError):
-        text = ""
-    try:
-        entries = json.loads(text)["volumes"]
-        return {str(key): entry for key, entry in entries.items() if isinstance(entry, dict)}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return _stored()
+    except ValueError:
         with contextlib.suppress(OSError):  # where it cannot be moved, it is written over
             os.replace(path, path.with_name(f"{_FILE}.damaged"))
         return {}
+
+
+def _stored() -> dict[str, dict[str, Any]]:
+    """What is in the store; ValueError if it is damaged."""
+    path = state_folder() / _FILE
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is larger than it can be")
+        stored = strict_json.parse(path.read_bytes(), finite=False)
+    except FileNotFoundError:
+        return {}
+    entries = stored.get("volumes") if isinstance(stored, dict) else None
+    if not isinstance(entries, dict):
+        raise ValueError("it holds something else")
+    return {str(key): entry for key, entry in entries.items() if isinstance(entry, dict)}
 
 
 def _parsed(entry: Mapping[str, Any]) -> Correction | None:
     """The correction that an entry of the store holds; None if it makes no sense."""
     size, unit, axes = entry.get("voxel_size"), entry.get("unit"), entry.get("axes")
     if size is not None:
-        sound = isinstance(size, list) and len(size) == 3 and all(_positive(v) for v in size)
-        if not sound:
+        numbers = [_finite(v) for v in size] if isinstance(size, list) and len(size) == 3 else [None]
+        if any(v is None or v <= 0 for v in numbers):
             return None
-        size = (float(size[0]), float(size[1]), float(size[2]))
-    if not isinstance(unit, str) or not isinstance(axes, str | None):
+        size = tuple(numbers)
+    if not (isinstance(unit, str) and isinstance(axes, str | None)) or len(unit) + len(axes or "") > _MOST_LETTERS:
         return None
     return Correction(size, unit, axes, entry.get("silent") is True)
 
 
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+def _finite(value: Any) -> float | None:
+    """A finite number that JSON held; None if it is none."""
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:  # of an integer of many digits
+        return None
+    return number if math.isfinite(number) else None

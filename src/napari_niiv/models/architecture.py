@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+# numbers of a network: ten times those of the largest that is bundled, half a gigabyte
+_MOST_PARAMETERS = 1 << 27
 # anisotropy, less 1, from which on all noise levels are told apart
 _ALL_LEVELS = 7
 
@@ -37,7 +40,7 @@ class Architecture(BaseModel):
     @field_validator("anisotropy_range")
     @classmethod
     def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < value[0] <= value[1]:
+        if not 0 < value[0] <= value[1] < math.inf:
             raise ValueError("the range must rise from a positive factor")
         return value
 
@@ -60,6 +63,21 @@ class Architecture(BaseModel):
             degree=degree,
         )
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights of the network are."""
+        cells = self.slices * self.lateral
+        latent = {"subvoxel": self.samples, "implicit": self.latent, "reference": self.features}[self.decoder]
+        inner = self.features * (9 * self.features + 1)
+        encoder = self.features * (9 * self.slices_seen * self.lateral + 1) + (2 * self.blocks + 1) * inner
+        if self.decoder != "reference":
+            encoder += latent * cells * (9 * self.features + 1)
+        inputs = latent + (2 * self.bands + 2 if self.decoder == "implicit" else 4 * self.bands + 1)
+        hidden = (self.mlp_layers - 2) * self.mlp_width * (self.mlp_width + 1)
+        mlp = (inputs + 1) * self.mlp_width + hidden + self.mlp_width + 1
+        terms = self.degree + 1 + (self.noise > 0)
+        return terms * encoder + (0 if self.decoder == "subvoxel" else mlp)
+
     def highest_level(self, anisotropy: float) -> float:
         """The highest noise level that is told apart at an anisotropy; those above count as it.
 
@@ -76,4 +94,11 @@ class Architecture(BaseModel):
     def _cells_of_samples(self) -> Architecture:
         if self.decoder != "subvoxel" and (self.lateral, self.slices, self.noise) != (1, 1, 0):
             raise ValueError("only the subvoxel decoder has cells of several pixels, or is told the noise")
+        return self
+
+    @model_validator(mode="after")
+    def _small_enough(self) -> Architecture:
+        if self.parameters > _MOST_PARAMETERS:
+            millions, most = self.parameters >> 20, _MOST_PARAMETERS >> 20
+            raise ValueError(f"the network has {millions} million weights, and {most} million are the most")
         return self

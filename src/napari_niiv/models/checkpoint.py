@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 
+from napari_niiv import strict_json
 from napari_niiv.device import choose_device
 from napari_niiv.errors import CheckpointError, OutputError
 from napari_niiv.io.write import whole_file
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import FORMAT_VERSION, Card
 from napari_niiv.models.catalog import checkpoint_path
-from napari_niiv.models.niiv import Niiv
-from napari_niiv.models.reference import is_pickle, read_reference
+from napari_niiv.models.niiv import Niiv, shapes_of
+from napari_niiv.models.pickled_weights import is_pickle
+from napari_niiv.models.reference import read_reference
+from napari_niiv.models.weight_files import DamagedWeights, WeightFile, finite, open_weights
 
 _CARD_KEY = "napari_niiv"
 
@@ -50,15 +52,9 @@ def load_model(name: str | os.PathLike[str] = "em", device: str = "auto") -> Nii
         If the device is absent.
     """
     chosen = choose_device(device)
-    path = checkpoint_path(name)
-    card, tensors = _read(path)
+    card, tensors = _read(checkpoint_path(name))
     model = Niiv(card.architecture)
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    if expected != {key: tuple(value.shape) for key, value in tensors.items()}:
-        raise CheckpointError(
-            f"The weights in {path.name} do not fit the architecture in its card; get the checkpoint anew."
-        )
-    model.load_state_dict({key: value.float() for key, value in tensors.items()})
+    model.load_state_dict(tensors)
     model.card = card
     return model.place(chosen)
 
@@ -92,26 +88,37 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str], half: bool
 
 def read_card(name: str | os.PathLike[str]) -> Card:
     """The card of a checkpoint, without loading its weights' values into a model; errors as `load_model`."""
-    return _read(checkpoint_path(name), tensors=False)[0]
+    return _read(checkpoint_path(name), values=False)[0]
 
 
-def _read(path: Path, tensors: bool = True) -> tuple[Card, dict[str, torch.Tensor]]:
+def _read(path: Path, values: bool = True) -> tuple[Card, dict[str, torch.Tensor]]:
+    """Card and weights, float32; of the latter, their names and shapes are those of the architecture in the card."""
     try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_CARD_KEY)
-            weights = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        try:
-            pickled = is_pickle(path)
-        except OSError as unreadable:
-            raise CheckpointError(f"{path.name} cannot be read ({unreadable.strerror}).") from unreadable
-        if not pickled:
+        with open_weights(path) as file:
+            card = _card_that_fits(file, path.name)
+            weights = {key: value.float() for key, value in file.tensors().items()} if values else {}
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror or error}).") from error
+    except DamagedWeights as error:
+        if not is_pickle(path):
             raise CheckpointError(f"{path.name} is truncated or not a checkpoint; get the file anew.") from error
         architecture, weights = read_reference(path)
         return _imported_card(path, architecture), weights
-    if text is None:
-        raise CheckpointError(f"{path.name} is a safetensors file of another program: it has no napari-niiv card.")
-    return _parse_card(text, path.name), weights
+    if not finite(weights):
+        raise CheckpointError(f"{path.name} is damaged: some of its weights are not finite; get the file anew.")
+    return card, weights
+
+
+def _card_that_fits(file: WeightFile, name: str) -> Card:
+    """The card in a file, whose weights are found to be those of its architecture; no network is made for that."""
+    if (text := file.metadata.get(_CARD_KEY)) is None:
+        raise CheckpointError(f"{name} is a safetensors file of another program: it has no napari-niiv card.")
+    card = _parse_card(text, name)
+    if not (all(stored.floating for stored in file.stored.values()) and file.fits(shapes_of(card.architecture))):
+        raise CheckpointError(
+            f"The weights in {name} do not fit the architecture in its card; get the checkpoint anew."
+        )
+    return card
 
 
 def _imported_card(path: Path, architecture: Architecture) -> Card:
@@ -126,18 +133,19 @@ def _imported_card(path: Path, architecture: Architecture) -> Card:
 
 def _parse_card(text: str, name: str) -> Card:
     try:
-        raw: dict[str, Any] = json.loads(text)
+        raw: dict[str, Any] = strict_json.parse(text)
         version = raw.get("format_version")
     except (ValueError, AttributeError) as error:
         raise CheckpointError(f"The card of {name} is damaged; get the checkpoint anew.") from error
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{name} has the format version {version}; this napari-niiv reads {FORMAT_VERSION}: update napari-niiv."
+            f"{name} has the format version {str(version)[:20]}; this napari-niiv reads {FORMAT_VERSION}: update "
+            "napari-niiv."
         )
     try:
         return Card.model_validate(raw)
     except ValidationError as error:
-        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])[:80]
         raise CheckpointError(
             f"The card of {name} describes a model that this napari-niiv does not know ({where}); update napari-niiv."
         ) from error

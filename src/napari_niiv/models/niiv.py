@@ -202,3 +202,9 @@ class Niiv(nn.Module):
         first = self.context
         centres = slices[:, first : first + self.architecture.slices].flatten(0, 1)
         return self.decode(latent, centres, axial, anisotropy)
+
+
+def shapes_of(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Of each tensor of a network its name and shape; the network itself is not made, and takes no memory."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in Niiv(architecture).state_dict().items()}

@@ -7,21 +7,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from napari_niiv.errors import CheckpointError
 from napari_niiv.models.architecture import Architecture
-
-_SAFE_SINCE = (2, 10)  # before, weights_only=True could be tricked: CVE-2025-32434 and CVE-2026-24747
-
-
-def is_pickle(path: Path) -> bool:
-    """Whether a file begins as `torch.save` begins it, old (pickle) or new (zip)."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    return start == b"PK" or start[:1] == b"\x80"
+from napari_niiv.models.pickled_weights import MoreThanWeights, OldTorch, load_pickle
+from napari_niiv.models.weight_files import DamagedWeights, finite
 
 
 def read_reference(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
@@ -56,7 +48,7 @@ def read_reference(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
     except (ValidationError, IndexError, AttributeError) as error:
         raise _another(path, "its layers have impossible sizes") from error
     names = _names(architecture)
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for theirs, (ours, shape) in names.items():
         value = state.get(theirs)
         if value is None:
@@ -66,23 +58,22 @@ def read_reference(path: Path) -> tuple[Architecture, dict[str, Tensor]]:
         tensors[ours] = value.float()[None] if ours.startswith("encoder.") else value.float()
     if unknown := state.keys() - names.keys():
         raise _another(path, f"{min(unknown)[:40]!r} is not part of it")
+    if not finite(tensors):
+        raise _another(path, "some of its weights are not finite")
     return architecture, tensors
 
 
 def _load(path: Path) -> Any:
-    if tuple(int(number) for number in re.findall(r"\d+", torch.__version__)[:2]) < _SAFE_SINCE:
-        raise CheckpointError(
-            f"{path.name} is a pickle, which torch {torch.__version__} cannot read safely; update torch to "
-            f"{'.'.join(map(str, _SAFE_SINCE))} or later."
-        )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or malicious file provokes
-        if "unsupported" in str(error).lower():
-            raise CheckpointError(
-                f"{path.name} is a pickle that holds more than weights and could run code on your computer, so it is "
-                "not loaded; get a file with the state dict alone."
-            ) from error
+        return load_pickle(path)
+    except OldTorch as error:
+        raise CheckpointError(str(error)) from error
+    except MoreThanWeights as error:
+        raise CheckpointError(
+            f"{path.name} is a pickle that holds more than weights and could run code on your computer, so it is "
+            "not loaded; get a file with the state dict alone."
+        ) from error
+    except (DamagedWeights, OSError) as error:
         raise _another(path, "it is damaged, or not from torch.save") from error
 
 

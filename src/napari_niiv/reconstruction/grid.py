@@ -11,6 +11,7 @@ from napari_niiv.volume import Volume, downsampled
 
 INTERPOLATE_BELOW = 1.25  # anisotropy under which there is nothing to infer
 _BLOCK = {"cuda": (128, 256), "mps": (96, 192), "cpu": (128, 128)}  # voxels read: axial, lateral
+DEVICES = tuple(_BLOCK)
 _BLOCK_VOXELS = {"cuda": 1 << 26, "mps": 1 << 25, "cpu": 3 << 23}  # of the output: bounds the memory of one
 _ALIGNED = 128  # samples: edges of blocks are multiples, so that those of files can be whole blocks
 BLOCK_BYTES = 128 << 20

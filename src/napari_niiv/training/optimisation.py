@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from napari_niiv.degradation import Degradation
 from napari_niiv.device import out_of_memory, training_precision
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.models.weight_files import finite
 from napari_niiv.training.cuda_graphs import ReplayedStep
 from napari_niiv.training.losses.loss import Loss
 from napari_niiv.training.processes import Processes
@@ -187,7 +188,14 @@ class Optimisation:
         return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a `state`."""
+        """Go on from a `state`.
+
+        Raises
+        ------
+        ValueError
+            If it is none of this model.
+        """
+        self._check_state(tensors)
         for prefix, target in (("model.", self.model), ("average.", self.average)):
             target.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         for number, weight in enumerate(self._weights):
@@ -199,6 +207,23 @@ class Optimisation:
                 }
         self.step_number, self._rate_factor = int(tensors["progress"][0]), float(tensors["progress"][1])
         self._good = self._snapshot()
+
+    def _check_state(self, tensors: dict[str, Tensor]) -> None:
+        """Refuse tensors of other names or shapes, and numbers that cannot be."""
+        expected: dict[str, tuple[int, ...]] = {"progress": (2,)}
+        for prefix, model in (("model.", self.model), ("average.", self.average)):
+            expected |= {f"{prefix}{k}": tuple(v.shape) for k, v in model.state_dict().items()}
+        if any(name.startswith("adam.") for name in tensors):
+            for number, weight in enumerate(self._weights):
+                expected |= {f"adam.{number}.{name}": tuple(weight.shape) for name in ("exp_avg", "exp_avg_sq")}
+                expected[f"adam.{number}.step"] = ()
+        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
+            raise ValueError("it is of another network")
+        if not all(tensor.is_floating_point() for tensor in tensors.values()) or not finite(tensors):
+            raise ValueError("some of its numbers are not finite")
+        negative = any((v < 0).any() for k, v in tensors.items() if k.endswith((".exp_avg_sq", ".step")))
+        if negative or not (0 <= tensors["progress"][0] < 1 << 48 and 0 < tensors["progress"][1] <= 1):
+            raise ValueError("some of its numbers cannot be")
 
     def _go_back(self) -> None:
         """To the last good weights, at half the learning rate."""
@@ -260,3 +285,16 @@ class Optimisation:
             [w.detach().clone() for w in self._weights],
             [w.detach().clone() for w in self.average.parameters()],
         )
+
+
+def check_weights(weights: Mapping[str, Tensor], model: Niiv) -> None:
+    """Find out whether weights are a model's, and finite.
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    expected = {name: value.shape for name, value in model.state_dict().items()}
+    if {name: value.shape for name, value in weights.items()} != expected or not finite(weights):
+        raise ValueError("the weights are of another network, or not finite")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.training.best_model import BestModel
 from napari_niiv.training.budget import Budget
 from napari_niiv.training.events import Finished, Preparing
-from napari_niiv.training.optimisation import Optimisation
+from napari_niiv.training.optimisation import Optimisation, check_weights
 from napari_niiv.training.plan import Plan
-from napari_niiv.training.state import State, save_state
+from napari_niiv.training.state import State, damaged, save_state
 
 BATCH = {"cuda": 64, "mps": 16, "cpu": 8}
 
@@ -43,23 +45,38 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, interrupted: State | None) -> None:
+        if interrupted is not None and interrupted.stage == 2 and plan.architecture.slices_seen == 1:
+            raise damaged(plan.config.output)  # there is no such stage
         self._plan, self.interrupted = plan, interrupted
         spent = (interrupted.seconds, interrupted.steps) if interrupted else (0.0, 0)
         self.budget = Budget(plan.config.minutes, plan.config.steps, *spent)
         self.best = BestModel(plan, self.budget)
         self.batch = plan.config.batch or BATCH[plan.device.type]
         self.first: Niiv | None = None
-        self.stage, self.begin = 1, 0.0
+        self.stage: Literal[1, 2] = 1
+        self.begin = 0.0
         self.optimisation: Optimisation | None = None
 
-    def begin_stage(self, stage: int, optimisation: Optimisation) -> None:
-        """Start a stage's optimisation, where it was interrupted if it was."""
+    def begin_stage(self, stage: Literal[1, 2], optimisation: Optimisation) -> None:
+        """Start a stage's optimisation, where it was interrupted if it was.
+
+        Raises
+        ------
+        TrainingError
+            If the state that it was interrupted in is of another network, or damaged.
+        """
         self.stage, self.begin = stage, self.budget.fraction
         state = self.interrupted
         if state is not None and state.stage == stage:
             self.begin = state.begin
-            optimisation.restore(state.part("optimisation."))
-            self.best.keep(state.part("best."), state.best)
+            best = state.part("best.")
+            try:
+                optimisation.restore(state.part("optimisation."))
+                if best:
+                    check_weights(best, optimisation.average)
+            except ValueError as error:
+                raise damaged(self._plan.config.output) from error
+            self.best.keep(best, state.best)
             self.interrupted = None
         self.optimisation = optimisation
         (self.begin,) = self._plan.processes.agree(self.begin)

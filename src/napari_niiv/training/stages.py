@@ -7,12 +7,14 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor
 
 from napari_niiv.errors import TrainingError
 from napari_niiv.geometry import Box
-from napari_niiv.models.niiv import Niiv
+from napari_niiv.models.niiv import Niiv, shapes_of
+from napari_niiv.models.weight_files import finite
 from napari_niiv.training.data.boxes import measured_box, restored_box
 from napari_niiv.training.data.pool import BoxSize, MakeBox, Pool
 from napari_niiv.training.data.volumes import TrainingVolume
@@ -21,7 +23,7 @@ from napari_niiv.training.loop import Loop, TaskData
 from napari_niiv.training.optimisation import Optimisation
 from napari_niiv.training.plan import Plan
 from napari_niiv.training.progress import Progress
-from napari_niiv.training.state import State
+from napari_niiv.training.state import State, damaged
 
 # boxes of the first stage: xy slices, each by itself
 _SLICES = BoxSize(depth=8, edge=512)
@@ -155,7 +157,7 @@ def _rotation_interval(plan: Plan, progress: Progress, data: Sequence[TaskData])
     return math.ceil(largest / (_ROTATING * seen))
 
 
-def _begin(plan: Plan, progress: Progress, stage: int, model: Niiv) -> Optimisation:
+def _begin(plan: Plan, progress: Progress, stage: Literal[1, 2], model: Niiv) -> Optimisation:
     config = plan.config
     optimisation = Optimisation(
         model.to(plan.device),
@@ -245,10 +247,9 @@ def _has_places(plan: Plan, part: TaskData, slices: int) -> bool:
 def _stored_first(plan: Plan, state: State) -> Niiv:
     """The first stage's model of an interrupted training."""
     tensors = state.part("first.")
-    shapes = {k: v.shape for k, v in tensors.items()}
     for architecture in (plan.architecture, plan.first_architecture):
-        model = Niiv(architecture)
-        if {k: v.shape for k, v in model.state_dict().items()} == shapes:
+        if {k: tuple(v.shape) for k, v in tensors.items()} == shapes_of(architecture) and finite(tensors):
+            model = Niiv(architecture)
             model.load_state_dict(tensors)
             return model
-    raise TrainingError("The interrupted training was of another architecture; start anew, overwriting it.")
+    raise damaged(plan.config.output)

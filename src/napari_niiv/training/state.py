@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from safetensors import SafetensorError, safe_open
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from napari_niiv import strict_json
 from napari_niiv.errors import OutputError, TrainingError
 from napari_niiv.io.write import remove_left, whole_file
+from napari_niiv.models.weight_files import DamagedWeights, open_weights
 from napari_niiv.training.config import TrainingConfig
 
-_KEY = "napari_niiv_training"
+_KEY, _SUM = "napari_niiv_training", "sha256"
 # settings that may differ between the runs of one training
 _MAY_DIFFER = {
     *("output", "overwrite", "resume", "device", "minutes"),
@@ -41,7 +48,7 @@ class State:
         Weights and optimiser; see `Progress.state`.
     """
 
-    stage: int
+    stage: Literal[1, 2]
     begin: float
     steps: int
     seconds: float
@@ -51,6 +58,20 @@ class State:
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with a prefix, without it."""
         return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
+
+class _Facts(BaseModel):
+    """What is written beside the tensors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    stage: Literal[1, 2]
+    begin: float = Field(ge=0, le=1)
+    steps: int = Field(ge=0, le=1 << 48)
+    seconds: float = Field(ge=0, le=1e12)
+    best: float | None = Field(ge=-1e9)
+    config: dict[str, Any]
+    volumes: list[str]
 
 
 def state_path(output: Path) -> Path:
@@ -66,19 +87,21 @@ def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None
     OutputError
         If it cannot be written.
     """
-    metadata = {
-        "stage": state.stage,
-        "begin": state.begin,
-        "steps": state.steps,
-        "seconds": state.seconds,
-        "best": state.best,
-        "config": _fixed_settings(config),
-        "volumes": volumes,
-    }
+    facts = _Facts(
+        stage=state.stage,
+        begin=state.begin,
+        steps=state.steps,
+        seconds=state.seconds,
+        best=None if state.best is None or math.isnan(state.best) else state.best,
+        config=_fixed_settings(config),
+        volumes=volumes,
+    )
+    text = json.dumps(facts.model_dump())
+    metadata = {_KEY: text, _SUM: _checksum(text, state.tensors)}
     target = state_path(config.output)
     try:
         with whole_file(target) as partial:
-            partial.write_bytes(save(state.tensors, metadata={_KEY: json.dumps(metadata)}))
+            partial.write_bytes(save(state.tensors, metadata=metadata))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"The state of the training cannot be written to {target} ({error}).") from error
 
@@ -95,23 +118,27 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
     if not path.is_file():
         raise TrainingError(f"There is no interrupted training at {path}; start it without resuming.")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
-            settings, names = metadata["config"], metadata["volumes"]
-            stage, begin, steps, seconds = (metadata[key] for key in ("stage", "begin", "steps", "seconds"))
-            best = metadata["best"]
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{path.name} is damaged; start the training anew, overwriting its output.") from error
+        with open_weights(path) as file:
+            text, tensors = file.metadata[_KEY], file.tensors()
+            if file.metadata[_SUM] != _checksum(text, tensors):
+                raise ValueError("its checksum is another")
+        facts = _Facts.model_validate(strict_json.parse(text, finite=False))
+    except (DamagedWeights, OSError, ValueError, KeyError) as error:
+        raise damaged(config.output) from error
     wanted = _fixed_settings(config)
-    different = [key for key in wanted if settings.get(key) != wanted[key]]
-    if different or names != volumes:
+    different = [key for key in wanted if facts.config.get(key) != wanted[key]]
+    if different or facts.volumes != volumes:
         what = f"another {different[0]}" if different else "other volumes"
         raise TrainingError(
             f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, "
             "overwriting it."
         )
-    return State(stage, begin, steps, seconds, best, tensors)
+    return State(facts.stage, facts.begin, facts.steps, facts.seconds, facts.best, tensors)
+
+
+def damaged(output: Path) -> TrainingError:
+    """The error of a state that cannot be gone on with."""
+    return TrainingError(f"{state_path(output).name} is damaged; start the training anew, overwriting its output.")
 
 
 def forget_state(output: Path) -> None:
@@ -124,3 +151,12 @@ def forget_state(output: Path) -> None:
 def _fixed_settings(config: TrainingConfig) -> dict[str, Any]:
     dumped: dict[str, Any] = json.loads(config.model_dump_json(exclude=_MAY_DIFFER))
     return dumped
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that is written."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -20,7 +20,7 @@ if sys.platform != "linux":
     pytest.skip("processes are watched and limited as Linux has it", allow_module_level=True)
 
 from benchmarks.fuzz_readers import fuzz
-from benchmarks.sample_files import mrc, n5_pyramid, nifti, slices
+from benchmarks.sample_files import mrc, n5, n5_pyramid, nifti, slices
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.open import open_volume
 
@@ -69,6 +69,15 @@ def test_chunks_of_a_length_that_cannot_be(tmp_path: Path, size: int, checksum: 
 def test_an_extended_header_longer_than_the_file(tmp_path: Path) -> None:
     mrc(tmp_path / "a.mrc", array())
     patch(tmp_path / "a.mrc", 92, "<i", 1 << 30)
+    refused(tmp_path / "a.mrc", "truncated or no MRC file")
+
+
+def test_an_extended_header_longer_than_any(tmp_path: Path) -> None:
+    """The file is as long, and takes no space."""
+    mrc(tmp_path / "a.mrc", array())
+    patch(tmp_path / "a.mrc", 92, "<i", (1 << 31) - 1)
+    with (tmp_path / "a.mrc").open("r+b") as file:
+        file.truncate(3 << 30)
     refused(tmp_path / "a.mrc", "truncated or no MRC file")
 
 
@@ -133,3 +142,24 @@ def test_names_in_files_steer_no_terminal(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x\x1b[2J\n"] = file["y"] = array()
     refused(tmp_path / "a.h5", "holds 2 images")
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("edge", [1, 3, 4, 16])
+def test_blocks_of_an_n5_that_are_of_another_size(tmp_path: Path, axis: int, edge: int) -> None:
+    n5(tmp_path / "a.n5", array(), "gzip")
+    path = tmp_path / "a.n5" / "attributes.json"
+    attributes = json.loads(path.read_text())
+    attributes["blockSize"][axis] = edge
+    path.write_text(json.dumps(attributes))
+    refused(tmp_path / "a.n5", "has blocks of .* voxels, where its metadata say")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_chunks_beyond_the_shape_are_told(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "a.zarr"
+    zarr.create_array(path, data=array(), chunks=(2, 8, 8), zarr_format=version)
+    assert not open_volume(path).provenance.note
+    described = path / (".zarray" if version == 2 else "zarr.json")
+    described.write_text(re.sub(r'("shape": \[\s*6,\s*)24', r"\g<1>16", described.read_text()))
+    assert "some of its chunks lie beyond its shape" in open_volume(path).provenance.note

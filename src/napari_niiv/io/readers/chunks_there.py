@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.spacing import join_notes
 
 _MOST_SOUGHT = 1000  # chunks that are looked for, however many there should be
 _MOST_ASKED_FOR = 16  # of those behind a URL
@@ -23,7 +24,7 @@ _METADATA = ("zarr.json", "attributes.json")
 def check_chunks(
     folder: Path, name: str, grid: Sequence[int], key: Callable[[tuple[int, ...]], str], fill_value: Any
 ) -> str:
-    """What to say of the chunks that are missing of an array on disk; empty if none is.
+    """What to say of the chunks that are missing of an array on disk, or too many; empty if neither is so.
 
     At most 1000 are looked for, spread evenly where there should be more.
 
@@ -57,7 +58,11 @@ def check_chunks(
                 f"{name} keeps its chunks in files such as {found[0]}, where its metadata say {key(places[0])}; "
                 "correct the metadata (dimension_separator, chunk_key_encoding), or get it anew."
             )
-    return absence(len(places) - there, len(places), total, fill_value)
+    note = absence(len(places) - there, len(places), total, fill_value)
+    beyond = (tuple(n if at == axis else 0 for at in range(len(grid))) for axis, n in enumerate(grid))
+    if any((folder / key(place)).exists() for place in beyond):
+        note = join_notes(note, "some of its chunks lie beyond its shape, which its metadata may give wrong")
+    return note
 
 
 def check_some_chunks(

@@ -19,6 +19,7 @@ from napari_niiv.io.units import number
 # IMOD's own fields in the part of the header that is free: a stamp, then flags
 _IMOD_STAMP = 1146047817
 _HEADER = 1024  # bytes, before the extended header
+_MOST_EXTENDED = 64 << 20  # some hundred bytes a slice
 _SIGNED_BYTES, _ORIGIN_OF_FIRST_VOXEL, _HALF_BYTES = 1, 4, 16
 
 
@@ -62,14 +63,14 @@ def read_mrc(path: Path) -> StoredVolume:
 
 
 def _check_extended_header(path: Path) -> None:
-    """Refuse a file that is shorter than its extended header, for which mrcfile would take memory first."""
+    """Refuse an extended header that is longer than the file, or than any is: mrcfile would take memory first."""
     with path.open("rb") as file:
         content = file.read(_HEADER)
     # of the two byte orders, mrcfile may take either
     lengths = [int(n) for order in "<>" for n in np.frombuffer(content[92:96], f"{order}i4")]
     stamp = content[212:213]
     length = lengths[0] if stamp == b"\x44" else lengths[-1] if stamp == b"\x11" else max(lengths, default=0)
-    if len(content) < _HEADER or not -1 < length <= path.stat().st_size - _HEADER:
+    if len(content) < _HEADER or not -1 < length <= min(path.stat().st_size - _HEADER, _MOST_EXTENDED):
         raise VolumeError(f"{path.name} is truncated or no MRC file; get the file anew.")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import posixpath
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from napari_niiv.io.remote import unreachable
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole, first_line, library, refusing
 from napari_niiv.io.units import number
 
+_MOST_CORNERS = 27
 _AXES = {3: "xyz", 4: "xyzc", 5: "xyzct"}  # N5 stores x first
 
 
@@ -175,7 +178,37 @@ def _check_chunks(store: _Store, path: str, array: FileArray) -> str:
     key: Callable[[tuple[int, ...]], str] = lambda place: "/".join(map(str, place))  # noqa: E731
     if store.remote:
         return check_some_chunks(lambda keys: store.exist(path, keys), store.name, grid, key, 0)
-    return check_chunks(Path(store.location) / path, store.name, grid, key, 0)
+    folder = Path(store.location) / path
+    note = check_chunks(folder, store.name, grid, key, 0)
+    _check_block_sizes(folder, store.name, array.shape, array.chunks)
+    return note
+
+
+def _check_block_sizes(folder: Path, name: str, shape: Sequence[int], chunks: Sequence[int]) -> None:
+    """Refuse blocks of another size than the metadata say, which would be read to wrong places: a few are looked at.
+
+    Raises
+    ------
+    VolumeError
+        If one is smaller than its place, or larger than a block.
+    """
+    grid = [-(-n // chunk) for n, chunk in zip(shape, chunks, strict=True)]
+    corners = itertools.islice(itertools.product(*({0, n // 2, n - 1} for n in grid)), _MOST_CORNERS)
+    for place in corners:
+        try:
+            with folder.joinpath(*map(str, place)).open("rb") as file:
+                head = file.read(4 + 4 * len(grid))
+        except OSError:
+            continue
+        if len(head) < 4 + 4 * len(grid):
+            continue  # reading it will show that it is cut off
+        sizes = struct.unpack(f">{len(grid)}I", head[4:])
+        least = [min(chunk, n - at * chunk) for at, n, chunk in zip(place, shape, chunks, strict=True)]
+        if not all(low <= size <= chunk for low, size, chunk in zip(least, sizes, chunks, strict=True)):
+            raise VolumeError(
+                f"{name} has blocks of {' × '.join(map(str, sizes))} voxels, where its metadata say "
+                f"{' × '.join(map(str, chunks))}; correct the metadata (blockSize), or get it anew."
+            )
 
 
 def _has_chunks(store: _Store, path: str, array: FileArray) -> bool:

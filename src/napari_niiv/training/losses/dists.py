@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import pickle
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from napari_niiv.errors import TrainingError
+from napari_niiv.models.pickled_weights import MoreThanWeights, OldTorch, load_pickle
+from napari_niiv.models.weight_files import DamagedWeights, open_weights
 
 VGG16_VARIABLE = "NAPARI_NIIV_VGG16"
 """Environment variable that names the file of VGG16's weights."""
@@ -191,25 +193,39 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             f"VGG16's weights are read from .safetensors, .pth and .pt files, not from {path.name}; {_GIVE}."
         )
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
+        if suffix == ".safetensors":
+            with open_weights(path) as file:
+                return file.tensors()
+        _check_sum(path)
+        content = load_pickle(path)
     except OSError as error:
         raise TrainingError(f"VGG16's weights in {path.name} cannot be read ({error.strerror}); {_GIVE}.") from error
-    try:
-        content: object
-        if suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch fails in any way on a damaged file
-        a_pickle = start == b"PK\3\4" or (len(start) == 4 and start[0] == 0x80)
-        if a_pickle and isinstance(error, pickle.UnpicklingError):
-            raise TrainingError(
-                f"{path.name} holds more than weights, which could run code on your computer, and is not loaded; "
-                "save VGG16's state_dict() or a .safetensors file instead."
-            ) from error
+    except OldTorch as error:
+        raise TrainingError(str(error)) from error
+    except MoreThanWeights as error:
+        raise TrainingError(
+            f"{path.name} holds more than weights, which could run code on your computer, and is not loaded; "
+            "save VGG16's state_dict() or a .safetensors file instead."
+        ) from error
+    except DamagedWeights as error:
         raise TrainingError(f"{path.name} is truncated or not a file of weights; {_GIVE}.") from error
     return content if isinstance(content, Mapping) else {}
+
+
+def _check_sum(path: Path) -> None:
+    """Refuse a file by the name of torchvision's that is another one: the name ends with how its SHA-256 begins.
+
+    Raises
+    ------
+    DamagedWeights
+        If it is another.
+    """
+    if path.name != _CACHED:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(path.stem.split("-")[1]):
+        raise DamagedWeights("its SHA-256 is not that of torchvision's file")
 
 
 def _convolutions(state: Mapping[str, Tensor], source: str) -> list[Tensor]:
