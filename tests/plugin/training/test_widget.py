@@ -305,8 +305,8 @@ def test_events_become_progress_words_and_curves(widget, stub, qtbot, viewer, tm
         assert stub.nice >= 10
         assert os.getpriority(os.PRIO_PROCESS, 0) < 10
     stub.tell(*(step(10 * n, 0.4, 0.05 - 0.001 * n) for n in range(1, 6)), trial(50, 30.82), step(60, 0.5))
-    qtbot.waitUntil(lambda: "step 60" in widget.status.text())
-    assert "neighbouring slices" in widget.status.text()
+    qtbot.waitUntil(lambda: "60 steps" in widget.status.toolTip())
+    assert widget.status.text() == "Learning with neighbouring slices (part 2 of 2)"
     assert widget.progress.value() == 500
     assert (
         widget.gain.text()
@@ -389,7 +389,7 @@ def test_a_view_that_is_closed_stays_closed_until_the_end(widget, stub, qtbot, v
     qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 2)
     viewer.window.remove_dock_widget(viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[0])
     stub.tell(trial(10, 31.0, path), step(20))
-    qtbot.waitUntil(lambda: "step 20" in widget.status.text())
+    qtbot.waitUntil(lambda: "20 steps" in widget.status.toolTip())
     assert len(viewer.window.dock_widgets) == 1
     stub.tell(Finished(path, 1.0, 20, 60.0), END)
     wait_ready(qtbot, widget)
