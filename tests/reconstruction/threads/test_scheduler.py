@@ -34,7 +34,7 @@ class Stub:
 
     cached: set[str] = field(default_factory=set)
     stops: set[tuple[int, str]] = field(default_factory=set)
-    fails: dict[str, Exception] = field(default_factory=dict)
+    fails: dict[str, BaseException] = field(default_factory=dict)
     inferred: bool = True
     heeds: bool = True  # calls `interrupt` when it goes on
     pieces: int = 1  # in which a fast picture comes
@@ -252,17 +252,18 @@ def test_errors_are_delivered_and_final(desk: Desk, quality: str) -> None:
     assert desk.nothing_more()
 
 
+@pytest.mark.parametrize("defect", [ZeroDivisionError, SystemExit, KeyboardInterrupt, GeneratorExit])
 @pytest.mark.parametrize("where", ["placeholder", "fast", "is_cached"])
-def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str) -> None:
-    desk.scheduler.submit(Stub(fails={where: ZeroDivisionError("oh")}, inferred=False), request(1))
+def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str, defect: type[BaseException]) -> None:
+    desk.scheduler.submit(Stub(fails={where: defect("oh")}, inferred=False), request(1))
     answers = [desk.answers.get(timeout=TIMEOUT)]
     while not answers[-1].final:
         answers.append(desk.answers.get(timeout=TIMEOUT))
     if where == "is_cached":
         assert answers[-1].error is None
     else:
-        assert "failed unexpectedly (ZeroDivisionError('oh'))" in str(answers[-1].error)
-        assert isinstance(answers[-1].error.__cause__, ZeroDivisionError)
+        assert f"failed unexpectedly ({defect.__name__}('oh'))" in str(answers[-1].error)
+        assert isinstance(answers[-1].error.__cause__, defect)
     assert desk.nothing_more()
 
 
@@ -316,8 +317,9 @@ def test_the_next_slices_are_prepared_in_the_direction_of_scrolling(
     assert mine[before + 1 :] == [(index, "ahead") for index in ahead]
 
 
-def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk) -> None:
-    stub = Stub(stops={(3, "ahead")}, fails={"ahead": VolumeError("gone")})
+@pytest.mark.parametrize("error", [VolumeError("gone"), SystemExit(3)])
+def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk, error: BaseException) -> None:
+    stub = Stub(stops={(3, "ahead")}, fails={"ahead": error})
     desk.scheduler.submit(stub, request(1))
     assert [desk.next()[1] for _ in range(3)] == ["placeholder", "fast", "refined"]
     desk.scheduler.submit(stub, request(2))

@@ -47,7 +47,7 @@ class Background(QObject):
         answer: Callable[[Any], None] = then
         try:
             outcome = work()
-        except Exception as error:
+        except BaseException as error:  # a reader's SystemExit too: whoever waits shall hear of it
             answer, outcome = failed, sentence_of(error, "That")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self._finished.emit(answer, outcome)
@@ -56,12 +56,12 @@ class Background(QObject):
         answer(outcome)
 
 
-def sentence_of(error: Exception, what: str) -> str:
+def sentence_of(error: BaseException, what: str) -> str:
     """What a window says of an error on a thread: one sentence, whatever was raised.
 
     Parameters
     ----------
-    error : Exception
+    error : BaseException
         A `NiivError` has its own sentence.
     what : str
         Begins the sentence of another error, such as "The training".

@@ -72,7 +72,7 @@ class EventWorker(QObject):
         problem = ""
         try:
             self._work()
-        except Exception as error:  # never a widget that works for ever
+        except BaseException as error:  # never a widget that works for ever
             if not isinstance(error, NiivError):
                 _LOG.exception("The %s failed", self._what)
             problem = sentence_of(error, f"The {self._what}")

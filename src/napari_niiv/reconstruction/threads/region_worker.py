@@ -84,7 +84,7 @@ class RegionWorker(NewestWins[_RegionJob, Step]):
                 self._step(job, step)
         except Interrupted:
             pass
-        except Exception as error:
+        except BaseException as error:  # also a source's SystemExit: the thread goes on
             self._step(job, Step(job.generation, error=failure("The 3-D reconstruction", error)))
 
     def _step(self, job: _RegionJob, step: Step) -> None:

@@ -136,7 +136,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 job.reconstructor.prepare(replace(job.request, index=index), interrupt)
             except Interrupted:
                 return
-            except Exception:  # if it is asked for, it will be reported
+            except BaseException:  # if it is asked for, it will be reported
                 _LOG.debug("A slice could not be prepared", exc_info=True)
                 return
 
@@ -166,7 +166,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 response = job.reconstructor.slice(job.request, quality, interrupt, time_limit)
             except Interrupted:
                 return False
-            except Exception as problem:  # a defect must not kill the thread: the view stays usable
+            except BaseException as problem:  # a defect must not kill the thread: the view stays usable
                 error = failure("The reconstruction", problem)
             complete = response is None or response.complete
             # nothing better follows an interpolation that is the right answer
@@ -191,6 +191,6 @@ def _passes(job: PictureJob) -> tuple[Quality, ...]:
         for first in (2, 1):
             if job.reconstructor.is_cached(job.request, PASSES[first]):
                 return PASSES[first:]
-    except Exception:  # the placeholder's pass meets it again and reports it
+    except BaseException:  # the placeholder's pass meets it again and reports it
         _LOG.debug("Whether a picture is cached is not known", exc_info=True)
     return PASSES
