@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton
 from napari import Viewer
 from napari.layers import Image
+from qtpy.QtWidgets import QWidget
 from superqt.utils import QSignalDebouncer
 
 from napari_niiv.errors import NiivError
@@ -102,9 +104,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             ]
         )
         self._ended_sources: list[Image] = []
-        self._endings = QSignalDebouncer(parent=self.native)
-        self._endings.setTimeout(0)
-        self._endings.triggered.connect(self._switch_off_ended)
+        self._endings = _after_removals(self.native, self._switch_off_ended)
+        self._choosing = _after_removals(self.native, self._choose_layer)
         self._size_connections = Connections()
         self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
@@ -211,8 +212,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             super().reset_choices(*args, **kwargs)
             sources = [layer for _, layer in self._sources()]
             self.layer.value = chosen if chosen in sources else sources[-1] if sources else None
-        if self.layer.value is not chosen:
+        if chosen is None and self.layer.value is not None:
             self._choose_layer()
+        elif self.layer.value is not chosen:
+            self._watch(self.layer.value)
+            self._choosing.throttle()  # it went, others may follow: nothing goes live among them
 
     def _sources(self, widget: Any = None) -> list[tuple[str, Image]]:
         return sources(self.viewer)
@@ -375,7 +379,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
         self._ended_sources.append(live.source)
-        self._endings.throttle()  # all layers may be on their way out: see when that is over
+        self._endings.throttle()
 
     def _switch_off_ended(self) -> None:
         """Switch Reconstruct off for the sources whose live layer alone was deleted."""
@@ -386,6 +390,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._off.add(source)
             if source is self.layer.value:
                 self.on.value = False
+
+
+def _after_removals(parent: QWidget, action: Callable[[], None]) -> QSignalDebouncer:
+    """Has something done once napari is through with what it is deleting; all layers may be on their way out."""
+    debouncer = QSignalDebouncer(parent=parent)
+    debouncer.setTimeout(0)
+    debouncer.triggered.connect(action)
+    return debouncer
 
 
 def _is_shown(window: weakref.ref[Any] | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import napari.layers
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, looks
+from napari_niiv.plugin.common.removal import after_removal, remove
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -20,6 +21,9 @@ from napari_niiv.plugin.live.trust_overlay import TrustOverlay
 from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.reconstruction.views.request import SliceResponse, Trust
+
+
+Removal = Literal["now", "later", "never"]
 
 
 class LivePicture:
@@ -117,16 +121,29 @@ class LivePicture:
         insert_above(self._viewer.layers, self.layer, layer)
         return layer
 
-    def close(self, remove: bool = True) -> None:
-        """Disconnect from mouse and source, and remove the layers."""
+    def close(self, how: Removal = "now") -> None:
+        """Disconnect from mouse and source, and remove the layers.
+
+        Parameters
+        ----------
+        how : {"now", "later", "never"}
+            When to remove them: later while napari removes others, never from a viewer that is gone.
+        """
         if self._handle is not None:
             self._handle.close()
-        overlays, self._overlays = self._overlays, {}
-        for overlay in overlays.values():
-            overlay.close(remove)
+            self._handle = None
         unlink_layers([self._source, self.layer], SHARED)
-        if remove and self.layer in self._viewer.layers:
-            self._viewer.layers.remove(self.layer)
+        viewer, layers = self._viewer, [*(overlay.layer for overlay in self._overlays.values()), self.layer]
+        self._overlays, self.newest = {}, None
+
+        def remove_all() -> None:
+            for layer in layers:
+                remove(viewer, layer)
+
+        if how == "now":
+            remove_all()
+        elif how == "later":
+            after_removal(remove_all)
 
     def _add_layer(self) -> Image:
         source, dtype = self._source, layer_volume(self._source).dtype
@@ -162,7 +179,7 @@ class LivePicture:
 
     def _place(self, thumbnail: bool = False) -> None:
         """Put the newest picture on the layer, as much of it as is to be seen."""
-        if self.newest is None:
+        if self.newest is None or self._source not in self._viewer.layers:
             return
         view, response = self.newest
         part = self._visible_part(view, response.image)

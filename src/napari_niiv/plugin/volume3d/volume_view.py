@@ -30,6 +30,8 @@ from napari_niiv.plugin.common.layers import (
     unit_name,
     volume_events,
 )
+from napari_niiv.plugin.common.removal import after_removal
+from napari_niiv.plugin.common.removal import remove as remove_layer
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
@@ -166,7 +168,8 @@ class VolumeView(QObject):
         Parameters
         ----------
         remove : bool
-            Whether to remove the layer; of a viewer that is gone it is to stay.
+            Whether to remove the layer, as soon as napari is through with removing others; of a viewer that is gone it
+            is to stay.
         """
         if not self._open:
             return
@@ -174,7 +177,10 @@ class VolumeView(QObject):
         self._refreshes.cancel()
         self._worker.close()
         self._connections.disconnect()
-        self._drop(remove)
+        layer = self._release()
+        if layer is not None and remove:
+            viewer = self.viewer
+            after_removal(lambda: remove_layer(viewer, layer))
         if not remove:
             _hidden.pop(self.source, None)
         elif self.viewer.dims.ndisplay == 3 and self.source in _hidden:
@@ -186,7 +192,7 @@ class VolumeView(QObject):
 
     def _follow_viewer(self, event: Any = None) -> None:
         """Follow the viewer: another T or C index is another volume, 2-D is the end."""
-        if not self._open:
+        if not self._open or self.source not in self.viewer.layers:  # its end, which will be told
             return
         dims = self.viewer.dims
         if dims.ndisplay != 3:
@@ -303,15 +309,18 @@ class VolumeView(QObject):
         insert_above(self.viewer.layers, self.source, self.layer)
         link_layers([self.source, self.layer], SHARED)
 
-    def _drop(self, remove: bool = True) -> None:
-        """Remove the volume that is shown, if there is one; `remove` leaves the layers of a viewer that is gone."""
+    def _drop(self) -> None:
+        """Remove the volume that is shown, if there is one."""
+        if (layer := self._release()) is not None:
+            remove_layer(self.viewer, layer)
+
+    def _release(self) -> Image | None:
+        """Let go of the layer of the volume that is shown, if there is one."""
         layer, self.layer = self.layer, None
-        if layer is None:
-            return
-        self._refreshes.cancel()
-        unlink_layers([self.source, layer], SHARED)
-        if remove and layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
+        if layer is not None:
+            self._refreshes.cancel()
+            unlink_layers([self.source, layer], SHARED)
+        return layer
 
     def _fail(self, sentence: str) -> None:
         self._drop()
