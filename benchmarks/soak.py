@@ -57,6 +57,7 @@ WEIGHTS = {
     "export": 0.5,
 }
 OF_PLUGIN = {"dock", "ortho", "trust", "controls", "freeze", "checkpoint", "train", "export"}
+GL: collections.Counter[str] = collections.Counter()  # what vispy made in OpenGL, less what it deleted
 MOST_LAYERS = 5  # of the user's
 TRAINING_SECONDS = 6
 
@@ -66,7 +67,10 @@ class Mallinfo2(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
     ]
 
 
@@ -97,17 +101,38 @@ def alive() -> dict[str, list[Any]]:
     return found
 
 
+def count_opengl() -> None:
+    """Count what vispy has in OpenGL; and keep its programs there.
+
+    Mesa 22 crashes in glDeleteProgram when napari removes a layer and adds another.
+    """
+    from vispy.gloo import glir
+
+    glir.GlirProgram.delete = lambda self: None
+    for kind in (glir.GlirProgram, glir.GlirTexture, glir.GlirBuffer):
+        kind.create = _counting(kind.__name__, kind.create, 1)
+        if kind is not glir.GlirProgram:
+            kind.delete = _counting(kind.__name__, kind.delete, -1)
+
+
+def _counting(name: str, method: Callable[..., Any], step: int) -> Callable[..., Any]:
+    def counted(self: Any, *arguments: Any) -> Any:
+        GL[name] += step
+        return method(self, *arguments)
+
+    return counted
+
+
 class Report:
     """Prints a row of figures now and then."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.rows: list[tuple[float, float]] = []
+        figures = "RSS, MB | heap of Python, MB | glibc: free, used, mapped, MB | caches, MB | threads"
         kinds = " | ".join(CLASSES)
-        print(
-            f"| minute | steps | RSS, MB | heap of Python, MB | glibc: free, used, mapped, MB | caches, MB | threads | {kinds} |"
-        )
-        print("|---" * (7 + len(CLASSES)) + "|", flush=True)
+        print(f"| minute | steps | {figures} | OpenGL: programs made, textures, buffers alive | {kinds} |")
+        print("|---" * (8 + len(CLASSES)) + "|", flush=True)
 
     def row(self, label: str, steps: int) -> float:
         gc.collect()
@@ -117,7 +142,8 @@ class Report:
         free, used, mapped = glibc()
         print(
             f"| {label or f'{minute:.1f}'} | {steps} | {size:.0f} | {heap} | {free:.0f}, {used:.0f}, {mapped:.0f} "
-            f"| {cached():.0f} | {threading.active_count()} | {counts} |",
+            f"| {cached():.0f} | {threading.active_count()} "
+            f"| {GL['GlirProgram']}, {GL['GlirTexture']}, {GL['GlirBuffer']} | {counts} |",
             flush=True,
         )
         self.rows.append((minute, size))
@@ -324,9 +350,9 @@ class Walk:
             widget.on.value = True
 
     def freeze(self) -> None:
-        if self.widget is not None and self.widget.live is not None and self.widget.live.last is not None:
-            if self.widget.live._picture.newest is not None and len(self.mine()) < MOST_LAYERS:
-                self.widget.freeze()
+        live = None if self.widget is None else self.widget.live
+        if live is not None and live._picture.newest is not None and len(self.mine()) < MOST_LAYERS:
+            self.widget.freeze()
 
     def checkpoint(self) -> None:
         if self.widget is not None:
@@ -411,10 +437,7 @@ def main() -> None:
         weights = {k: w for k, w in weights.items() if k not in OF_PLUGIN}
     if options.tracemalloc:
         tracemalloc.start(1)
-    # Mesa 22 crashes in glDeleteProgram when napari removes a layer and adds another: programs stay with OpenGL
-    from vispy.gloo.glir import GlirProgram
-
-    GlirProgram.delete = lambda self: None
+    count_opengl()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_NIIV_STATE"] = folder
         os.environ["NAPARI_CONFIG"] = str(Path(folder) / "napari.yaml")
@@ -473,27 +496,22 @@ def soak(folder: Path, weights: dict[str, float], options: argparse.Namespace) -
 
 
 def owners() -> None:
-    """Print a chain of references from a root to each thing that is alive."""
-    ours = {id(globals()), id(sys._getframe())}
+    """Print a chain of references from each thing that is alive."""
     for kind, things in alive().items():
         for thing in things[:6]:
-            chain, seen, at = [], {id(things), *ours}, thing
+            chain, seen, at = [], {id(things)}, thing
             for _ in range(9):
                 seen.add(id(at))
                 holders = [
-                    h
-                    for h in gc.get_referrers(at)
-                    if id(h) not in seen and not isinstance(h, types.FrameType) and type(h).__name__ != "list_iterator"
+                    holder
+                    for holder in gc.get_referrers(at)
+                    if id(holder) not in seen and not isinstance(holder, types.FrameType)
                 ]
                 if not holders:
                     break
                 at = holders[0]
-                chain.append(
-                    type(at).__name__ if not isinstance(at, dict) else f"dict({', '.join(map(str, list(at)[:3]))[:60]})"
-                )
-            print(
-                f"{kind}: {type(thing).__module__}.{type(thing).__name__} {getattr(thing, 'name', '')} <- {' <- '.join(chain)}"
-            )
+                chain.append(", ".join(map(str, at))[:60] if isinstance(at, dict) else type(at).__name__)
+            print(f"{kind}: {type(thing).__name__} {getattr(thing, 'name', '')} <- {' <- '.join(chain)}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.errors import NiivError, unexpected
 from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.reconstruction.allocator import share_arenas
 
 
 class Background(QObject):
@@ -28,6 +29,7 @@ class Background(QObject):
 
     def __init__(self, parent: QObject, failed: Callable[[str], None]) -> None:
         super().__init__(parent)
+        share_arenas()
         self._failed = failed
         self._finished.connect(self._answer)
 

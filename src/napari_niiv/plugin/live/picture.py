@@ -22,7 +22,6 @@ from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.reconstruction.views.request import SliceResponse, Trust
 
-
 Removal = Literal["now", "later", "never"]
 
 

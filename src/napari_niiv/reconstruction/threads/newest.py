@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from napari_niiv.errors import NiivError, ReconstructionError, unexpected
 from napari_niiv.interrupt import Interrupted
+from napari_niiv.reconstruction.allocator import trim
 
 _LOG = logging.getLogger(__name__)
 _AT_EXIT_SECONDS = 30.0  # that the end of the program waits for work to stop
@@ -120,8 +121,10 @@ class NewestWins(Generic[J, A]):
             del job  # what waits for the next one keeps no volume and no model
         with self._changed:
             self._running -= 1
-            if not self._running:
-                atexit.unregister(self.close)
+            last = not self._running
+        if last:
+            atexit.unregister(self.close)
+            trim()
 
     def _take(self, name: str) -> J | None:
         with self._changed:
