@@ -248,7 +248,7 @@ class LiveReconstruction(QObject):
         self._picture.close(how)
         self._answers.clear()
         if self._reconstructor is not None:
-            self._reconstructor.forget()
+            self._reconstructor.end()
         with contextlib.suppress(RuntimeError):
             self.closed.emit()
 
@@ -310,7 +310,7 @@ class LiveReconstruction(QObject):
         """Begin anew, as the source or the model is another."""
         self._scheduler.cancel()
         if self._reconstructor is not None:
-            self._reconstructor.forget()
+            self._reconstructor.end()
         self.failure = ""
         try:
             self._reconstructor = self._new_reconstructor()

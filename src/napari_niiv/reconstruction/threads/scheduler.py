@@ -84,6 +84,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
         passes = _passes(job)
         if passes[0] == "placeholder":
             passes = passes[1:] if self._pass(job, "placeholder") else ()
+        _forget_if_ended(job)
         with self._changed:
             self._interpolated = (job.generation, passes)
             self._changed.notify_all()
@@ -100,6 +101,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 break
         if self._served == job.generation:
             self._prepare(job, direction, AHEAD)
+        _forget_if_ended(job)
         self._jobs += 1
         if self._jobs % TRIM_EVERY == 0:
             trim()
@@ -183,6 +185,12 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 return not final
             time_limit = PIECE_SECONDS
         return False
+
+
+def _forget_if_ended(job: PictureJob) -> None:
+    """What was cached after the end of its view would stay, and with it the volume."""
+    if job.reconstructor.ended:
+        job.reconstructor.forget()
 
 
 def _passes(job: PictureJob) -> tuple[Quality, ...]:
