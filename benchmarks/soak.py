@@ -195,7 +195,7 @@ class Walk:
         self.choose, self.plain, self.folder = random.Random(seed), plain, folder
         self.files = write_files(folder)
         self.viewer = napari.Viewer()
-        self.window.resize(1240, 760)
+        self.window.resize(760, 520)  # software draws volumes by the pixel
         self.process = QApplication.processEvents
         self.widget: Any = None
         self.outputs = 0
