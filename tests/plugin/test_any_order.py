@@ -76,7 +76,6 @@ class HeadlessViewer(ViewerModel):
 class AnyOrder(RuleBasedStateMachine):
     """The dock widget on a viewer without a window, and a user who does things in any order."""
 
-    model: Any = None
     qapp: Any = None
 
     def __init__(self) -> None:
@@ -84,6 +83,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.viewer = HeadlessViewer()
         self.viewer.canvas.size = (90, 120)
         self.raised: list[BaseException] = []
+        self.hooks = sys.excepthook, threading.excepthook
         sys.excepthook = lambda kind, error, trace: self.raised.append(error)
         threading.excepthook = lambda of: self.raised.append(of.exc_value)
         self.widget = IsotropicReconstruct(self.viewer)
@@ -182,6 +182,12 @@ class AnyOrder(RuleBasedStateMachine):
         choices = self.widget.layer.choices
         self.widget.layer.value = choices[at % len(choices)]
 
+    @rule()
+    def choose_all_in_turn(self) -> None:
+        for layer in self.widget.layer.choices:
+            if layer is not None:
+                self.widget.layer.value = layer
+
     @rule(which=st.sampled_from(["on", "ortho", "split", "steps", "disagreement", "misfit"]))
     def switch(self, which: str) -> None:
         widget = self.widget
@@ -237,7 +243,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.viewer.layers.clear()
             self._end()
         finally:
-            sys.excepthook, threading.excepthook = sys.__excepthook__, threading.__excepthook__
+            sys.excepthook, threading.excepthook = self.hooks
 
     def _end(self) -> None:
         """The widget closes in an empty viewer: nothing of anything may be left."""
@@ -277,16 +283,41 @@ def _listeners(of: Any) -> list[Any]:
     return found
 
 
-def test_any_order_of_anything_leaves_nothing(qapp, interpolating_model, monkeypatch, caplog):
-    """Whatever a user does to layers with live layers, ortho and 3-D views there, nothing raises and nothing stays."""
+@pytest.fixture
+def _without_a_window(qapp, interpolating_model, monkeypatch):
     monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._adopt(interpolating_model))
     monkeypatch.setattr(ortho_views, "bare_canvas", lambda viewer: QWidget())
-    AnyOrder.qapp = qapp
+    monkeypatch.setattr(AnyOrder, "qapp", qapp)
+
+
+@pytest.mark.usefixtures("_without_a_window")
+@pytest.mark.parametrize("ndisplay", [2, 3])
+@pytest.mark.parametrize("way", ["clear", "delete_all"])
+@pytest.mark.parametrize("kinds", [("3-D", "4-D"), ("4-D", "3-D")])
+def test_all_go_at_once(kinds, way, ndisplay):
+    """Layers of different dimensions, the last of them and then the first in ortho views."""
+    user = AnyOrder()
+    user.begin(kinds)
+    user.switch("ortho")
+    user.choose_all_in_turn()
+    user.viewer.dims.ndisplay = ndisplay
+    user.let_the_window_live()
+    assert user.widget.ortho is not None
+    assert len(user.widget.live_layers) == 2
+    getattr(user, way)()
+    user.let_the_window_live()
+    assert not user.viewer.layers
+    user.teardown()
+
+
+@pytest.mark.usefixtures("_without_a_window")
+def test_any_order_of_anything_leaves_nothing(caplog):
+    """Whatever a user does to layers with live layers, ortho and 3-D views there, nothing raises and nothing stays."""
     with caplog.at_level(logging.ERROR):
         run_state_machine_as_test(
             AnyOrder,
             settings=settings(
-                max_examples=20,
+                max_examples=10,
                 stateful_step_count=25,
                 derandomize=True,
                 deadline=None,

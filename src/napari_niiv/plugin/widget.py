@@ -216,6 +216,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._choose_layer()
         elif self.layer.value is not chosen:
             self._watch(self.layer.value)
+            self._ortho.close()  # they open again for the next
             self._choosing.throttle()  # it went, others may follow: nothing goes live among them
 
     def _sources(self, widget: Any = None) -> list[tuple[str, Image]]:

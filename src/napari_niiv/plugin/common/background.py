@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.errors import NiivError, unexpected
 from napari_niiv.plugin.common.words import WINDOW_WORDS
-from napari_niiv.reconstruction.allocator import share_arenas
+from napari_niiv.reconstruction.allocator import share_arenas, trim
 
 
 class Background(QObject):
@@ -53,6 +53,7 @@ class Background(QObject):
             answer, outcome = failed, sentence_of(error, "That")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self._finished.emit(answer, outcome)
+        trim()
 
     def _answer(self, answer: Callable[[Any], None], outcome: Any) -> None:
         answer(outcome)

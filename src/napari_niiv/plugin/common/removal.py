@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from napari.components import ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QTimer
+
+Removal = Literal["now", "later", "never"]
+"""When layers of ours go: later while napari deletes others, never from a viewer that is gone."""
+
+
+def remove_layers(viewer: ViewerModel, layers: list[Layer], how: Removal) -> None:
+    """Remove those of the layers that are still in a viewer."""
+
+    def remove_all() -> None:
+        for layer in layers:
+            remove(viewer, layer)
+
+    if how == "now":
+        remove_all()
+    elif how == "later":
+        after_removal(remove_all)
 
 
 def remove(viewer: ViewerModel, layer: Layer) -> None:

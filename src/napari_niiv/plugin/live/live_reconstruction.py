@@ -17,8 +17,8 @@ from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
-from napari_niiv.plugin.common.removal import after_removal
-from napari_niiv.plugin.live.picture import LivePicture, Removal
+from napari_niiv.plugin.common.removal import Removal, after_removal
+from napari_niiv.plugin.live.picture import LivePicture
 from napari_niiv.plugin.live.requested_views import RequestedViews
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import View, visible

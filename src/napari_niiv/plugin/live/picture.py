@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import napari.layers
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, looks
-from napari_niiv.plugin.common.removal import after_removal, remove
+from napari_niiv.plugin.common.removal import Removal, remove_layers
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -21,8 +21,6 @@ from napari_niiv.plugin.live.trust_overlay import TrustOverlay
 from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.reconstruction.views.request import SliceResponse, Trust
-
-Removal = Literal["now", "later", "never"]
 
 
 class LivePicture:
@@ -126,23 +124,15 @@ class LivePicture:
         Parameters
         ----------
         how : {"now", "later", "never"}
-            When to remove them: later while napari removes others, never from a viewer that is gone.
+            When to remove them.
         """
         if self._handle is not None:
             self._handle.close()
             self._handle = None
         unlink_layers([self._source, self.layer], SHARED)
-        viewer, layers = self._viewer, [*(overlay.layer for overlay in self._overlays.values()), self.layer]
+        layers = [*(overlay.layer for overlay in self._overlays.values()), self.layer]
         self._overlays, self.newest = {}, None
-
-        def remove_all() -> None:
-            for layer in layers:
-                remove(viewer, layer)
-
-        if how == "now":
-            remove_all()
-        elif how == "later":
-            after_removal(remove_all)
+        remove_layers(self._viewer, layers, how)
 
     def _add_layer(self) -> Image:
         source, dtype = self._source, layer_volume(self._source).dtype

@@ -30,8 +30,7 @@ from napari_niiv.plugin.common.layers import (
     unit_name,
     volume_events,
 )
-from napari_niiv.plugin.common.removal import after_removal
-from napari_niiv.plugin.common.removal import remove as remove_layer
+from napari_niiv.plugin.common.removal import Removal, remove, remove_layers
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
@@ -168,20 +167,24 @@ class VolumeView(QObject):
         Parameters
         ----------
         remove : bool
-            Whether to remove the layer, as soon as napari is through with removing others; of a viewer that is gone it
-            is to stay.
+            Whether to remove the layer; of a viewer that is gone it is to stay.
         """
+        self._close("now" if remove else "never")
+
+    def close_soon(self) -> None:
+        """End, as `close` does, but leave the layer until napari is through with layers that it may be deleting."""
+        self._close("later")
+
+    def _close(self, how: Removal) -> None:
         if not self._open:
             return
         self._open = False
         self._refreshes.cancel()
         self._worker.close()
         self._connections.disconnect()
-        layer = self._release()
-        if layer is not None and remove:
-            viewer = self.viewer
-            after_removal(lambda: remove_layer(viewer, layer))
-        if not remove:
+        if (layer := self._release()) is not None:
+            remove_layers(self.viewer, [layer], how)
+        if how == "never":
             _hidden.pop(self.source, None)
         elif self.viewer.dims.ndisplay == 3 and self.source in _hidden:
             # later, as napari then reads all of it: a viewer that is being closed has no more layers then
@@ -250,7 +253,7 @@ class VolumeView(QObject):
 
     def _removed(self, event: Any) -> None:
         if event.value is self.source or (self.layer is not None and event.value is self.layer):
-            self.close()
+            self.close_soon()
 
     def _deliver(self, step: Step) -> None:
         with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
@@ -312,7 +315,7 @@ class VolumeView(QObject):
     def _drop(self) -> None:
         """Remove the volume that is shown, if there is one."""
         if (layer := self._release()) is not None:
-            remove_layer(self.viewer, layer)
+            remove(self.viewer, layer)
 
     def _release(self) -> Image | None:
         """Let go of the layer of the volume that is shown, if there is one."""
