@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton
 from napari import Viewer
 from napari.layers import Image
-from qtpy.QtWidgets import QWidget
-from superqt.utils import QSignalDebouncer
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
@@ -26,6 +23,7 @@ from napari_niiv.plugin.common.layers import (
     sources,
     voxel_size,
 )
+from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
@@ -104,8 +102,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             ]
         )
         self._ended_sources: list[Image] = []
-        self._endings = _after_removals(self.native, self._switch_off_ended)
-        self._choosing = _after_removals(self.native, self._choose_layer)
+        self._endings = once_after_removals(self.native, self._switch_off_ended)
+        self._choosing = once_after_removals(self.native, self._choose_layer)
         self._size_connections = Connections()
         self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
@@ -391,14 +389,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._off.add(source)
             if source is self.layer.value:
                 self.on.value = False
-
-
-def _after_removals(parent: QWidget, action: Callable[[], None]) -> QSignalDebouncer:
-    """Has something done once napari is through with what it is deleting; all layers may be on their way out."""
-    debouncer = QSignalDebouncer(parent=parent)
-    debouncer.setTimeout(0)
-    debouncer.triggered.connect(action)
-    return debouncer
 
 
 def _is_shown(window: weakref.ref[Any] | None) -> bool:

@@ -61,7 +61,7 @@ class Stub:
                     event = Preparing("Ticking", 0.1, 1.0, 9.0)
                 if event is END:
                     return
-                if isinstance(event, Exception):
+                if isinstance(event, BaseException):
                     raise event
                 yield event
         finally:

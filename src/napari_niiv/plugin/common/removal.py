@@ -7,7 +7,8 @@ from typing import Literal
 
 from napari.components import ViewerModel
 from napari.layers import Layer
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, QTimer
+from superqt.utils import QSignalDebouncer
 
 Removal = Literal["now", "later", "never"]
 """When layers of ours go: later while napari deletes others, never from a viewer that is gone."""
@@ -39,3 +40,11 @@ def after_removal(action: Callable[[], None]) -> None:
     gone must neither remove nor add another before all of them are.
     """
     QTimer.singleShot(0, action)
+
+
+def once_after_removals(parent: QObject, action: Callable[[], None]) -> QSignalDebouncer:
+    """Has something done after removals, once for all; it is asked for by `throttle`, and dropped with its parent."""
+    debouncer = QSignalDebouncer(parent=parent)
+    debouncer.setTimeout(0)
+    debouncer.triggered.connect(action)
+    return debouncer
