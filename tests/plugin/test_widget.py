@@ -179,8 +179,8 @@ def test_deleting_layers_keeps_switch_and_choices_true(viewer, qtbot, messages):
     wait_status(qtbot, widget, "pixel")
     viewer.layers.remove(viewer.layers["stack"])
     assert widget.live is None
-    assert len(viewer.layers) == 0
     assert widget.layer.value is None
+    qtbot.waitUntil(lambda: len(viewer.layers) == 0)
     viewer.add_image(DATA, scale=(4, 1, 1), name="next")
     wait_status(qtbot, widget, "pixel")
     viewer.layers.clear()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import psutil
 import pytest
 
@@ -16,3 +19,32 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     allocator.trim()
     assert before - process.memory_info().rss > 80_000_000
     assert len(kept) == 60_000
+
+
+THREADS = """
+import ctypes, threading
+from napari_niiv.reconstruction.allocator import share_arenas
+
+share_arenas()
+together = threading.Barrier(8)
+
+def work():
+    together.wait(20)
+    kept = [bytes(1000) for _ in range(1000)]
+    together.wait(20)
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(allocator._MALLOPT is None, reason="glibc alone can be told to")
+def test_threads_share_few_heaps() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.count("<heap nr=") <= 2

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton
 from napari import Viewer
 from napari.layers import Image
-from superqt.utils import QSignalDebouncer
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
@@ -25,6 +24,7 @@ from napari_niiv.plugin.common.layers import (
     sources,
     voxel_size,
 )
+from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
@@ -104,9 +104,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             ]
         )
         self._ended_sources: list[Image] = []
-        self._endings = QSignalDebouncer(parent=self.native)
-        self._endings.setTimeout(0)
-        self._endings.triggered.connect(self._switch_off_ended)
+        self._endings = once_after_removals(self.native, self._switch_off_ended)
+        self._choosing = once_after_removals(self.native, self._choose_layer)
         self._size_connections = Connections()
         self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
@@ -213,8 +212,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             super().reset_choices(*args, **kwargs)
             sources = [layer for _, layer in self._sources()]
             self.layer.value = chosen if chosen in sources else sources[-1] if sources else None
-        if self.layer.value is not chosen:
+        if chosen is None and self.layer.value is not None:
             self._choose_layer()
+        elif self.layer.value is not chosen:
+            self._watch(self.layer.value)
+            self._ortho.close()  # they open again for the next
+            self._choosing.throttle()  # it went, others may follow: nothing goes live among them
 
     def _sources(self, widget: Any = None) -> list[tuple[str, Image]]:
         return sources(self.viewer)
@@ -378,7 +381,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
         self._ended_sources.append(live.source)
-        self._endings.throttle()  # all layers may be on their way out: see when that is over
+        self._endings.throttle()
 
     def _switch_off_ended(self) -> None:
         """Switch Reconstruct off for the sources whose live layer alone was deleted."""

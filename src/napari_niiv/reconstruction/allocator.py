@@ -15,6 +15,15 @@ def trim() -> None:
         _MALLOC_TRIM(0)
 
 
+def share_arenas() -> None:
+    """Have all threads allocate from few heaps, where glibc would give up to eight a core to threads.
+
+    Each heap keeps what its threads once needed. A window starts many threads that live briefly and need much.
+    """
+    if _MALLOPT is not None:
+        _MALLOPT(_M_ARENA_MAX, _ARENAS)
+
+
 def keep_freed() -> None:
     """Let glibc keep what is freed for the next array, as it does by default.
 
@@ -28,5 +37,6 @@ def keep_freed() -> None:
 
 _GLIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _MALLOC_TRIM, _MALLOPT = getattr(_GLIBC, "malloc_trim", None), getattr(_GLIBC, "mallopt", None)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_ARENAS = 2
 _MOST_KEPT = 32 << 20  # bytes of an array: what glibc's own thresholds grow to

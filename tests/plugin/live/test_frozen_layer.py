@@ -83,7 +83,7 @@ def test_it_stays_when_all_else_changes(begin, qtbot):
     wait_final(qtbot, live, lambda: setattr(source, "data", 2 * source.data))
     np.testing.assert_array_equal(layer.data, before)
     viewer.layers.remove(source)
-    assert list(viewer.layers) == [layer]
+    qtbot.waitUntil(lambda: list(viewer.layers) == [layer])
     np.testing.assert_array_equal(layer.data, before)
 
 

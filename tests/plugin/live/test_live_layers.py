@@ -105,7 +105,7 @@ def test_one_that_went_by_itself_is_told_and_forgotten(viewer, interpolating_mod
     assert len(live_layers) == 1
     live_layers.close_all()
     assert ended == [first]
-    assert [layer.name for layer in viewer.layers] == ["second"]
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["second"])
     qtbot.waitUntil(lambda: threading.active_count() <= threads, timeout=5000)
 
 

@@ -139,7 +139,7 @@ def test_looking_about_forgets_nothing(viewer, live, qtbot, monkeypatch):
 def test_deleting_either_layer_cleans_up(viewer, live, qtbot, which):
     with qtbot.waitSignal(live.closed, timeout=5000):
         viewer.layers.remove(getattr(live, which))
-    assert live.layer not in viewer.layers
+    qtbot.waitUntil(lambda: live.layer not in viewer.layers)
     qtbot.waitUntil(lambda: not live._scheduler.alive, timeout=5000)
     viewer.scene.camera.zoom *= 1.1  # nothing listens any more
 

@@ -111,7 +111,7 @@ def test_the_controls(viewer, small_model, qtbot) -> None:
     assert (live.settings.trust, live.settings.project) == (("disagreement",), True)
     assert controls.legend.value == APPEARANCES["disagreement"].meaning
     viewer.layers.remove(overlay(viewer, "disagreement"))
-    assert not controls.disagreement.value
+    qtbot.waitUntil(lambda: not controls.disagreement.value)
     assert live_layers.settings.trust == ()
     live_layers.close_all()
 

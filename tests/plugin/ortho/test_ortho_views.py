@@ -216,12 +216,14 @@ def test_the_button_opens_and_closes_them(viewer, source, qtbot):
     widget.layer.value = other = viewer.add_image(DATA, **{**LAYER, "name": "other"})
     assert widget.ortho.source == other
     viewer.layers.remove(other)  # the widget goes on to another layer, and so do they
+    qtbot.waitUntil(lambda: widget.ortho is not None)
     assert widget.live.source == widget.ortho.source == source
     widget.ortho_button.native.click()
     assert (widget.ortho, widget.ortho_button.value) == (None, False)
     viewer.layers.clear()
     widget.ortho_button.native.click()
     assert (widget.ortho, widget.ortho_button.value) == (None, False)
+    qtbot.waitUntil(lambda: widget.status.value.startswith("Choose a layer"))
     assert widget.status.value.startswith("Choose a layer")
 
 

@@ -61,7 +61,7 @@ class Stub:
                     event = Preparing("Ticking", 0.1, 1.0, 9.0)
                 if event is END:
                     return
-                if isinstance(event, Exception):
+                if isinstance(event, BaseException):
                     raise event
                 yield event
         finally:
@@ -497,8 +497,9 @@ def test_an_interrupted_training_found_on_disk_is_offered(viewer, qtbot, message
             "The volume is too small; use a larger one.",
         ),
         (RuntimeError("CUDA error"), "failed unexpectedly (RuntimeError('CUDA error')); please report it."),
+        (SystemExit(3), "failed unexpectedly (SystemExit(3)); please report it."),
     ],
-    ids=["ours", "a defect"],
+    ids=["ours", "a defect", "of a reader"],
 )
 def test_an_error_is_one_sentence_and_the_widget_lives(
     widget, stub, qtbot, messages, tmp_path, monkeypatch, error, sentence

@@ -241,8 +241,8 @@ def test_deleting_either_layer_ends_it(viewer, source, opened, qtbot, which):
     layer = view.layer
     with qtbot.waitSignal(view.closed, timeout=5000):
         viewer.layers.remove(getattr(view, which))
+    qtbot.waitUntil(lambda: list(viewer.layers) == ([] if which == "source" else [source]))
     assert layer not in viewer.layers
-    assert list(viewer.layers) == ([] if which == "source" else [source])
     qtbot.waitUntil(lambda: not view.alive, timeout=5000)
     viewer.dims.ndisplay = 2  # nothing listens any more
 

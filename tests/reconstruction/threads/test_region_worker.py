@@ -82,9 +82,10 @@ def test_the_newest_wins(desk: Desk, cancelled: bool) -> None:
             ZeroDivisionError("oh"),
             r"^The 3-D reconstruction failed unexpectedly \(ZeroDivisionError\('oh'\)\)",
         ),
+        (SystemExit(3), r"^The 3-D reconstruction failed unexpectedly \(SystemExit\(3\)\)"),
     ],
 )
-def test_errors_are_steps_and_the_thread_goes_on(desk: Desk, error: Exception, sentence: str) -> None:
+def test_errors_are_steps_and_the_thread_goes_on(desk: Desk, error: BaseException, sentence: str) -> None:
     def broken(interrupt: Interrupt) -> Iterator[RegionEvent]:
         yield PLAN
         raise error

@@ -34,16 +34,18 @@ class Stub:
 
     cached: set[str] = field(default_factory=set)
     stops: set[tuple[int, str]] = field(default_factory=set)
-    fails: dict[str, Exception] = field(default_factory=dict)
+    fails: dict[str, BaseException] = field(default_factory=dict)
     inferred: bool = True
     heeds: bool = True  # calls `interrupt` when it goes on
     pieces: int = 1  # in which a fast picture comes
+    ended: bool = False
 
     def __post_init__(self) -> None:
         self.volume = Volume(np.zeros((9, 100, 9), np.uint8))
         self.began: queue.Queue[tuple[int, str]] = queue.Queue()
         self.go = threading.Semaphore(0)
         self.calls: list[tuple[int, str]] = []
+        self.forgotten: list[str] = []  # by which threads
 
     def is_cached(self, request: SliceRequest, quality: str) -> bool:
         if "is_cached" in self.fails:
@@ -67,6 +69,9 @@ class Stub:
         inferred = self.inferred and quality != "placeholder"
         complete = quality != "fast" or self.calls.count(step) >= self.pieces
         return SliceResponse(request, quality, image, 0.0, "cpu", 1, inferred, complete=complete)
+
+    def forget(self) -> None:
+        self.forgotten.append(threading.current_thread().name)
 
     def wait(self, index: int, quality: str) -> None:
         assert self.began.get(timeout=TIMEOUT) == (index, quality)
@@ -252,18 +257,33 @@ def test_errors_are_delivered_and_final(desk: Desk, quality: str) -> None:
     assert desk.nothing_more()
 
 
+@pytest.mark.parametrize("defect", [ZeroDivisionError, SystemExit, KeyboardInterrupt, GeneratorExit])
 @pytest.mark.parametrize("where", ["placeholder", "fast", "is_cached"])
-def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str) -> None:
-    desk.scheduler.submit(Stub(fails={where: ZeroDivisionError("oh")}, inferred=False), request(1))
+def test_a_defect_does_not_kill_the_thread(desk: Desk, where: str, defect: type[BaseException]) -> None:
+    desk.scheduler.submit(Stub(fails={where: defect("oh")}, inferred=False), request(1))
     answers = [desk.answers.get(timeout=TIMEOUT)]
     while not answers[-1].final:
         answers.append(desk.answers.get(timeout=TIMEOUT))
     if where == "is_cached":
         assert answers[-1].error is None
     else:
-        assert "failed unexpectedly (ZeroDivisionError('oh'))" in str(answers[-1].error)
-        assert isinstance(answers[-1].error.__cause__, ZeroDivisionError)
+        assert f"failed unexpectedly ({defect.__name__}('oh'))" in str(answers[-1].error)
+        assert isinstance(answers[-1].error.__cause__, defect)
     assert desk.nothing_more()
+
+
+def test_what_was_cached_after_the_end_of_a_view_is_forgotten(desk: Desk) -> None:
+    stub = Stub(stops={(1, "placeholder"), (1, "fast")}, inferred=False)
+    desk.scheduler.submit(stub, request(1))
+    stub.wait(1, "placeholder")
+    stub.go.release()
+    stub.wait(1, "fast")
+    assert stub.forgotten == []
+    stub.ended = True
+    stub.go.release()
+    assert [desk.next()[1] for _ in range(2)] == ["placeholder", "fast"]
+    assert desk.nothing_more()
+    assert stub.forgotten == ["napari-niiv"]
 
 
 def test_a_listener_that_is_gone_does_not_kill_the_thread(desk: Desk) -> None:
@@ -316,8 +336,9 @@ def test_the_next_slices_are_prepared_in_the_direction_of_scrolling(
     assert mine[before + 1 :] == [(index, "ahead") for index in ahead]
 
 
-def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk) -> None:
-    stub = Stub(stops={(3, "ahead")}, fails={"ahead": VolumeError("gone")})
+@pytest.mark.parametrize("error", [VolumeError("gone"), SystemExit(3)])
+def test_preparing_gives_way_and_its_errors_are_nobodys(desk: Desk, error: BaseException) -> None:
+    stub = Stub(stops={(3, "ahead")}, fails={"ahead": error})
     desk.scheduler.submit(stub, request(1))
     assert [desk.next()[1] for _ in range(3)] == ["placeholder", "fast", "refined"]
     desk.scheduler.submit(stub, request(2))

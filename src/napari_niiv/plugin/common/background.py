@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.errors import NiivError, unexpected
 from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.reconstruction.allocator import share_arenas, trim
 
 
 class Background(QObject):
@@ -28,6 +29,7 @@ class Background(QObject):
 
     def __init__(self, parent: QObject, failed: Callable[[str], None]) -> None:
         super().__init__(parent)
+        share_arenas()
         self._failed = failed
         self._finished.connect(self._answer)
 
@@ -47,21 +49,22 @@ class Background(QObject):
         answer: Callable[[Any], None] = then
         try:
             outcome = work()
-        except Exception as error:
+        except BaseException as error:  # a reader's SystemExit too: whoever waits shall hear of it
             answer, outcome = failed, sentence_of(error, "That")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self._finished.emit(answer, outcome)
+        trim()
 
     def _answer(self, answer: Callable[[Any], None], outcome: Any) -> None:
         answer(outcome)
 
 
-def sentence_of(error: Exception, what: str) -> str:
+def sentence_of(error: BaseException, what: str) -> str:
     """What a window says of an error on a thread: one sentence, whatever was raised.
 
     Parameters
     ----------
-    error : Exception
+    error : BaseException
         A `NiivError` has its own sentence.
     what : str
         Begins the sentence of another error, such as "The training".

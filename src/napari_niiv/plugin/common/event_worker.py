@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import StopFlag
 from napari_niiv.plugin.common.background import sentence_of
+from napari_niiv.reconstruction.allocator import trim
 
 _LOG = logging.getLogger(__name__)
 _NICENESS = 10
@@ -72,13 +73,14 @@ class EventWorker(QObject):
         problem = ""
         try:
             self._work()
-        except Exception as error:  # never a widget that works for ever
+        except BaseException as error:  # never a widget that works for ever
             if not isinstance(error, NiivError):
                 _LOG.exception("The %s failed", self._what)
             problem = sentence_of(error, f"The {self._what}")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self.ended.emit(problem)
         atexit.unregister(self._stop_and_join)
+        trim()
 
     def _work(self) -> None:
         events = self._start()

@@ -17,11 +17,13 @@ from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
+from napari_niiv.plugin.common.removal import Removal, after_removal
 from napari_niiv.plugin.live.picture import LivePicture
 from napari_niiv.plugin.live.requested_views import RequestedViews
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import View, visible
 from napari_niiv.plugin.live.watched_volume import Reads, WatchedVolume
+from napari_niiv.reconstruction.allocator import share_arenas
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
@@ -115,6 +117,7 @@ class LiveReconstruction(QObject):
         memory: Memory | None = None,
     ) -> None:
         super().__init__()
+        share_arenas()
         self._memory = memory or Memory()
         self.viewer, self.source, self.settings, self.pixel_ratio = viewer, source, settings, 1.0
         self._reads = Reads()
@@ -230,7 +233,10 @@ class LiveReconstruction(QObject):
         return self._picture.freeze()
 
     def close(self, remove: bool = True) -> None:
-        """End: stop the work, disconnect from the viewer, and remove the layer."""
+        """End: stop the work, disconnect from the viewer, and remove the layer, unless its viewer is gone."""
+        self._close("now" if remove else "never")
+
+    def _close(self, how: Removal) -> None:
         if not self._open:
             return
         self._open = False
@@ -239,9 +245,10 @@ class LiveReconstruction(QObject):
             self._slow_timer.stop()
         self._scheduler.close()
         self._connections.disconnect()
-        self._picture.close(remove)
+        self._picture.close(how)
+        self._answers.clear()
         if self._reconstructor is not None:
-            self._reconstructor.forget()
+            self._reconstructor.end()
         with contextlib.suppress(RuntimeError):
             self.closed.emit()
 
@@ -276,9 +283,9 @@ class LiveReconstruction(QObject):
 
     def _removed(self, event: Any) -> None:
         if event.value in (self.layer, self.source):
-            self.close()
+            self._close("later")
         elif (lost := self._picture.forget_overlay(event.value)) is not None:
-            self.change(trust=tuple(kind for kind in self.settings.trust if kind != lost))
+            after_removal(lambda: self.change(trust=tuple(kind for kind in self.settings.trust if kind != lost)))
 
     def _source_changed(self, event: Any = None) -> None:
         if self.source.ndim != self.layer.ndim:
@@ -303,7 +310,7 @@ class LiveReconstruction(QObject):
         """Begin anew, as the source or the model is another."""
         self._scheduler.cancel()
         if self._reconstructor is not None:
-            self._reconstructor.forget()
+            self._reconstructor.end()
         self.failure = ""
         try:
             self._reconstructor = self._new_reconstructor()
@@ -315,6 +322,8 @@ class LiveReconstruction(QObject):
 
     def _request(self) -> None:
         if not self._open or self._reconstructor is None or not (self.layer.visible or self._picture.hidden_by_us):
+            return
+        if self.source not in self.viewer.layers:  # napari goes to fewer dimensions before it tells us
             return
         settings = self.settings
         view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=settings.finest)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, looks
+from napari_niiv.plugin.common.removal import Removal, remove_layers
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -117,16 +118,21 @@ class LivePicture:
         insert_above(self._viewer.layers, self.layer, layer)
         return layer
 
-    def close(self, remove: bool = True) -> None:
-        """Disconnect from mouse and source, and remove the layers."""
+    def close(self, how: Removal = "now") -> None:
+        """Disconnect from mouse and source, and remove the layers.
+
+        Parameters
+        ----------
+        how : {"now", "later", "never"}
+            When to remove them.
+        """
         if self._handle is not None:
             self._handle.close()
-        overlays, self._overlays = self._overlays, {}
-        for overlay in overlays.values():
-            overlay.close(remove)
+            self._handle = None
         unlink_layers([self._source, self.layer], SHARED)
-        if remove and self.layer in self._viewer.layers:
-            self._viewer.layers.remove(self.layer)
+        layers = [*(overlay.layer for overlay in self._overlays.values()), self.layer]
+        self._overlays, self.newest = {}, None
+        remove_layers(self._viewer, layers, how)
 
     def _add_layer(self) -> Image:
         source, dtype = self._source, layer_volume(self._source).dtype
@@ -162,7 +168,7 @@ class LivePicture:
 
     def _place(self, thumbnail: bool = False) -> None:
         """Put the newest picture on the layer, as much of it as is to be seen."""
-        if self.newest is None:
+        if self.newest is None or self._source not in self._viewer.layers:
             return
         view, response = self.newest
         part = self._visible_part(view, response.image)

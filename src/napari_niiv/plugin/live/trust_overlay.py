@@ -11,6 +11,7 @@ from napari.utils import Colormap
 from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.layers import LIVE, insert_above
+from napari_niiv.plugin.common.removal import remove
 from napari_niiv.plugin.live.picture_layer import Image
 from napari_niiv.plugin.live.view import View
 from napari_niiv.reconstruction.views.request import Trust
@@ -120,7 +121,6 @@ class TrustOverlay:
         if self.layer.visible:
             self._hidden_by_us, self.layer.visible = True, False
 
-    def close(self, remove: bool = True) -> None:
-        """Remove the layer from the viewer, unless the viewer is gone."""
-        if remove and self.layer in self._viewer.layers:
-            self._viewer.layers.remove(self.layer)
+    def close(self) -> None:
+        """Remove the layer from the viewer."""
+        remove(self._viewer, self.layer)

@@ -157,8 +157,9 @@ class LinkedViews:
 
     @property
     def _ignoring(self) -> bool:
-        """While the views are being moved; or their layer has other axes now, which is their end."""
-        return self._busy or self.views[0].layer.ndim != len(self._point)
+        """While the views are being moved; or their layer has other axes now or is gone, which is their end."""
+        leader = self.views[0]
+        return self._busy or leader.layer.ndim != len(self._point) or leader.layer not in leader.viewer.layers
 
     def _begin(self) -> None:
         """Where the user looks the cross-hair begins; along the leader's own axis it stays on its slice."""

@@ -30,6 +30,7 @@ from napari_niiv.plugin.common.layers import (
     unit_name,
     volume_events,
 )
+from napari_niiv.plugin.common.removal import Removal, remove, remove_layers
 from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
@@ -169,14 +170,22 @@ class VolumeView(QObject):
         remove : bool
             Whether to remove the layer; of a viewer that is gone it is to stay.
         """
+        self._close("now" if remove else "never")
+
+    def close_soon(self) -> None:
+        """End, as `close` does, but leave the layer until napari is through with layers that it may be deleting."""
+        self._close("later")
+
+    def _close(self, how: Removal) -> None:
         if not self._open:
             return
         self._open = False
         self._refreshes.cancel()
         self._worker.close()
         self._connections.disconnect()
-        self._drop(remove)
-        if not remove:
+        if (layer := self._release()) is not None:
+            remove_layers(self.viewer, [layer], how)
+        if how == "never":
             _hidden.pop(self.source, None)
         elif self.viewer.dims.ndisplay == 3 and self.source in _hidden:
             # later, as napari then reads all of it: a viewer that is being closed has no more layers then
@@ -187,7 +196,7 @@ class VolumeView(QObject):
 
     def _follow_viewer(self, event: Any = None) -> None:
         """Follow the viewer: another T or C index is another volume, 2-D is the end."""
-        if not self._open:
+        if not self._open or self.source not in self.viewer.layers:  # its end, which will be told
             return
         dims = self.viewer.dims
         if dims.ndisplay != 3:
@@ -245,7 +254,7 @@ class VolumeView(QObject):
 
     def _removed(self, event: Any) -> None:
         if event.value is self.source or (self.layer is not None and event.value is self.layer):
-            self.close()
+            self.close_soon()
 
     def _deliver(self, step: Step) -> None:
         with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
@@ -304,15 +313,18 @@ class VolumeView(QObject):
         insert_above(self.viewer.layers, self.source, self.layer)
         link_layers([self.source, self.layer], SHARED)
 
-    def _drop(self, remove: bool = True) -> None:
-        """Remove the volume that is shown, if there is one; `remove` leaves the layers of a viewer that is gone."""
+    def _drop(self) -> None:
+        """Remove the volume that is shown, if there is one."""
+        if (layer := self._release()) is not None:
+            remove(self.viewer, layer)
+
+    def _release(self) -> Image | None:
+        """Let go of the layer of the volume that is shown, if there is one."""
         layer, self.layer = self.layer, None
-        if layer is None:
-            return
-        self._refreshes.cancel()
-        unlink_layers([self.source, layer], SHARED)
-        if remove and layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
+        if layer is not None:
+            self._refreshes.cancel()
+            unlink_layers([self.source, layer], SHARED)
+        return layer
 
     def _fail(self, sentence: str) -> None:
         self._drop()

@@ -72,4 +72,4 @@ class VolumeViews(QObject):
         view.progress.connect(lambda progress: self.progress.emit(source, progress))
         view.failed.connect(lambda sentence: self.failed.emit(source, sentence))
         view.closed.connect(lambda: self._views.pop(source, None))
-        live.closed.connect(view.close)
+        live.closed.connect(view.close_soon)

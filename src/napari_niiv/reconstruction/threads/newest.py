@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from napari_niiv.errors import NiivError, ReconstructionError, unexpected
 from napari_niiv.interrupt import Interrupted
+from napari_niiv.reconstruction.allocator import trim
 
 _LOG = logging.getLogger(__name__)
 _AT_EXIT_SECONDS = 30.0  # that the end of the program waits for work to stop
@@ -32,7 +33,8 @@ class NewestWins(Generic[J, A]):
     """Threads that each work on one request at a time, and next on the newest one.
 
     A request that a newer one overtakes before a thread was free is never begun there. Work asks `is_newest` and
-    `is_cancelled` about its request, and gives up by raising `Interrupted`.
+    `is_cancelled` about its request, and gives up by raising `Interrupted`. Whatever else it raises ends that request,
+    not the thread: also a source's SystemExit, which elsewhere would end the program.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ class NewestWins(Generic[J, A]):
     def _answer(self, answer: A) -> None:
         try:
             self._deliver(answer)
-        except Exception:  # whoever listened may be gone, such as a closed window
+        except BaseException:  # whoever listened may be gone, such as a closed window
             _LOG.exception("An answer could not be delivered")
 
     def _run(self, name: str, work: Callable[[J], None]) -> None:
@@ -114,13 +116,15 @@ class NewestWins(Generic[J, A]):
                 work(job)
             except Interrupted:
                 pass
-            except Exception:  # a defect must not kill the thread
+            except BaseException:  # a defect must not kill the thread
                 _LOG.exception("A job of the thread %r failed", name)
             del job  # what waits for the next one keeps no volume and no model
         with self._changed:
             self._running -= 1
-            if not self._running:
-                atexit.unregister(self.close)
+            last = not self._running
+        if last:
+            atexit.unregister(self.close)
+            trim()
 
     def _take(self, name: str) -> J | None:
         with self._changed:
@@ -128,14 +132,14 @@ class NewestWins(Generic[J, A]):
             return None if self._closed else self._waiting.pop(name)
 
 
-def failure(what: str, error: Exception) -> NiivError:
+def failure(what: str, error: BaseException) -> NiivError:
     """What the user is told of an error: itself where the user can mend it; a defect is logged and put in words.
 
     Parameters
     ----------
     what : str
         What failed, as `errors.unexpected` takes it.
-    error : Exception
+    error : BaseException
     """
     if isinstance(error, NiivError):
         return error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import Interrupt, Interrupted, interrupt_if
+from napari_niiv.reconstruction.allocator import trim
 from napari_niiv.reconstruction.region import RegionEvent, RegionPlaceholder, RegionPlan
 from napari_niiv.reconstruction.threads.newest import Job, NewestWins, failure
 
@@ -84,8 +85,9 @@ class RegionWorker(NewestWins[_RegionJob, Step]):
                 self._step(job, step)
         except Interrupted:
             pass
-        except Exception as error:
+        except BaseException as error:  # also a source's SystemExit: the thread goes on
             self._step(job, Step(job.generation, error=failure("The 3-D reconstruction", error)))
+        trim()
 
     def _step(self, job: _RegionJob, step: Step) -> None:
         if self.is_newest(job):

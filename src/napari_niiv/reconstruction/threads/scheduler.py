@@ -84,6 +84,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
         passes = _passes(job)
         if passes[0] == "placeholder":
             passes = passes[1:] if self._pass(job, "placeholder") else ()
+        _forget_if_ended(job)
         with self._changed:
             self._interpolated = (job.generation, passes)
             self._changed.notify_all()
@@ -100,6 +101,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 break
         if self._served == job.generation:
             self._prepare(job, direction, AHEAD)
+        _forget_if_ended(job)
         self._jobs += 1
         if self._jobs % TRIM_EVERY == 0:
             trim()
@@ -136,7 +138,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 job.reconstructor.prepare(replace(job.request, index=index), interrupt)
             except Interrupted:
                 return
-            except Exception:  # if it is asked for, it will be reported
+            except BaseException:  # if it is asked for, it will be reported
                 _LOG.debug("A slice could not be prepared", exc_info=True)
                 return
 
@@ -166,7 +168,7 @@ class Scheduler(NewestWins[PictureJob, Answer]):
                 response = job.reconstructor.slice(job.request, quality, interrupt, time_limit)
             except Interrupted:
                 return False
-            except Exception as problem:  # a defect must not kill the thread: the view stays usable
+            except BaseException as problem:  # a defect must not kill the thread: the view stays usable
                 error = failure("The reconstruction", problem)
             complete = response is None or response.complete
             # nothing better follows an interpolation that is the right answer
@@ -185,12 +187,18 @@ class Scheduler(NewestWins[PictureJob, Answer]):
         return False
 
 
+def _forget_if_ended(job: PictureJob) -> None:
+    """What was cached after the end of its view would stay, and with it the volume."""
+    if job.reconstructor.ended:
+        job.reconstructor.forget()
+
+
 def _passes(job: PictureJob) -> tuple[Quality, ...]:
     """Begin with the best picture that needs the decoder alone, so that zooming does not flicker."""
     try:
         for first in (2, 1):
             if job.reconstructor.is_cached(job.request, PASSES[first]):
                 return PASSES[first:]
-    except Exception:  # the placeholder's pass meets it again and reports it
+    except BaseException:  # the placeholder's pass meets it again and reports it
         _LOG.debug("Whether a picture is cached is not known", exc_info=True)
     return PASSES

@@ -71,6 +71,7 @@ class Reconstructor:
         check_anisotropy(volume.anisotropy, volume.name)
         self.volume, self.model = volume, model
         self.memory = memory or Memory()
+        self.ended = False
         self.batch_budget = BatchBudget(model)
         self._latents = Latents(self.batch_budget, self.memory, self)
         self._levels = volume.levels()
@@ -184,6 +185,11 @@ class Reconstructor:
         """Free what is cached: latent grids and voxels."""
         self.memory.forget(self)
         self._source.cache_clear()
+
+    def end(self) -> None:
+        """Free what is cached, as nothing more will be asked; whoever is still at work here forgets it once more."""
+        self.ended = True
+        self.forget()
 
     def _bridged(self, request: SliceRequest) -> dict[Trust, NDArray[np.float32]]:
         """The map of the sections that are bridged, if it is wanted and there are any."""
