@@ -181,10 +181,10 @@ def test_voxels_are_sampled_from_end_to_end() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        (np.zeros((2, 8, 8)), "says that its voxels are uint8, but gives float64; correct the type"),
+        (np.zeros((2, 8, 8)), "says that its voxels are uint8, but gives float64; correct its array's type"),
         (
             np.zeros((1, 8, 8), np.uint8),
-            "gives 1 × 8 × 8 voxels where it says that there are 2 × 8 × 8; correct the shape",
+            "gives 1 × 8 × 8 voxels where it says that there are 2 × 8 × 8; correct its array's shape",
         ),
     ],
 )

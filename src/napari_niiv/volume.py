@@ -285,16 +285,12 @@ def as_announced(values: NDArray[Any], shape: Sequence[int], dtype: np.dtype[Any
     VolumeError
         If blocks of a lazy array have another type or shape: they would be other voxels, in silence.
     """
-    found = values.dtype.newbyteorder("=")
-    if found != dtype:
-        raise VolumeError(
-            f"{name!r} says that its voxels are {dtype}, but gives {found}; correct the type of the array that it is "
-            "made of."
-        )
+    if (found := values.dtype.newbyteorder("=")) != dtype:
+        raise VolumeError(f"{name!r} says that its voxels are {dtype}, but gives {found}; correct its array's type.")
     if values.shape != tuple(shape):
         raise VolumeError(
             f"{name!r} gives {' × '.join(map(str, values.shape))} voxels where it says that there are "
-            f"{' × '.join(map(str, shape))}; correct the shape of the array that it is made of."
+            f"{' × '.join(map(str, shape))}; correct its array's shape."
         )
     return values
 

@@ -204,7 +204,7 @@ def test_leaving_while_a_read_is_held_up(slow, slow_viewer, interpolating_model,
     qtbot.waitUntil(slow.reading.is_set, timeout=5000)
     with qtbot.waitSignal(live.closed, timeout=1000):
         slow_viewer.layers.remove(source) if how == "source" else live.close()
-    assert live.layer not in slow_viewer.layers
+    qtbot.waitUntil(lambda: live.layer not in slow_viewer.layers, timeout=5000)
     with qtbot.assertNotEmitted(live.waiting, wait=200):
         pass
     slow.gate.set()
@@ -224,4 +224,4 @@ def test_the_widget_tells_what_it_waits_for(make_napari_viewer, slow, qtbot, mon
     assert widget.indicator.state == "waiting"
     slow.gate.set()
     qtbot.waitUntil(lambda: "pixel" in widget.status.value, timeout=5000)
-    assert widget.indicator.state == "measured"
+    qtbot.waitUntil(lambda: widget.indicator.state == "measured", timeout=5000)

@@ -221,18 +221,13 @@ def test_a_picture_from_a_file_is_no_volume(viewer, qtbot, messages, tmp_path):
     qtbot.waitUntil(lambda: any("needs three" in m for m in messages), timeout=10_000)
 
 
-def test_channels_between_the_slices_are_not_taken_for_slices(viewer, qtbot, messages, tmp_path):
+def test_a_dropped_file_with_channels_between_the_slices(viewer, qtbot, messages, tmp_path):
     path = tmp_path / "channels.tif"
     data = np.stack([DATA, DATA], axis=1)
     tifffile.imwrite(
         path, data, imagej=True, resolution=(5, 5), metadata={"axes": "ZCYX", "spacing": 0.9, "unit": "um"}
     )
     widget = open_widget(viewer)
-    viewer.open(path, plugin="napari")
-    qtbot.waitUntil(lambda: any("drop the file on this widget" in m for m in messages), timeout=10_000)
-    assert widget.live is None
-    np.testing.assert_allclose(viewer.layers[0].scale, 1)
-    viewer.layers.clear()
     drop(widget, path)
     wait_status(qtbot, widget, "pixel")
     np.testing.assert_allclose(viewer.layers["channels"].scale, (1, 0.9, 0.2, 0.2), rtol=1e-5)

@@ -16,11 +16,11 @@ from napari_niiv import strict_json
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.export import record
 from napari_niiv.export.fingerprint import Fingerprint, mismatch
+from napari_niiv.export.levels import has_levels, make_level
 from napari_niiv.export.plan import Plan, Unit
 from napari_niiv.export.shards import WRITING, FileState, Written, shard_path, size_of, state_of, sync
 from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.geometry import Shape
-from napari_niiv.io.ome.arrays import create_level
 from napari_niiv.io.write import exists_already, whole_file
 
 _PLAN, _JOURNAL, _DATA, _OLD, _SHARED = "plan.json", "journal", "data.zarr", "replaced", "shared"
@@ -145,7 +145,7 @@ class Unfinished:
             stored = _made_of(self.target / "zarr.json")
         if stored is None or mismatch(stored, fingerprint):
             return False
-        return not self.target.is_dir() or _has_levels(self.target, plan)
+        return not self.target.is_dir() or has_levels(self.target, plan)
 
     def begin(self, fingerprint: Fingerprint, edges: Shape) -> None:
         """Make the folder anew; its plan is written last, so that a folder with a plan is complete."""
@@ -245,7 +245,7 @@ class Unfinished:
         aside = self.folder / WRITING / uuid.uuid4().hex
         group = zarr.open_group(aside, mode="w", zarr_format=3, attributes=attributes)
         for number in range(len(plan.levels)):
-            _create_level(group, plan, number)
+            make_level(group, plan, number)
         for folder in (*map(str, range(len(plan.levels))), ""):  # the group last: it makes an image of the arrays
             (self.data / folder).mkdir(exist_ok=True)
             sync(aside / folder / "zarr.json")
@@ -368,24 +368,6 @@ class Unfinished:
         """Delete what a finished export left."""
         if self.folder.is_dir():
             _remove(self.folder)
-
-
-def _create_level(group: zarr.Group, plan: Plan, number: int) -> None:
-    create_level(group, number, plan.axes, plan.shape(number), plan.dtype, plan.chunk, plan.levels[number].shard)
-
-
-def _has_levels(folder: Path, plan: Plan) -> bool:
-    """Whether a zarr has the arrays of a plan, each described as it would be made."""
-    made = zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
-    try:
-        group = zarr.open_group(folder, mode="r", zarr_format=3)
-        for number in range(len(plan.levels)):
-            _create_level(made, plan, number)
-            if group[str(number)].metadata != made[str(number)].metadata:
-                return False
-    except Exception:  # of damaged metadata, anything
-        return False
-    return True
 
 
 def _bounded(path: Path) -> bytes:

@@ -72,8 +72,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._opener = Opener(host, self._add_volume)
         self.datasets = self._opener.datasets
         self.models = ModelChoice(host, self._adopt_model)
-        self.checkpoint, self.browse = self.models.checkpoint, self.models.browse
-        self.device = self.models.device
+        self.checkpoint, self.browse, self.device = self.models.checkpoint, self.models.browse, self.models.device
         self.anisotropy = FloatSpinBox(
             label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
         )
@@ -99,8 +98,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows, *self.sections.rows),
                 *(self.anisotropy, *self.spacings.rows, *self.empty_voxels.rows, *self._planes.rows, *self._scale.rows),
                 *(*self.models.rows, *self.suitability.rows, *self.denoise.rows),
-                *(*self.compare.rows, *self.trust.rows, self.train),
-                *(*self.export.rows, *self._status.rows),
+                *(*self.compare.rows, *self.trust.rows, self.train, *self.export.rows, *self._status.rows),
             ]
         )
         self._ended_sources: list[Image] = []

@@ -223,8 +223,7 @@ def test_closing_in_the_middle_leaves_nothing(viewer, source, opened, qtbot, mon
     qtbot.waitUntil(lambda: entered.is_set() and bool(steps), timeout=10_000)
     view.close()
     view.close()
-    assert list(viewer.layers) == [source]
-    qtbot.waitUntil(lambda: source.visible, timeout=5000)
+    qtbot.waitUntil(lambda: list(viewer.layers) == [source] and source.visible, timeout=5000)
     go_on.set()
     qtbot.waitUntil(lambda: "napari-niiv volume" not in [t.name for t in threading.enumerate()], timeout=5000)
     assert [s.done for s in steps] == [0]
@@ -376,7 +375,7 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     viewer.dims.ndisplay = 2
     assert widget.volume_views.get(source) is None
     qtbot.waitUntil(lambda: live.visible and "refined" in widget.status.value, timeout=20_000)
-    assert list(viewer.layers) == [source, live]
+    qtbot.waitUntil(lambda: list(viewer.layers) == [source, live], timeout=5000)
     assert source.visible
     viewer.dims.ndisplay = 3
     widget.anisotropy.value = 6  # begins anew
@@ -384,8 +383,7 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     qtbot.waitUntil(lambda: widget.volume_views.get(source).layer.data.shape == (72, 32, 40), timeout=20_000)
     widget.on.value = False
     assert widget.volume_views.get(source) is None
-    assert list(viewer.layers) == [source]
-    qtbot.waitUntil(lambda: source.visible, timeout=5000)
+    qtbot.waitUntil(lambda: list(viewer.layers) == [source] and source.visible, timeout=5000)
     widget.on.value = True
     qtbot.waitUntil(lambda: "3-D" in widget.status.value and "refined" in widget.status.value, timeout=20_000)
     other = viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, name="other", contrast_limits=(0, 150))
@@ -401,7 +399,7 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     viewer.layers.remove(other)
     assert widget.volume_views.get(other) is None
     viewer.dims.ndisplay = 2
-    assert list(viewer.layers) == [source, widget.live_layers.get(source).layer]
+    qtbot.waitUntil(lambda: list(viewer.layers) == [source, widget.live_layers.get(source).layer], timeout=5000)
 
 
 def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
