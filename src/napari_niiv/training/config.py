@@ -79,7 +79,7 @@ class TrainingConfig(BaseModel):
     plane_noise: bool = Field(
         True,
         description="give the patches the noise that the averaging over the z step took from them, measured in the "
-        "volumes",
+        "volumes; not in trainings from nothing without CUDA",
     )
     averaging: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights")
     validations: int = Field(20, ge=1, le=1000, description="how often the model is tried on held-out slices")

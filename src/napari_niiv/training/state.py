@@ -25,7 +25,7 @@ from napari_niiv.training.config import TrainingConfig
 _KEY, _SUM = "napari_niiv_training", "sha256"
 # settings that may differ between the runs of one training
 _MAY_DIFFER = {
-    *("output", "overwrite", "resume", "device", "minutes"),
+    *("output", "overwrite", "resume", "device", "minutes", "plane_noise"),
     *("steps", "batch", "memory", "validations", "vgg_weights"),
 }
 

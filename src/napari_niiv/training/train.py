@@ -58,6 +58,9 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     device = choose_device(Processes.local_device(config.device))
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+    if config.init is None and not config.teachers and device.type != "cuda":
+        # the steps of such a training are too few to learn that noise is not to be believed
+        config = config.model_copy(update={"plane_noise": False})
     usable, notices = training_volumes(volumes)
     groups = plan_groups(usable, config)
     init = load_model(config.init, "cpu") if config.init is not None else None
