@@ -28,6 +28,7 @@ def same_place(viewer: ViewerModel, layer: Image, names: str = "") -> Iterator[N
     names = names or axis_names(layer)
     offset = viewer.dims.ndim - layer.ndim
     point = np.array(viewer.dims.point[offset:], dtype=float)
+    # names that do not fit are refused by who renames
     voxels = dict(zip(names, layer.world_to_data(point * layer_units(viewer, layer)), strict=False))
     try:
         yield

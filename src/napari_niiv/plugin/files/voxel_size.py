@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,17 +160,14 @@ class VoxelSizeControl:
     def _sort(self, layer: Image, file: LayerFile, axes: str) -> bool:
         """Put axes in order that napari's reader left as they are stored; whether it is done."""
         self._changing(layer)
-        try:
-            # another reader may have turned them in its own way
-            if file.stored_axes is None or len(axes) != layer.ndim:
-                raise unsorted_axes(Path(file.path).name, axes)
-            with same_place(self._viewer, layer, axes):
+        # another reader may have turned them in its own way
+        if file.stored_axes is not None and len(axes) == layer.ndim:
+            with suppress(NiivError), same_place(self._viewer, layer, axes):
                 rename_axes(layer, axes)
-        except NiivError:
-            self._fail(unsorted_axes(Path(file.path).name, axes).in_words(WINDOW_WORDS))
-            return False
-        self._tell(f"{layer.name}: its axes, which the file stores as {axes.upper()}, are put in order.")
-        return True
+                self._tell(f"{layer.name}: its axes, which the file stores as {axes.upper()}, are put in order.")
+                return True
+        self._fail(unsorted_axes(Path(file.path).name, axes).in_words(WINDOW_WORDS))
+        return False
 
     def _restore(self, layer: Image, file: LayerFile, correction: Correction) -> None:
         """Give a layer what is remembered of its file."""
