@@ -148,7 +148,9 @@ class AnyOrder(RuleBasedStateMachine):
     def exchange_data(self, at: int, kind: str) -> None:
         layer = self._layer(at)
         if type(layer) is Image and not layer.multiscale and not layer.rgb:
-            layer.data = KINDS[kind]().data
+            data = KINDS[kind]().data
+            if layer.visible or data.ndim == layer.ndim:  # napari itself raises for other dimensions of a hidden layer
+                layer.data = data
 
     @precondition(lambda self: self.viewer.layers)
     @rule(at=PLACES)
@@ -307,6 +309,33 @@ def test_all_go_at_once(kinds, way, ndisplay):
     getattr(user, way)()
     user.let_the_window_live()
     assert not user.viewer.layers
+    user.teardown()
+
+
+@pytest.mark.usefixtures("_without_a_window")
+@pytest.mark.parametrize("way", ["clear", "delete_all"])
+def test_all_go_with_none_of_them_chosen(way):
+    """What is chosen once the first is gone does not go live among those that are still being deleted."""
+    user = AnyOrder()
+    user.begin(["RGB", "3-D", "3-D"])
+    user.widget.layer.value = None
+    getattr(user, way)()
+    user.let_the_window_live()
+    assert not user.viewer.layers
+    user.teardown()
+
+
+@pytest.mark.usefixtures("_without_a_window")
+@pytest.mark.parametrize("kinds", [("5-D", "4-D"), ("4-D", "3-D"), ("3-D", "5-D")])
+def test_data_of_other_dimensions(kinds):
+    """A source that gets fewer or more dimensions loses its live layer, without an error."""
+    before, after = kinds
+    user = AnyOrder()
+    user.begin([before, "2-D"])
+    assert len(user.widget.live_layers) == 1
+    user.viewer.layers[0].data = KINDS[after]().data
+    assert not user.widget.live_layers
+    assert user.viewer.dims.ndim == int(after[0])
     user.teardown()
 
 

@@ -210,20 +210,21 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             super().reset_choices(*args, **kwargs)
             sources = [layer for _, layer in self._sources()]
             self.layer.value = chosen if chosen in sources else sources[-1] if sources else None
-        if chosen is None and self.layer.value is not None:
+        if self.layer.value is chosen:
+            return
+        if chosen is None and not any(getattr(arg, "type", "") == "removed" for arg in args):
             self._choose_layer()
-        elif self.layer.value is not chosen:
+        else:
             self._watch(self.layer.value)
             self._ortho.close()  # they open again for the next
-            self._choosing.throttle()  # it went, others may follow: nothing goes live among them
+            self._choosing.throttle()  # one went, others may follow: nothing goes live among them
 
     def _sources(self, widget: Any = None) -> list[tuple[str, Image]]:
         return sources(self.viewer)
 
     def _layers_changed(self, event: Any) -> None:
-        if not is_source(event.value):
-            return
-        self.reset_choices()
+        if is_source(event.value):
+            self.reset_choices(event)
 
     def _adopt_selected(self) -> None:
         self.layer.reset_choices()

@@ -27,9 +27,10 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
     @property
     def extent(self) -> Any:
         """Extent of the source; its step along z is the voxel's width or so, if the slider stops between slices."""
-        if self.source_layer is None:
+        source = self.source_layer
+        if source is None or source.ndim != self.ndim:  # data of other dimensions came: this layer goes in a moment
             return own_extent(self)
-        extent = self.source_layer.extent
+        extent = source.extent
         if not self.steps_between:
             return extent
         z, y, x = voxel_size(self.source_layer)
