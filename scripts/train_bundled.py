@@ -4,6 +4,7 @@
     python scripts/train_bundled.py em-teacher RECORDED_FOLDER a.safetensors
     python scripts/train_bundled.py em-teacher RECORDED_FOLDER b.safetensors --seed 1
     python scripts/train_bundled.py em RECORDED_FOLDER em.safetensors --teachers a.safetensors b.safetensors
+    python scripts/train_bundled.py small RECORDED_FOLDER em.safetensors --init em.safetensors
     python scripts/train_bundled.py em-large RECORDED_FOLDER em-large.safetensors --init a.safetensors
     python scripts/train_bundled.py em-paper RECORDED_FOLDER em-paper.safetensors --vgg-weights FILE
     python scripts/train_bundled.py measure DATA_FOLDER CHECKPOINT
@@ -15,7 +16,9 @@ fib25_val_256x384x384.tif (FIB-25, FlyEM, CC BY 3.0), mousebrain_lm.tif (brainre
 `record` makes the volumes as a microscope of 2, 4 or 8 times the z step would have recorded them: average-pooled
 along z and rounded to integers. A teacher is a wide network, trained in two stages; the checkpoints that ship learn
 from the volumes that teachers restored. `em-large` begins as a teacher, is told the noise, and teaches itself: from
-nothing, at the learning rate of light networks, it stays behind them. `em-paper` is the niiv paper's architecture and
+nothing, at the learning rate of light networks, it stays behind them. `small` trains a checkpoint further at 2x alone,
+and gives what that changed to the factors up to 4x, the others being left as they were: where all factors share a
+training, the small ones fall short. `em-paper` is the niiv paper's architecture and
 loss, for 8x alone. `measure` adds to a checkpoint's card how well it restores the volumes that no training sees: the
 last 128 slices of fib25_val, the last 70 of mousebrain_lm.
 """
@@ -46,6 +49,7 @@ from napari_niiv.volume import Volume
 
 FACTORS = (*(float(round(a, 2)) for a in np.geomspace(1.5, 10, 20)), 2.0, 4.0, 8.0)
 RANGE = (1.5, 10.0)
+SMALL = 2.0  # the factor that is trained further, alone
 LIGHT = Architecture.light(RANGE, 3)
 LARGE = LIGHT.model_copy(update={"features": 128, "blocks": 8, "degree": 2})
 TEACHER = LARGE.model_copy(update={"noise": 0.0})
@@ -81,6 +85,7 @@ CREDITS = {
         VolumeCredit(name="cells3d nuclei", description="fluorescence", licence="CC0-1.0", attribution=NUCLEI),
     ),
 }
+_EXACT = 30.0  # weight of the factors at which the merged model is to be the one or the other
 LICENCES = {"em": "CC BY 3.0", "lm": "BSD-3-Clause"}
 DESCRIPTIONS = {
     "teacher": "anisotropy 1.5 to 10; restores volumes that others learn from.",
@@ -93,18 +98,18 @@ MODALITIES = {"em": "Electron microscopy", "lm": "Light microscopy"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the checkpoints that ship.")
-    parser.add_argument("what", choices=("record", "measure", *RECIPES))
+    parser.add_argument("what", choices=("record", "measure", "small", *RECIPES))
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--minutes", type=float, default=7.5)
     parser.add_argument("--teachers", nargs="*", default=(), help="checkpoints made by em-teacher or lm-teacher")
-    parser.add_argument("--init", type=Path, help="a teacher of the same width to start from, which knows no noise")
+    parser.add_argument("--init", type=Path, help="a checkpoint to start from; of em-large, a teacher")
     parser.add_argument("--vgg-weights", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.backends.cudnn.benchmark = True
-    {"record": record, "measure": measure}.get(options.what, fit)(options)
+    {"record": record, "measure": measure, "small": train_small_factors}.get(options.what, fit)(options)
 
 
 def record(options: argparse.Namespace) -> None:
@@ -163,6 +168,66 @@ def fit(options: argparse.Namespace) -> None:
         elif isinstance(event, Notice | Finished):
             print(event, flush=True)
     _credit(options.what, kind, size, options.output)
+
+
+def train_small_factors(options: argparse.Namespace) -> None:
+    """Train a checkpoint further at the smallest whole factor, for it and those near it."""
+    model = load_model(options.init, "cpu")
+    assert model.card is not None
+    card = model.card
+    volumes = [
+        Volume(tifffile.imread(path), voxel_size=(SMALL, 1.0, 1.0), name=path.stem)
+        for path in sorted(options.data.glob(f"*_{SMALL:g}x.tif"))
+        if path.stem.startswith("fib25") == card.name.startswith("em")
+    ]
+    trained = options.output.with_suffix(f".{SMALL:g}x.safetensors")
+    config = TrainingConfig(
+        init=str(options.init),
+        output=trained,
+        minutes=options.minutes,
+        anisotropies=(SMALL,),
+        batch=8,
+        learning_rate=3e-4,
+        memory=2.0,
+        seed=options.seed,
+        device=options.device,
+        overwrite=True,
+    )
+    for event in train(volumes, config):
+        if isinstance(event, Notice | Finished):
+            print(event, flush=True)
+    merged = with_small_factors(model, load_model(trained, "cpu"))
+    save_model(merged, card.model_copy(update={"architecture": merged.architecture}), options.output, half=True)
+
+
+def with_small_factors(model: Niiv, trained: Niiv) -> Niiv:
+    """A model that is another at the smallest whole factor and below, itself from twice that on, between them between.
+
+    That is so up to what a polynomial of one degree more can do; the term of the noise stays.
+    """
+    architecture = model.architecture
+    degree = architecture.degree + 1
+    higher = Niiv(architecture.model_copy(update={"degree": degree}))
+    of_change = [_terms(higher, a) for a in np.geomspace(*RANGE, 40)]
+    shares = [min(1.0, max(0.0, 1 - np.log2(a / SMALL))) for a in np.geomspace(*RANGE, 40)]
+    exact = {SMALL: 1.0, 2 * SMALL: 0.0, 4 * SMALL: 0.0}
+    of_change += [_EXACT * _terms(higher, a) for a in exact]
+    shares += [_EXACT * share for share in exact.values()]
+    coefficients = torch.linalg.lstsq(torch.stack(of_change), torch.tensor(shares).float()[:, None]).solution[:, 0]
+    encoders = model.encoder, trained.encoder, higher.encoder
+    weights = [(*encoder.kernels, *encoder.biases) for encoder in encoders]
+    for before, after, merged in zip(*weights, strict=True):
+        change = torch.tensordot(_terms(model, SMALL), (after - before)[:degree], 1)
+        known = torch.cat([before[:degree], torch.zeros_like(before[:1]), before[degree:]])
+        known[: degree + 1] += torch.tensordot(coefficients[:, None], change[None], 1)
+        merged.data.copy_(known)
+    higher.encoder.forget()
+    return higher.eval()
+
+
+def _terms(model: Niiv, anisotropy: float) -> torch.Tensor:
+    """What each order of the weights is multiplied by; without the noise."""
+    return model.encoder._terms(float(anisotropy), 0.0)[: model.architecture.degree + 1]
 
 
 def _told_noise(path: Path, architecture: Architecture, output: Path) -> Path:

@@ -14,6 +14,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import open_dock
+from napari_niiv.plugin.common.folding import FoldingGroup, Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
@@ -93,13 +94,16 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
         self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
-        super().__init__(
+        self.groups = self._grouped()
+        first = Container(
             widgets=[
-                *(self.on, self.layer, *self.datasets.rows, *self.copying.rows, *self.sections.rows),
-                *(self.anisotropy, *self.spacings.rows, *self.empty_voxels.rows, *self._planes.rows, *self._scale.rows),
-                *(*self.models.rows, *self.suitability.rows, *self.denoise.rows),
-                *(*self.compare.rows, *self.trust.rows, self.train, *self.export.rows, *self._status.rows),
+                *(self.layer, *self.datasets.rows, *self.copying.rows, *self.spacings.form.rows),
+                *(*self.sections.rows, *self.suitability.rows, *self._planes.rows, self._status.shown),
             ]
+        )
+        first.margins = (0, 0, 0, 0)
+        super().__init__(
+            widgets=[self.on, first, self.status, Scrolled(self.groups), self.train, *self.export.rows], labels=False
         )
         self._ended_sources: list[Image] = []
         self._endings = once_after_removals(self.native, self._switch_off_ended)
@@ -110,6 +114,17 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
         self._adopt_selected()
         self.models.load()
+
+    def _grouped(self) -> tuple[FoldingGroup, ...]:
+        """The settings, which fold; what asks or tells something is not among them, lest it be missed."""
+        volume = (self.anisotropy, self.spacings.button, *self.empty_voxels.rows)
+        picture = (*self.models.rows, *self.denoise.rows, *self._scale.rows)
+        return (
+            FoldingGroup("Volume", volume, "what the file holds: voxel sizes, axes, empty voxels"),
+            FoldingGroup("Picture", picture, "how the picture is made: checkpoint, denoising, resolution"),
+            FoldingGroup("Compare", self.compare.rows, "the picture beside the source"),
+            FoldingGroup("Trust", self.trust.rows, "where the picture can be relied on", is_open=False),
+        )
 
     # what the user does
 

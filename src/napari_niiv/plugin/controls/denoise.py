@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider, Label
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider
 from qtpy.QtWidgets import QDoubleSpinBox
 
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -43,7 +43,8 @@ class DenoiseField:
         self.auto = CheckBox(text=AUTO, value=True)
         self.slider = FloatSlider(min=0, step=10**-DIGITS, value=0)
         self.slider.native.findChild(QDoubleSpinBox).setDecimals(DIGITS)
-        self.reason = Label(value=WITHOUT_NOISE)
+        self.reason = paragraph()
+        self.reason.value = WITHOUT_NOISE
         self.widget = Container(widgets=[row("", self.auto, self.slider), self.reason], label="Denoise", labels=False)
         self.widget.margins = (0, 0, 0, 0)
         self.auto.changed.connect(self._apply)

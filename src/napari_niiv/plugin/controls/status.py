@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox, Label
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.plugin.common.forms import row
@@ -37,19 +38,21 @@ class Status:
     label : Label
         The sentence.
     indicator : PassIndicator
-    rows : list of Widget
-        To be put into a form.
+    shown : Container
+        Holds the indicator, to be put into a form.
     """
 
     def __init__(self, layer: ComboBox) -> None:
         self._layer = layer
         self.indicator = PassIndicator()
-        shown = row("Shown")
-        shown.native.layout().addWidget(self.indicator)
+        self.shown = row("Shown")
+        self.shown.native.layout().addWidget(self.indicator)
         self.label = Label(value="Choose a layer, or drop a volume here.")
         self.label.native.setWordWrap(True)
-        self.label.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self.rows: list[Any] = [shown, self.label]
+        self.label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        # two lines, lest what is below move with every other sentence
+        self.label.native.setMinimumHeight(2 * self.label.native.fontMetrics().lineSpacing())
 
     def tell(self, sentence: str, state: str | None = None) -> None:
         """Say a sentence; without a state the mark stays as it is."""
