@@ -22,16 +22,18 @@ class PlaneButtons:
 
     Attributes
     ----------
+    buttons : dict of str to PushButton
+        By the names of the planes.
     rows : list of Widget
         To be put into a form.
     """
 
     def __init__(self, viewer: ViewerModel, beside: PushButton) -> None:
         self._viewer = viewer
-        buttons = [PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS]
-        self.rows: list[Any] = [row("View", *buttons, beside)]
-        for button in buttons:
-            button.changed.connect(lambda _=None, name=button.text: self.show(name))
+        self.buttons = {name: PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS}
+        self.rows: list[Any] = [row("View", *self.buttons.values(), beside)]
+        for name, button in self.buttons.items():
+            button.changed.connect(lambda _=None, name=name: self.show(name))
 
     def show(self, plane: str) -> None:
         """Look at the xy, xz or yz plane."""
