@@ -16,14 +16,7 @@ from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import (
-    ISOTROPIC,
-    is_source,
-    layer_data,
-    layer_volume,
-    sources,
-    voxel_size,
-)
+from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_data, layer_volume, sources, voxel_size
 from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
@@ -96,8 +89,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         super().__init__(
             widgets=[
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows, *self.sections.rows),
-                *(self.anisotropy, *self.spacings.rows, *self.empty_voxels.rows, *self._planes.rows, *self._scale.rows),
-                *(*self.models.rows, *self.suitability.rows, *self.denoise.rows),
+                *(self.anisotropy, *self.spacings.rows, *self.empty_voxels.rows, *self._planes.rows),
+                *(*self.volume_views.rows, *self._scale.rows, *self.models.rows, *self.suitability.rows),
+                *self.denoise.rows,
                 *(*self.compare.rows, *self.trust.rows, self.train, *self.export.rows, *self._status.rows),
             ]
         )
@@ -178,6 +172,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _connect(self) -> None:
         self.live_layers.opened.connect(self._listen_to)
         self.live_layers.ended.connect(self._note_ended)
+        self.volume_views.waiting.connect(self._status.wait_for)
         self.volume_views.progress.connect(self._status.report_volume)
         self.volume_views.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
@@ -372,9 +367,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._window = weakref.ref(window.parentWidget() or window)
 
     def _show_visibility(self, event: Any = None) -> None:
-        """Say so if the user, or a view in 3-D, hides the picture; the next one says that it is back."""
+        """Say so if the user hides the picture; the next one says that it is back."""
         live = self.live
-        if live is not None and not live.failure and live.last is not None:
+        if live is None or self.volume_views.get(live.source) is not None:  # that tells of itself
+            return
+        if not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
     def _note_ended(self, live: LiveReconstruction) -> None:

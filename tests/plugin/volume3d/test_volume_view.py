@@ -20,7 +20,8 @@ from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.napari_compat import before_napari
 from napari_niiv.plugin.volume3d import volume_view as module
-from napari_niiv.plugin.volume3d.volume_view import Progress, VolumeView
+from napari_niiv.plugin.volume3d.progress import Progress
+from napari_niiv.plugin.volume3d.volume_view import VolumeView
 from napari_niiv.reconstruction import region
 
 SHAPE, SCALE = (12, 32, 40), (4.0, 1.0, 1.0)
@@ -346,8 +347,9 @@ def test_a_source_that_cannot_be_read_is_one_sentence(viewer, opened, qtbot):
 
 def test_the_line_for_the_user():
     about = {"shape": (9, 9, 9), "pixel_size": 4.0, "unit": "nm"}
-    assert Progress(0, 48, 0, None, **about).text == "3-D · pixel 4 nm · 0 of 48 blocks"
-    assert Progress(12, 48, 6.6, 19.8, **about).text == "3-D · pixel 4 nm · 12 of 48 blocks · 20 s left"
+    assert Progress(0, 48, 0, None, **about).text == "3-D · pixel 4 nm · restoring… 0 %"
+    assert Progress(12, 48, 6.6, 19.8, **about).text == "3-D · pixel 4 nm · restoring… 25 % · 20 s left"
+    assert "restoring… 99 %" in Progress(999, 1000, 31.4, 0, **about).text
     assert "refined from both planes · 31.4 s" in Progress(48, 48, 31.4, 0, **about).text
     assert "interpolated" in Progress(0, 0, 0, None, **about).text
 
