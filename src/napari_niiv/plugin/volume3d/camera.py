@@ -15,6 +15,7 @@ from napari_niiv.plugin.volume3d.cut import Displayed, vector
 # from the face that the 2-D view showed towards the top and towards the right
 _DOWN, _LEFT = 0.55, 0.75
 _MARGIN = 0.05  # of the canvas, as napari's own
+_TOLERANCE = 1e-4  # of a pixel, a zoom, a direction
 
 
 def oblique(view: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,10 +70,10 @@ class _State:
 
     def same(self, other: _State | None) -> bool:
         """Whether another is the same but for rounding: napari may find other angles for the same directions."""
-        if other is None or self.order != other.order:
+        if other is None or self.order != other.order or abs(self.zoom / other.zoom - 1) > _TOLERANCE:
             return False
-        own, others = ((*s.center, s.zoom, *s.directions) for s in (self, other))
-        return np.allclose(own, others, rtol=1e-4, atol=1e-6)
+        pixels = np.abs(np.subtract(self.center, other.center)) * self.zoom
+        return bool(pixels.max() < _TOLERANCE) and np.allclose(self.directions, other.directions, atol=_TOLERANCE)
 
 
 class BlockCamera:
@@ -91,7 +92,8 @@ class BlockCamera:
         self._viewer = viewer
         self._turned = False
         self._flat: _State | None = None  # that of the 2-D view which was left
-        self._entered: _State | None = None  # as napari had it when the viewer went to 3-D
+        # as napari had it when the viewer went to 3-D, or as it was found there
+        self._entered = self._state if viewer.dims.ndisplay == 3 else None
         self._fitted = False  # whether a block was brought into view since
         # that of the 3-D view which was left, and the corners of what it showed
         self._solid: tuple[_State, NDArray[np.float64]] | None = None
@@ -130,7 +132,7 @@ class BlockCamera:
             return  # napari has put it where it was
         self._fitted = True
         self._corners = corners = corners_of(Displayed.of(self._viewer, layer))
-        if self._solid is not None and self._solid[1].shape == corners.shape and np.allclose(self._solid[1], corners):
+        if self._solid is not None and np.abs(self._solid[1] - corners).max() < _TOLERANCE * np.ptp(corners):
             camera.center, camera.zoom = self._solid[0].center, self._solid[0].zoom
             return
         canvas = self._viewer.canvas.viewbox_size(self._viewer.layers)

@@ -83,7 +83,7 @@ class Displayed:
 
     def starts_towards(self, axis: str, view_direction: Vector) -> bool:
         """Whether the face at the beginning of "z", "y" or "x" is the one that is seen, not that at its end."""
-        return bool(inwards(self.linear, self._number(axis)) @ view_direction >= 0)
+        return bool(inwards(self.linear, self._number(axis)) @ view_direction >= -1e-9)  # edge-on, the same each time
 
     def plane(self, axis: str, share: float, from_start: bool) -> Plane:
         """The plane that cuts a share of the volume away along "z", "y" or "x", from one end or the other.
