@@ -1,5 +1,7 @@
 """A volume cut open in 3-D: where the plane is, against the layer's own transforms and against pixels."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -186,9 +188,17 @@ def test_the_slider(widget, qtbot):
     control.share.value, control.axis.value = 70, "y"
     assert (widget.live_layers.settings.cut, widget.live_layers.settings.cut_axis) == (0.7, "y")
     assert not np.allclose(planes(view.layer)[0], before)
+    seconds = []
+    for value in range(1, 12):
+        began = time.perf_counter()
+        control.share.value = value
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.02  # on this thread, before the window is drawn anew
     widget.live_layers.change(cut=0.0)
     assert control.share.value == 0
     assert planes(view.layer) == []
+    widget.live_layers.change(finest=2.0)
+    assert "reading" in widget.status.value  # begins anew
     viewer.dims.ndisplay = 2
     assert not line.visible
     for ndisplay in (3, 2, 3):  # in a hurry

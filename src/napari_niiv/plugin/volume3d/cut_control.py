@@ -30,9 +30,9 @@ class CutControl:
             min=0,
             max=100,
             value=0,
-            tooltip="per cent of the volume that are cut away, from the side that faces you",
+            tooltip="per cent of the volume that are cut away, across its own axis, from the side that faces you",
         )
-        self.axis = ComboBox(choices=("z", "y", "x"), value="z", tooltip="the axis of the volume along which is cut")
+        self.axis = ComboBox(choices=("z", "y", "x"), value="z", tooltip="the axis that the cut goes across")
         self._row = row("Cut", self.share, self.axis)
         self.rows: list[Any] = [self._row]
         self.show(False)

@@ -70,8 +70,14 @@ class VolumeView(QObject):
     ------
     VolumeError
         If the source is no volume.
+
+    Notes
+    -----
+    `waiting` tells that it begins, or begins anew; `appeared` brings a new layer, and whether its volume is dense;
+    `progress` a `Progress`; `failed` one sentence.
     """
 
+    waiting = Signal()
     progress = Signal(object)
     appeared = Signal(object, bool)
     failed = Signal(str)
@@ -209,6 +215,7 @@ class VolumeView(QObject):
             )
 
         self._worker.submit(start)
+        self.waiting.emit()
 
     def _changed(self, event: Any = None) -> None:
         data = finest_data(self.source)

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.plugin.volume3d.volume_view import VolumeView
 
+WAITING = "3-D · reading and interpolating…"
+
 
 class VolumeViews(QObject):
     """Opens a 3-D view of each live layer when the viewer goes to 3-D; it ends with the live layer, or in 2-D.
 
-    `waiting` brings the source and one sentence when a view opens, `progress` the source and a `Progress`, `failed` the
-    source and one sentence.
+    `waiting` brings the source and one sentence when a view begins, `progress` the source and a `Progress`, `failed`
+    the source and one sentence.
 
     Parameters
     ----------
@@ -89,13 +91,14 @@ class VolumeViews(QObject):
         box = chosen_box(self._viewer, source, budget, settings.output_scale)
         view = VolumeView(self._viewer, source, settings, box=box, budget=budget)
         self._views[source] = view
+        view.waiting.connect(lambda: self.waiting.emit(source, WAITING))
         view.progress.connect(lambda progress: self.progress.emit(source, progress))
         view.failed.connect(lambda sentence: self.failed.emit(source, sentence))
         view.appeared.connect(lambda layer, dense: self._camera.show(layer) if dense else None)
         view.closed.connect(lambda: self._forget(source))
         live.closed.connect(view.close_soon)
         self.cut.show(True)
-        self.waiting.emit(source, "3-D · reading and interpolating…")
+        self.waiting.emit(source, WAITING)
 
     def _forget(self, source: Image) -> None:
         self._views.pop(source, None)
