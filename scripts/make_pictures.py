@@ -110,9 +110,10 @@ def main() -> None:
     viewer.dims.ndisplay = 3
     rest(2)
     wait(lambda: widget.indicator.state == "refined", 300)
-    viewer.scene.camera.angles = (10, 30, 150)
+    widget.volume_views.cut.axis.value = "y"
+    widget.volume_views.cut.share.value = 30
     rest(3)
-    picture("volume.png")
+    _save(viewer.screenshot(canvas_only=False, flash=False)[..., :3], folder / "volume.jpg")
     viewer.close()
 
 

@@ -203,6 +203,11 @@ class AnyOrder(RuleBasedStateMachine):
         }
         boxes[which].value = not boxes[which].value
 
+    @rule(share=st.integers(0, 100), axis=st.sampled_from("zyx"))
+    def cut(self, share: int, axis: str) -> None:
+        control = self.widget.volume_views.cut
+        control.share.value, control.axis.value = share, axis
+
     @precondition(lambda self: self.widget.live is not None and self.widget.live._picture.newest is not None)
     @rule()
     def freeze(self) -> None:

@@ -133,6 +133,18 @@ def test_the_placeholder_is_linear_interpolation(small_model, linear_model, text
     assert np.abs(placeholder - result).max() > 0.01
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("power", [0.5, 1, 6], ids=["bright", "even", "dark"])
+def test_its_middle_tells_dense_from_sparse(linear_model, power, dtype) -> None:
+    """The median of u^p, where u is even in 0 … 1, is 0.5^p; half of the volume is padding, which does not count."""
+    tissue = np.random.default_rng(0).random((12, 60, 60)) ** power
+    array = (30 + 200 * tissue).astype(dtype)
+    array[:, :30] = 0
+    volume = anisotropic(array, 1.001, empty=(0.0,))
+    _, placeholder, *_ = reconstruct_region(volume, linear_model, budget=PLENTY)
+    assert placeholder.middle == pytest.approx(0.5**power, abs=0.03)
+
+
 def test_a_ramp_lies_where_the_plan_says(linear_model) -> None:
     places = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in (9, 30, 26)), indexing="ij")
     size, origin, slopes = np.array([2.0, 0.5, 0.5]), np.array([3.0, -7.0, 11.0]), (0.7, -1.9, 1.3)

@@ -17,14 +17,7 @@ from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.common.folding import FoldingGroup, Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import (
-    ISOTROPIC,
-    is_source,
-    layer_data,
-    layer_volume,
-    sources,
-    voxel_size,
-)
+from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_data, layer_volume, sources, voxel_size
 from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
@@ -98,7 +91,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         first = Container(
             widgets=[
                 *(self.layer, *self.datasets.rows, *self.copying.rows, *self.spacings.form.rows),
-                *(*self.sections.rows, *self.suitability.rows, *self._planes.rows, self._status.shown),
+                *(*self.sections.rows, *self.suitability.rows, *self._planes.rows, *self.volume_views.rows),
+                self._status.shown,
             ]
         )
         first.margins = (0, 0, 0, 0)
@@ -193,6 +187,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _connect(self) -> None:
         self.live_layers.opened.connect(self._listen_to)
         self.live_layers.ended.connect(self._note_ended)
+        self.volume_views.waiting.connect(self._status.wait_for)
         self.volume_views.progress.connect(self._status.report_volume)
         self.volume_views.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
@@ -387,9 +382,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._window = weakref.ref(window.parentWidget() or window)
 
     def _show_visibility(self, event: Any = None) -> None:
-        """Say so if the user, or a view in 3-D, hides the picture; the next one says that it is back."""
+        """Say so if the user hides the picture; the next one says that it is back."""
         live = self.live
-        if live is not None and not live.failure and live.last is not None:
+        if live is None or self.volume_views.get(live.source) is not None:  # that tells of itself
+            return
+        if not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
     def _note_ended(self, live: LiveReconstruction) -> None:

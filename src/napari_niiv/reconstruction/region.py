@@ -14,6 +14,7 @@ from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Box, Sampling, Shape, Span, three
 from napari_niiv.interrupt import Interrupt, never
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.grid import Grid
@@ -26,6 +27,7 @@ BUDGET = {"cuda": 64_000_000, "mps": 64_000_000, "cpu": 16_000_000}  # voxels of
 LONGEST = 2048  # what every GPU takes along an axis of a 3-D texture
 # voxels: axial, lateral; a second or two of work
 _BLOCK = {"cuda": (64, 128), "mps": (48, 96), "cpu": (48, 64)}
+_MEDIAN_VOXELS = 1 << 16
 _RAW_EDGE = 1024  # pixels: edge of what is read at once for the interpolation, however coarse the output
 
 
@@ -62,9 +64,18 @@ class RegionPlan:
 
 @dataclass(frozen=True, eq=False)
 class RegionPlaceholder:
-    """All of the region, interpolated linearly: the second event. The array is the receiver's to write on."""
+    """All of the region, interpolated linearly: the second event.
+
+    Attributes
+    ----------
+    array : array
+        In the dtype of the source; the receiver's to write on.
+    middle : float
+        About the median of what is measured, as a share of the range of the volume's intensities.
+    """
 
     array: NDArray[Any]
+    middle: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +180,17 @@ def _interpolate(volume: Volume, restoration: Restoration, samples: Box, interru
         interrupt()
         block = restoration.block(place, infer=False)
         array[place.slices_in(samples)] = restoration.compute(volume, block)
-    return RegionPlaceholder(array)
+    return RegionPlaceholder(array, _middle(array, restoration.normalization))
+
+
+def _middle(array: NDArray[Any], normalization: Normalization) -> float:
+    """About the median of the voxels that are not empty, normalised; of no more than some ten thousand."""
+    step = math.ceil((array.size / _MEDIAN_VOXELS) ** (1 / 3))
+    some = array[::step, ::step, ::step].ravel().astype(np.float64)
+    some = some[np.isfinite(some) & ~np.isin(some, normalization.empty.values)]
+    if not some.size:
+        return 0.0
+    return float((np.median(some) - normalization.low) / (normalization.high - normalization.low))
 
 
 def _restore(

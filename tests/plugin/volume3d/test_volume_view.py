@@ -9,81 +9,19 @@ import pytest
 import torch
 
 from tests.plugin.conftest import ramp
+from tests.plugin.volume3d.conftest import NAME, SCALE, SHAPE, SLOPES, add_ramp, wait_done
 
 pytest.importorskip("napari")
-
-from napari.components import ViewerModel
 
 from napari_niiv.geometry import Box, Span
 from napari_niiv.plugin.common.layers import is_source
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
-from napari_niiv.plugin.napari_compat import before_napari
 from napari_niiv.plugin.volume3d import volume_view as module
-from napari_niiv.plugin.volume3d.volume_view import Progress, VolumeView
+from napari_niiv.plugin.volume3d.progress import Progress
 from napari_niiv.reconstruction import region
 
-SHAPE, SCALE = (12, 32, 40), (4.0, 1.0, 1.0)
-SLOPES = (5.0, 1.0, 2.0)
-NAME = "ramp (isotropic, 3-D)"
 ALL = 10**9
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Several blocks even of a small volume, and quick refreshes."""
-    monkeypatch.setattr(region, "_BLOCK", {"cpu": (6, 16)})
-    monkeypatch.setattr(module, "REFRESH_MS", 5)
-
-
-@pytest.fixture
-def viewer(qapp):
-    return ViewerModel()
-
-
-@pytest.fixture
-def source(viewer):
-    return add_ramp(viewer)
-
-
-def add_ramp(viewer):
-    layer = viewer.add_image(
-        ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", contrast_limits=(0, 150)
-    )
-    viewer.dims.order = (1, 0, 2)
-    viewer.reset_view()
-    return layer
-
-
-@pytest.fixture
-def opened(viewer, interpolating_model):
-    """Opens 3-D views as the widget does, and closes them after the test."""
-    views = []
-
-    def open_view(source, **options):
-        made = []
-
-        def enter(event=None):
-            if viewer.dims.ndisplay == 3 and not made:
-                made.append(VolumeView(viewer, source, LiveSettings(interpolating_model), **options))
-
-        first = before_napari(enter)
-        viewer.dims.events.ndisplay.connect(first, position="first")
-        viewer.dims.ndisplay = 3
-        viewer.dims.events.ndisplay.disconnect(first)
-        views.extend(made)
-        return made[0]
-
-    yield open_view
-    for view in views:
-        view.close()
-
-
-def wait_done(qtbot, view, action=lambda: None):
-    """Do something and wait for all of the volume."""
-    with qtbot.waitSignal(view.progress, timeout=20_000, check_params_cb=lambda p: p.done == p.blocks) as waited:
-        action()
-    return waited.args[0]
 
 
 def assert_exact(view, slopes=SLOPES, offset=0.0, scale=1.0):
@@ -346,8 +284,9 @@ def test_a_source_that_cannot_be_read_is_one_sentence(viewer, opened, qtbot):
 
 def test_the_line_for_the_user():
     about = {"shape": (9, 9, 9), "pixel_size": 4.0, "unit": "nm"}
-    assert Progress(0, 48, 0, None, **about).text == "3-D · pixel 4 nm · 0 of 48 blocks"
-    assert Progress(12, 48, 6.6, 19.8, **about).text == "3-D · pixel 4 nm · 12 of 48 blocks · 20 s left"
+    assert Progress(0, 48, 0, None, **about).text == "3-D · pixel 4 nm · restoring… 0 %"
+    assert Progress(12, 48, 6.6, 19.8, **about).text == "3-D · pixel 4 nm · restoring… 25 % · 20 s left"
+    assert "restoring… 99 %" in Progress(999, 1000, 31.4, 0, **about).text
     assert "refined from both planes · 31.4 s" in Progress(48, 48, 31.4, 0, **about).text
     assert "interpolated" in Progress(0, 0, 0, None, **about).text
 

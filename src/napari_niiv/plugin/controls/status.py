@@ -16,7 +16,7 @@ from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import Shown
-    from napari_niiv.plugin.volume3d.volume_view import Progress
+    from napari_niiv.plugin.volume3d.progress import Progress
 
 QUALITY = {
     "placeholder": "interpolated, restoring…",

@@ -37,6 +37,10 @@ class LiveSettings:
         Whether the source shows in place of the reconstruction.
     repairs : Repairs or None
         What is done to the sections of the source before they are reconstructed; None as long as it is not known.
+    cut : float
+        The part of a volume in 3-D, 0 … 1, that is cut away, from the side that faces the camera.
+    cut_axis : {"z", "y", "x"}
+        The axis along which it is.
     """
 
     model: Niiv | None = None
@@ -48,6 +52,8 @@ class LiveSettings:
     steps: bool = False
     comparing: bool = False
     repairs: Repairs | None = None
+    cut: float = 0.0
+    cut_axis: str = "z"
 
     @property
     def content(self) -> tuple[object, ...]:

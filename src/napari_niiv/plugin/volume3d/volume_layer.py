@@ -6,15 +6,19 @@ from typing import Any
 
 import napari.layers
 import numpy as np
+from napari.layers.utils.plane import ClippingPlane
 from numpy.typing import NDArray
 
 from napari_niiv.geometry import Sampling
 from napari_niiv.plugin.common.layers import LIVE
 from napari_niiv.plugin.live import picture_layer
+from napari_niiv.plugin.volume3d.cut import Plane
 
 
 class Image(picture_layer.Image):  # the name is napari's type of the layer
     """A volume over its source, which it leaves the sliders to; its thumbnail would cost too much while it grows."""
+
+    _cut: ClippingPlane | None = None
 
     def refresh(self, event: Any = None, *, thumbnail: bool = False, **parts: Any) -> None:
         """Redraw, without a thumbnail unless it is asked for."""
@@ -35,9 +39,24 @@ class Image(picture_layer.Image):  # the name is napari's type of the layer
             self._changing = False
         self.refresh(extent=False, highlight=False)
 
+    def cut_at(self, plane: Plane | None) -> None:
+        """Cut the volume by one plane of ours, or not at all; planes of the user's stay."""
+        planes = self.experimental_clipping_planes
+        ours = next((p for p in planes if p is self._cut), None)
+        if plane is None:
+            if ours is not None:
+                ours.enabled = False
+            return
+        values = {"position": plane[0], "normal": plane[1], "enabled": True}
+        if ours is None:
+            self._cut = ClippingPlane(**values)
+            planes.append(self._cut)
+        else:
+            ours.update(values)
 
-def overlay(source: napari.layers.Image, data: NDArray[Any], place: dict[str, Any]) -> Image:
-    """A layer that looks like its source, with other data at another place."""
+
+def overlay(source: napari.layers.Image, data: NDArray[Any], place: dict[str, Any], look: dict[str, Any]) -> Image:
+    """A layer that has the colours of its source, with other data at another place, drawn as `look` says."""
     layer = Image(
         data,
         name=f"{source.name} (isotropic, 3-D)",
@@ -45,13 +64,8 @@ def overlay(source: napari.layers.Image, data: NDArray[Any], place: dict[str, An
         contrast_limits=source.contrast_limits,
         gamma=source.gamma,
         colormap=source.colormap,
-        opacity=source.opacity,
-        blending=source.blending,
-        rendering=source.rendering,
-        attenuation=source.attenuation,
-        iso_threshold=source.iso_threshold,
-        interpolation3d=source.interpolation3d,
         metadata={LIVE: True},
+        **look,
         **place,
     )
     layer.source_layer = source

@@ -7,7 +7,6 @@ import logging
 import time
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import napari.layers
@@ -31,10 +30,12 @@ from napari_niiv.plugin.common.layers import (
     volume_events,
 )
 from napari_niiv.plugin.common.removal import Removal, remove, remove_layers
-from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
+from napari_niiv.plugin.volume3d.cut import Displayed
+from napari_niiv.plugin.volume3d.look import DENSE, keep_look, look_of
+from napari_niiv.plugin.volume3d.progress import Progress
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.denoise import Denoise
 from napari_niiv.reconstruction.region import BUDGET, RegionEvent, RegionPlan, reconstruct_region
@@ -45,49 +46,6 @@ _LOG = logging.getLogger(__name__)
 REFRESH_MS = 200  # at most five times a second: each one uploads all of the volume
 # the sources that are hidden, by which view
 _hidden: weakref.WeakKeyDictionary[napari.layers.Image, VolumeView] = weakref.WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the 3-D reconstruction is.
-
-    Attributes
-    ----------
-    done, blocks : int
-        How many blocks of how many are restored; there are none where interpolation is the right answer.
-    elapsed : float
-        Seconds since the interpolation appeared.
-    remaining : float or None
-        Seconds; None until a block is done.
-    shape : tuple of int
-        Voxels of the result along z, y, x.
-    pixel_size : float
-        Size of a voxel of the result along x, in `unit`.
-    unit : str
-        Such as "nm".
-    notice : str
-        What the user should know, such as a retreat to the CPU.
-    """
-
-    done: int
-    blocks: int
-    elapsed: float
-    remaining: float | None
-    shape: tuple[int, int, int]
-    pixel_size: float
-    unit: str
-    notice: str = ""
-
-    @property
-    def text(self) -> str:
-        """The progress in one line for the user."""
-        head = f"3-D · pixel {length_words(self.pixel_size, self.unit)}"
-        if not self.blocks:
-            return f"{head} · interpolated (nothing to infer at this size)"
-        if self.done == self.blocks:
-            return f"{head} · refined from both planes · {self.elapsed:.1f} s"
-        left = "" if self.remaining is None else f" · {max(1, round(self.remaining))} s left"
-        return f"{head} · {self.done} of {self.blocks} blocks{left}"
 
 
 class VolumeView(QObject):
@@ -112,9 +70,16 @@ class VolumeView(QObject):
     ------
     VolumeError
         If the source is no volume.
+
+    Notes
+    -----
+    `waiting` tells that it begins, or begins anew; `appeared` brings a new layer, and whether its volume is dense;
+    `progress` a `Progress`; `failed` one sentence.
     """
 
+    waiting = Signal()
     progress = Signal(object)
+    appeared = Signal(object, bool)
     failed = Signal(str)
     closed = Signal()
     _stepped = Signal(object)
@@ -138,6 +103,9 @@ class VolumeView(QObject):
         self._open = True
         self._failure = ""
         self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
+        self.dense = False  # whether there is something almost everywhere, as in electron microscopy
+        self._look: dict[str, Any] = {}  # how the layer was given to napari
+        self._from_start: bool | None = None  # at which end of its axis the volume is cut
         self._stepped.connect(self._receive)
         self._worker = RegionWorker(self._deliver)
         self._refreshes = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
@@ -152,9 +120,12 @@ class VolumeView(QObject):
         self._follow_viewer()
 
     def apply(self, settings: LiveSettings) -> None:
-        """Begin anew if what the volume depends on is another; what else is set does not matter in 3-D."""
-        before, self._settings = _content(self._settings), settings
-        if _content(settings) != before:
+        """Cut the volume elsewhere, or begin anew if what it depends on is another; no more matters in 3-D."""
+        before, self._settings = self._settings, settings
+        if (settings.cut, settings.cut_axis) != (before.cut, before.cut_axis):
+            self._from_start = None
+            self._cut()
+        if _content(settings) != _content(before):
             self._restart()
 
     @property
@@ -213,6 +184,8 @@ class VolumeView(QObject):
         if leading != self._leading:
             self._leading = leading
             self._restart()
+        elif event is not None and event.type == "order":
+            self._cut()
 
     def _restart(self) -> None:
         """Begin anew; what is shown stays until the new interpolation is there."""
@@ -242,6 +215,7 @@ class VolumeView(QObject):
             )
 
         self._worker.submit(start)
+        self.waiting.emit()
 
     def _changed(self, event: Any = None) -> None:
         data = finest_data(self.source)
@@ -269,6 +243,7 @@ class VolumeView(QObject):
         assert step.plan is not None
         assert step.array is not None
         if step.done == 0:
+            self.dense = step.middle > DENSE
             self._show(step.plan, step.array)
         else:
             self._refreshes.throttle()
@@ -299,6 +274,7 @@ class VolumeView(QObject):
             self._add(data, place)
         else:
             self.layer.put(data, place)
+            self._cut()
 
     def _redraw(self) -> None:
         if self.layer is None:
@@ -309,9 +285,26 @@ class VolumeView(QObject):
         self._refreshes.setTimeout(max(REFRESH_MS, round(4e3 * (time.perf_counter() - began))))
 
     def _add(self, data: NDArray[Any], place: dict[str, Any]) -> None:
-        self.layer = overlay(self.source, data, place)
-        insert_above(self.viewer.layers, self.source, self.layer)
-        link_layers([self.source, self.layer], SHARED)
+        look = look_of(self.source, self.dense)
+        self.layer = layer = overlay(self.source, data, place, look)
+        self._look = {name: getattr(layer, name) for name in look}
+        self._cut()
+        insert_above(self.viewer.layers, self.source, layer)
+        link_layers([self.source, layer], SHARED)
+        self.appeared.emit(layer, self.dense)
+
+    def _cut(self) -> None:
+        """Cut the volume as it is set now, at the end that faced the camera when that was set."""
+        if (layer := self.layer) is None:
+            return
+        axis, share = self._settings.cut_axis, self._settings.cut
+        if not share:
+            layer.cut_at(None)
+            return
+        place = Displayed.of(self.viewer, layer)
+        if self._from_start is None:
+            self._from_start = place.starts_towards(axis, self.viewer.scene.camera.view_direction)
+        layer.cut_at(place.plane(axis, share, self._from_start))
 
     def _drop(self) -> None:
         """Remove the volume that is shown, if there is one."""
@@ -324,6 +317,7 @@ class VolumeView(QObject):
         if layer is not None:
             self._refreshes.cancel()
             unlink_layers([self.source, layer], SHARED)
+            keep_look(self.source, layer, self._look)
         return layer
 
     def _fail(self, sentence: str) -> None:

@@ -11,23 +11,35 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.napari_compat import before_napari
+from napari_niiv.plugin.volume3d.camera import BlockCamera
+from napari_niiv.plugin.volume3d.cut_control import CutControl
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.plugin.volume3d.volume_view import VolumeView
 
+WAITING = "3-D · reading and interpolating…"
+
 
 class VolumeViews(QObject):
     """Opens a 3-D view of each live layer when the viewer goes to 3-D; it ends with the live layer, or in 2-D.
 
-    `progress` brings the source and a `Progress`, `failed` the source and one sentence.
+    `waiting` brings the source and one sentence when a view begins, `progress` the source and a `Progress`, `failed`
+    the source and one sentence.
 
     Parameters
     ----------
     viewer : ViewerModel
     live_layers : LiveLayers
+
+    Attributes
+    ----------
+    cut : CutControl
+    rows : list of Widget
+        To be put into a form.
     """
 
+    waiting = Signal(object, str)
     progress = Signal(object, object)
     failed = Signal(object, str)
 
@@ -35,8 +47,12 @@ class VolumeViews(QObject):
         super().__init__()
         self._viewer, self._live_layers = viewer, live_layers
         self._views: weakref.WeakKeyDictionary[Image, VolumeView] = weakref.WeakKeyDictionary()
-        self._entering = before_napari(self._enter)
-        viewer.dims.events.ndisplay.connect(self._entering, position="first")
+        self._camera = BlockCamera(viewer)
+        self.cut = CutControl(live_layers)
+        self.rows = self.cut.rows
+        self._entering, ndisplay = before_napari(self._enter), viewer.dims.events.ndisplay
+        ndisplay.connect(self._entering, position="first")
+        ndisplay.connect(self._entered, position="last")
         live_layers.opened.connect(self._open)
         live_layers.changed.connect(self._apply)
 
@@ -46,7 +62,9 @@ class VolumeViews(QObject):
 
     def close(self, remove: bool = True) -> None:
         """End them all and disconnect from the viewer, whose layers stay if it is gone."""
-        self._viewer.dims.events.ndisplay.disconnect(self._entering)
+        ndisplay = self._viewer.dims.events.ndisplay
+        ndisplay.disconnect(self._entering)
+        ndisplay.disconnect(self._entered)
         for view in list(self._views.values()):
             view.close(remove)
 
@@ -55,7 +73,11 @@ class VolumeViews(QObject):
         for source, view in list(self._views.items()):
             view.apply(self._live_layers.settings_of(source))
 
+    def _entered(self, event: Any = None) -> None:
+        self._camera.after()
+
     def _enter(self, event: Any = None) -> None:
+        self._camera.before()
         for live in self._live_layers:
             self._open(live)
 
@@ -69,7 +91,15 @@ class VolumeViews(QObject):
         box = chosen_box(self._viewer, source, budget, settings.output_scale)
         view = VolumeView(self._viewer, source, settings, box=box, budget=budget)
         self._views[source] = view
+        view.waiting.connect(lambda: self.waiting.emit(source, WAITING))
         view.progress.connect(lambda progress: self.progress.emit(source, progress))
         view.failed.connect(lambda sentence: self.failed.emit(source, sentence))
-        view.closed.connect(lambda: self._views.pop(source, None))
+        view.appeared.connect(lambda layer, dense: self._camera.show(layer) if dense else None)
+        view.closed.connect(lambda: self._forget(source))
         live.closed.connect(view.close_soon)
+        self.cut.show(True)
+        self.waiting.emit(source, WAITING)
+
+    def _forget(self, source: Image) -> None:
+        self._views.pop(source, None)
+        self.cut.show(bool(self._views))

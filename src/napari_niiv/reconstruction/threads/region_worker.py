@@ -40,6 +40,8 @@ class Step:
         Since the interpolation appeared.
     notice : str
         What the user should know.
+    middle : float
+        About the median of what is measured, as a share of the range of the volume's intensities.
     error : NiivError or None
     """
 
@@ -49,6 +51,7 @@ class Step:
     done: int = 0
     seconds: float = 0.0
     notice: str = ""
+    middle: float = 0.5
     error: NiivError | None = None
 
 
@@ -96,17 +99,17 @@ class RegionWorker(NewestWins[_RegionJob, Step]):
     def _steps(self, job: _RegionJob) -> Iterator[Step]:
         plan: RegionPlan | None = None
         array: NDArray[Any] = np.empty(0)
-        began = 0.0
+        began, middle = 0.0, 0.5
         for event in job.start(interrupt_if(lambda: not self.is_newest(job))):
             if isinstance(event, RegionPlan):
                 plan = event
             elif isinstance(event, RegionPlaceholder):
-                began, array = time.perf_counter(), _as_texture(event.array)
-                yield Step(job.generation, plan, array)
+                began, array, middle = time.perf_counter(), _as_texture(event.array), event.middle
+                yield Step(job.generation, plan, array, middle=middle)
             else:
                 array[event.place] = event.array
                 seconds = time.perf_counter() - began
-                yield Step(job.generation, plan, array, event.done, seconds, event.notice)
+                yield Step(job.generation, plan, array, event.done, seconds, event.notice, middle)
 
 
 def _as_texture(array: NDArray[Any]) -> NDArray[Any]:
