@@ -84,7 +84,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.on = CheckBox(text="Reconstruct", value=True)
         self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare = Compare(napari_viewer, self.live_layers)
-        self.trust = TrustControls(self.live_layers)
+        self.trust = TrustControls(self.live_layers, self.layer)
         self.denoise = DenoiseControl(host, self.live_layers, self.layer)
         self.empty_voxels = EmptyVoxelsControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)

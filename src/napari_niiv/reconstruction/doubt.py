@@ -30,7 +30,7 @@ class Doubt:
         Disagreement or misfit, in the intensities of the source, above which a place is doubtful.
     shares : mapping of {"disagreement", "misfit", "bridged"} to float
         The part of the picture's measured pixels, 0 … 1, that each map calls doubtful; of `bridged` the part that lies
-        in bridged sections.
+        in bridged sections. Empty while parts of the picture are of a lower quality.
     """
 
     level: float
@@ -63,5 +63,5 @@ class Doubt:
         return cls(level, {kind: share(kind, values) for kind, values in maps.items()})
 
     def agrees(self, kind: Trust) -> bool:
-        """Whether a map finds nothing worth mentioning in the picture: less than 0.1 % of it."""
+        """Whether a map finds nothing worth mentioning in the whole picture: less than 0.1 % of it."""
         return self.shares[kind] < _SPECK

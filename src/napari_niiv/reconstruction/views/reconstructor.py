@@ -159,7 +159,7 @@ class Reconstructor:
             notice=notice,
             complete=picture.complete,
             trust=maps,
-            doubt=Doubt.of(maps, float(contrast), empty) if maps and picture.complete else None,
+            doubt=Doubt.of(maps if picture.complete else {}, float(contrast), empty) if maps else None,
             denoise=self._known_level(request),
             empty=normalization.empty,
         )

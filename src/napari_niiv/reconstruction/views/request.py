@@ -106,7 +106,7 @@ class SliceResponse:
         difference between the reconstruction, degraded again, and what was measured (side views); `bridged` is 1 where
         the nearest section is bridged, 0 elsewhere. The first two are smoothed over a z step.
     doubt : Doubt or None
-        How much of the picture its maps call doubtful; None without maps, or while parts are of a lower quality.
+        How much of the picture its maps call doubtful; None without maps.
     denoise : float or None
         Noise level of the source's voxels, asked for or estimated; None as long as it is not estimated, which no
         interpolation needs.
