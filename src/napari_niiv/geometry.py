@@ -56,9 +56,9 @@ class Sampling:
         """The same positions in a grid whose voxels are `factor` of these."""
         return Sampling((self.start + 0.5) / factor - 0.5, self.step / factor, self.count)
 
-    def support(self, size: int) -> Span:
-        """Voxels that linear interpolation at these positions reads, of an axis of `size` voxels."""
-        reach = max(1.0, self.step)
+    def support(self, size: int, reach: float = 1.0) -> Span:
+        """Voxels, of an axis of `size`, that `resample` to these positions reads."""
+        reach = max(1.0, self.step, reach)
         lo = min(max(math.floor(self.start - reach), 0), size - 1)
         hi = min(max(math.ceil(self.end + reach), 0), size - 1)
         return Span(lo, hi + 1)

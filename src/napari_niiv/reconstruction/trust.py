@@ -22,6 +22,22 @@ def margin(degradation: Degradation) -> int:
     return math.ceil(max(0.0, degradation.reach - 0.5))
 
 
+def smoothing(anisotropy: float, cell: tuple[int, int]) -> float:
+    """Pixels along y and x over which maps of trust are smoothed, by a triangle of this reach; along z by one z step.
+
+    That is a z step too: what lies between two slices is guessed as a whole. Cells of the network, whose pixels are
+    restored together, leave no lattice either.
+
+    Parameters
+    ----------
+    anisotropy : float
+        Axial over lateral size of a voxel.
+    cell : (int, int)
+        Slices and lateral pixels that a latent code serves.
+    """
+    return max(anisotropy, *cell)
+
+
 def misfit(restored: Tensor, measured: Tensor, degradation: Degradation) -> Tensor:
     """What a restored volume, degraded again, has more than the measured one.
 

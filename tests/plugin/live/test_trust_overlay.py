@@ -9,11 +9,10 @@ from tests.plugin.conftest import wait_final
 
 pytest.importorskip("napari")
 
-from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
-from napari_niiv.plugin.live.trust_overlay import APPEARANCES
+from napari_niiv.plugin.live.trust_appearance import APPEARANCES
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 
 
@@ -36,7 +35,7 @@ def live(viewer, small_model, qtbot):
 
 
 def overlay(viewer, kind: str):
-    return viewer.layers[f"tissue: {APPEARANCES[kind].name}"]
+    return viewer.layers[f"tissue: {APPEARANCES[kind].layer_name}"]
 
 
 def shown_of(viewer, layer) -> np.ndarray:
@@ -102,18 +101,24 @@ def test_projected_pictures_average_to_what_was_measured(viewer, live, qtbot) ->
     assert np.abs(live.last.response.image - free).max() > 1
 
 
-def test_the_controls(viewer, small_model, qtbot) -> None:
-    live_layers = LiveLayers(viewer)
-    live_layers.model = small_model()
-    controls = TrustControls(live_layers)
-    live = live_layers.open(viewer.layers["tissue"])
-    controls.disagreement.value = controls.project.value = True
-    assert (live.settings.trust, live.settings.project) == (("disagreement",), True)
-    assert controls.legend.value == APPEARANCES["disagreement"].meaning
-    viewer.layers.remove(overlay(viewer, "disagreement"))
-    qtbot.waitUntil(lambda: not controls.disagreement.value)
-    assert live_layers.settings.trust == ()
-    live_layers.close_all()
+def test_the_scale_of_a_map_is_what_is_doubtful(viewer, live, qtbot) -> None:
+    wait_final(qtbot, live, lambda: live.change(trust=("disagreement", "misfit")))
+    level = live.last.response.doubt.level
+    assert overlay(viewer, "disagreement").contrast_limits == pytest.approx([0, 2 * level])
+    assert overlay(viewer, "misfit").contrast_limits == pytest.approx([-2 * level, 2 * level])
+    overlay(viewer, "misfit").contrast_limits = (-1, 1)
+    wait_final(qtbot, live, lambda: viewer.dims.set_current_step(1, 30), index=30.0)
+    assert overlay(viewer, "misfit").contrast_limits == [-1, 1]  # the user's stays
+
+
+def test_the_mouse_over_a_map_tells_grey_levels(viewer, live, qtbot) -> None:
+    wait_final(qtbot, live, lambda: live.change(trust=("disagreement",)))
+    layer, response = overlay(viewer, "disagreement"), live.last.response
+    rows, columns = response.request.rows, response.request.columns
+    row, column = rows.count // 3, columns.count // 2
+    place = (4 * (rows.start + rows.step * row), viewer.dims.point[1], columns.start + columns.step * column)
+    told = layer.get_value(place, view_direction=None, dims_displayed=[0, 2], world=True)
+    assert told == pytest.approx(response.trust["disagreement"][row, column])
 
 
 def test_several_share_one_memory(viewer, small_model, texture) -> None:

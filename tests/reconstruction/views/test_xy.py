@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import convolve1d
 
 from napari_niiv.geometry import Sampling
 from napari_niiv.interrupt import Interrupted, interrupt_if
@@ -115,8 +117,20 @@ def test_where_the_orientations_disagree(small_model, volume: Volume) -> None:
     asked = request(7.3, trust=("disagreement", "misfit"))
     response = reconstructor.slice(asked)
     xz = reconstructor.slice(asked, "fast").image
-    np.testing.assert_allclose(response.trust["disagreement"], 2 * np.abs(response.image - xz), atol=1e-4)
+    apart = 2.0 * np.abs(response.image - xz)
+    reach = volume.anisotropy
+    weights = np.maximum(1 - np.abs(np.arange(-np.ceil(reach), np.ceil(reach) + 1)) / reach, 0)
+    for axis in (0, 1):
+        apart = convolve1d(apart, weights / weights.sum(), axis=axis, mode="nearest")
+    np.testing.assert_allclose(response.trust["disagreement"], apart, atol=1e-4)
     assert "misfit" not in response.trust
+
+
+def test_a_window_disagrees_where_the_whole_does(small_model, volume: Volume) -> None:
+    whole = request(7.3, trust=("disagreement",))
+    window = replace(whole, rows=whole.rows.part(9, 8), columns=whole.columns.part(20, 11))
+    expected, part = (Reconstructor(volume, small_model()).slice(r).trust["disagreement"] for r in (whole, window))
+    np.testing.assert_allclose(part, expected[9:17, 20:31], atol=1e-4)
 
 
 def test_little_memory_changes_nothing(small_model, volume: Volume) -> None:

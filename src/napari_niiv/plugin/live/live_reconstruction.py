@@ -28,7 +28,7 @@ from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
 from napari_niiv.reconstruction.views.reconstructor import Reconstructor
-from napari_niiv.reconstruction.views.request import SliceResponse
+from napari_niiv.reconstruction.views.request import SliceResponse, Trust
 from napari_niiv.volume import Volume
 
 SLOW_SOURCE_MS = 1000  # without any answer, before the user is told what is waited for
@@ -221,6 +221,11 @@ class LiveReconstruction(QObject):
         elif settings.content != before.content:
             self._schedule_request()
         self.settings_changed.emit()
+
+    @property
+    def map_layers(self) -> dict[Trust, napari.layers.Image]:
+        """The layers of the maps of trust that are on."""
+        return self._picture.map_layers
 
     def freeze(self) -> napari.layers.Image:
         """Keep the picture of now as a layer of its own, whole also where a split cuts it.

@@ -94,6 +94,11 @@ class LivePicture:
         if self._settings.split is not None:
             self._place()
 
+    @property
+    def map_layers(self) -> dict[Trust, napari.layers.Image]:
+        """The layers of the maps of trust."""
+        return {kind: overlay.layer for kind, overlay in self._overlays.items()}
+
     def forget_overlay(self, layer: napari.layers.Layer) -> Trust | None:
         """Forget the map of trust on a layer that was deleted, and return its kind; None if there was none."""
         for kind, overlay in self._overlays.items():
@@ -184,7 +189,7 @@ class LivePicture:
             if values is None:  # a faster pass of the same slice leaves the map where it is
                 overlay.keep(response.request.place)
             elif (piece := self._visible_part(view, values)) is not None:
-                overlay.show(*piece, shape)
+                overlay.show(*piece, shape, response.doubt.level if response.doubt is not None else 1.0)
 
     def _visible_part(self, view: View, values: NDArray[Any]) -> tuple[View, NDArray[Any]] | None:
         """What of a picture or a map the split leaves, and its place."""

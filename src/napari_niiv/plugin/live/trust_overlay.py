@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import napari.layers
 import numpy as np
@@ -13,46 +13,9 @@ from numpy.typing import NDArray
 from napari_niiv.plugin.common.layers import LIVE, insert_above
 from napari_niiv.plugin.common.removal import remove
 from napari_niiv.plugin.live.picture_layer import Image
+from napari_niiv.plugin.live.trust_appearance import APPEARANCES, Appearance
 from napari_niiv.plugin.live.view import View
 from napari_niiv.reconstruction.views.request import Trust
-
-
-class Appearance(NamedTuple):
-    """How a map looks: its name, what the legend says, colours from least to most, limits in parts of the contrast.
-
-    What is in a place or not has no colour bar, and no corner for it.
-    """
-
-    name: str
-    meaning: str
-    colours: tuple[tuple[float, float, float, float], ...]
-    limits: tuple[float, float]
-    corner: str
-
-
-APPEARANCES: dict[Trust, Appearance] = {
-    "disagreement": Appearance(
-        "xz and yz disagree",
-        "yellow to red: how far the reconstructions along xz and along yz differ, in the source's intensities",
-        ((1, 0.9, 0.2, 0), (1, 0.8, 0.1, 0.6), (1, 0.1, 0, 0.9)),
-        (0.0, 0.2),
-        "top_right",
-    ),
-    "misfit": Appearance(
-        "unlike the measurement",
-        "red: the reconstruction, made coarse again, is brighter than what was measured; blue: darker",
-        ((0.1, 0.4, 1, 0.9), (0.1, 0.4, 1, 0), (1, 0.2, 0.1, 0), (1, 0.2, 0.1, 0.9)),
-        (-0.1, 0.1),
-        "bottom_right",
-    ),
-    "bridged": Appearance(
-        "bridged sections",
-        "violet: a section that is bridged, not measured",
-        ((0.6, 0.2, 1, 0), (0.6, 0.2, 1, 0.4)),
-        (0.0, 1.0),
-        "",
-    ),
-}
 
 
 class TrustOverlay:
@@ -72,16 +35,16 @@ class TrustOverlay:
 
     def __init__(self, viewer: ViewerModel, source: napari.layers.Image, live: Image, kind: Trust) -> None:
         appearance = APPEARANCES[kind]
-        contrast = float(np.diff(source.contrast_limits)[0]) or 1.0 if appearance.corner else 1.0
-        self._viewer = viewer
+        self._viewer, self._appearance = viewer, appearance
+        self._level = 1.0
         self._place: object = None
         self.layer = Image(
             np.zeros((1,) * source.ndim, np.float32),
-            name=f"{source.name}: {appearance.name}",
+            name=f"{source.name}: {appearance.layer_name}",
             units=source.units,
             axis_labels=source.axis_labels,
-            contrast_limits=(appearance.limits[0] * contrast, appearance.limits[1] * contrast),
-            colormap=Colormap(appearance.colours, name=appearance.name),
+            contrast_limits=appearance.limits,
+            colormap=_colormap(appearance),
             blending="translucent_no_depth",
             metadata={LIVE: True},
             visible=False,
@@ -93,7 +56,7 @@ class TrustOverlay:
         self._hidden_by_us = True  # not by the user
         insert_above(viewer.layers, live, self.layer)
 
-    def show(self, view: View, values: NDArray[Any], shape: tuple[int, ...]) -> None:
+    def show(self, view: View, values: NDArray[Any], shape: tuple[int, ...], level: float) -> None:
         """Put a map of trust where its picture is.
 
         Parameters
@@ -104,7 +67,13 @@ class TrustOverlay:
             The map, a number for each pixel.
         shape : tuple of int
             Shape of the source's data.
+        level : float
+            What is doubtful, in the map's intensities; where it is another one, the scale of the layer becomes another.
         """
+        if self._appearance.corner and level != self._level:
+            lowest, highest = (limit * level for limit in self._appearance.limits)
+            self.layer.contrast_limits_range = self.layer.contrast_limits = (lowest, highest)
+            self._level = level
         self._place = view.request.place
         self.layer.show(view, values, shape, thumbnail=False)
         if self._hidden_by_us:
@@ -124,3 +93,8 @@ class TrustOverlay:
     def close(self) -> None:
         """Remove the layer from the viewer."""
         remove(self._viewer, self.layer)
+
+
+def _colormap(appearance: Appearance) -> Colormap:
+    places, colours = zip(*appearance.colours, strict=True)
+    return Colormap(colours, name=appearance.name, controls=places)

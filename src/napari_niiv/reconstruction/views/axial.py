@@ -15,9 +15,9 @@ from napari_niiv.models.decoders import Frame, cell_centres
 from napari_niiv.reconstruction.planes import AXES, Orientation
 from napari_niiv.reconstruction.trust import misfit, project
 from napari_niiv.reconstruction.views.picture import (
+    Maps,
     PictureTask,
     RestoredPicture,
-    disagreement,
     measured_plane,
 )
 from napari_niiv.resampling import resample
@@ -47,21 +47,24 @@ def restore_axial(task: PictureTask) -> RestoredPicture:
             restored.append(_decode_strips(task, orientation, strips, rows, columns, positions, otherwise))
         return restored
 
-    def picture(values: Tensor) -> Tensor:
-        return resample(values.T, view.columns.relative_to(columns.lo))
+    def picture(values: Tensor, reach: float = 1.0) -> Tensor:
+        return resample(values.T, view.columns.relative_to(columns.lo), reach)
 
     axial = view.rows.relative_to(rows.lo)
-    restored = decode(axial)
-    values, maps = _mean(restored), disagreement(task, restored, picture)
-    if task.project or "misfit" in task.trust:
+    maps: Maps = {}
+    if task.project or "misfit" in task.trust or task.compares:
         factor = math.ceil(view.anisotropy)
-        fine = _mean(decode(Sampling.covering(len(rows), len(rows) * factor)))
+        orientations = decode(Sampling.covering(len(rows), len(rows) * factor))
+        fine, positions = _mean(orientations), axial.refined(factor)
         if task.project:
             fine = project(fine, measured(), task.degradation)
-            values = resample(fine, axial.refined(factor))
+        if task.compares:  # a z step is `factor` samples
+            apart = (orientations[0] - orientations[1]).abs()
+            maps["disagreement"] = picture(resample(apart, positions, factor), view.smoothing)
         if "misfit" in task.trust:
             excess = misfit(fine, measured(), task.degradation)
-            maps["misfit"] = picture(excess[:, _nearest_voxels(axial, len(rows)).to(excess.device)])
+            maps["misfit"] = picture(resample(excess, axial), view.smoothing)
+    values = resample(fine, positions) if task.project else _mean(decode(axial))
     complete = all(latent is not None for strips in encoded.values() for latent in strips.values())
     return RestoredPicture(picture(values), maps, complete)
 
@@ -122,9 +125,3 @@ def _decode(
         centres = cell_centres(view.index, view.index + 1, view.shape[across]).expand(len(columns))
     frame = Frame(rows.lo, view.shape[0], centres[None])
     return task.model.decode(grid[:, :-1], grid[:, -1], positions, view.anisotropy, frame)[0]
-
-
-def _nearest_voxels(axial: Sampling, depth: int) -> Tensor:
-    """The voxel of each position, of an axis of `depth` voxels."""
-    positions = axial.start + axial.step * torch.arange(axial.count, dtype=torch.float64)
-    return positions.round().long().clamp(0, depth - 1)

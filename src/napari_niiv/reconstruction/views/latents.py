@@ -87,8 +87,8 @@ class Latents:
 
     def window(self, view: Resolved) -> tuple[Span, Span]:
         """Rows and columns of voxels that a side view needs."""
-        (depth, width), (rows, columns) = view.size, view.support
-        return rows.padded(view.margin, depth).outward(ROW_STEP, depth), columns.outward(COLUMN_STEP, width)
+        (depth, width), (rows, columns) = view.size, view.window
+        return rows.outward(ROW_STEP, depth), columns.outward(COLUMN_STEP, width)
 
     def strips(self, view: Resolved) -> list[Span]:
         """The window's columns in pieces that can be encoded at once, those in the middle first."""
@@ -170,7 +170,7 @@ class Latents:
         """The tiles of an xy view through some slices, those in the middle of the window first."""
         _, height, width = view.shape
         edge = TILE_EDGE[self._model.device.type]
-        rows, columns = view.support
+        rows, columns = view.window
         tiles = [Box(depth, y, x) for y in rows.tiles(edge, height) for x in columns.tiles(edge, width)]
 
         return sorted(tiles, key=lambda tile: max(tile.y.offset_from(rows), tile.x.offset_from(columns)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -59,6 +58,11 @@ class PictureTask:
     interrupt: Interrupt
     deadline: Deadline
 
+    @property
+    def compares(self) -> bool:
+        """Whether to map where two orientations disagree."""
+        return "disagreement" in self.trust and len(self.orientations) > 1
+
 
 @dataclass(frozen=True, eq=False)
 class RestoredPicture:
@@ -79,13 +83,6 @@ def measured_plane(view: Resolved, read: Read, rows: Span, columns: Span) -> Ten
     return (1 - share) * first + share * box.select(across, 1) if share else first
 
 
-def resample_plane(plane: Tensor, rows: Sampling, columns: Sampling) -> Tensor:
-    """A plane (rows, columns) at other positions, by linear interpolation."""
-    return resample(resample(plane.T, rows).T, columns)
-
-
-def disagreement(task: PictureTask, restored: Sequence[Tensor], picture: Callable[[Tensor], Tensor]) -> Maps:
-    """The map of where two orientations disagree, if it is wanted; `picture` resamples it."""
-    if len(restored) < 2 or "disagreement" not in task.trust:
-        return {}
-    return {"disagreement": picture((restored[0] - restored[1]).abs())}
+def resample_plane(plane: Tensor, rows: Sampling, columns: Sampling, reach: float = 1.0) -> Tensor:
+    """A plane (rows, columns) at other positions, by linear interpolation; `reach` as in `resample`."""
+    return resample(resample(plane.T, rows, reach).T, columns, reach)

@@ -24,8 +24,9 @@ from napari_niiv.normalization import Normalization
 from napari_niiv.reconstruction.batch_budget import BatchBudget
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.denoise import AUTO, averaged_level, check_denoise, level_of
+from napari_niiv.reconstruction.doubt import Doubt
 from napari_niiv.reconstruction.planes import AXES, Orientation
-from napari_niiv.reconstruction.trust import degradation_of, margin
+from napari_niiv.reconstruction.trust import degradation_of, margin, smoothing
 from napari_niiv.reconstruction.views.axial import encode_axial, restore_axial
 from napari_niiv.reconstruction.views.deadline import Deadline
 from napari_niiv.reconstruction.views.latents import Latents, Read
@@ -142,7 +143,8 @@ class Reconstructor:
         dtype, contrast = self.volume.dtype, np.float32(normalization.high - normalization.low)
         image = normalization.invert(picture.values, np.float32 if dtype == np.float64 else dtype)
         maps = {name: _on_host(values) * contrast for name, values in picture.maps.items()}
-        self._put_back_empty(view, image, maps)
+        empty = self._put_back_empty(view, image, maps)
+        maps |= self._bridged(request)
         notice = ""
         if infer:  # interpolations come from another thread
             notice, self.batch_budget.notice = self.batch_budget.notice, ""
@@ -156,7 +158,8 @@ class Reconstructor:
             inferred=infer,
             notice=notice,
             complete=picture.complete,
-            trust=maps | self._bridged(request),
+            trust=maps,
+            doubt=Doubt.of(maps if picture.complete else {}, float(contrast), empty) if maps else None,
             denoise=self._known_level(request),
             empty=normalization.empty,
         )
@@ -219,7 +222,10 @@ class Reconstructor:
         request.checked(self.volume.shape)
         check_denoise(self.model, request.denoise)
         beyond = margin(self._degradation) if request.project or "misfit" in request.trust else 0
-        return resolve(request, self.volume.shape[-3:], self.volume.anisotropy, self._levels, beyond)
+        view = resolve(request, self.volume.shape[-3:], self.volume.anisotropy, self._levels, beyond)
+        if {"disagreement", "misfit"}.isdisjoint(request.trust):
+            return view
+        return replace(view, smoothing=smoothing(view.anisotropy, self.model.cell))
 
     def _told(self, view: Resolved, level: float) -> Resolved:
         """A view with the noise level that the model is told for it, of one of the full resolution."""
@@ -240,11 +246,13 @@ class Reconstructor:
 
         return read
 
-    def _put_back_empty(self, view: Resolved, image: NDArray[Any], maps: Mapping[Trust, NDArray[np.float32]]) -> None:
-        """What is empty in the source is so in a picture; maps of it say nothing there."""
+    def _put_back_empty(
+        self, view: Resolved, image: NDArray[Any], maps: Mapping[Trust, NDArray[np.float32]]
+    ) -> NDArray[np.bool_] | None:
+        """What is empty in the source is so in a picture, and 0 in its maps; returns which pixels, if any."""
         source, normalization = self._source(view.leading, view.level), self.normalization(view.leading)
         if not normalization.empty.possible(self.volume.dtype):
-            return
+            return None
         across, row_axis, column_axis = AXES[view.plane]
         nearest = int(nearest_voxels(Sampling(view.position, 1, 1), view.shape[across])[0])
         thickness = Span(nearest, nearest + 1)
@@ -252,12 +260,15 @@ class Reconstructor:
         d = view.downsample
         part = normalization.empty_part(*_with_margin(source, box, d, normalization.margin(d)), d, view.level > 0)
         if part is None:
-            return
+            return None
         places = {across: Sampling(0, 1, 1), row_axis: view.rows, column_axis: view.columns}
         inside = three(places[axis].relative_to(box[axis].lo if axis != across else 0) for axis in range(3))
         part.put_back(np.expand_dims(image, across), inside)
+        empty = np.zeros(image.shape, dtype=bool)
+        replace(part, values=part.mask).put_back(np.expand_dims(empty, across), inside)
         for values in maps.values():
-            replace(part, values=np.zeros_like(part.mask)).put_back(np.expand_dims(values, across), inside)
+            values[empty] = 0
+        return empty
 
     def _interpolate(self, view: Resolved) -> Tensor:
         rows, columns = view.support

@@ -14,6 +14,7 @@ from napari_niiv.empty_voxels import NOTHING_EMPTY, EmptyVoxels
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.geometry import Sampling
 from napari_niiv.reconstruction.denoise import AUTO, Denoise
+from napari_niiv.reconstruction.doubt import Doubt
 from napari_niiv.reconstruction.planes import AXES, Plane
 
 Quality = Literal["placeholder", "fast", "refined"]
@@ -103,7 +104,9 @@ class SliceResponse:
         Those of the maps asked for that this quality has, in the intensities of the source. `disagreement` is the
         absolute difference of the xz and the yz reconstruction (refined pictures have both); `misfit` the signed
         difference between the reconstruction, degraded again, and what was measured (side views); `bridged` is 1 where
-        the nearest section is bridged, 0 elsewhere.
+        the nearest section is bridged, 0 elsewhere. The first two are smoothed over a z step.
+    doubt : Doubt or None
+        How much of the picture its maps call doubtful; None without maps.
     denoise : float or None
         Noise level of the source's voxels, asked for or estimated; None as long as it is not estimated, which no
         interpolation needs.
@@ -121,6 +124,7 @@ class SliceResponse:
     notice: str = ""
     complete: bool = True
     trust: Mapping[Trust, NDArray[np.float32]] = field(default_factory=lambda: MappingProxyType({}))
+    doubt: Doubt | None = None
     denoise: float | None = None
     empty: EmptyVoxels = NOTHING_EMPTY
 

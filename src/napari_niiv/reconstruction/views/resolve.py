@@ -42,6 +42,8 @@ class Resolved:
         Voxels along z, y, x.
     margin : int
         Slices above and below those shown that are looked at too, to degrade the reconstruction again.
+    smoothing : float
+        Pixels along y and x: the reach of the triangle by which maps of trust are smoothed; below 1 there are none.
     denoise : float
         Noise level of these voxels, which the model is told: the standard deviation, as a share of the normalised
         range.
@@ -58,6 +60,7 @@ class Resolved:
     anisotropy: float
     shape: Shape
     margin: int = 0
+    smoothing: float = 0.0
     denoise: float = 0.0
 
     @property
@@ -76,6 +79,14 @@ class Resolved:
         """Rows and columns of voxels that linear interpolation of the picture reads."""
         height, width = self.size
         return self.rows.support(height), self.columns.support(width)
+
+    @functools.cached_property
+    def window(self) -> tuple[Span, Span]:
+        """Rows and columns of voxels that are restored for the picture and its maps of trust."""
+        (height, width), reach = self.size, max(1.0, self.smoothing)
+        along_z = self.plane != "xy"
+        rows = self.rows.support(height, 1.0 if along_z else reach)
+        return rows.padded(self.margin if along_z else 0, height), self.columns.support(width, reach)
 
     def box(self, rows: Span, columns: Span, across: Span | None = None) -> Box:
         """A window of the plane as a box of voxels; as thick as `across`, by default the voxel of the position."""

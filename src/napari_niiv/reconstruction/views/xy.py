@@ -13,9 +13,9 @@ from napari_niiv.reconstruction.planes import AXES, Orientation
 from napari_niiv.reconstruction.trust import project
 from napari_niiv.reconstruction.views.latents import Latents
 from napari_niiv.reconstruction.views.picture import (
+    Maps,
     PictureTask,
     RestoredPicture,
-    disagreement,
     measured_plane,
     resample_plane,
 )
@@ -26,7 +26,7 @@ from napari_niiv.reconstruction.views.resolve import Resolved
 def restore_xy(task: PictureTask) -> RestoredPicture:
     """Restore the picture of an xy view, from the tiles for which there is time."""
     view = task.view
-    y, x = view.support
+    y, x = view.window
     linear = measured_plane(view, task.read, y, x)
     complete, restored = True, list[Tensor]()
     for orientation in task.orientations:
@@ -41,11 +41,14 @@ def restore_xy(task: PictureTask) -> RestoredPicture:
             values[rows.slice_in(y), columns.slice_in(x)] = part
         restored.append(values)
 
-    def picture_of(plane: Tensor) -> Tensor:
-        return resample_plane(plane, view.rows.relative_to(y.lo), view.columns.relative_to(x.lo))
+    def picture_of(plane: Tensor, reach: float = 1.0) -> Tensor:
+        return resample_plane(plane, view.rows.relative_to(y.lo), view.columns.relative_to(x.lo), reach)
 
     values = restored[0] if len(restored) == 1 else torch.stack(restored).mean(0)
-    return RestoredPicture(picture_of(values), disagreement(task, restored, picture_of), complete)
+    maps: Maps = {}
+    if task.compares:
+        maps["disagreement"] = picture_of((restored[0] - restored[1]).abs(), view.smoothing)
+    return RestoredPicture(picture_of(values), maps, complete)
 
 
 def xy_is_cached(latents: Latents, view: Resolved, orientation: Orientation) -> bool:
