@@ -156,8 +156,8 @@ def forget_state(output: Path) -> None:
 def _packed(name: str, tensor: Tensor) -> Tensor:
     """A tensor in 16 bits, of which 11 are digits where all its numbers can be written so, else 8.
 
-    What is rounded away is far below what a single step changes. Adam's moments are too small for the 5 bits of float16's
-    exponent.
+    What is rounded away is far below what a single step changes. Adam's moments are too small for float16's exponent of
+    5 bits.
     """
     if tensor.dtype != torch.float32 or tensor.ndim == 0:
         return tensor
