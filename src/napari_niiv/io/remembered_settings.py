@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from napari_niiv.errors import OutputError
 from napari_niiv.io.remembered import read_entry, recall_checkpoint, write_entry
 
 _MOST_BYTES = 4 << 30  # of a checkpoint: ours have some million
@@ -108,12 +109,16 @@ def remember_fit(path: str | os.PathLike[str], checkpoint: Path, dataset: str | 
     Raises
     ------
     OutputError
-        If it cannot be written down.
-    OSError
-        If the checkpoint cannot be read.
+        If it cannot be written down, or the checkpoint cannot be read.
     """
     whole = str(checkpoint.expanduser().absolute())
-    fit = Fit(checkpoint=whole, day=datetime.date.today(), checksum=_checksum(Path(whole)))
+    try:
+        checksum = _checksum(Path(whole))
+    except OSError as error:
+        raise OutputError(
+            f"{checkpoint.name} cannot be remembered for this volume: it cannot be read ({error.strerror or error})."
+        ) from error
+    fit = Fit(checkpoint=whole, day=datetime.date.today(), checksum=checksum)
     remember_settings(path, {"fit": fit, "checkpoint": whole}, dataset)
 
 

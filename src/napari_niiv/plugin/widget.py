@@ -13,7 +13,7 @@ from napari.layers import Image
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.docks import open_dock
+from napari_niiv.plugin.common.docks import Tabbed, open_dock
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
@@ -108,6 +108,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
+        self._tabbed = Tabbed(self.native)
         self._adopt_selected()
         self.models.load()
 
@@ -129,9 +130,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.models.select(path)
 
     def open_training(self) -> None:
-        """Open the dock widget that trains, on the layer chosen here."""
-        training = open_dock(self.viewer, TRAINING)
-        training.choose_layer(self.layer.value)
+        """Open the dock widget that trains, on the layer chosen here, from the checkpoint in use."""
+        open_dock(self.viewer, TRAINING).start_from(self.layer.value, self.checkpoint.value)
 
     def show_side(self, plane: str) -> None:
         """Look at the xy, xz or yz plane."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
-    QDockWidget,
     QFrame,
     QLabel,
-    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -25,17 +24,28 @@ from qtpy.QtWidgets import (
 )
 
 from napari_niiv.errors import NiivError
+from napari_niiv.io.remembered_settings import remember_fit
 from napari_niiv.plugin.common.background import Background
-from napari_niiv.plugin.common.docks import open_dock
+from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving
+from napari_niiv.plugin.common.layers import FITTED, voxel_size
 from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome
-from napari_niiv.plugin.training.settings import TrainingSettings, devices_and_state_path, warm_up
+from napari_niiv.plugin.training.settings import (
+    TrainingSettings,
+    devices_and_state_path,
+    look_up_start,
+    warm_up,
+)
 from napari_niiv.training.events import Event, Notice, Validation
+
+if TYPE_CHECKING:
+    from napari_niiv.training.starting_point import StartingPoint
 
 # between two drawings of the curves
 DRAW_MS = 500
@@ -45,8 +55,8 @@ _LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume traini
 _STOP, _STOPPING = "Stop", "Stopping…"
 # of the progress bar
 _WHOLE = 1000
-# pixels across
-_SCROLL_BAR = 12
+# pixels
+_SCROLL_BAR, _LEAST_FORM = 12, 90
 
 
 class TrainOnVolume(QScrollArea):
@@ -65,6 +75,7 @@ class TrainOnVolume(QScrollArea):
         self.log = TrainingLog()
         # that is being trained on
         self._layer: Image | None = None
+        self._file: LayerFile | None = None  # of that layer
         self._settings: TrainingSettings | None = None
         self._orphaned = False
         self._previewing = False  # whether the other widget was opened in this training
@@ -85,14 +96,14 @@ class TrainOnVolume(QScrollArea):
         self._reveal.setSingleShot(True)
         self._reveal.setInterval(SETTLE_MS)
         self._reveal.timeout.connect(lambda: self._content.setUpdatesEnabled(True))
-        self._room = QTimer(self)  # to be asked for once the layout knows of what has just been shown
-        self._room.setSingleShot(True)
-        self._room.timeout.connect(self._make_room)
-        self._leaving = Leaving(self)
+        self._start_wanted: str | None = None  # the checkpoint in use when it was last looked at
+        self._look_ups = 0
+        self._leaving, self._tabbed = Leaving(self), Tabbed(self)
         self._connect()
         self.button.setText(_LOADING)
         self.button.setEnabled(False)
         self._background.run(devices_and_state_path, self._know)
+        self._look_up_start(self._in_use() or self.form.init.value)
         # what fails there will fail again
         self._background.run(warm_up, lambda _: None, lambda sentence: None)
 
@@ -114,6 +125,7 @@ class TrainOnVolume(QScrollArea):
             self._fail(error.in_words(WINDOW_WORDS))
             return
         self._settings, self._layer = settings, self.form.layer.value
+        self._file = layer_file(self._layer)
         self._orphaned = self._previewing = False
         config = settings.config
         self.log = TrainingLog(goes_on=config.init is not None and not config.resume)
@@ -134,10 +146,11 @@ class TrainOnVolume(QScrollArea):
             self.button.setText(_STOPPING)
             self.button.setEnabled(False)
 
-    def choose_layer(self, layer: Image | None) -> None:
-        """Offer to train on this layer."""
+    def start_from(self, layer: Image | None, checkpoint: str | None) -> None:
+        """Offer to train on this layer, from the checkpoint that is in use, if it can be trained on."""
         if self.worker is None:
             self.form.choose_layer(layer)
+            self._look_up_start(checkpoint or self.form.init.value)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers anew; napari calls it when one comes, goes or is renamed."""
@@ -149,7 +162,8 @@ class TrainOnVolume(QScrollArea):
         inner = self._content
         layout = QVBoxLayout(inner)
         layout.setContentsMargins(9, 6, 9, 6)
-        layout.addWidget(self.form.native)
+        self._settings_area = _Settings(self.form.native)
+        layout.addWidget(self._settings_area)
         shown: tuple[QWidget, ...] = (self.progress, self.status, self.gain, self.curves)
         for widget in (self.summary, self.button, *shown):
             layout.addWidget(widget, 1 if widget is self.curves else 0)
@@ -180,32 +194,18 @@ class TrainOnVolume(QScrollArea):
         )
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Take the room that the form needs."""
+        """Come from another tab, where another checkpoint may have been chosen."""
         super().showEvent(event)
-        self._make_room()
-
-    def _make_room(self) -> None:
-        """Qt shares the docks' heights out once; ask for what the content needs now, of what the others can spare."""
-        window, dock = self.window(), self.parent()
-        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget) or dock.isFloating():
-            return
-        area = window.dockWidgetArea(dock)
-        column = [
-            d
-            for d in window.findChildren(QDockWidget)
-            if d is not dock and window.dockWidgetArea(d) == area and d.isVisible() and not d.isFloating()
-        ]
-        title = dock.titleBarWidget()
-        wanted = self.sizeHint().height() + (title.height() if title is not None else 0)
-        if wanted > dock.height():
-            spare = dock.height() + sum(d.height() for d in column) - wanted
-            shares = [max(d.minimumSizeHint().height(), spare // len(column)) for d in column]
-            window.resizeDocks([*column, dock], [*shares, wanted], Qt.Orientation.Vertical)
+        in_use = self._in_use()
+        if in_use is not None and in_use != self._start_wanted and not self.form.init_by_hand:
+            self._look_up_start(in_use)
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.toggle)
         self.form.resume.changed.connect(self._show_state)
         self.form.layer.changed.connect(self._show_state)
+        for choice in (self.form.layer, self.form.init):
+            choice.changed.connect(lambda _=None: self._look_up_start(None))
         layers, theme = self.viewer.layers.events, self.viewer.events.theme
         for event in (layers.inserted, layers.removed):
             event.connect(self._layers_changed)
@@ -223,6 +223,52 @@ class TrainOnVolume(QScrollArea):
         if self.worker is not None and not self._orphaned and self._layer not in self.viewer.layers:
             self._orphaned = True
             self.stop()
+
+    def _in_use(self) -> str | None:
+        """The checkpoint in use in the other widget, if that is open."""
+        widget = opened(self.viewer, WIDGET)
+        return None if widget is None else widget.checkpoint.value
+
+    def _look_up_start(self, wanted: str | None) -> None:
+        """Find out whether a training can start from a checkpoint, and the blur that suits it.
+
+        Parameters
+        ----------
+        wanted : str or None
+            In use in the other widget; None looks up what the form says.
+        """
+        if self.worker is not None:
+            return
+        form, layer = self.form, self.form.layer.value
+        chosen = None if form.init.value == NOTHING else form.init.value
+        wanted = None if wanted == NOTHING else wanted
+        if wanted is not None:
+            self._start_wanted = wanted
+        anisotropy = _anisotropy(layer)
+        self._look_ups += 1
+        number = self._look_ups
+
+        def done(start: StartingPoint | None, sentence: str = "") -> None:
+            if number != self._look_ups:
+                return  # another came later
+            self._look_ups = 0
+            if self.worker is None:
+                if start is not None:
+                    form.adopt(start)
+                    form.init_by_hand = form.init_by_hand and wanted is None
+                self._show_state()
+                if sentence or (start is not None and wanted is not None):
+                    self._say(sentence or (start.notice if start is not None else ""))
+
+        # what the form says is told of when the training starts
+        self._background.run(
+            lambda: look_up_start(wanted, chosen, anisotropy), done, lambda why: done(None, why if wanted else "")
+        )
+        self._show_state()
+
+    def _say(self, sentence: str) -> None:
+        self.status.setText(sentence)
+        self.status.setVisible(bool(sentence))
 
     def _know(self, known: tuple[list[str], Any]) -> None:
         self.form.know(*known)
@@ -269,12 +315,9 @@ class TrainOnVolume(QScrollArea):
 
     def _preview(self, checkpoint: Path | None) -> None:
         """Let the live view follow: it opens with the training; if it is closed meanwhile it stays closed."""
-        from napari_niiv.plugin.widget import IsotropicReconstruct
-
-        opened = any(isinstance(w, IsotropicReconstruct) for w in self.viewer.window.dock_widgets.values())
-        if self._previewing and not opened:
+        if self._previewing and opened(self.viewer, WIDGET) is None:
             return
-        widget = open_dock(self.viewer, WIDGET)
+        widget = open_dock(self.viewer, WIDGET, behind=True)
         if not self._previewing and self._layer in self.viewer.layers:
             widget.layer.value = self._layer
         self._previewing = True
@@ -294,7 +337,10 @@ class TrainOnVolume(QScrollArea):
         if log.checkpoint is not None and self._previewing:
             self._previewing = False  # opened again if it was closed
             self._preview(log.checkpoint)
+        self._remember(log.checkpoint)
         self._layer = None
+        if self._orphaned:
+            self._look_up_start(None)
         with self.form.resume.changed.blocked():
             self.form.resume.value = log.finished is None and not problem and not self._orphaned
         self.form.update_output()
@@ -305,22 +351,74 @@ class TrainOnVolume(QScrollArea):
         else:
             show_info(log.words)
 
+    def _remember(self, checkpoint: Path | None) -> None:
+        """Have the checkpoint offered when the layer's file is opened again, and used when the other widget is."""
+        if checkpoint is None:
+            return
+        if self._layer is not None:
+            self._layer.metadata[FITTED] = str(checkpoint)
+        if (file := self._file) is not None:
+            self._background.run(
+                lambda: remember_fit(file.path, checkpoint, file.dataset), lambda _: None, failed=show_error
+            )
+
     def _show_state(self, value: Any = None) -> None:
         """Make the widget agree with whether a training runs."""
         running = self.worker is not None
+        self._settings_area.setVisible(not running)
         self.form.visible = not running
         self.summary.setVisible(running)
-        self.button.setEnabled(True)
-        self.button.setText(_STOP if running else _RESUME if self.form.resuming else _TRAIN)
+        ready = running or (self.form.state_path is not None and not self._look_ups)
+        self.button.setEnabled(ready)
+        words = _STOP if running else _RESUME if self.form.resuming else _TRAIN
+        self.button.setText(words if self.form.state_path is not None else _LOADING)
         self.progress.setVisible(running)
         self.gain.setVisible(running)
         if running:
             self.status.show()
             self.curves.show()
-        self._room.start()
 
     def _fail(self, sentence: str) -> None:
         self.status.setText(sentence)
         self.status.show()
         self._show_state()
         show_error(sentence)
+
+
+class _Settings(QScrollArea):
+    """The form, as high as it is where there is room; else it scrolls, and what is below it stays in view."""
+
+    def __init__(self, form: QWidget) -> None:
+        super().__init__()
+        self.setWidget(form)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        form.installEventFilter(self)
+
+    def sizeHint(self) -> QSize:
+        """That of the form."""
+        form = self.widget()
+        assert form is not None
+        return QSize(self.minimumSizeHint().width(), form.sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the form and a scroll bar, and a few rows high."""
+        form = self.widget()
+        assert form is not None
+        return QSize(form.minimumSizeHint().width() + _SCROLL_BAR, min(form.sizeHint().height(), _LEAST_FORM))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Have room shared out anew when rows come or go."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+
+def _anisotropy(layer: Image | None) -> float:
+    """Z step by pixel size; 1 where there is none."""
+    if layer is None or layer.ndim < 3:
+        return 1.0
+    z, y, x = voxel_size(layer)
+    return max(1.0, z / math.sqrt(y * x))
