@@ -16,18 +16,12 @@ from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import Tabbed, open_dock
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import (
-    ISOTROPIC,
-    is_source,
-    layer_data,
-    layer_volume,
-    sources,
-    voxel_size,
-)
+from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_data, layer_volume, sources, voxel_size
 from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
+from napari_niiv.plugin.controls.fitted_offer import FittedOffer
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
@@ -85,6 +79,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare = Compare(napari_viewer, self.live_layers)
         self.trust = TrustControls(self.live_layers)
+        self.fitted = FittedOffer(host, self.live_layers, self.models, self._show_settings)
         self.denoise = DenoiseControl(host, self.live_layers, self.layer)
         self.empty_voxels = EmptyVoxelsControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
@@ -97,7 +92,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             widgets=[
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows, *self.sections.rows),
                 *(self.anisotropy, *self.spacings.rows, *self.empty_voxels.rows, *self._planes.rows, *self._scale.rows),
-                *(*self.models.rows, *self.suitability.rows, *self.denoise.rows),
+                *(*self.models.rows, *self.fitted.rows, *self.suitability.rows, *self.denoise.rows),
                 *(*self.compare.rows, *self.trust.rows, self.train, *self.export.rows, *self._status.rows),
             ]
         )
@@ -118,7 +113,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Open what was dropped: checkpoints are selected, volumes become layers, slices a stack."""
         checkpoints = [path for path in paths if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt"))]
         for path in checkpoints:
-            self.select_checkpoint(path)
+            self.models.choose(path)
         self._opener.open_all([path for path in paths if path not in checkpoints])
 
     def open_file(self, path: Path, dataset: str | None = None) -> None:
@@ -240,6 +235,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._watch(layer)
         self._show_settings(layer)
         self.copying.set_layer(layer)
+        self.fitted.set_layer(layer)
         waiting = self.spacings.set_layer(layer)
         if layer is None:
             self._status.tell("Choose a layer, or drop a volume here.", "off")

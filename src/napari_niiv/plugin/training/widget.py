@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
+    QDockWidget,
     QFrame,
     QLabel,
     QProgressBar,
@@ -29,23 +29,21 @@ from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving
-from napari_niiv.plugin.common.layers import FITTED, voxel_size
-from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.plugin.common.layers import FITTED
+from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of
 from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome
+from napari_niiv.plugin.training.scrolling import SCROLL_BAR, ScrollingForm
 from napari_niiv.plugin.training.settings import (
     TrainingSettings,
     devices_and_state_path,
-    look_up_start,
     warm_up,
 )
+from napari_niiv.plugin.training.start import StartChoice
 from napari_niiv.training.events import Event, Notice, Validation
-
-if TYPE_CHECKING:
-    from napari_niiv.training.starting_point import StartingPoint
 
 # between two drawings of the curves
 DRAW_MS = 500
@@ -55,8 +53,6 @@ _LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume traini
 _STOP, _STOPPING = "Stop", "Stopping…"
 # of the progress bar
 _WHOLE = 1000
-# pixels
-_SCROLL_BAR, _LEAST_FORM = 12, 90
 
 
 class TrainOnVolume(QScrollArea):
@@ -78,6 +74,8 @@ class TrainOnVolume(QScrollArea):
         self._file: LayerFile | None = None  # of that layer
         self._settings: TrainingSettings | None = None
         self._orphaned = False
+        self._dock: QDockWidget | None = None  # that it is in
+        self._said = ""  # of where the training starts from
         self._previewing = False  # whether the other widget was opened in this training
         self._content = QWidget()
         self.button = QPushButton(_TRAIN)
@@ -96,14 +94,11 @@ class TrainOnVolume(QScrollArea):
         self._reveal.setSingleShot(True)
         self._reveal.setInterval(SETTLE_MS)
         self._reveal.timeout.connect(lambda: self._content.setUpdatesEnabled(True))
-        self._start_wanted: str | None = None  # the checkpoint in use when it was last looked at
-        self._look_ups = 0
         self._leaving, self._tabbed = Leaving(self), Tabbed(self)
         self._connect()
-        self.button.setText(_LOADING)
-        self.button.setEnabled(False)
+        self._start = StartChoice(self.form, self._background.run, self._show_state, self._say)
+        self._start.begin()
         self._background.run(devices_and_state_path, self._know)
-        self._look_up_start(self._in_use() or self.form.init.value)
         # what fails there will fail again
         self._background.run(warm_up, lambda _: None, lambda sentence: None)
 
@@ -126,6 +121,7 @@ class TrainOnVolume(QScrollArea):
             return
         self._settings, self._layer = settings, self.form.layer.value
         self._file = layer_file(self._layer)
+        self._start.frozen = True
         self._orphaned = self._previewing = False
         config = settings.config
         self.log = TrainingLog(goes_on=config.init is not None and not config.resume)
@@ -150,7 +146,7 @@ class TrainOnVolume(QScrollArea):
         """Offer to train on this layer, from the checkpoint that is in use, if it can be trained on."""
         if self.worker is None:
             self.form.choose_layer(layer)
-            self._look_up_start(checkpoint or self.form.init.value)
+            self._start.look_up(checkpoint or self.form.init.value)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers anew; napari calls it when one comes, goes or is renamed."""
@@ -158,11 +154,15 @@ class TrainOnVolume(QScrollArea):
 
     # reactions
 
+    def _come_to_front(self, visible: bool) -> None:
+        if visible:
+            self._start.follow()
+
     def _lay_out(self) -> None:
         inner = self._content
         layout = QVBoxLayout(inner)
         layout.setContentsMargins(9, 6, 9, 6)
-        self._settings_area = _Settings(self.form.native)
+        self._settings_area = ScrollingForm(self.form.native)
         layout.addWidget(self._settings_area)
         shown: tuple[QWidget, ...] = (self.progress, self.status, self.gain, self.curves)
         for widget in (self.summary, self.button, *shown):
@@ -182,30 +182,29 @@ class TrainOnVolume(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(inner.minimumSizeHint().width() + _SCROLL_BAR)
+        self.setMinimumWidth(inner.minimumSizeHint().width() + SCROLL_BAR)
 
     def sizeHint(self) -> QSize:
         """Of the whole content, so that nothing need be scrolled where there is room."""
         layout, hint = self._content.layout(), self._content.sizeHint()
         assert layout is not None
         return QSize(
-            hint.width() + _SCROLL_BAR,
-            max(hint.height(), layout.totalHeightForWidth(self.width() - _SCROLL_BAR)),
+            hint.width() + SCROLL_BAR,
+            max(hint.height(), layout.totalHeightForWidth(self.width() - SCROLL_BAR)),
         )
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Come from another tab, where another checkpoint may have been chosen."""
+        """Be told when the dock comes to the front of its tabs: another checkpoint may have been chosen meanwhile."""
         super().showEvent(event)
-        in_use = self._in_use()
-        if in_use is not None and in_use != self._start_wanted and not self.form.init_by_hand:
-            self._look_up_start(in_use)
+        dock = self.parent()
+        if isinstance(dock, QDockWidget) and dock is not self._dock:
+            self._dock = dock
+            dock.visibilityChanged.connect(self._come_to_front)
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.toggle)
         self.form.resume.changed.connect(self._show_state)
         self.form.layer.changed.connect(self._show_state)
-        for choice in (self.form.layer, self.form.init):
-            choice.changed.connect(lambda _=None: self._look_up_start(None))
         layers, theme = self.viewer.layers.events, self.viewer.events.theme
         for event in (layers.inserted, layers.removed):
             event.connect(self._layers_changed)
@@ -224,51 +223,12 @@ class TrainOnVolume(QScrollArea):
             self._orphaned = True
             self.stop()
 
-    def _in_use(self) -> str | None:
-        """The checkpoint in use in the other widget, if that is open."""
-        widget = opened(self.viewer, WIDGET)
-        return None if widget is None else widget.checkpoint.value
-
-    def _look_up_start(self, wanted: str | None) -> None:
-        """Find out whether a training can start from a checkpoint, and the blur that suits it.
-
-        Parameters
-        ----------
-        wanted : str or None
-            In use in the other widget; None looks up what the form says.
-        """
-        if self.worker is not None:
-            return
-        form, layer = self.form, self.form.layer.value
-        chosen = None if form.init.value == NOTHING else form.init.value
-        wanted = None if wanted == NOTHING else wanted
-        if wanted is not None:
-            self._start_wanted = wanted
-        anisotropy = _anisotropy(layer)
-        self._look_ups += 1
-        number = self._look_ups
-
-        def done(start: StartingPoint | None, sentence: str = "") -> None:
-            if number != self._look_ups:
-                return  # another came later
-            self._look_ups = 0
-            if self.worker is None:
-                if start is not None:
-                    form.adopt(start)
-                    form.init_by_hand = form.init_by_hand and wanted is None
-                self._show_state()
-                if sentence or (start is not None and wanted is not None):
-                    self._say(sentence or (start.notice if start is not None else ""))
-
-        # what the form says is told of when the training starts
-        self._background.run(
-            lambda: look_up_start(wanted, chosen, anisotropy), done, lambda why: done(None, why if wanted else "")
-        )
-        self._show_state()
-
     def _say(self, sentence: str) -> None:
-        self.status.setText(sentence)
-        self.status.setVisible(bool(sentence))
+        """Say why the training starts from something else, or no more; how the last one ended stays."""
+        if sentence or self.status.text() == self._said:
+            self.status.setText(sentence)
+            self.status.setVisible(bool(sentence))
+            self._said = sentence
 
     def _know(self, known: tuple[list[str], Any]) -> None:
         self.form.know(*known)
@@ -333,14 +293,17 @@ class TrainOnVolume(QScrollArea):
         self._drawing.stop()
         earlier = settings.config.output if settings.config.resume else None
         kept = log.checkpoint or (earlier if earlier is not None and earlier.is_file() else None)
-        log.words = outcome(log, problem, kept, self._layer.name if self._orphaned and self._layer else "")
+        deleted = self._layer.name if self._orphaned and self._layer else ""
+        log.words = outcome(log, problem, kept, deleted, self._unfinished(settings.config.output))
         if log.checkpoint is not None and self._previewing:
             self._previewing = False  # opened again if it was closed
             self._preview(log.checkpoint)
-        self._remember(log.checkpoint)
+        if log.checkpoint is not None and log.learnt:
+            self._remember(log.checkpoint)
         self._layer = None
+        self._start.frozen = False
         if self._orphaned:
-            self._look_up_start(None)
+            self._start.look_up()
         with self.form.resume.changed.blocked():
             self.form.resume.value = log.finished is None and not problem and not self._orphaned
         self.form.update_output()
@@ -351,10 +314,16 @@ class TrainOnVolume(QScrollArea):
         else:
             show_info(log.words)
 
-    def _remember(self, checkpoint: Path | None) -> None:
+    def _unfinished(self, output: Path) -> str:
+        """The file from which the training can be resumed, and its size; empty if there is none."""
+        try:
+            state = output if self.form.state_path is None else self.form.state_path(output)
+            return f"{state} ({bytes_of(state.stat().st_size)})" if state != output else ""
+        except OSError:
+            return ""
+
+    def _remember(self, checkpoint: Path) -> None:
         """Have the checkpoint offered when the layer's file is opened again, and used when the other widget is."""
-        if checkpoint is None:
-            return
         if self._layer is not None:
             self._layer.metadata[FITTED] = str(checkpoint)
         if (file := self._file) is not None:
@@ -368,8 +337,7 @@ class TrainOnVolume(QScrollArea):
         self._settings_area.setVisible(not running)
         self.form.visible = not running
         self.summary.setVisible(running)
-        ready = running or (self.form.state_path is not None and not self._look_ups)
-        self.button.setEnabled(ready)
+        self.button.setEnabled(running or (self.form.state_path is not None and self._start.known))
         words = _STOP if running else _RESUME if self.form.resuming else _TRAIN
         self.button.setText(words if self.form.state_path is not None else _LOADING)
         self.progress.setVisible(running)
@@ -383,42 +351,3 @@ class TrainOnVolume(QScrollArea):
         self.status.show()
         self._show_state()
         show_error(sentence)
-
-
-class _Settings(QScrollArea):
-    """The form, as high as it is where there is room; else it scrolls, and what is below it stays in view."""
-
-    def __init__(self, form: QWidget) -> None:
-        super().__init__()
-        self.setWidget(form)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        form.installEventFilter(self)
-
-    def sizeHint(self) -> QSize:
-        """That of the form."""
-        form = self.widget()
-        assert form is not None
-        return QSize(self.minimumSizeHint().width(), form.sizeHint().height())
-
-    def minimumSizeHint(self) -> QSize:
-        """As wide as the form and a scroll bar, and a few rows high."""
-        form = self.widget()
-        assert form is not None
-        return QSize(form.minimumSizeHint().width() + _SCROLL_BAR, min(form.sizeHint().height(), _LEAST_FORM))
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Have room shared out anew when rows come or go."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return super().eventFilter(watched, event)
-
-
-def _anisotropy(layer: Image | None) -> float:
-    """Z step by pixel size; 1 where there is none."""
-    if layer is None or layer.ndim < 3:
-        return 1.0
-    z, y, x = voxel_size(layer)
-    return max(1.0, z / math.sqrt(y * x))
