@@ -131,6 +131,18 @@ def test_opened_by_the_menu_it_finds_the_checkpoint_in_use_and_follows_until_one
         assert training.form.init.value == expected
 
 
+def test_opened_by_the_menu_it_has_the_voxel_size_found(viewer, file, qtbot, messages):
+    viewer.layers.clear()
+    viewer.open(file, plugin="napari")
+    assert tuple(viewer.layers[0].scale) == (1, 1, 1)
+    training = opened(viewer, TRAINING)
+    qtbot.waitUntil(lambda: viewer.layers[0].scale[0] == 4, timeout=20_000)
+    wait_ready(qtbot, training)
+    assert training.form.settings().volume.anisotropy == 4
+    assert not training.visibleRegion().isEmpty()  # it stays in front
+    assert f"{WIDGET} ({PLUGIN})" in viewer.window.dock_widgets
+
+
 def test_both_docks_have_the_whole_column_and_what_a_training_shows_is_in_view(viewer, stub, qtbot, messages):
     window = viewer.window._qt_window
     window.resize(1280, 800)

@@ -170,7 +170,7 @@ class FittedOffer:
     def _note(self) -> None:
         """Remember what was set of the chosen layer, and the checkpoint that was chosen by hand once it is in use."""
         before, self._set = self._set, self._settings()
-        if (file := layer_file(self._layer)) is None:
+        if (layer := self._layer) is None:
             return
         pairs = zip(("denoise", "finest"), before, self._set, strict=True)
         changes: dict[str, Any] = {name: now for name, then, now in pairs if now != then}
@@ -178,7 +178,8 @@ class FittedOffer:
         if loaded is not None and by_hand == loaded[0]:
             self._models.by_hand = None
             changes["checkpoint"] = by_hand
-        if changes:
+            layer.metadata.pop(FITTED, None)
+        if changes and (file := layer_file(layer)) is not None:
             self._writer.write(file, changes)
 
     def _show(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
+from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import opened
-from napari_niiv.plugin.common.layers import voxel_size
+from napari_niiv.plugin.common.layers import source_file, voxel_size
 from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.settings import look_up_start
@@ -50,8 +51,11 @@ class StartChoice:
         self._wanted: str | None = None  # the checkpoint in use when it was last looked at
         self._number = 0
         self.known = self.frozen = False
-        for choice in (form.layer, form.init):
-            choice.changed.connect(lambda _=None: self.look_up())
+        self._size = Connections()
+        form.init.changed.connect(lambda _=None: self.look_up())
+        form.layer.changed.connect(self._choose_layer)
+        form.native.destroyed.connect(self._size.disconnect)
+        self._watch()
 
     def begin(self) -> None:
         """Start from the checkpoint in use, else from what the form says, if they can be started from."""
@@ -97,6 +101,22 @@ class StartChoice:
 
         self._run(lambda: look_up_start(wanted, chosen, anisotropy), done, lambda why: done(None, why))
         self._changed()
+
+    @property
+    def unscaled(self) -> bool:
+        """Whether napari opened the form's layer from a file without its voxel size."""
+        layer = self._form.layer.value
+        return layer is not None and layer.ndim >= 3 and source_file(layer) is not None and all(layer.scale == 1)
+
+    def _choose_layer(self, value: Any = None) -> None:
+        self._watch()
+        self.look_up()
+
+    def _watch(self) -> None:
+        """Follow the anisotropy of the layer, on which the blur depends."""
+        self._size.disconnect()
+        if (layer := self._form.layer.value) is not None:
+            self._size.connect(lambda event=None: self.look_up(), layer.events.scale)
 
     def _in_use(self) -> str | None:
         """The checkpoint in use in the other dock widget, if that is open."""

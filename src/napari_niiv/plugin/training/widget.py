@@ -94,6 +94,9 @@ class TrainOnVolume(QScrollArea):
         self._reveal.setSingleShot(True)
         self._reveal.setInterval(SETTLE_MS)
         self._reveal.timeout.connect(lambda: self._content.setUpdatesEnabled(True))
+        self._sizing = QTimer(self)  # napari is not through with a dock while it is shown
+        self._sizing.setSingleShot(True)
+        self._sizing.timeout.connect(self._find_size)
         self._leaving, self._tabbed = Leaving(self), Tabbed(self)
         self._connect()
         self._start = StartChoice(self.form, self._background.run, self._show_state, self._say)
@@ -157,6 +160,12 @@ class TrainOnVolume(QScrollArea):
     def _come_to_front(self, visible: bool) -> None:
         if visible:
             self._start.follow()
+            self._sizing.start()
+
+    def _find_size(self) -> None:
+        """Have the other widget find the layer's voxel size, or ask for it, where napari did not read it."""
+        if self.worker is None and self._start.unscaled and opened(self.viewer, WIDGET) is None:
+            open_dock(self.viewer, WIDGET, behind=True)
 
     def _lay_out(self) -> None:
         inner = self._content
