@@ -49,7 +49,23 @@ def test_there_and_back(tmp_path: Path, best: float | None) -> None:
     assert set(back.tensors) == set(TENSORS)
     for key, value in TENSORS.items():
         assert back.tensors[key].dtype == value.dtype
-        assert torch.equal(back.tensors[key], value)
+        torch.testing.assert_close(back.tensors[key], value, rtol=2**-11, atol=1e-7)  # the digits of 16 bits
+
+
+def test_it_is_no_larger_than_three_checkpoints_and_keeps_the_smallest_moments(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(1)
+    names = ("optimisation.model.w", "optimisation.average.w", "best.w", "first.w")
+    tensors = {name: torch.randn(200, 100, generator=draw) for name in names}
+    for name, size in (("exp_avg", 1e-9), ("exp_avg_sq", 1e-18)):
+        tensors[f"optimisation.adam.0.{name}"] = size * torch.rand(200, 100, generator=draw)
+    tensors["best.w"][0, 0] = 1e5  # more than float16 can write
+    save_state(replace(HALF, tensors=tensors), config(tmp_path), VOLUMES)
+    checkpoint = 4 * 200 * 100
+    assert state_path(tmp_path / "model.safetensors").stat().st_size <= 3 * checkpoint + 2000
+    back = load_state(config(tmp_path), VOLUMES).tensors
+    for name, value in tensors.items():
+        digits = 8 if "exp_avg" in name or name == "best.w" else 11
+        torch.testing.assert_close(back[name], value, rtol=2.0**-digits, atol=0 if digits == 8 else 1e-7)
 
 
 def test_the_last_one_counts(tmp_path: Path) -> None:

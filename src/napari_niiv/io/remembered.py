@@ -65,7 +65,7 @@ class Correction:
 
 def recall(path: str | os.PathLike[str], dataset: str | None = None) -> Correction | None:
     """How a file was corrected; None if it was not, or if it was written anew since."""
-    return None if (entry := _entry(path, dataset)) is None else _parsed(entry)
+    return None if (entry := read_entry(path, dataset)) is None else _parsed(entry)
 
 
 def remember(path: str | os.PathLike[str], correction: Correction, dataset: str | None = None) -> None:
@@ -82,12 +82,12 @@ def remember(path: str | os.PathLike[str], correction: Correction, dataset: str 
         "axes": correction.axes,
         "silent": correction.silent,
     }
-    _write(path, dataset, settings)
+    write_entry(path, dataset, settings)
 
 
 def recall_checkpoint(path: str | os.PathLike[str], dataset: str | None = None) -> str | None:
     """The checkpoint, a bundled name or a path, that the user chose for a file, if any."""
-    name = (_entry(path, dataset) or {}).get("checkpoint")
+    name = (read_entry(path, dataset) or {}).get("checkpoint")
     return name if isinstance(name, str) else None
 
 
@@ -99,12 +99,12 @@ def remember_checkpoint(path: str | os.PathLike[str], checkpoint: str, dataset: 
     OutputError
         If it cannot be written down.
     """
-    _write(path, dataset, {"checkpoint": checkpoint})
+    write_entry(path, dataset, {"checkpoint": checkpoint})
 
 
 def recall_sections(path: str | os.PathLike[str], dataset: str | None = None) -> dict[str, Any]:
     """What the user wants done about the damaged sections of a file; empty if that was not said."""
-    settings = (_entry(path, dataset) or {}).get("sections")
+    settings = (read_entry(path, dataset) or {}).get("sections")
     return settings if isinstance(settings, dict) else {}
 
 
@@ -116,12 +116,12 @@ def remember_sections(path: str | os.PathLike[str], sections: Mapping[str, Any],
     OutputError
         If it cannot be written down.
     """
-    _write(path, dataset, {"sections": dict(sections)})
+    write_entry(path, dataset, {"sections": dict(sections)})
 
 
 def recall_empty(path: str | os.PathLike[str], dataset: str | None = None) -> tuple[float, ...] | None:
     """The values of empty voxels that the user gave for a file, if any."""
-    values = (_entry(path, dataset) or {}).get("empty")
+    values = (read_entry(path, dataset) or {}).get("empty")
     numbers = [_finite(value) for value in values] if isinstance(values, list) else [None]
     return None if None in numbers else tuple(v for v in numbers if v is not None)
 
@@ -134,17 +134,23 @@ def remember_empty(path: str | os.PathLike[str], values: tuple[float, ...] | Non
     OutputError
         If it cannot be written down.
     """
-    _write(path, dataset, {"empty": values})
+    write_entry(path, dataset, {"empty": values})
 
 
-def _entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] | None:
+def read_entry(path: str | os.PathLike[str], dataset: str | None) -> dict[str, Any] | None:
     """What is known of a file; None if nothing is, or if it was written anew since."""
     entry = _load().get(_key(path, dataset))
     return None if entry is None or entry.get("stamp") != _stamp(path) else entry
 
 
-def _write(path: str | os.PathLike[str], dataset: str | None, settings: Mapping[str, Any]) -> None:
-    """Add to what is known of a file, in place of what was said of the same before."""
+def write_entry(path: str | os.PathLike[str], dataset: str | None, settings: Mapping[str, Any]) -> None:
+    """Add to what is known of a file, in place of what was said of the same before.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written down.
+    """
     target, key, stamp = state_folder() / _FILE, _key(path, dataset), _stamp(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from napari.layers import Image
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.docks import open_dock
+from napari_niiv.plugin.common.docks import Tabbed, open_dock
 from napari_niiv.plugin.common.folding import FoldingGroup, Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
@@ -22,6 +22,7 @@ from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
+from napari_niiv.plugin.controls.fitted_offer import FittedOffer
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
@@ -78,6 +79,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.on = CheckBox(text="Reconstruct", value=True)
         self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare, self.trust = Compare(napari_viewer, self.live_layers), TrustControls(self.live_layers, self.layer)
+        self.fitted = FittedOffer(host, self.live_layers, self.models, self._show_settings)
         self.denoise = DenoiseControl(host, self.live_layers, self.layer)
         self.empty_voxels = EmptyVoxelsControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
@@ -90,8 +92,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         first = Container(
             widgets=[
                 *(self.layer, *self.datasets.rows, *self.copying.rows, *self.spacings.form.rows),
-                *(*self.sections.rows, *self.suitability.rows, *self._planes.rows, *self.volume_views.rows),
-                self._status.shown,
+                *(*self.sections.rows, *self.fitted.rows, *self.suitability.rows, *self._planes.rows),
+                *(*self.volume_views.rows, self._status.shown),
             ]
         )
         first.margins = (0, 0, 0, 0)
@@ -105,6 +107,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._window: weakref.ref[Any] | None = None  # the viewer's
         self._connect()
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
+        self._tabbed = Tabbed(self.native)
         self._adopt_selected()
         self.models.load()
 
@@ -125,7 +128,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Open what was dropped: checkpoints are selected, volumes become layers, slices a stack."""
         checkpoints = [path for path in paths if path.name.lower().endswith((SUFFIX, ".pth", ".pt", ".ckpt"))]
         for path in checkpoints:
-            self.select_checkpoint(path)
+            self.models.choose(path)
         self._opener.open_all([path for path in paths if path not in checkpoints])
 
     def open_file(self, path: Path, dataset: str | None = None) -> None:
@@ -137,9 +140,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.models.select(path)
 
     def open_training(self) -> None:
-        """Open the dock widget that trains, on the layer chosen here."""
-        training = open_dock(self.viewer, TRAINING)
-        training.choose_layer(self.layer.value)
+        """Open the dock widget that trains, on the layer chosen here, from the checkpoint in use."""
+        open_dock(self.viewer, TRAINING).start_from(self.layer.value, self.checkpoint.value)
 
     def show_side(self, plane: str) -> None:
         """Look at the xy, xz or yz plane."""
@@ -249,6 +251,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._watch(layer)
         self._show_settings(layer)
         self.copying.set_layer(layer)
+        self.fitted.set_layer(layer)
         waiting = self.spacings.set_layer(layer)
         if layer is None:
             self._status.tell("Choose a layer, or drop a volume here.", "off")

@@ -152,7 +152,6 @@ def plan_architecture(
     """
     factors = [t.anisotropy for g in groups for t in g.tasks]
     if init is not None:
-        lowest, highest = init.architecture.anisotropy_range
         if init.architecture.decoder not in ("subvoxel", "implicit"):
             raise CheckpointError(
                 f"{config.init} is a checkpoint of another program and cannot be trained on; start from nothing."
@@ -161,7 +160,8 @@ def plan_architecture(
             raise CheckpointError(
                 f"The architecture asked for is not that of {config.init}; leave it out, or start from nothing."
             )
-        if max(factors) > 1.15 * highest or max(factors) < lowest / 1.15:
+        if not learns_anisotropy(init.architecture, max(factors)):
+            lowest, highest = init.architecture.anisotropy_range
             raise CheckpointError(
                 f"{config.init} is for anisotropies of {lowest:g} to {highest:g}, these volumes have "
                 f"{max(factors):.3g}; start from another checkpoint, or from nothing."
@@ -175,6 +175,12 @@ def plan_architecture(
     light = Architecture.light((min(factors), max(factors)), min(different - 1, 3))
     # of single slices, the first stage's weights go on learning in the second: better where steps are few
     return light if device.type == "cuda" else light.model_copy(update={"slices": 1})
+
+
+def learns_anisotropy(architecture: Architecture, anisotropy: float) -> bool:
+    """Whether a network can be trained on for an anisotropy: one of its range, or hardly beyond."""
+    lowest, highest = architecture.anisotropy_range
+    return lowest / 1.15 <= anisotropy <= 1.15 * highest
 
 
 def _own_tasks(group: Group, config: TrainingConfig) -> tuple[Task, ...]:

@@ -23,6 +23,9 @@ from napari_niiv.models.weight_files import DamagedWeights, open_weights
 from napari_niiv.training.config import TrainingConfig
 
 _KEY, _SUM = "napari_niiv_training", "sha256"
+# formats in which weights and moments are kept
+_PACKED = (torch.float16, torch.bfloat16)
+_MOMENT = ".exp_avg"
 # settings that may differ between the runs of one training
 _MAY_DIFFER = {
     *("output", "overwrite", "resume", "device", "minutes", "plane_noise"),
@@ -80,7 +83,7 @@ def state_path(output: Path) -> Path:
 
 
 def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None:
-    """Write the state, whole or not at all.
+    """Write the state, whole or not at all; tensors in 16 bits, so that it is no larger than three checkpoints.
 
     Raises
     ------
@@ -97,11 +100,12 @@ def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None
         volumes=volumes,
     )
     text = json.dumps(facts.model_dump())
-    metadata = {_KEY: text, _SUM: _checksum(text, state.tensors)}
+    tensors = {name: _packed(name, tensor) for name, tensor in state.tensors.items()}
+    metadata = {_KEY: text, _SUM: _checksum(text, tensors)}
     target = state_path(config.output)
     try:
         with whole_file(target) as partial:
-            partial.write_bytes(save(state.tensors, metadata=metadata))
+            partial.write_bytes(save(tensors, metadata=metadata))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"The state of the training cannot be written to {target} ({error}).") from error
 
@@ -133,7 +137,8 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
             f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, "
             "overwriting it."
         )
-    return State(facts.stage, facts.begin, facts.steps, facts.seconds, facts.best, tensors)
+    unpacked = {name: tensor.float() if tensor.dtype in _PACKED else tensor for name, tensor in tensors.items()}
+    return State(facts.stage, facts.begin, facts.steps, facts.seconds, facts.best, unpacked)
 
 
 def damaged(output: Path) -> TrainingError:
@@ -146,6 +151,18 @@ def forget_state(output: Path) -> None:
     state_path(output).unlink(missing_ok=True)
     for target in (output, state_path(output)):
         remove_left(target)
+
+
+def _packed(name: str, tensor: Tensor) -> Tensor:
+    """A tensor in 16 bits, of which 11 are digits where all its numbers can be written so, else 8.
+
+    What is rounded away is far below what a single step changes. Adam's moments are too small for float16's exponent of
+    5 bits.
+    """
+    if tensor.dtype != torch.float32 or tensor.ndim == 0:
+        return tensor
+    half = tensor.half()
+    return tensor.bfloat16() if _MOMENT in name or not half.isfinite().all() else half
 
 
 def _fixed_settings(config: TrainingConfig) -> dict[str, Any]:

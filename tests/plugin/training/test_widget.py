@@ -447,12 +447,16 @@ def test_stop_keeps_the_best_checkpoint_and_offers_to_resume(widget, stub, qtbot
     assert widget.button.text() == "Stopping…"
     assert not widget.button.isEnabled()
     output.touch()
-    state_path(output).touch()
+    state_path(output).write_bytes(bytes(30_000))
     stub.tell(step(11))
     wait_ready(qtbot, widget)
     assert stub.closed.is_set()
     shown = [m for m in messages if m.startswith("Stopped")]
-    assert shown == [f"Stopped; the best model so far is saved in {output}: {gain_words(0.5)}."]
+    assert shown == [
+        f"Stopped; the best model so far is saved in {output}: {gain_words(0.5)}. "
+        f"It can be resumed: {state_path(output)} (30 kB) is kept until it is finished."
+    ]
+    assert widget.status.text() == shown[0]
     assert widget.button.text() == "Resume training"
     assert configuration(widget.form).resume
     assert configuration(widget.form).output == output

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from napari import Viewer
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_niiv.plugin.manifest_names import PLUGIN
 
+_PLACED = "napari-niiv placed"  # property of a dock that has had its place: where the user puts it later is his choice
 
-def open_dock(viewer: Viewer, name: str) -> Any:
+
+def opened(viewer: Viewer, name: str) -> Any:
+    """The dock widget of this plugin that has a name in the manifest, if it is in the viewer's window, else None."""
+    return viewer.window.dock_widgets.get(f"{name} ({PLUGIN})")
+
+
+def open_dock(viewer: Viewer, name: str, *, behind: bool = False) -> Any:
     """A dock widget of this plugin, shown: the one that is there, however it was opened, else a new one.
 
     napari knows docks by their titles. Those of its menus hold the display name that the manifest gives the plugin,
@@ -20,8 +29,79 @@ def open_dock(viewer: Viewer, name: str) -> Any:
     viewer : Viewer
     name : str
         Of the widget, as in the manifest.
+    behind : bool
+        Whether one of ours that is in front, in the same place, stays there.
     """
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    front = [d for d in _docks_beside(dock) if not d.visibleRegion().isEmpty()]
     dock.show()  # napari's menu and close button only hide it
-    dock.raise_()
+    _place(dock)
+    (front[0] if behind and front else dock).raise_()
     return widget
+
+
+class Tabbed(QObject):
+    """Puts the dock of a widget behind those of ours that are there, as tabs: below each other neither has room.
+
+    That happens once, when it is first shown, however it was opened.
+
+    Parameters
+    ----------
+    widget : QWidget
+    """
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self._later = QTimer(self)  # napari is not through with a dock while it is shown
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._show_in_place)
+        widget.setProperty(PLUGIN, True)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take the place when the widget is shown."""
+        if event is not None and event.type() == QEvent.Type.Show:
+            self._later.start()
+        return False
+
+    def _show_in_place(self) -> None:
+        widget = self.parent()
+        dock = _dock_of(widget) if isinstance(widget, QWidget) else None
+        if dock is not None and _place(dock):
+            dock.raise_()
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    parent: QObject | None = widget
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parent()
+    return parent
+
+
+def _docks_beside(dock: QDockWidget) -> list[QDockWidget]:
+    """The other docks of this plugin in the same area of the window."""
+    window = dock.parent()
+    if not isinstance(window, QMainWindow) or dock.isFloating():
+        return []
+    area = window.dockWidgetArea(dock)
+    return [
+        d
+        for d in window.findChildren(QDockWidget)
+        if d is not dock and _is_ours(d) and not d.isFloating() and d.isVisible() and window.dockWidgetArea(d) == area
+    ]
+
+
+def _is_ours(dock: QDockWidget) -> bool:
+    return any(widget.property(PLUGIN) for widget in dock.findChildren(QWidget))
+
+
+def _place(dock: QDockWidget) -> bool:
+    """Make a dock that is new a tab beside another of ours; whether that was to be done."""
+    if dock.property(_PLACED):
+        return False
+    dock.setProperty(_PLACED, True)
+    window, others = dock.parent(), _docks_beside(dock)
+    if not others or not isinstance(window, QMainWindow):
+        return False
+    window.tabifyDockWidget(others[0], dock)
+    return True

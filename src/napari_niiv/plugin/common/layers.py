@@ -25,6 +25,7 @@ SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in
 _LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}
 PROVENANCE = "napari-niiv provenance"  # metadata key under which a layer keeps its volume's
 REPAIRS = "napari-niiv repairs"  # and what is to be done to its sections
+FITTED = "napari-niiv fitted"  # and the checkpoint that a training of this session made of it
 EMPTY = "napari-niiv empty voxels"  # and the values of empty voxels, where the user named them
 VIEWS = {"xy": (-3, -2, -1), "xz": (-2, -3, -1), "yz": (-1, -3, -2)}  # orders of the axes
 

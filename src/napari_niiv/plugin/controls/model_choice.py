@@ -83,6 +83,8 @@ class ModelChoice:
     ----------
     loaded : tuple of str or None
         Checkpoint and device of the model in use.
+    by_hand : str or None
+        The checkpoint that the user chose last, until it is in use and that is taken note of.
     rows : list of Widget
         To be put into a form.
     """
@@ -92,6 +94,7 @@ class ModelChoice:
         self._own: list[str] = []  # checkpoints
         self._devices = ["auto"]
         self.loaded: Wanted | None = None
+        self.by_hand: str | None = None
         self._loader = ModelLoader(host.run, self._take, self._refuse)
         # choices are functions, as napari asks for them anew whenever a layer comes or goes
         self.checkpoint = ComboBox(
@@ -101,6 +104,7 @@ class ModelChoice:
         self.browse = PushButton(text="Browse…", tooltip="choose a checkpoint file")
         self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
         self.rows: list[Any] = [row("Checkpoint", self.checkpoint, self.browse), self.device]
+        self.checkpoint.native.activated.connect(self._note_choice)  # before it is loaded, by the user alone
         self.checkpoint.changed.connect(self.load)
         self.device.changed.connect(self.load)
         self.browse.changed.connect(self._browse)
@@ -121,6 +125,14 @@ class ModelChoice:
         if name == self.checkpoint.value:
             self.load()
         self.checkpoint.value = name
+
+    def choose(self, path: Path | str) -> None:
+        """The same, by the user's hand."""
+        self.by_hand = str(path)
+        self.select(path)
+
+    def _note_choice(self, index: int) -> None:
+        self.by_hand = self.checkpoint.value
 
     @property
     def _wanted(self) -> Wanted:
@@ -153,4 +165,4 @@ class ModelChoice:
     def _browse(self, value: Any = None) -> None:
         path, _ = QFileDialog.getOpenFileName(self.browse.native, "Choose a checkpoint", "", f"Checkpoints (*{SUFFIX})")
         if path:
-            self.select(path)
+            self.choose(path)

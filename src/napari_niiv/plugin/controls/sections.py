@@ -90,6 +90,8 @@ class SectionsControl:
             if found is not None and alive is not None and id(alive.data) == data:
                 self._found[alive] = found
                 self._apply(alive)
+                if found[1] != SectionsConfig() and found[0].sentences:
+                    self._host.inform(f"{alive.name}: its sections are treated as you have set it for this file.")
 
         self._host.run(lambda: _find(volume, place, self._stop), done, lambda sentence: None)
 

@@ -12,6 +12,7 @@ from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
+from napari_niiv.io.remembered_settings import recall_settings
 from napari_niiv.models.catalog import is_there
 from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.common.host import Host
@@ -122,7 +123,7 @@ def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] 
     from napari_niiv.evaluation.suitability import verdict  # with torch, by now imported elsewhere
 
     chosen = None if path is None else recall_checkpoint(*path)
-    if chosen == name:
+    if chosen == name or (path is not None and recall_settings(*path).fit is not None):  # a fit is offered by itself
         return "", ""
     if chosen is not None and is_there(chosen):
         return f"You chose {Path(chosen).name} for this volume before.", chosen

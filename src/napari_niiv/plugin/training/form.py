@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
 from napari import Viewer
@@ -29,6 +30,9 @@ from napari_niiv.plugin.common.setting_widgets import field_value, refuse, setti
 from napari_niiv.plugin.training.settings import TrainingSettings
 from napari_niiv.training.config import DEFAULT_MINUTES, PsfFile, TrainingConfig
 
+if TYPE_CHECKING:
+    from napari_niiv.training.starting_point import StartingPoint
+
 NOTHING = "nothing"
 M = TypeVar("M", bound=BaseModel)
 
@@ -39,10 +43,16 @@ class TrainingForm(Container):  # type: ignore[type-arg]
     Parameters
     ----------
     viewer : Viewer
+
+    Attributes
+    ----------
+    init_by_hand : bool
+        Whether the user has chosen here where to start from.
     """
 
     def __init__(self, viewer: Viewer) -> None:
         self.viewer = viewer
+        self.init_by_hand = self._blur_by_hand = False
         self.state_path: StatePath | None = None  # imported with torch, off the GUI thread
         self._own_checkpoints: list[str] = []
         self._devices = ["auto"]
@@ -185,16 +195,42 @@ class TrainingForm(Container):  # type: ignore[type-arg]
 
     def choose_init(self, path: str) -> None:
         """Start from a checkpoint of one's own."""
+        self._offer_init(path)
+        self.init.value = path
+
+    def adopt(self, start: StartingPoint) -> None:
+        """Start from this; the blur along z that suits it is taken unless the user has chosen one."""
+        name = start.init or NOTHING
+        with self.init.changed.blocked():
+            self._offer_init(name)
+            self.init.value = name
+        if self._blur_by_hand:
+            return
+        blur, chosen = start.blur, (self.degradation, self.fwhm, self.thickness)
+        with ExitStack() as blocked:
+            for widget in chosen:
+                blocked.enter_context(widget.changed.blocked())
+            self.degradation.value = blur.kind
+            if isinstance(blur, Gaussian):
+                self.fwhm.value = blur.fwhm
+            elif isinstance(blur, Skip):
+                self.thickness.value = blur.thickness
+        self.degradation.tooltip = f"{setting_of(TrainingConfig, 'degradation').help}; chosen as {start.why}"
+        self._show_what_applies()
+
+    def _offer_init(self, path: str) -> None:
         if path not in self.init.choices:
             self._own_checkpoints.append(path)
             self.init.reset_choices()
-        self.init.value = path
 
     # reactions
 
     def _connect(self) -> None:
         self.layer.changed.connect(self._layer_changed)
         self.resume.changed.connect(self.update_output)
+        self.init.changed.connect(self._note_init)
+        for field in (self.degradation, self.fwhm, self.thickness):
+            field.changed.connect(self._note_blur)
         for choice in (self.degradation, self.loss, self.advanced):
             choice.changed.connect(self._show_what_applies)
         self.output.native.editingFinished.connect(self._output_typed)
@@ -205,6 +241,12 @@ class TrainingForm(Container):  # type: ignore[type-arg]
             (self.browse_vgg, self.vgg, "Weights (*.pth *.pt *.safetensors)"),
         ):
             button.changed.connect(lambda _=None, line=line, what=what: self._browse_into(line, what))
+
+    def _note_init(self, value: Any = None) -> None:
+        self.init_by_hand = True
+
+    def _note_blur(self, value: Any = None) -> None:
+        self._blur_by_hand = True
 
     def _adopt_selected(self) -> None:
         self.layer.reset_choices()

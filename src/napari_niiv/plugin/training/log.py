@@ -65,6 +65,11 @@ class TrainingLog:
         return time_left(self.remaining)
 
     @property
+    def learnt(self) -> bool:
+        """Whether the checkpoint differs from the one that the training began with, as far as can be told."""
+        return self.checkpoint is not None and (self.best is None or self.best.step > 0)
+
+    @property
     def gain(self) -> float | None:
         """PSNR of the model that is kept above bicubic interpolation, in dB; None where it cannot be told."""
         if self.finished is not None:
@@ -99,10 +104,25 @@ def gain_words(gain: float | None) -> str:
     return f"{worth} bicubic interpolation on your xy slices, made coarse, that it never saw"
 
 
-def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str) -> str:
-    """How a training ended, in words."""
+def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str, state: str = "") -> str:
+    """How a training ended, in words.
+
+    Parameters
+    ----------
+    log : TrainingLog
+    problem : str
+        The sentence of the error that ended it, if one did.
+    kept : Path or None
+        The checkpoint that is there.
+    deleted : str
+        Name of its layer, if that was deleted.
+    state : str
+        Where the state lies from which it can be resumed, if there is one.
+    """
     if log.finished is not None:
         return f"The model is saved in {kept}: {log.gain_words}."
+    if state:
+        return f"{outcome(log, problem, kept, deleted)} It can be resumed: {state} is kept until it is finished."
     worth = f": {log.gain_words}" if log.best is not None else ""
     saved = f"the best model so far is saved in {kept}{worth}."
     if problem:

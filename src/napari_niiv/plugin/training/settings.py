@@ -16,6 +16,7 @@ from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
     from napari_niiv.training.events import Event
+    from napari_niiv.training.starting_point import StartingPoint
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,30 @@ class TrainingSettings:
                 f"{self.psf.psf.name} has no z spacing in {self.volume.unit}; type it under the file's name."
             )
         return self.config.model_copy(update={"degradation": measured})
+
+
+def look_up_start(wanted: str | None, checkpoint: str | None, anisotropy: float) -> StartingPoint:
+    """What to start from, and the blur along z that suits it.
+
+    Parameters
+    ----------
+    wanted : str or None
+        The checkpoint in use, from which is started if it can be; None to start from `checkpoint`.
+    checkpoint : str or None
+        Chosen in the form, as it is; None is nothing.
+    anisotropy : float
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint cannot be read.
+    """
+    from napari_niiv.device import available_devices
+    from napari_niiv.training.starting_point import StartingPoint, starting_point, suited
+
+    if wanted is not None:
+        return starting_point(wanted, anisotropy, available_devices()[0] != "cpu")
+    return StartingPoint(None) if checkpoint is None else suited(checkpoint, anisotropy)
 
 
 def devices_and_state_path() -> tuple[list[str], StatePath]:

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
     QLabel,
-    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -25,16 +24,25 @@ from qtpy.QtWidgets import (
 )
 
 from napari_niiv.errors import NiivError
+from napari_niiv.io.remembered_settings import remember_fit
 from napari_niiv.plugin.common.background import Background
-from napari_niiv.plugin.common.docks import open_dock
+from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving
-from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.plugin.common.layers import FITTED
+from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of
+from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome
-from napari_niiv.plugin.training.settings import TrainingSettings, devices_and_state_path, warm_up
+from napari_niiv.plugin.training.scrolling import SCROLL_BAR, ScrollingForm
+from napari_niiv.plugin.training.settings import (
+    TrainingSettings,
+    devices_and_state_path,
+    warm_up,
+)
+from napari_niiv.plugin.training.start import StartChoice
 from napari_niiv.training.events import Event, Notice, Validation
 
 # between two drawings of the curves
@@ -45,8 +53,6 @@ _LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume traini
 _STOP, _STOPPING = "Stop", "Stopping…"
 # of the progress bar
 _WHOLE = 1000
-# pixels across
-_SCROLL_BAR = 12
 
 
 class TrainOnVolume(QScrollArea):
@@ -65,8 +71,11 @@ class TrainOnVolume(QScrollArea):
         self.log = TrainingLog()
         # that is being trained on
         self._layer: Image | None = None
+        self._file: LayerFile | None = None  # of that layer
         self._settings: TrainingSettings | None = None
         self._orphaned = False
+        self._dock: QDockWidget | None = None  # that it is in
+        self._said = ""  # of where the training starts from
         self._previewing = False  # whether the other widget was opened in this training
         self._content = QWidget()
         self.button = QPushButton(_TRAIN)
@@ -85,13 +94,13 @@ class TrainOnVolume(QScrollArea):
         self._reveal.setSingleShot(True)
         self._reveal.setInterval(SETTLE_MS)
         self._reveal.timeout.connect(lambda: self._content.setUpdatesEnabled(True))
-        self._room = QTimer(self)  # to be asked for once the layout knows of what has just been shown
-        self._room.setSingleShot(True)
-        self._room.timeout.connect(self._make_room)
-        self._leaving = Leaving(self)
+        self._sizing = QTimer(self)  # napari is not through with a dock while it is shown
+        self._sizing.setSingleShot(True)
+        self._sizing.timeout.connect(self._find_size)
+        self._leaving, self._tabbed = Leaving(self), Tabbed(self)
         self._connect()
-        self.button.setText(_LOADING)
-        self.button.setEnabled(False)
+        self._start = StartChoice(self.form, self._background.run, self._show_state, self._say)
+        self._start.begin()
         self._background.run(devices_and_state_path, self._know)
         # what fails there will fail again
         self._background.run(warm_up, lambda _: None, lambda sentence: None)
@@ -114,6 +123,8 @@ class TrainOnVolume(QScrollArea):
             self._fail(error.in_words(WINDOW_WORDS))
             return
         self._settings, self._layer = settings, self.form.layer.value
+        self._file = layer_file(self._layer)
+        self._start.frozen = True
         self._orphaned = self._previewing = False
         config = settings.config
         self.log = TrainingLog(goes_on=config.init is not None and not config.resume)
@@ -134,10 +145,11 @@ class TrainOnVolume(QScrollArea):
             self.button.setText(_STOPPING)
             self.button.setEnabled(False)
 
-    def choose_layer(self, layer: Image | None) -> None:
-        """Offer to train on this layer."""
+    def start_from(self, layer: Image | None, checkpoint: str | None) -> None:
+        """Offer to train on this layer, from the checkpoint that is in use, if it can be trained on."""
         if self.worker is None:
             self.form.choose_layer(layer)
+            self._start.look_up(checkpoint or self.form.init.value)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers anew; napari calls it when one comes, goes or is renamed."""
@@ -145,11 +157,22 @@ class TrainOnVolume(QScrollArea):
 
     # reactions
 
+    def _come_to_front(self, visible: bool) -> None:
+        if visible:
+            self._start.follow()
+            self._sizing.start()
+
+    def _find_size(self) -> None:
+        """Have the other widget find the layer's voxel size, or ask for it, where napari did not read it."""
+        if self.worker is None and self._start.unscaled and opened(self.viewer, WIDGET) is None:
+            open_dock(self.viewer, WIDGET, behind=True)
+
     def _lay_out(self) -> None:
         inner = self._content
         layout = QVBoxLayout(inner)
         layout.setContentsMargins(9, 6, 9, 6)
-        layout.addWidget(self.form.native)
+        self._settings_area = ScrollingForm(self.form.native)
+        layout.addWidget(self._settings_area)
         shown: tuple[QWidget, ...] = (self.progress, self.status, self.gain, self.curves)
         for widget in (self.summary, self.button, *shown):
             layout.addWidget(widget, 1 if widget is self.curves else 0)
@@ -168,39 +191,24 @@ class TrainOnVolume(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(inner.minimumSizeHint().width() + _SCROLL_BAR)
+        self.setMinimumWidth(inner.minimumSizeHint().width() + SCROLL_BAR)
 
     def sizeHint(self) -> QSize:
         """Of the whole content, so that nothing need be scrolled where there is room."""
         layout, hint = self._content.layout(), self._content.sizeHint()
         assert layout is not None
         return QSize(
-            hint.width() + _SCROLL_BAR,
-            max(hint.height(), layout.totalHeightForWidth(self.width() - _SCROLL_BAR)),
+            hint.width() + SCROLL_BAR,
+            max(hint.height(), layout.totalHeightForWidth(self.width() - SCROLL_BAR)),
         )
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Take the room that the form needs."""
+        """Be told when the dock comes to the front of its tabs: another checkpoint may have been chosen meanwhile."""
         super().showEvent(event)
-        self._make_room()
-
-    def _make_room(self) -> None:
-        """Qt shares the docks' heights out once; ask for what the content needs now, of what the others can spare."""
-        window, dock = self.window(), self.parent()
-        if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget) or dock.isFloating():
-            return
-        area = window.dockWidgetArea(dock)
-        column = [
-            d
-            for d in window.findChildren(QDockWidget)
-            if d is not dock and window.dockWidgetArea(d) == area and d.isVisible() and not d.isFloating()
-        ]
-        title = dock.titleBarWidget()
-        wanted = self.sizeHint().height() + (title.height() if title is not None else 0)
-        if wanted > dock.height():
-            spare = dock.height() + sum(d.height() for d in column) - wanted
-            shares = [max(d.minimumSizeHint().height(), spare // len(column)) for d in column]
-            window.resizeDocks([*column, dock], [*shares, wanted], Qt.Orientation.Vertical)
+        dock = self.parent()
+        if isinstance(dock, QDockWidget) and dock is not self._dock:
+            self._dock = dock
+            dock.visibilityChanged.connect(self._come_to_front)
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.toggle)
@@ -223,6 +231,13 @@ class TrainOnVolume(QScrollArea):
         if self.worker is not None and not self._orphaned and self._layer not in self.viewer.layers:
             self._orphaned = True
             self.stop()
+
+    def _say(self, sentence: str) -> None:
+        """Say why the training starts from something else, or no more; how the last one ended stays."""
+        if sentence or self.status.text() == self._said:
+            self.status.setText(sentence)
+            self.status.setVisible(bool(sentence))
+            self._said = sentence
 
     def _know(self, known: tuple[list[str], Any]) -> None:
         self.form.know(*known)
@@ -269,12 +284,9 @@ class TrainOnVolume(QScrollArea):
 
     def _preview(self, checkpoint: Path | None) -> None:
         """Let the live view follow: it opens with the training; if it is closed meanwhile it stays closed."""
-        from napari_niiv.plugin.widget import IsotropicReconstruct
-
-        opened = any(isinstance(w, IsotropicReconstruct) for w in self.viewer.window.dock_widgets.values())
-        if self._previewing and not opened:
+        if self._previewing and opened(self.viewer, WIDGET) is None:
             return
-        widget = open_dock(self.viewer, WIDGET)
+        widget = open_dock(self.viewer, WIDGET, behind=True)
         if not self._previewing and self._layer in self.viewer.layers:
             widget.layer.value = self._layer
         self._previewing = True
@@ -290,11 +302,17 @@ class TrainOnVolume(QScrollArea):
         self._drawing.stop()
         earlier = settings.config.output if settings.config.resume else None
         kept = log.checkpoint or (earlier if earlier is not None and earlier.is_file() else None)
-        log.words = outcome(log, problem, kept, self._layer.name if self._orphaned and self._layer else "")
+        deleted = self._layer.name if self._orphaned and self._layer else ""
+        log.words = outcome(log, problem, kept, deleted, self._unfinished(settings.config.output))
         if log.checkpoint is not None and self._previewing:
             self._previewing = False  # opened again if it was closed
             self._preview(log.checkpoint)
+        if log.checkpoint is not None and log.learnt:
+            self._remember(log.checkpoint)
         self._layer = None
+        self._start.frozen = False
+        if self._orphaned:
+            self._start.look_up()
         with self.form.resume.changed.blocked():
             self.form.resume.value = log.finished is None and not problem and not self._orphaned
         self.form.update_output()
@@ -305,19 +323,37 @@ class TrainOnVolume(QScrollArea):
         else:
             show_info(log.words)
 
+    def _unfinished(self, output: Path) -> str:
+        """The file from which the training can be resumed, and its size; empty if there is none."""
+        try:
+            state = output if self.form.state_path is None else self.form.state_path(output)
+            return f"{state} ({bytes_of(state.stat().st_size)})" if state != output else ""
+        except OSError:
+            return ""
+
+    def _remember(self, checkpoint: Path) -> None:
+        """Have the checkpoint offered when the layer's file is opened again, and used when the other widget is."""
+        if self._layer is not None:
+            self._layer.metadata[FITTED] = str(checkpoint)
+        if (file := self._file) is not None:
+            self._background.run(
+                lambda: remember_fit(file.path, checkpoint, file.dataset), lambda _: None, failed=show_error
+            )
+
     def _show_state(self, value: Any = None) -> None:
         """Make the widget agree with whether a training runs."""
         running = self.worker is not None
+        self._settings_area.setVisible(not running)
         self.form.visible = not running
         self.summary.setVisible(running)
-        self.button.setEnabled(True)
-        self.button.setText(_STOP if running else _RESUME if self.form.resuming else _TRAIN)
+        self.button.setEnabled(running or (self.form.state_path is not None and self._start.known))
+        words = _STOP if running else _RESUME if self.form.resuming else _TRAIN
+        self.button.setText(words if self.form.state_path is not None else _LOADING)
         self.progress.setVisible(running)
         self.gain.setVisible(running)
         if running:
             self.status.show()
             self.curves.show()
-        self._room.start()
 
     def _fail(self, sentence: str) -> None:
         self.status.setText(sentence)

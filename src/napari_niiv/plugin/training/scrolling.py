@@ -1,0 +1,42 @@
+"""A form that gives up room to what is below it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
+
+SCROLL_BAR = 12  # pixels across
+_LEAST = 90  # pixels: the height of some rows
+
+
+class ScrollingForm(QScrollArea):
+    """As high as the form where there is room; else it scrolls, and what is below it stays in view.
+
+    Parameters
+    ----------
+    form : QWidget
+    """
+
+    def __init__(self, form: QWidget) -> None:
+        super().__init__()
+        self._form = form
+        self.setWidget(form)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        form.installEventFilter(self)
+
+    def sizeHint(self) -> QSize:
+        """As high as the form."""
+        return QSize(self.minimumSizeHint().width(), self._form.sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the form and a scroll bar, and a few rows high."""
+        return QSize(self._form.minimumSizeHint().width() + SCROLL_BAR, min(self._form.sizeHint().height(), _LEAST))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Have room shared out anew when rows come or go."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
