@@ -248,7 +248,7 @@ def _(walk: Walk) -> None:
 def _(walk: Walk) -> None:
     for layer in [layer for layer in walk.viewer.layers if FROZEN in layer.metadata]:
         walk.viewer.layers.remove(layer)
-    group = walk.widget.groups[0]
+    group = walk.widget.groups["Volume"]
     walk.click(group.header)
     assert not group.is_open
     walk.click(group.header)
@@ -270,8 +270,7 @@ def _(walk: Walk) -> None:
 
 @step("the map of trust")
 def _(walk: Walk) -> None:
-    trust = next(group for group in walk.widget.groups if group.header.text() == "Trust")
-    trust.is_open = True
+    walk.widget.groups["Trust"].is_open = True
     width = walk.widget.native.width()
     walk.click(walk.widget.trust.disagreement)
     walk.refined()

@@ -98,7 +98,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         first.margins = (0, 0, 0, 0)
         super().__init__(
-            widgets=[self.on, first, self.status, Scrolled(self.groups), self.train, *self.export.rows], labels=False
+            widgets=[self.on, first, self.status, Scrolled(self.groups.values()), self.train, *self.export.rows],
+            labels=False,
         )
         self._ended_sources: list[Image] = []
         self._endings = once_after_removals(self.native, self._switch_off_ended)
@@ -111,16 +112,23 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._adopt_selected()
         self.models.load()
 
-    def _grouped(self) -> tuple[FoldingGroup, ...]:
+    def _grouped(self) -> dict[str, FoldingGroup]:
         """The settings, which fold; what asks or tells something is not among them, lest it be missed."""
-        volume = (self.anisotropy, self.spacings.button, *self.empty_voxels.rows)
-        picture = (*self.models.rows, *self.denoise.rows, *self._scale.rows)
-        return (
-            FoldingGroup("Volume", volume, "what the file holds: voxel sizes, axes, empty voxels"),
-            FoldingGroup("Picture", picture, "how the picture is made: checkpoint, denoising, resolution"),
+        groups = (
+            FoldingGroup(
+                "Volume",
+                (self.anisotropy, self.spacings.button, *self.empty_voxels.rows),
+                "what the file holds: voxel sizes, axes, empty voxels",
+            ),
+            FoldingGroup(
+                "Picture",
+                (*self.models.rows, *self.denoise.rows, *self._scale.rows),
+                "how the picture is made: checkpoint, denoising, resolution",
+            ),
             FoldingGroup("Compare", self.compare.rows, "the picture beside the source"),
             FoldingGroup("Trust", self.trust.rows, "where the picture can be relied on", is_open=False),
         )
+        return {group.title: group for group in groups}
 
     # what the user does
 

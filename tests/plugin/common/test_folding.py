@@ -46,7 +46,7 @@ def test_groups_open_again_as_they_were_left(make_napari_viewer, qtbot):
         widget = IsotropicReconstruct(viewer)
         qtbot.addWidget(widget.native)
         widgets.append(widget)
-        return {group.header.text(): group for group in widget.groups}
+        return widget.groups
 
     viewer, widgets = make_napari_viewer(), []
     first = groups()
@@ -60,11 +60,11 @@ def test_the_width_does_not_follow_what_is_open_or_said(make_napari_viewer, qtbo
     qtbot.addWidget(widget.native)
     widget.show()
     area = widget.native.findChild(QScrollArea)
-    for group in widget.groups:
+    for group in widget.groups.values():
         group.is_open = False
     qtbot.wait(1)
     narrow, low = widget.native.minimumSizeHint().width(), area.sizeHint().height()
-    for group in widget.groups:
+    for group in widget.groups.values():
         group.is_open = True
     widget.denoise.field.reason.value = "a reason " * 30
     widget.denoise.field.reason.visible = True

@@ -32,6 +32,7 @@ def opened(make_napari_viewer, small_model, texture, qtbot):
     viewer.window.resize(1280, 800)
     viewer.add_image(200 * texture((12, 48, 64)), scale=(4, 1, 1), name="tissue")
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    widget.groups["Trust"].is_open = True
     qtbot.waitUntil(lambda: widget.live is not None, timeout=20_000)
     widget.live_layers.model = small_model()
     wait_final(qtbot, widget.live, lambda: widget.show_side("xz"))

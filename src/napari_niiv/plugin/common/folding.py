@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from magicgui.widgets import Container
@@ -31,6 +31,7 @@ class FoldingGroup(Container):  # type: ignore[type-arg]
 
     Attributes
     ----------
+    title : str
     header : QToolButton
         Carries the title, checked while the group is open.
     """
@@ -40,7 +41,7 @@ class FoldingGroup(Container):  # type: ignore[type-arg]
         self._body.margins = (12, 0, 0, 0)
         super().__init__(widgets=[self._body], labels=False)
         self.margins = (0, 0, 0, 0)
-        self._title = title
+        self.title = title
         self.header = header = QToolButton()
         header.setText(title)
         header.setToolTip(tooltip)
@@ -62,7 +63,7 @@ class FoldingGroup(Container):  # type: ignore[type-arg]
         self.header.setChecked(value)
 
     def _toggled(self, is_open: bool) -> None:
-        _open[self._title] = is_open
+        _open[self.title] = is_open
         self._show(is_open)
 
     def _show(self, is_open: bool) -> None:
@@ -79,7 +80,7 @@ class Scrolled(Container):  # type: ignore[type-arg]
     groups : list of Widget
     """
 
-    def __init__(self, groups: Sequence[Any]) -> None:
+    def __init__(self, groups: Iterable[Any]) -> None:
         self._form = Container(widgets=list(groups), labels=False)
         self._form.margins = (0, 0, 0, 0)
         self._form.native.layout().addStretch()
