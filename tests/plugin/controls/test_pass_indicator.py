@@ -71,10 +71,15 @@ def test_it_follows_the_chosen_layer(make_napari_viewer, qtbot, monkeypatch):
     wait("measured")  # the xy view
     widget.show_side("xz")
     wait("refined")
+    widget.live.layer.visible = False
+    assert widget.indicator.state == "hidden"
+    widget.live.layer.visible = True
+    assert widget.indicator.state == "refined"
     viewer.dims.ndisplay = 3
-    wait("hidden")
-    viewer.dims.ndisplay = 2
+    assert widget.indicator.state == "waiting"
+    viewer.dims.ndisplay = 2  # before anything has come
     wait("refined")
+    assert widget.status.value.startswith("xz")
     widget.freeze()
     assert widget.indicator.state == "refined"
     assert viewer.layers[-1].name == "flat"
