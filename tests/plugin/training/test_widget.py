@@ -347,8 +347,10 @@ def test_gains_are_put_honestly():
     log.add(trial(10, 31.0))
     assert log.gain_words.startswith("2.00 dB better")  # the best is kept
     assert log.gain_words.endswith("(no better than before this training)")
+    assert not log.learnt
     log.add(trial(20, 32.25, first))
     assert log.gain_words.endswith("(+0.25 dB by this training)")
+    assert log.learnt
 
 
 def test_many_points_are_thinned():

@@ -66,8 +66,16 @@ class TrainingLog:
 
     @property
     def learnt(self) -> bool:
-        """Whether the checkpoint differs from the one that the training began with, as far as can be told."""
-        return self.checkpoint is not None and (self.best is None or self.best.step > 0)
+        """Whether the checkpoint is better than the one that the training began with, as far as can be told."""
+        return self.checkpoint is not None and (self.change is None or self.change >= _EQUAL)
+
+    @property
+    def change(self) -> float | None:
+        """What the training added to the PSNR of the model that it began with, in dB; None where that is unknown."""
+        first = self.validations[0] if self.goes_on and self.validations else None
+        if first is None or first.step > 0 or first.gain is None or self.gain is None:
+            return None
+        return self.gain - first.gain
 
     @property
     def gain(self) -> float | None:
@@ -84,10 +92,8 @@ class TrainingLog:
         if not self.validations and gain is None:
             return ""
         words = gain_words(gain)
-        went_on = self.goes_on and len(self.validations) > 1 and self.validations[0].step == 0
-        before = self.validations[0].gain if went_on else None
-        if gain is not None and before is not None:
-            change = gain - before
+        change = self.change
+        if change is not None and len(self.validations) > 1:
             equal = abs(change) < _EQUAL
             words += " (no better than before this training)" if equal else f" ({change:+.2f} dB by this training)"
         return words
