@@ -50,6 +50,9 @@ def kept_words(target: str | os.PathLike[str]) -> str:
         finished, number = kept_parts(target)
     except (OutputError, OSError):
         return "what is finished is kept"
-    if not finished:
-        return ""
+    return parts_words(finished, number) if finished else ""
+
+
+def parts_words(finished: int, number: int) -> str:
+    """Such as "3 of 12 parts are kept"."""
     return f"{finished} of {number} parts {'is' if finished == 1 else 'are'} kept"

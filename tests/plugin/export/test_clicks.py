@@ -1,0 +1,172 @@
+"""Exports from napari's window by clicks: what is said before, a box, stopping and going on, closing in the middle."""
+
+import os
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import QEvent, QObject, Qt
+
+from napari_niiv.export.kept import kept_parts
+from napari_niiv.plugin.common.closing import KEEP, STOP, ClosingQuestion
+from napari_niiv.plugin.export import settings as settings_module
+from napari_niiv.plugin.export.estimate import MEASURING
+from napari_niiv.plugin.export.form import BOX
+from napari_niiv.reconstruction.whole import reconstruct
+from tests.plugin.export.conftest import SMALL, shown, wait_ended, wait_preview, written
+
+
+def click(qtbot, button):
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def opened(window, qtbot):
+    """The viewer, and the export's window, opened by its button."""
+    viewer, widget = window
+    qtbot.waitUntil(lambda: widget.live_layers.model is not None and widget.live is not None, timeout=30_000)
+    click(qtbot, widget.export.button.native)
+    panel = widget.export.panel
+    wait_preview(qtbot, panel)
+    return viewer, panel
+
+
+def main_window(panel):
+    return panel.parent().window()
+
+
+def click_begin(qtbot, panel, gate, blocks):
+    click(qtbot, panel.start)
+    qtbot.waitUntil(lambda: panel.worker is not None, timeout=5000)
+    gate.allow(blocks)
+    qtbot.waitUntil(lambda: kept_parts(panel.job.target)[0] > 0, timeout=20_000)
+
+
+def test_a_box_stopped_and_gone_on_with_is_as_if_never_stopped(opened, gate, qtbot, tmp_path, messages):
+    viewer, panel = opened
+    viewer.dims.order = (1, 0, 2)
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 2
+    panel.form.part.value = BOX
+    qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.config.box is not None)
+    click_begin(qtbot, panel, gate, 4)
+    box = panel.job.config.box
+    click(qtbot, panel.cancel)
+    wait_ended(qtbot, panel)
+    finished, number = kept_parts(panel.job.target)
+    assert 0 < finished < number
+    words = f"{finished} of {number} parts {'is' if finished == 1 else 'are'} kept"
+    assert messages == [f"Stopped: {words}; choose Resume to go on."] == [panel.status.text()]
+    qtbot.waitUntil(lambda: shown(panel) == ["Resume", "Start anew", "Discard"])
+    assert f"was interrupted: {words}." in panel.question.text()
+    gate.allow()
+    click(qtbot, panel.start)
+    qtbot.waitUntil(lambda: panel.worker is not None, timeout=5000)
+    wait_ended(qtbot, panel)
+    assert panel._log.started.resumed > 0
+    target = tmp_path / "my-stack-isotropic.zarr"
+    assert os.listdir(tmp_path) == [target.name] or target.exists()
+    result = written(target)
+    # never stopped
+    anew = panel.job.config.model_copy(update={"resume": False})
+    other = settings_module.dataclasses.replace(panel.job, target=tmp_path / "other.zarr", config=anew)
+    list(other.start(panel.live_layers.model))
+    np.testing.assert_array_equal(result, written(other.target))
+    whole = reconstruct(panel.job.volume, panel.live_layers.model, block=SMALL["block"]).array.compute()
+    (z0, z1), (y0, y1), (x0, x1) = box
+    assert result.shape == (4 * (z1 - z0), y1 - y0, x1 - x0)
+    assert np.abs(result - whole[4 * z0 : 4 * z1, y0:y1, x0:x1].astype(int)).max() <= 1
+
+
+def test_stopped_before_any_part_is_complete(opened, gate, qtbot, tmp_path, messages):
+    _, panel = opened
+    click(qtbot, panel.start)
+    qtbot.waitUntil(lambda: panel.worker is not None and panel._log.started is not None, timeout=5000)
+    click(qtbot, panel.cancel)
+    wait_ended(qtbot, panel)
+    assert messages == ["Stopped: nothing was kept, as no part was complete."]
+    qtbot.waitUntil(lambda: shown(panel) == ["Export"])
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+class Closings(QObject):
+    """Counts the closings that get through to napari, and keeps the window open after all."""
+
+    count = 0
+
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Close:
+            self.count += 1
+            event.ignore()
+        return event.type() == QEvent.Type.Close
+
+
+@pytest.mark.parametrize("answer", [KEEP, STOP])
+def test_closing_napari_in_the_middle_asks(opened, gate, qtbot, tmp_path, answer):
+    _, panel = opened
+    window, closings = main_window(panel), Closings()
+    window.installEventFilter(closings)
+    click_begin(qtbot, panel, gate, 4)
+    worker = panel.worker
+    window.close()
+    box = window.findChild(ClosingQuestion).box
+    assert box.text() == "An export is running."
+    assert "Resume goes on" in box.informativeText()
+    click(qtbot, next(button for button in box.buttons() if button.text().replace("&", "") == answer))
+    if answer == KEEP:
+        assert panel.worker is worker
+        gate.allow()
+        wait_ended(qtbot, panel)
+        assert panel._log.finished is not None
+        assert closings.count == 0
+    else:
+        qtbot.waitUntil(lambda: closings.count == 1, timeout=10_000)
+        assert panel.worker is None
+        finished, number = kept_parts(tmp_path / "my-stack-isotropic.zarr")
+        assert 0 < finished < number
+    window.removeEventFilter(closings)
+
+
+def test_what_it_takes_is_said_before_it_begins(measured, opened, small_blocks, qtbot):
+    _, panel = opened
+    lines = lambda: panel.estimate.text().splitlines()  # noqa: E731
+    qtbot.waitUntil(lambda: "on the disk" in panel.estimate.text(), timeout=20_000)
+    assert panel.estimate.isVisible()
+    assert lines()[0] == "Checkpoint tiny, on cpu; it was trained without noise."
+    assert lines()[1].startswith("It takes about 1 s; about ")
+    said = []
+    panel._estimate.changed.connect(said.append)
+    panel.form.planes.value = "xz"
+    qtbot.waitUntil(lambda: len(said) == 2, timeout=20_000)
+    assert [text.splitlines()[1] == MEASURING for text in said] == [True, False]
+    panel.form.output.value = "elsewhere.zarr"
+    panel.form.output.native.editingFinished.emit()  # the same voxels elsewhere
+    qtbot.waitUntil(lambda: len(said) > 2, timeout=20_000)
+    assert set(said[2:]) == {said[1]}
+    click(qtbot, panel.start)
+    qtbot.waitUntil(lambda: panel.worker is not None, timeout=5000)
+    assert not panel.estimate.isVisible()
+    wait_ended(qtbot, panel)
+
+
+def test_a_block_that_is_measured_is_given_up(measured, opened, gate, qtbot):
+    """When the settings change, the window hides, or the export begins."""
+    _, panel = opened
+    running = panel._estimate._running
+    qtbot.waitUntil(lambda: panel.estimate.text().endswith(MEASURING) and not running[0].stopping)
+    for give_up, go_on in (
+        (lambda: setattr(panel.form.planes, "value", "xz"), lambda: None),
+        (panel.hide, panel.show),
+        (lambda: click(qtbot, panel.start), None),
+    ):
+        flag = running[0]
+        give_up()
+        qtbot.waitUntil(lambda flag=flag: flag.stopping)
+        if go_on is not None:
+            go_on()
+            qtbot.waitUntil(lambda flag=flag: running[0] is not flag)
+    gate.allow()
+    wait_ended(qtbot, panel)
+    assert panel._log.finished is not None
