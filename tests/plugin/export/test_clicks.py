@@ -14,8 +14,9 @@ from napari_niiv.plugin.common.closing import KEEP, STOP, ClosingQuestion
 from napari_niiv.plugin.export import settings as settings_module
 from napari_niiv.plugin.export.estimate import MEASURING
 from napari_niiv.plugin.export.form import BOX
+from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.reconstruction.whole import reconstruct
-from tests.plugin.export.conftest import SMALL, shown, wait_ended, wait_preview, written
+from tests.plugin.export.conftest import SMALL, begin, name, shown, wait_ended, wait_preview, written
 
 
 def click(qtbot, button):
@@ -139,12 +140,13 @@ def test_what_it_takes_is_said_before_it_begins(measured, opened, small_blocks, 
     said = []
     panel._estimate.changed.connect(said.append)
     panel.form.planes.value = "xz"
-    qtbot.waitUntil(lambda: len(said) == 2, timeout=20_000)
-    assert [text.splitlines()[1] == MEASURING for text in said] == [True, False]
+    qtbot.waitUntil(lambda: bool(said) and "on the disk" in said[-1], timeout=20_000)
+    assert said[0].splitlines()[1] == MEASURING
+    known = len(said)
     panel.form.output.value = "elsewhere.zarr"
     panel.form.output.native.editingFinished.emit()  # the same voxels elsewhere
-    qtbot.waitUntil(lambda: len(said) > 2, timeout=20_000)
-    assert set(said[2:]) == {said[1]}
+    qtbot.waitUntil(lambda: len(said) > known, timeout=20_000)
+    assert set(said[known:]) == {said[known - 1]}
     click(qtbot, panel.start)
     qtbot.waitUntil(lambda: panel.worker is not None, timeout=5000)
     assert not panel.estimate.isVisible()
@@ -170,3 +172,48 @@ def test_a_block_that_is_measured_is_given_up(measured, opened, gate, qtbot):
     gate.allow()
     wait_ended(qtbot, panel)
     assert panel._log.finished is not None
+
+
+# what happens meanwhile
+
+
+def test_a_dock_that_is_closed_in_the_middle_and_opened_again_goes_on(window, opened, gate, qtbot, tmp_path):
+    viewer, panel = opened
+    click_begin(qtbot, panel, gate, 4)
+    worker, job = panel.worker, panel.job
+    viewer.window.remove_dock_widget(viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[0])
+    qtbot.waitUntil(lambda: not worker.alive, timeout=10_000)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    widget.select_checkpoint(tmp_path / "tiny.safetensors")
+    qtbot.waitUntil(lambda: widget.models.loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000)
+    click(qtbot, widget.export.button.native)
+    again = widget.export.panel
+    wait_preview(qtbot, again)
+    assert shown(again) == ["Resume", "Start anew", "Discard"]
+    gate.allow()
+    click(qtbot, again.start)
+    qtbot.waitUntil(lambda: again.worker is not None, timeout=5000)
+    wait_ended(qtbot, again)
+    assert again._log.started.resumed > 0
+    expected = reconstruct(job.volume, widget.live_layers.model, block=SMALL["block"]).array.compute()
+    np.testing.assert_array_equal(written(job.target), expected)
+
+
+def test_a_layer_that_is_renamed_and_two_viewers(source, viewer, make_panel, gate, qtbot, tmp_path, messages):
+    """What is being written is neither offered to be gone on with nor overwritten."""
+    panel = make_panel()
+    begin(qtbot, panel, gate)
+    other = make_panel()  # of another window of napari, as it were
+    assert other.preview.job.target == tmp_path / "my-stack-isotropic-2.zarr"
+    assert shown(other) == ["Export"]
+    name(other, panel.job.target)
+    qtbot.waitUntil(lambda: "is writing" in other.summary.text())
+    other.press()
+    qtbot.waitUntil(lambda: bool(messages))
+    assert other.worker is None
+    assert "is writing" in messages[0]
+    source.name = "renamed"
+    gate.allow()
+    wait_ended(qtbot, panel)
+    assert panel._log.finished is not None
+    assert written(tmp_path / "my-stack-isotropic.zarr").shape == (52, 37, 45)

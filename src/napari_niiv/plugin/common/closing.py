@@ -111,6 +111,8 @@ class ClosingQuestion(QObject):
         box.setEscapeButton(keep)
         box.finished.connect(lambda _: self._answered(box.clickedButton() is stop))
         box.open()
+        box.raise_()  # an export's window may lie over it
+        box.activateWindow()
 
     def _answered(self, stopping: bool) -> None:
         box, self.box = self.box, None

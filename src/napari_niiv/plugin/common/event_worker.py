@@ -68,11 +68,11 @@ class EventWorker(QObject):
         # a daemon, or the interpreter would wait for the whole work; yet one that ended in torch would abort
         self._thread = threading.Thread(target=self._run, name=f"napari-niiv {what}", daemon=True)
         self.destroyed.connect(lambda: flag.stop())
+        ask_before_closing(self, parent)  # hears of the end before those who may delete this
 
     def begin(self) -> None:
         """Start the thread that does the work."""
         atexit.register(self._stop_and_join)
-        ask_before_closing(self, self.parent())
         self._thread.start()
 
     def stop(self) -> None:

@@ -55,12 +55,15 @@ class ExportSettings:
 
     def target(self) -> Path:
         """Where the volume will be written: to an interrupted export of the default name, or a name that is free."""
-        from napari_niiv.export.store import unfinished_path
+        from napari_niiv.export.store import Unfinished, unfinished_path
 
         wanted = self.default()
         if self.named is not None:
             return wanted.parent / self.named
-        return interrupted_output(wanted, unfinished_path) or free_output(wanted, unfinished_path)
+        interrupted = interrupted_output(wanted, unfinished_path)
+        if interrupted is not None and not Unfinished(interrupted).running:
+            return interrupted
+        return free_output(wanted, unfinished_path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +202,7 @@ def preview_export(settings: ExportSettings) -> ExportPreview:
         If it is not possible.
     """
     from napari_niiv.export.checks import check_space, check_target
-    from napari_niiv.export.store import Unfinished
+    from napari_niiv.export.store import Unfinished, being_written
     from napari_niiv.volume import check_anisotropy
 
     volume = _without_lost_file(settings.volume)
@@ -224,6 +227,8 @@ def preview_export(settings: ExportSettings) -> ExportPreview:
         part = ", ".join(f"{axis} {lo} to {hi - 1}" for axis, (lo, hi) in zip("zyx", config.box, strict=True))
         description = f"Of the source {part}: {description}"
     begun, exists = Unfinished(target).begun, target.exists()
+    if begun and Unfinished(target).running:
+        raise being_written(target)
     # what is resumed has its space already, for the larger part
     warning = "" if begun else check_space(target, plan, 0.0)
     resumed = _resumed(job, exists) if begun else None
