@@ -7,7 +7,8 @@ pytest.importorskip("napari")
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_niiv.plugin.common.closing import KEEP, STOP, ClosingQuestion, ask_before_closing
+from napari_niiv.plugin.common.closing import KEEP, STOP, ask_before_closing
+from tests.plugin.conftest import click_answer, closing_question
 
 
 class Work(QObject):
@@ -22,21 +23,6 @@ class Work(QObject):
         self.stops += 1
 
 
-class Closings(QObject):
-    """Counts the closings that get through to napari, and keeps the window open after all."""
-
-    def __init__(self, window):
-        super().__init__()
-        self.count = 0
-        window.installEventFilter(self)  # the one that comes last is asked first
-
-    def eventFilter(self, watched, event):
-        if event.type() == QEvent.Type.Close:
-            self.count += 1
-            event.ignore()
-        return event.type() == QEvent.Type.Close
-
-
 @pytest.fixture
 def viewer(make_napari_viewer):
     viewer = make_napari_viewer(show=True)
@@ -45,10 +31,8 @@ def viewer(make_napari_viewer):
 
 
 @pytest.fixture
-def closings(viewer):
-    closings = Closings(window_of(viewer))
-    yield closings
-    window_of(viewer).removeEventFilter(closings)
+def closings(viewer, hold_open):
+    return hold_open(window_of(viewer))
 
 
 def window_of(viewer):
@@ -56,30 +40,19 @@ def window_of(viewer):
     return viewer.window.dock_widgets["place"].window()
 
 
-def question(viewer):
-    found = window_of(viewer).findChild(ClosingQuestion)
-    return None if found is None else found.box
-
-
-def click(qtbot, viewer, text):
-    box = question(viewer)
-    button = next(b for b in box.buttons() if b.text().replace("&", "") == text)
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
 def test_keep_it_running(viewer, closings, qtbot):
     window, work = window_of(viewer), Work()
     ask_before_closing(work, viewer.window.dock_widgets["place"])
     window.close()
-    box = question(viewer)
+    box = closing_question(window)
     assert (box.text(), box.informativeText()) == ("An export is running.", "It keeps something.")
     window.close()  # no second question
-    assert question(viewer) is box
-    click(qtbot, viewer, KEEP)
-    assert question(viewer) is None
+    assert closing_question(window) is box
+    click_answer(qtbot, window, KEEP)
+    assert closing_question(window) is None
     window.close()
-    qtbot.keyClick(question(viewer), Qt.Key.Key_Escape)
-    assert (work.stops, question(viewer), closings.count) == (0, None, 0)
+    qtbot.keyClick(closing_question(window), Qt.Key.Key_Escape)
+    assert (work.stops, closing_question(window), closings.count) == (0, None, 0)
 
 
 def test_stop_and_close_waits_for_the_end_of_all(viewer, closings, qtbot):
@@ -87,8 +60,8 @@ def test_stop_and_close_waits_for_the_end_of_all(viewer, closings, qtbot):
     for work in works:
         ask_before_closing(work, viewer.window.dock_widgets["place"])
     window.close()
-    assert question(viewer).text() == "An export and a training are running."
-    click(qtbot, viewer, STOP)
+    assert closing_question(window).text() == "An export and a training are running."
+    click_answer(qtbot, window, STOP)
     assert [work.stops for work in works] == [1, 1]
     works[0].ended.emit("")
     QApplication.processEvents()
@@ -101,10 +74,10 @@ def test_who_does_not_want_to_wait_closes_again(viewer, closings, qtbot):
     window, work = window_of(viewer), Work()
     ask_before_closing(work, viewer.window.dock_widgets["place"])
     window.close()
-    click(qtbot, viewer, STOP)
+    click_answer(qtbot, window, STOP)
     assert closings.count == 0
     window.close()
-    assert (closings.count, question(viewer)) == (1, None)
+    assert (closings.count, closing_question(window)) == (1, None)
 
 
 def test_work_that_ends_while_it_is_asked(viewer, closings, qtbot):
@@ -113,7 +86,7 @@ def test_work_that_ends_while_it_is_asked(viewer, closings, qtbot):
     window.close()
     work.ended.emit("")
     assert closings.count == 0
-    click(qtbot, viewer, STOP)
+    click_answer(qtbot, window, STOP)
     qtbot.waitUntil(lambda: closings.count == 1)
     assert work.stops == 0
 

@@ -7,15 +7,16 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import Qt
 
 from napari_niiv.export.kept import kept_parts
-from napari_niiv.plugin.common.closing import KEEP, STOP, ClosingQuestion
+from napari_niiv.plugin.common.closing import KEEP, STOP
 from napari_niiv.plugin.export import settings as settings_module
 from napari_niiv.plugin.export.estimate import MEASURING
 from napari_niiv.plugin.export.form import BOX
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
 from napari_niiv.reconstruction.whole import reconstruct
+from tests.plugin.conftest import click_answer, closing_question
 from tests.plugin.export.conftest import SMALL, begin, name, shown, wait_ended, wait_preview, written
 
 
@@ -32,10 +33,6 @@ def opened(window, qtbot):
     panel = widget.export.panel
     wait_preview(qtbot, panel)
     return viewer, panel
-
-
-def main_window(panel):
-    return panel.parent().window()
 
 
 def click_begin(qtbot, panel, gate, blocks):
@@ -92,30 +89,18 @@ def test_stopped_before_any_part_is_complete(opened, gate, qtbot, tmp_path, mess
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-class Closings(QObject):
-    """Counts the closings that get through to napari, and keeps the window open after all."""
-
-    count = 0
-
-    def eventFilter(self, watched, event):
-        if event.type() == QEvent.Type.Close:
-            self.count += 1
-            event.ignore()
-        return event.type() == QEvent.Type.Close
-
-
 @pytest.mark.parametrize("answer", [KEEP, STOP])
-def test_closing_napari_in_the_middle_asks(opened, gate, qtbot, tmp_path, answer):
+def test_closing_napari_in_the_middle_asks(opened, gate, hold_open, qtbot, tmp_path, answer):
     _, panel = opened
-    window, closings = main_window(panel), Closings()
-    window.installEventFilter(closings)
+    window = panel.parent().window()
+    closings = hold_open(window)
     click_begin(qtbot, panel, gate, 4)
     worker = panel.worker
     window.close()
-    box = window.findChild(ClosingQuestion).box
+    box = closing_question(window)
     assert box.text() == "An export is running."
     assert "Resume goes on" in box.informativeText()
-    click(qtbot, next(button for button in box.buttons() if button.text().replace("&", "") == answer))
+    click_answer(qtbot, window, answer)
     if answer == KEEP:
         assert panel.worker is worker
         gate.allow()
@@ -127,7 +112,6 @@ def test_closing_napari_in_the_middle_asks(opened, gate, qtbot, tmp_path, answer
         assert panel.worker is None
         finished, number = kept_parts(tmp_path / "my-stack-isotropic.zarr")
         assert 0 < finished < number
-    window.removeEventFilter(closings)
 
 
 def test_what_it_takes_is_said_before_it_begins(measured, opened, small_blocks, qtbot):
