@@ -185,7 +185,7 @@ def test_what_is_there_already(
         monkeypatch.setattr(Unfinished, "record", record)
         status, _, err = run("few.tif", "out.zarr", *(["--overwrite"] if there else []))
         assert status == 130
-        assert "stopped; what is finished is kept in out.zarr.unfinished: go on with --resume" in err
+        assert "stopped; 3 of 6 parts are kept in out.zarr.unfinished: go on with --resume" in err
         monkeypatch.setattr(Unfinished, "record", real)
     before = content(folder)
     status, _, err = run("few.tif", "out.zarr", *options)

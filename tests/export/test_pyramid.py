@@ -80,13 +80,34 @@ def test_each_level_is_the_mean_of_the_next_finer(
         assert steps[-1].done == steps[-1].total == total
 
 
+class Virtual:
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.dtype = shape, np.dtype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "shards"),
+    [
+        ((5, 20, 30), 1),  # one block
+        ((32, 384, 384), 9),  # all of one block
+        ((3, 32, 384, 384), 18),  # of up to two blocks
+        ((200, 800, 800), 28),  # large
+    ],
+)
+@pytest.mark.parametrize("tiff", [False, True])
+def test_small_volumes_have_several_shards_too(shape, shards: int, tiff: bool) -> None:
+    volume = Volume(Virtual(shape), axes="tzyx"[-len(shape) :], voxel_size=(8, 1, 1))
+    plan = Plan.of(volume, ExportConfig(), "cpu", tiff=tiff)
+    large = Plan.of(volume, ExportConfig(shard=plan_module.SHARD), "cpu", tiff=tiff)
+    assert len(list(plan.units(0))) == shards
+    level = plan.levels[0]
+    assert all(s % e == 0 or s >= n for n, s, e in zip(level.shape, level.shard, plan.edges, strict=True))
+    assert (plan == large) is (shape in ((5, 20, 30), (200, 800, 800)))
+
+
 @pytest.mark.parametrize("shape", [(100, 1000, 1200), (1, 5000, 70), (500, 64, 3000)])
 @pytest.mark.parametrize("chunk", [16, 32, 64, 128])
 def test_levels_that_are_written_at_once_have_the_same_shards(shape, chunk: int) -> None:
-    class Virtual:
-        def __init__(self, shape: tuple[int, ...]) -> None:
-            self.shape, self.dtype = shape, np.dtype(np.uint8)
-
     plan = Plan.of(Volume(Virtual(shape), voxel_size=(4, 1, 1)), ExportConfig(chunk=chunk), "cpu")
     assert plan.levels[0].at_once
     assert plan.later.start >= 2  # seven eighths of the coarser voxels

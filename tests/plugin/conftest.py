@@ -8,8 +8,11 @@ import pytest
 pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
 
+from qtpy.QtCore import QEvent, QObject, Qt
+
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.common.closing import ClosingQuestion
 from napari_niiv.plugin.controls import suitability
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -79,3 +82,49 @@ def wait_final(qtbot, live, action=lambda: None, **wanted):
     with qtbot.waitSignal(live.shown, timeout=20_000, check_params_cb=fits) as waited:
         action()
     return waited.args[0]
+
+
+class Closings(QObject):
+    """Counts the closings of a window that get through to napari, and keeps it open after all."""
+
+    def __init__(self, window):
+        super().__init__()
+        self.count, self.window = 0, window
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched, event):
+        if event.type() == QEvent.Type.Close:
+            self.count += 1
+            event.ignore()
+        return event.type() == QEvent.Type.Close
+
+    def let_go(self):
+        self.window.removeEventFilter(self)
+        self.window = None  # napari's tests look for windows that stay
+
+
+@pytest.fixture
+def hold_open():
+    """Makes a window's `Closings`; to be called before something runs that asks, as the last filter is the first."""
+    made = []
+
+    def hold(window):
+        made.append(Closings(window))
+        return made[-1]
+
+    yield hold
+    while made:
+        made.pop().let_go()
+
+
+def closing_question(window):
+    """What is asked, as a window was to be closed; None if nothing is."""
+    found = window.findChild(ClosingQuestion)
+    return None if found is None else found.box
+
+
+def click_answer(qtbot, window, text):
+    """Click a button of the question, by its text."""
+    buttons = closing_question(window).buttons()
+    button = next(button for button in buttons if button.text().replace("&", "") == text)
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)

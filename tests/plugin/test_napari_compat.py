@@ -7,7 +7,7 @@ pytest.importorskip("napari")
 
 import napari.layers
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
 
 from napari_niiv.plugin import napari_compat
@@ -83,3 +83,24 @@ def test_a_dock_that_stays(make_napari_viewer):
     assert [button.isHidden() for button in buttons] == [True, True, False]
     feature = QDockWidget.DockWidgetFeature
     assert dock.features() == feature.DockWidgetClosable | feature.DockWidgetVerticalTitleBar
+
+
+@pytest.mark.parametrize("by_script", [False, True])
+def test_a_script_that_closes_a_viewer_is_told_from_the_user(make_napari_viewer, by_script):
+    viewer, told = make_napari_viewer(show=True), []
+    place = QWidget()
+    viewer.window.add_dock_widget(place)
+    window = place.window()
+
+    class Closings(QObject):
+        def eventFilter(self, watched, event):
+            if event.type() == QEvent.Type.Close:
+                told.append(napari_compat.closed_by_script(watched))
+                event.ignore()
+            return event.type() == QEvent.Type.Close and not by_script
+
+    closings = Closings()
+    window.installEventFilter(closings)
+    (viewer if by_script else window).close()
+    window.removeEventFilter(closings)
+    assert told == [by_script]

@@ -25,12 +25,13 @@ from napari_niiv.export.config import ExportConfig
 from napari_niiv.interrupt import run_until_stopped
 
 if TYPE_CHECKING:
-    from napari_niiv.export.events import ExportEvent
+    from napari_niiv.export.events import ExportEvent, ExportProgress
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.volume import Volume
 
 # bytes of a source that is decoded at once: a CPU has time for decoding it piece by piece, and needs 1 GB else
 _DECODED_BYTES = 512 << 20
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 _STAGES = {"check": "checking", "restore": "full resolution", "pyramid": "coarser levels", "tiff": "TIFF"}
 
 
@@ -137,11 +138,12 @@ def _unsuited(volume: Volume, name: str, model: Niiv) -> str:
 
 def _stopped(output: Path) -> str:
     """What an export that was interrupted leaves behind."""
-    from napari_niiv.export.store import Unfinished
+    from napari_niiv.export.kept import kept_words
 
-    if not Unfinished(output.expanduser()).begun:
-        return "stopped before anything was written."
-    return f"stopped; what is finished is kept in {output.name}.unfinished: go on with --resume."
+    kept = kept_words(output)
+    return (
+        f"stopped; {kept} in {output.name}.unfinished: go on with --resume." if kept else "stopped; nothing was kept."
+    )
 
 
 def _level(text: str) -> float | str:
@@ -163,6 +165,16 @@ def _box(text: str) -> tuple[tuple[int, int], ...]:
     raise argparse.ArgumentTypeError(f"{text!r} is not of the form Z0:Z1,Y0:Y1,X0:X1")
 
 
+def _pace(event: ExportProgress) -> str:
+    """Time left and speed; empty as long as they are not known."""
+    from tqdm import tqdm
+
+    if event.remaining is None:
+        return ""
+    speed = tqdm.format_sizeof(event.voxels_per_second)
+    return f"{tqdm.format_interval(round(event.remaining))} left, {speed} voxels/s"
+
+
 def _show(events: Iterable[ExportEvent], output: Path, device: str) -> None:
     """A progress bar for each stage on stderr, and what was written on stdout."""
     from tqdm import tqdm
@@ -178,15 +190,10 @@ def _show(events: Iterable[ExportEvent], output: Path, device: str) -> None:
                         if bar is not None:
                             bar.close()
                         stage = event.stage
-                        bar = tqdm(
-                            total=event.total,
-                            initial=event.done,
-                            desc=f"{output.name}, {_STAGES[stage]}",
-                            unit="voxel",
-                            unit_scale=True,
-                            disable=None,
-                        )
-                    bar.update(event.done - bar.n)
+                        desc = f"{output.name}, {_STAGES[stage]}"
+                        bar = tqdm(total=1.0, desc=desc, bar_format=_BAR, disable=None)
+                    bar.n = event.fraction
+                    bar.set_postfix_str(_pace(event))
                 case ExportNotice():
                     tqdm.write(event.message)
                 case ExportFinished():

@@ -45,7 +45,13 @@ class ExportConfig(BaseModel):
         None, description="part to write, in voxels of the source: ((z0, z1), (y0, y1), (x0, x1))"
     )
     chunk: Literal[16, 32, 64, 128] = Field(64, description="edge of a chunk of the OME-Zarr: 16, 32, 64 or 128 voxels")
-    shard: int = Field(1 << 26, ge=1 << 12, le=1 << 28, description="voxels of a shard at most")
+    shard: int | None = Field(
+        None,
+        ge=1 << 12,
+        le=1 << 28,
+        description="voxels of a shard at most",
+        json_schema_extra={"unset": "64 million, of a small volume an eighth"},
+    )
     block: tuple[int, int] | None = Field(
         None,
         description="source voxels computed at once, axial and lateral",

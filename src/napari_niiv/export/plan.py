@@ -18,6 +18,9 @@ from napari_niiv.volume import Volume
 
 # voxels: the longest edge of the last level
 COARSEST = 256
+# voxels of a shard of a large volume, and the fewest shards of a small one, as far as blocks allow: each that is
+# finished is kept when an export is stopped
+SHARD, FEWEST_SHARDS = 1 << 26, 8
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,10 @@ class Plan:
             edges = chosen(device)
         elif edges not in map(chosen, DEVICES):
             raise ValueError(f"no device has blocks of {edges}")
-        levels = [Level(shape, (1, 1, 1), _shard(shape, edges, chunk, dtype.itemsize, config.shard))]
+        leading = volume.shape[:-3]
+        limit = config.shard or min(SHARD, math.prod(leading + shape) // FEWEST_SHARDS)
+        shard = _shard(shape, edges, chunk, min(limit, BLOCK_BYTES // dtype.itemsize))
+        levels = [Level(shape, (1, 1, 1), shard)]
         while not tiff and max(levels[-1].shape) > COARSEST:
             levels.append(levels[-1].coarser(chunk))
         places = grid.parts(samples)
@@ -176,7 +182,7 @@ class Plan:
         return cls(
             grid,
             samples,
-            volume.shape[:-3],
+            leading,
             volume.axes,
             dtype,
             three(size),
@@ -241,9 +247,8 @@ class Plan:
         )
 
 
-def _shard(shape: Shape, edges: Shape, chunk: Shape, itemsize: int, voxels: int) -> Shape:
-    """Whole blocks, as many as the limits allow, first along x, then y, then z."""
-    limit = min(voxels, BLOCK_BYTES // itemsize)
+def _shard(shape: Shape, edges: Shape, chunk: Shape, limit: int) -> Shape:
+    """Whole blocks, one or as many as so many voxels allow, first along x, then y, then z."""
     shard = [min(edge, rounded_up(n, c)) for edge, n, c in zip(edges, shape, chunk, strict=True)]
     while True:
         # the axis whose shard is shortest of those that it does not cover yet keeps shards compact

@@ -126,8 +126,8 @@ class Work:
         What is written.
     channels : tuple of Channel
         In the order of the T and C indices.
-    source : dict
-        Its identity when the export began.
+    source : dict or None
+        Its identity when the export began; None does not look whether it is another by now.
     data : Path
         The zarr hierarchy.
     planes : {"both", "xz", "yz"}
@@ -139,7 +139,7 @@ class Work:
     batch_budget: BatchBudget
     plan: Plan
     channels: tuple[Channel, ...]
-    source: dict[str, Any] = field(repr=False)
+    source: dict[str, Any] | None = field(repr=False)
     data: Path
     planes: str
     project: bool
@@ -170,7 +170,7 @@ class Work:
         Interrupted
             By `interrupt`.
         """
-        values = (self._restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
+        values = (self.restored if unit.level == 0 else self._coarsened)(unit, report, interrupt)
         interrupt()
         states = []
         for part in self.plan.written_with(unit):
@@ -184,7 +184,13 @@ class Work:
             trim()
         return tuple(states)
 
-    def _restored(self, unit: Unit, report: Callable[[int], None], interrupt: Interrupt) -> NDArray[Any]:
+    def restored(
+        self,
+        unit: Unit,
+        report: Callable[[int], None] = lambda voxels: None,
+        interrupt: Interrupt = never,
+    ) -> NDArray[Any]:
+        """Voxels of a unit of the full resolution, or of a block of one; arguments and errors are those of a call."""
         plan, volume = self.plan, self.volume.at(*unit.leading)
         channel = self._channel(unit)
         restoration = Restoration(
@@ -200,7 +206,8 @@ class Work:
         places, first = unit.place.pieces(plan.edges), plan.samples.origin
         blocks = [restoration.block(place.shifted(first), infer=not channel.blank) for place in places]
         read = _reader(volume, blocks)
-        check_unchanged(self.volume, self.source)
+        if self.source is not None:
+            check_unchanged(self.volume, self.source)
         values = np.empty(unit.place.shape, plan.dtype)
         for place, block in zip(places, blocks, strict=True):
             interrupt()

@@ -13,12 +13,20 @@ from napari.components import ViewerModel
 from napari.experimental import link_layers, unlink_layers
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDockWidget, QPushButton
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QPushButton
 
 if TYPE_CHECKING:
     from napari.qt import QtViewer
 
-__all__ = ["bare_canvas", "before_napari", "keep_docked", "link_layers", "own_extent", "unlink_layers"]
+__all__ = [
+    "bare_canvas",
+    "before_napari",
+    "closed_by_script",
+    "keep_docked",
+    "link_layers",
+    "own_extent",
+    "unlink_layers",
+]
 
 # of napari's own title bar of a dock
 _FLOAT, _HIDE = "QTitleBarFloatButton", "QTitleBarHideButton"
@@ -51,6 +59,18 @@ def bare_canvas(viewer: ViewerModel) -> QtViewer:
     canvas.setAcceptDrops(False)
     canvas.canvas.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return canvas
+
+
+def closed_by_script(window: QMainWindow) -> bool:
+    """Whether a viewer's window, which is being closed, is closed by `Viewer.close`, or was never shown.
+
+    `Viewer.close` has taken layers and canvas away by then: it cannot be held back.
+    """
+    from napari.qt import QtViewer
+
+    centre = window.centralWidget()
+    canvas = None if centre is None else centre.findChild(QtViewer)
+    return not window.isVisible() or canvas is None or canvas.isHidden()
 
 
 def keep_docked(dock: Any) -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("napari")
 
 import napari_niiv
 from napari_niiv.errors import PYTHON_WORDS, NiivError, Remedy
-from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, large, length_words, output_words, time_left
+from napari_niiv.plugin.common.words import WINDOW_WORDS, about, bytes_of, large, length_words, output_words, time_left
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,28 @@ from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, large, lengt
 )
 def test_time(seconds, words):
     assert time_left(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.01, "about 1 s"),
+        (7.6, "about 8 s"),
+        (11, "about 10 s"),
+        (57, "about 55 s"),
+        (58, "about 1 min"),
+        (110, "about 2 min"),
+        (569, "about 9 min"),
+        (571, "about 10 min"),
+        (3440, "about 55 min"),
+        (3500, "about 1 h"),
+        (3 * 3600 + 1900, "about 3.5 h"),
+        (30 * 3600, "about 30 h"),
+        (5.2 * 86400, "about 5 days"),
+    ],
+)
+def test_times_that_are_known_roughly(seconds, words):
+    assert about(seconds) == words
 
 
 @pytest.mark.parametrize(

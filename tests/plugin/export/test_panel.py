@@ -5,7 +5,6 @@ import functools
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import dask.array as da
@@ -16,155 +15,32 @@ import zarr
 
 pytest.importorskip("napari")
 
-from napari.components import ViewerModel
 from napari.layers import Image, Shapes
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QFileDialog
 
 from napari_niiv.export import ExportConfig
 from napari_niiv.export import shards as shards_module
+from napari_niiv.export.kept import kept_words
 from napari_niiv.export.store import Unfinished
-from napari_niiv.io.open import open_volume
-from napari_niiv.models.card import Card
-from napari_niiv.models.checkpoint import save_model
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.layers import layer_data, layer_volume
-from napari_niiv.plugin.export import panel as module
-from napari_niiv.plugin.export.form import BOX, ExportForm
+from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.export.form import BOX
 from napari_niiv.plugin.export.log import ExportLog
-from napari_niiv.plugin.export.panel import ExportPanel
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET
-from napari_niiv.plugin.live.live_layers import LiveLayers
-from napari_niiv.reconstruction.restoration import Restoration
 from napari_niiv.reconstruction.whole import reconstruct
-
-SHAPE = (13, 37, 45)
-SMALL = {"chunk": 16, "shard": 1 << 14, "block": (8, 16)}
-"""Blocks of 32 x 16 x 16 samples at 4x, two in a shard."""
-
-
-@pytest.fixture
-def messages(monkeypatch, tmp_path):
-    """What the user is told by notifications; files go to the test's folder by default."""
-    sentences: list[str] = []
-    for name in ("show_error", "show_info", "show_warning"):
-        monkeypatch.setattr(module, name, sentences.append)
-    monkeypatch.setattr(Path, "home", classmethod(lambda cls: tmp_path))
-    return sentences
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Several blocks and shards, so that there is something to interrupt."""
-
-    real = ExportForm._config
-    monkeypatch.setattr(ExportForm, "_config", lambda self, layer: real(self, layer).model_copy(update=SMALL))
-
-
-class Gate:
-    """Blocks that are restored only as long as the test allows."""
-
-    def __init__(self, monkeypatch):
-        self.allowed = threading.Semaphore(0)
-        gate = self
-
-        class Gated(Restoration):
-            def compute(self, source, block, interrupt=None):
-                while not gate.allowed.acquire(timeout=0.005):
-                    interrupt()
-                return super().compute(source, block, interrupt)
-
-        monkeypatch.setattr("napari_niiv.export.work.Restoration", Gated)
-        monkeypatch.setattr("napari_niiv.export.engines.local.HEARTBEAT", 0.01)
-
-    def allow(self, blocks=10**6):
-        self.allowed.release(blocks)
-
-
-@pytest.fixture
-def gate(monkeypatch, small_blocks):
-    return Gate(monkeypatch)
-
-
-@pytest.fixture
-def viewer():
-    return ViewerModel()
-
-
-@pytest.fixture
-def source(viewer, texture):
-    return viewer.add_image(
-        (200 * texture(SHAPE)).astype(np.uint8),
-        scale=(1.2, 0.3, 0.3),
-        translate=(5, -2, 7),
-        units=("um",) * 3,
-        name="my stack",
-    )
-
-
-@pytest.fixture
-def parent(qtbot):
-    parent = QWidget()
-    qtbot.addWidget(parent)
-    return parent
-
-
-@pytest.fixture
-def make_panel(viewer, parent, small_model, qtbot, messages):
-    def make():
-        live_layers = LiveLayers(viewer)
-        live_layers.model = small_model()
-        images = lambda: [layer for layer in viewer.layers if isinstance(layer, Image)]  # noqa: E731
-        panel = ExportPanel(parent, viewer, live_layers, lambda: images()[0] if images() else None)
-        panel.show()
-        wait_preview(qtbot, panel)
-        return panel
-
-    return make
-
-
-@pytest.fixture
-def panel(source, make_panel):
-    return make_panel()
-
-
-def open_file(viewer, path):
-    """As the widget does when a file is dropped on it."""
-    data, keywords = layer_data(open_volume(path, voxel_size=(4, 1, 1)))
-    viewer.add_image(data, **keywords)
-
-
-def wait_preview(qtbot, panel):
-    qtbot.waitUntil(lambda: panel.preview is not None, timeout=20_000)
-
-
-def wait_ended(qtbot, panel):
-    qtbot.waitUntil(lambda: panel.worker is None and panel.job is not None, timeout=30_000)
-
-
-def name(panel, text):
-    panel.form.output.value = str(text)
-    panel.form.output.native.editingFinished.emit()
-
-
-def wait_target(qtbot, panel, target):
-    qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.target == target, timeout=5000)
-
-
-def run(qtbot, panel):
-    panel.press()
-    qtbot.waitUntil(lambda: panel.worker is not None, timeout=5000)
-    wait_ended(qtbot, panel)
-
-
-def shown(panel):
-    """Texts of the buttons on display."""
-    buttons = (panel.start, panel.anew, panel.discard, panel.cancel, panel.open_result)
-    return [button.text() for button in buttons if not button.isHidden()]
-
-
-def written(path, level=0):
-    return zarr.open_array(path / str(level), mode="r")[...]
-
+from tests.plugin.export.conftest import (
+    SHAPE,
+    SMALL,
+    begin,
+    name,
+    open_file,
+    run,
+    shown,
+    wait_ended,
+    wait_preview,
+    wait_target,
+    written,
+)
 
 # before it starts
 
@@ -406,15 +282,6 @@ def test_a_result_that_is_gone_is_one_sentence(panel, qtbot, tmp_path, messages)
 # in the middle
 
 
-def begin(qtbot, panel, gate, blocks=4, fraction=0.2):
-    """Start, and let some blocks be done: by default a shard of two, and one more."""
-    panel.press()
-    qtbot.waitUntil(lambda: panel.worker is not None, timeout=5000)
-    gate.allow(blocks)
-    qtbot.waitUntil(lambda: "voxels/s" in panel.status.text(), timeout=20_000)
-    qtbot.waitUntil(lambda: panel._log.fraction > fraction, timeout=20_000)
-
-
 def test_cancel_and_resume(panel, gate, qtbot, tmp_path, messages):
     target = tmp_path / "my-stack-isotropic.zarr"
     panel._changed()
@@ -426,9 +293,11 @@ def test_cancel_and_resume(panel, gate, qtbot, tmp_path, messages):
     panel.stop()
     assert panel.cancel.text() == "Cancelling…"
     wait_ended(qtbot, panel)
-    assert messages == [f"Stopped; what is finished is kept beside {target.name}, to go on with later."]
+    kept = kept_words(target)
+    assert "of 12 parts" in kept
+    assert messages == [f"Stopped: {kept}; choose Resume to go on."]
     qtbot.waitUntil(lambda: shown(panel) == ["Resume", "Start anew", "Discard"])
-    assert "was interrupted. Resume goes on" in panel.question.text()
+    assert f"was interrupted: {kept}. Resume goes on" in panel.question.text()
     assert not target.exists()
     panel.form.planes.value = "yz"  # of no concern to what goes on
     wait_preview(qtbot, panel)
@@ -581,19 +450,6 @@ def test_it_only_hides_when_its_window_is_closed(panel, gate, qtbot, messages):
 
 
 # the widget
-
-
-@pytest.fixture
-def window(make_napari_viewer, messages, texture, monkeypatch, small_model, tmp_path):
-    """A real one with a live layer, a small model, and the export's window open."""
-    viewer = make_napari_viewer(show=True)
-    data = (200 * texture(SHAPE)).astype(np.uint8)
-    viewer.add_image(data, scale=(4, 1, 1), name="my stack")
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    path, model = tmp_path / "tiny.safetensors", small_model()
-    save_model(model, Card(architecture=model.architecture), path)
-    widget.select_checkpoint(path)
-    return viewer, widget
 
 
 def test_the_live_view_goes_on_meanwhile(window, gate, qtbot, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 pytest.importorskip("napari")
@@ -20,6 +21,7 @@ from napari_niiv.degradation import Average, Gaussian, Measured, Skip
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import load_model, save_model
+from napari_niiv.plugin.common.closing import KEEP, STOP
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
 from napari_niiv.plugin.controls import status as other_module
 from napari_niiv.plugin.controls.model_choice import ModelLoader
@@ -32,6 +34,7 @@ from napari_niiv.training import train as core
 from napari_niiv.training.config import DEFAULT_MINUTES, TrainingConfig
 from napari_niiv.training.events import Finished, Notice, Preparing, TrainingStep, Validation
 from napari_niiv.training.state import state_path
+from tests.plugin.conftest import click_answer, closing_question
 
 SHAPE = (12, 48, 64)
 END = object()
@@ -554,6 +557,28 @@ def test_what_goes_in_the_middle_ends_the_thread(widget, stub, qtbot, viewer, me
         assert messages == [
             "The training stopped as its layer 'my stack' was deleted; nothing was learnt yet, so nothing is saved."
         ]
+
+
+@pytest.mark.parametrize("answer", [KEEP, STOP])
+def test_closing_napari_in_the_middle_asks(widget, stub, qtbot, hold_open, messages, answer):
+    window = widget.window()
+    closings = hold_open(window)
+    stub.ticking = True
+    qtbot.mouseClick(widget.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "Ticking" in widget.status.text())
+    worker = widget.worker
+    window.close()
+    assert closing_question(window).text() == "A training is running."
+    click_answer(qtbot, window, answer)
+    if answer == KEEP:
+        assert (widget.worker, closings.count) == (worker, 0)
+        widget.stop()
+        wait_ready(qtbot, widget)
+    else:
+        qtbot.waitUntil(lambda: closings.count == 1, timeout=10_000)
+        assert stub.closed.is_set()
+        wait_ready(qtbot, widget)
+        assert messages[-1].startswith("Stopped; ")
 
 
 def test_the_program_ends_in_the_middle_of_a_training(tmp_path):

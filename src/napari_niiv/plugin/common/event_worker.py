@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import StopFlag
 from napari_niiv.plugin.common.background import sentence_of
+from napari_niiv.plugin.common.closing import ask_before_closing
 from napari_niiv.reconstruction.allocator import trim
 
 _LOG = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ _JOIN_SECONDS = 30.0  # for which the end of the program waits for the thread
 class EventWorker(QObject):
     """Runs one generator of events on a thread of its own.
 
-    Signals: `received` brings each event; `ended` tells that the thread does no more work, with the sentence of what
-    went wrong, or nothing.
+    Signals: `received` brings each event; `stopping` tells that the work was asked to stop; `ended` that the thread
+    does no more, with the sentence of what went wrong, or nothing. While it runs, the user who closes napari is asked.
 
     Parameters
     ----------
@@ -37,18 +38,37 @@ class EventWorker(QObject):
         Begins the work; called on the thread, as it imports torch.
     what : str
         The work's name in messages, such as "training".
+    keeps : str
+        What is kept of it when it is stopped, a sentence.
+    left : callable, optional
+        Says what was kept; called on the thread once the work is closed before its end.
+
+    Attributes
+    ----------
+    kept : str
+        What `left` said.
     """
 
     received = Signal(object)
+    stopping = Signal()
     ended = Signal(str)
 
-    def __init__(self, parent: QObject, start: Callable[[], Generator[Any, None, None]], what: str) -> None:
+    def __init__(
+        self,
+        parent: QObject,
+        start: Callable[[], Generator[Any, None, None]],
+        what: str,
+        keeps: str = "",
+        left: Callable[[], str] = lambda: "",
+    ) -> None:
         super().__init__(parent)
-        self._start, self._what = start, what
+        self._start, self.what, self.keeps, self._left = start, what, keeps, left
+        self.kept = ""
         self._stop_flag = flag = StopFlag()
         # a daemon, or the interpreter would wait for the whole work; yet one that ended in torch would abort
         self._thread = threading.Thread(target=self._run, name=f"napari-niiv {what}", daemon=True)
         self.destroyed.connect(lambda: flag.stop())
+        ask_before_closing(self, parent)  # hears of the end before those who may delete this
 
     def begin(self) -> None:
         """Start the thread that does the work."""
@@ -58,6 +78,7 @@ class EventWorker(QObject):
     def stop(self) -> None:
         """Have the work closed after its next event; `ended` tells when that is done."""
         self._stop_flag.stop()
+        self.stopping.emit()
 
     @property
     def alive(self) -> bool:
@@ -69,14 +90,14 @@ class EventWorker(QObject):
         self._thread.join(_JOIN_SECONDS)
 
     def _run(self) -> None:
-        _lower_priority()
+        lower_priority()
         problem = ""
         try:
             self._work()
         except BaseException as error:  # never a widget that works for ever
             if not isinstance(error, NiivError):
-                _LOG.exception("The %s failed", self._what)
-            problem = sentence_of(error, f"The {self._what}")
+                _LOG.exception("The %s failed", self.what)
+            problem = sentence_of(error, f"The {self.what}")
         with contextlib.suppress(RuntimeError):  # the window closed meanwhile
             self.ended.emit(problem)
         atexit.unregister(self._stop_and_join)
@@ -92,9 +113,11 @@ class EventWorker(QObject):
                     break
         finally:
             events.close()
+        if self._stop_flag.stopping:
+            self.kept = self._left()
 
 
-def _lower_priority() -> None:
+def lower_priority() -> None:
     """Leave the processor to the viewer: a lower priority for this thread and those that it starts."""
     if sys.platform.startswith("linux"):  # elsewhere this would concern the whole program
         with contextlib.suppress(OSError):

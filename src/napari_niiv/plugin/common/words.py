@@ -22,6 +22,16 @@ WINDOW_WORDS: Mapping[Remedy, str] = {
 }
 """How the windows word what the user can do about an error."""
 
+_DAY = 86400
+# below so many seconds, a time is rounded to so many of a unit, which has so many seconds
+_ROUNDED = (
+    (10, 1, 1, "s"),
+    (57.5, 5, 1, "s"),
+    (570, 1, 60, "min"),
+    (3450, 5, 60, "min"),
+    (9.75 * 3600, 0.5, 3600, "h"),
+    (2 * _DAY, 1, 3600, "h"),
+)
 _BYTES = ("kB", "MB", "GB", "TB", "PB")
 
 
@@ -32,6 +42,14 @@ def time_left(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
+
+
+def about(seconds: float) -> str:
+    """A time that is known roughly, such as about 2 min."""
+    for below, step, size, unit in _ROUNDED:
+        if seconds < below:
+            return f"about {max(step, round(seconds / size / step) * step):g} {unit}"
+    return f"about {round(seconds / _DAY)} days"
 
 
 def output_words(shape: Sequence[int], axes: str, voxel_size: Sequence[float], unit: str) -> str:

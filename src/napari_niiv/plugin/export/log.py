@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from napari_niiv.export.events import (
     ExportEvent,
@@ -78,12 +77,12 @@ class ExportLog:
         return message[:1].upper() + message[1:]
 
 
-def outcome(log: ExportLog, problem: str, target: Path) -> str:
-    """How an export ended, in words."""
+def outcome(log: ExportLog, problem: str, kept: str) -> str:
+    """How an export ended, in words; of one that was stopped, what is kept, such as "3 of 12 parts are kept"."""
     if problem:
         return problem
     if (done := log.finished) is not None:
         return f"Saved in {done.path}: {log.output}."
-    if log.started is None:
-        return "Stopped before anything was written."
-    return f"Stopped; what is finished is kept beside {target.name}, to go on with later."
+    return (
+        f"Stopped: {kept}; choose Resume to go on." if kept else "Stopped: nothing was kept, as no part was complete."
+    )

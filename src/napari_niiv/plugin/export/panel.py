@@ -18,8 +18,9 @@ from napari_niiv.errors import NiivError
 from napari_niiv.events import Notice
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.layers import along_world, empty_values
+from napari_niiv.plugin.common.layers import along_world, empty_values, repairs_of
 from napari_niiv.plugin.common.words import WINDOW_WORDS
+from napari_niiv.plugin.export.estimate import ExportEstimate
 from napari_niiv.plugin.export.log import ExportLog, outcome
 from napari_niiv.plugin.export.settings import ExportJob, ExportPreview, preview_export
 from napari_niiv.plugin.export.window import ExportWindow
@@ -27,6 +28,7 @@ from napari_niiv.plugin.live.live_layers import LiveLayers
 
 # between two checks of what the viewer shows
 WATCH_MS = 500
+KEEPS = "Stopped, it keeps the parts that are finished; Resume goes on from there."
 EXPORT = "Export isotropic volume…"
 _LOADING = "Loading the model…"
 _RECTANGLE = "For another part, zoom, or draw a rectangle in a side view and keep its Shapes layer selected."
@@ -74,6 +76,7 @@ class ExportPanel(ExportWindow):
         # model and noise level of the live views, when the form took them
         self._told: Any = None
         self._background = Background(self, self._fail)
+        self._estimate = ExportEstimate(self)
         self._watch = QTimer(self)
         self._watch.setInterval(WATCH_MS)
         self._watch.timeout.connect(self._follow)
@@ -115,8 +118,6 @@ class ExportPanel(ExportWindow):
         """End the export after what it is doing; what is finished is kept."""
         if self.worker is not None:
             self.worker.stop()
-            self.cancel.setText("Cancelling…")
-            self.cancel.setEnabled(False)
 
     def open_in_napari(self) -> None:
         """Show the result over its source."""
@@ -139,6 +140,7 @@ class ExportPanel(ExportWindow):
 
     def refresh_preview(self) -> None:
         """Find out what would be written where, off the GUI thread, and show it."""
+        self._estimate.stop()
         self._request_preview(self._show_preview, lambda sentence: self._show_preview(None, sentence))
 
     # reactions
@@ -150,6 +152,7 @@ class ExportPanel(ExportWindow):
         self.cancel.clicked.connect(self.stop)
         self.open_result.clicked.connect(self.open_in_napari)
         self.form.changed.connect(self._changed)
+        self._estimate.changed.connect(self.show_estimate)
         self.live_layers.changed.connect(self._adopt_noise_level)
 
     def showEvent(self, event: QShowEvent | None) -> None:
@@ -167,6 +170,7 @@ class ExportPanel(ExportWindow):
         """Rest."""
         super().hideEvent(event)
         self._watch.stop()
+        self._estimate.stop()
 
     def _follow(self) -> None:
         """Ask anew if layer, model or part are no longer what they were."""
@@ -200,7 +204,8 @@ class ExportPanel(ExportWindow):
         except NiivError as error:
             box = str(error)
         own = (layer.name, empty_values(layer), *layer.scale, *layer.translate, *np.ravel(layer.rotate), *layer.shear)
-        return id(layer), id(layer.data), place, own, box, self.live_layers.model is None
+        told = self.live_layers.model, self.form.denoise.value, repairs_of(layer)
+        return id(layer), id(layer.data), place, own, box, told
 
     def _changed(self, value: Any = None) -> None:
         """Something in the form is another."""
@@ -236,7 +241,15 @@ class ExportPanel(ExportWindow):
             part = _RECTANGLE if preview.job.config.box is not None else ""
             lines = [preview.description, part, preview.warning, self._axes_words()]
             self.summary.setText("\n".join(line for line in lines if line))
+            self._ask_estimate(preview)
         self._show_state()
+
+    def _ask_estimate(self, preview: ExportPreview) -> None:
+        model = self.live_layers.model
+        if model is not None and self.isVisible() and not self._beginning:
+            self._estimate.ask(
+                preview.resumable or preview.job, model, self._signature(self.form.layer), preview.missing
+            )
 
     def _axes_words(self) -> str:
         layer = self.form.layer
@@ -282,14 +295,20 @@ class ExportPanel(ExportWindow):
         if model is None or self.worker is not None:
             return
         self.job, self._source, self._log = job, self.form.layer, ExportLog(job.is_tiff)
-        self.worker = EventWorker(self, lambda: job.start(model), "export")
+        self._estimate.stop()
+        self.worker = EventWorker(self, lambda: job.start(model), "export", KEEPS, job.kept)
         self.worker.received.connect(self._receive)
+        self.worker.stopping.connect(self._show_stopping)
         self.worker.ended.connect(self._ended)
         self.cancel.setText("Cancel")
         self.cancel.setEnabled(True)
         self._show_state()
         self._show_progress(job)
         self.worker.begin()
+
+    def _show_stopping(self) -> None:
+        self.cancel.setText("Cancelling…")
+        self.cancel.setEnabled(False)
 
     def _receive(self, event: Any) -> None:
         self._log.add(event)
@@ -307,9 +326,8 @@ class ExportPanel(ExportWindow):
     def _ended(self, problem: str) -> None:
         worker, self.worker = self.worker, None
         assert worker is not None
-        assert self.job is not None
         worker.deleteLater()
-        sentence = outcome(self._log, problem, self.job.target)
+        sentence = outcome(self._log, problem, worker.kept)
         self.progress_text.emit("")
         if self._log.finished is not None:
             self.form.next_output()

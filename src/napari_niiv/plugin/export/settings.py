@@ -22,8 +22,10 @@ from napari_niiv.sections.repair import as_measured
 from napari_niiv.volume import Volume, in_memory
 
 if TYPE_CHECKING:
+    from napari_niiv.export.estimate import Estimate
     from napari_niiv.export.events import ExportEvent
     from napari_niiv.export.plan import Plan
+    from napari_niiv.interrupt import Interrupt
     from napari_niiv.models.niiv import Niiv
 
 TIFF = ".tif"
@@ -53,12 +55,15 @@ class ExportSettings:
 
     def target(self) -> Path:
         """Where the volume will be written: to an interrupted export of the default name, or a name that is free."""
-        from napari_niiv.export.store import unfinished_path
+        from napari_niiv.export.store import Unfinished, unfinished_path
 
         wanted = self.default()
         if self.named is not None:
             return wanted.parent / self.named
-        return interrupted_output(wanted, unfinished_path) or free_output(wanted, unfinished_path)
+        interrupted = interrupted_output(wanted, unfinished_path)
+        if interrupted is not None and not Unfinished(interrupted).running:
+            return interrupted
+        return free_output(wanted, unfinished_path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,26 @@ class ExportJob:
 
         return export(self.volume, copy.deepcopy(model), self.target, self.config)
 
+    def kept(self) -> str:
+        """What is kept of it now that it was stopped, in words; empty if nothing is."""
+        from napari_niiv.export.kept import kept_words
+
+        return kept_words(self.target)
+
+    def estimate(self, model: Niiv, interrupt: Interrupt) -> Estimate:
+        """How long it takes, and how large the output becomes, from one block.
+
+        Raises
+        ------
+        NiivError
+            If it is not possible.
+        Interrupted
+            By `interrupt`.
+        """
+        from napari_niiv.export.estimate import estimate
+
+        return estimate(self.volume, model, self.config, self.is_tiff, interrupt)
+
     def plan(self) -> Plan:
         """Levels of the output, and where they lie in the world."""
         from napari_niiv.export.plan import Plan
@@ -121,6 +146,8 @@ class ExportPreview:
         Shape, voxel size and bytes of the output, and the free space, in words.
     warning : str
         That the disk may become full.
+    kept : tuple of int
+        Of an interrupted export, how many parts are finished, and how many there are.
     """
 
     job: ExportJob
@@ -129,6 +156,13 @@ class ExportPreview:
     begun: bool
     description: str
     warning: str
+    kept: tuple[int, int] = (0, 0)
+
+    @property
+    def missing(self) -> float:
+        """The part of the work that is still to be done, if it is gone on with."""
+        finished, number = self.kept
+        return 1.0 if self.resumable is None or number == 0 else 1 - finished / number
 
     @property
     def replacing(self) -> ExportJob:
@@ -139,11 +173,14 @@ class ExportPreview:
     @property
     def question(self) -> str:
         """What the user has to decide, in words; empty if nothing is in the way."""
+        from napari_niiv.export.kept import parts_words
+
         name = self.job.target.name
         if self.resumable is not None:
             also = f" When it is complete it replaces the {name} that is there." if self.exists else ""
+            parts = f": {parts_words(*self.kept)}" if self.kept[1] else ""
             return (
-                f"An export to {name} was interrupted. Resume goes on with it, with the settings that it had; "
+                f"An export to {name} was interrupted{parts}. Resume goes on with it, with the settings that it had; "
                 f"Start anew begins again with those above; Discard deletes what there is of it.{also}"
             )
         if self.begun:
@@ -165,7 +202,7 @@ def preview_export(settings: ExportSettings) -> ExportPreview:
         If it is not possible.
     """
     from napari_niiv.export.checks import check_space, check_target
-    from napari_niiv.export.store import Unfinished
+    from napari_niiv.export.store import Unfinished, being_written
     from napari_niiv.volume import check_anisotropy
 
     volume = _without_lost_file(settings.volume)
@@ -190,9 +227,12 @@ def preview_export(settings: ExportSettings) -> ExportPreview:
         part = ", ".join(f"{axis} {lo} to {hi - 1}" for axis, (lo, hi) in zip("zyx", config.box, strict=True))
         description = f"Of the source {part}: {description}"
     begun, exists = Unfinished(target).begun, target.exists()
+    if begun and Unfinished(target).running:
+        raise being_written(target)
     # what is resumed has its space already, for the larger part
     warning = "" if begun else check_space(target, plan, 0.0)
-    return ExportPreview(job, _resumed(job, exists) if begun else None, exists, begun, description, warning)
+    resumed = _resumed(job, exists) if begun else None
+    return ExportPreview(job, resumed, exists, begun, description, warning, (0, 0) if resumed is None else _kept(job))
 
 
 def _resumed(job: ExportJob, exists: bool) -> ExportJob | None:
@@ -205,6 +245,15 @@ def _resumed(job: ExportJob, exists: bool) -> ExportJob | None:
     except (OutputError, ValueError):
         return None
     return dataclasses.replace(job, config=config)
+
+
+def _kept(job: ExportJob) -> tuple[int, int]:
+    from napari_niiv.export.kept import kept_parts
+
+    try:
+        return kept_parts(job.target)
+    except (OutputError, OSError):  # the export itself says what is wrong
+        return 0, 0
 
 
 def _without_lost_file(volume: Volume) -> Volume:

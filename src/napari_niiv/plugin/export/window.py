@@ -31,6 +31,7 @@ class ExportWindow(QDialog):
         self.setWindowTitle("Export isotropic volume")
         self.form = ExportForm(viewer)
         self.title, self.summary, self.question, self.status = QLabel(), QLabel(), QLabel(), QLabel()
+        self.estimate = QLabel()
         self.progress = QProgressBar()
         self.progress.setRange(0, _WHOLE)
         self.start, self.anew, self.discard = map(QPushButton, ("Export", "Start anew", "Discard"))
@@ -44,10 +45,10 @@ class ExportWindow(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self.title)
         layout.addWidget(self.form.native)
-        for label in (self.title, self.summary, self.question, self.status):
+        for label in (self.title, self.summary, self.estimate, self.question, self.status):
             label.setWordWrap(True)
             label.setTextFormat(Qt.TextFormat.PlainText)
-        outputs: tuple[QWidget, ...] = (self.summary, self.progress, self.status, self.question)
+        outputs: tuple[QWidget, ...] = (self.summary, self.estimate, self.progress, self.status, self.question)
         for widget in outputs:
             layout.addWidget(widget)
         self.title.setStyleSheet("font-weight: bold")
@@ -79,6 +80,7 @@ class ExportWindow(QDialog):
         self.title.setText("" if layer is None else layer.name)
         self.title.setVisible(not running and layer is not None)
         self.form.visible = not running
+        self.estimate.setVisible(not running and preview is not None and bool(self.estimate.text()))
         self.progress.setVisible(running)
         self.cancel.setVisible(running)
         self.open_result.setVisible(finished and not running)
@@ -95,6 +97,12 @@ class ExportWindow(QDialog):
         """Show what was done last, or nothing."""
         self.status.setText(sentence)
         self.status.setVisible(bool(sentence))
+        self._fit.start()
+
+    def show_estimate(self, words: str) -> None:
+        """Show what the export will take, or nothing."""
+        self.estimate.setText(words)
+        self.estimate.setVisible(bool(words))
         self._fit.start()
 
     def show_progress(self, log: ExportLog) -> None:

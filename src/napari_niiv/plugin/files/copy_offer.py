@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _WHOLE = 1000  # steps of the bar
 _PERIOD = 0.2  # seconds between two drawings
+KEEPS = "Stopped, nothing is kept of the copy."
 
 
 class CopyOffer:
@@ -123,7 +124,7 @@ class CopyOffer:
         self.bar.setFormat("%p %")
         self.cancel.enabled = True
         parent: QObject = self.sentence.native
-        self._worker = EventWorker(parent, lambda: copy_to_zarr(volume, target), "copy")
+        self._worker = EventWorker(parent, lambda: copy_to_zarr(volume, target), "copy", KEEPS)
         self._worker.received.connect(self._show_progress)
         self._worker.ended.connect(self._ended)
         self._target = target

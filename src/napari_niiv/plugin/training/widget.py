@@ -51,6 +51,7 @@ DRAW_MS = 500
 SETTLE_MS = 20
 _LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume training"
 _STOP, _STOPPING = "Stop", "Stopping…"
+KEEPS = "Stopped, it keeps its best model so far, and can be resumed."
 # of the progress bar
 _WHOLE = 1000
 
@@ -128,8 +129,9 @@ class TrainOnVolume(QScrollArea):
         self._orphaned = self._previewing = False
         config = settings.config
         self.log = TrainingLog(goes_on=config.init is not None and not config.resume)
-        self.worker = EventWorker(self, settings.start, "training")
+        self.worker = EventWorker(self, settings.start, "training", KEEPS)
         self.worker.received.connect(self._receive)
+        self.worker.stopping.connect(self._show_stopping)
         self.worker.ended.connect(self._ended)
         self.summary.setText(
             f"{settings.volume.name}, from {Path(config.init or NOTHING).name}, to {config.output.name}"
@@ -142,8 +144,6 @@ class TrainOnVolume(QScrollArea):
         """End the training after what it is doing; the best model so far stays."""
         if self.worker is not None:
             self.worker.stop()
-            self.button.setText(_STOPPING)
-            self.button.setEnabled(False)
 
     def start_from(self, layer: Image | None, checkpoint: str | None) -> None:
         """Offer to train on this layer, from the checkpoint that is in use, if it can be trained on."""
@@ -292,6 +292,10 @@ class TrainOnVolume(QScrollArea):
         self._previewing = True
         if checkpoint is not None:
             widget.select_checkpoint(checkpoint)
+
+    def _show_stopping(self) -> None:
+        self.button.setText(_STOPPING)
+        self.button.setEnabled(False)
 
     def _ended(self, problem: str) -> None:
         worker, self.worker = self.worker, None
