@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_niiv.io.units import convert, known_unit, number
+from napari_niiv.io.units import SHORT_UNITS, convert, known_unit, number
 from napari_niiv.volume import MAX_ANISOTROPY
 
 Sizes = tuple[float | None, float | None, float | None]
@@ -105,6 +105,11 @@ class Spacing:
         """The sizes as a message tells them, such as "0.8 × 0.1 × 0.1 micrometer"; "?" for one that is missing."""
         sizes = " × ".join("?" if size is None else f"{size:.4g}" for size in self.sizes)
         return sizes if self.unit == "pixel" else f"{sizes} {self.unit}"
+
+    @property
+    def short_words(self) -> str:
+        """The same with the symbol of the unit, such as "0.8 × 0.1 × 0.1 µm"."""
+        return self.words.replace(self.unit, SHORT_UNITS.get(self.unit, self.unit))
 
 
 def agreed(given: Sequence[tuple[str, Spacing]]) -> Spacing:
