@@ -19,7 +19,6 @@ from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
     ISOTROPIC,
     is_source,
-    layer_data,
     layer_volume,
     sources,
     voxel_size,
@@ -45,7 +44,7 @@ from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.manifest_names import TRAINING
 from napari_niiv.plugin.ortho.button import OrthoButton
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
-from napari_niiv.volume import MAX_ANISOTROPY, Volume
+from napari_niiv.volume import MAX_ANISOTROPY
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
@@ -69,7 +68,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._status = Status(self.layer)
         self.status, self.indicator = self._status.label, self._status.indicator
         self._host = host = Host(napari_viewer, self._status, self.status.native)
-        self._opener = Opener(host, self._add_volume)
+        self._opener = Opener(host, self.layer, self._choose_layer)
         self.datasets = self._opener.datasets
         self.models = ModelChoice(host, self._adopt_model)
         self.checkpoint, self.browse, self.device = self.models.checkpoint, self.models.browse, self.models.device
@@ -276,10 +275,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             of = layer.events
             self._size_connections.connect(self._refresh, of.scale, of.affine, of.units)
 
-    def _add_volume(self, volume: Volume) -> None:
-        data, keywords = layer_data(volume)
-        self.layer.value = self.viewer.add_image(data, **keywords)
-
     def _close_live_of(self, layer: Image) -> None:
         """Before the data of a layer are turned, or it goes."""
         if layer is self.layer.value:
@@ -310,7 +305,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             scale[-3] *= factor
             with same_place(self.viewer, layer):
                 layer.scale = scale
-            self.spacings.refill()
+            self.spacings.take_factor()
 
     def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
@@ -333,13 +328,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             return
         with self.anisotropy.changed.blocked():
             self.anisotropy.value = min(max(volume.anisotropy, 1), MAX_ANISOTROPY)
-        if volume.anisotropy <= ISOTROPIC:
+        if volume.anisotropy <= ISOTROPIC or self.spacings.asks_of(layer):
             self.close_live()
-            self._status.tell(
-                f"{layer.name} says that its voxels are isotropic. If the z step is coarser, "
-                "type the anisotropy (z step ÷ pixel size) above.",
-                "off",
-            )
+            self._status.tell(self.spacings.why_not(layer), "off")
         elif not self.on.value:
             self.close_live()
             self._status.tell("Off.", "off")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pint
@@ -21,6 +22,8 @@ WINDOW_WORDS: Mapping[Remedy, str] = {
     Remedy.FOLLOW_LINKS: "if you trust it, copy the folder such that its links become files, and open the copy",
 }
 """How the windows word what the user can do about an error."""
+
+LONGEST = 36  # characters of a word that a line of a dock holds
 
 _BYTES = ("kB", "MB", "GB", "TB", "PB")
 
@@ -58,6 +61,19 @@ def length_words(value: float, unit: str) -> str:
         near = pint.Quantity(value, unit).to_compact()
         value, unit = float(near.magnitude), f"{near.units:~P}"
     return f"{value:.3g} {unit}"
+
+
+def shortened(name: str, longest: int = LONGEST) -> str:
+    """A name whose middle is left out where it is longer than so many characters: both its ends tell it from others."""
+    if len(name) <= longest:
+        return name
+    kept = longest - 1
+    return f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
+
+
+def with_short_names(text: str, longest: int = LONGEST) -> str:
+    """A text whose words, names of files mostly, are each short enough to be wrapped."""
+    return re.sub(r"\S+", lambda word: shortened(word[0], longest), text)
 
 
 def bytes_of(count: float) -> str:

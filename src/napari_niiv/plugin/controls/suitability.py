@@ -13,9 +13,11 @@ from napari.layers import Image
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.models.catalog import is_there
-from napari_niiv.plugin.common.forms import paragraph, row
+from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.common.questions import Urgency
+from napari_niiv.plugin.common.words import shortened
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.files.layer_file import layer_file
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.volume import Volume
+
+
+_BUTTON = 16  # characters of a name that a button holds
 
 
 class SuitabilityControl:
@@ -57,6 +62,7 @@ class SuitabilityControl:
         self.keep = PushButton(text="", tooltip="stay with it, and remember that for this file")
         self.answers = row("", self.use, self.keep)
         self.rows: list[Any] = [self.sentence, self.answers]
+        self._question = host.questions.add(Urgency.CHECKPOINT, *self.rows)
         self.use.changed.connect(lambda _=None: self._answer(self._offered))
         self.keep.changed.connect(lambda _=None: self._answer(self._models.checkpoint.value))
         live_layers.opened.connect(self._await_picture)
@@ -110,11 +116,13 @@ class SuitabilityControl:
     def _show(self, value: Any = None) -> None:
         layer = self._layer.value
         sentence, offered = self._offers.get(layer, ("", "")) if layer is not None else ("", "")
-        self.sentence.value, self.sentence.visible = sentence, bool(sentence)
-        self.answers.visible = bool(sentence)
-        self.use.visible = bool(offered)
+        write(self.sentence, sentence)
         in_use = self._models.checkpoint.value or ""
-        self.use.text, self.keep.text = f"Use {Path(offered).name}", f"Keep {Path(in_use).name}"
+        self.use.text, self.keep.text = (
+            f"{verb} {shortened(Path(name).name, _BUTTON)}" for verb, name in (("Use", offered), ("Keep", in_use))
+        )
+        self._question.ask(bool(sentence))
+        self.use.visible = bool(offered)
 
 
 def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] | None) -> tuple[str, str]:

@@ -75,7 +75,8 @@ class VoxelSizeControl:
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._questions: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()
         self.button = PushButton(text="Voxel size and axes…", tooltip="correct what the file says, or does not say")
-        self.form = SpacingForm(self._apply, self._dismiss, self._never_ask)
+        self._problems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
+        self.form = SpacingForm(host.questions, self._apply, self._dismiss, self._never_ask)
         self.rows = [self.button, *self.form.rows]
         self.button.enabled = False
         self.button.changed.connect(lambda _=None: self.open())
@@ -111,6 +112,37 @@ class VoxelSizeControl:
         sentence = "Remembered for this file." if file else "The layer has no file for which it could be remembered."
         self.refill()
         self.form.ask(sentence, axis_names(self._layer), finest_data(self._layer).shape, by_hand=True)
+
+    def asks_of(self, layer: Image) -> bool:
+        """Whether the voxel size of a layer is being asked for."""
+        return layer in self._questions
+
+    def why_not(self, layer: Image) -> str:
+        """Why a layer is not reconstructed whose z step is not known to be coarser than its pixels.
+
+        One sentence, which agrees with what is asked: a file without a voxel size does not say that it is isotropic.
+        """
+        name, typing = layer.name, "type the anisotropy (z step ÷ pixel size) above"
+        if self.asks_of(layer):
+            return f"Waiting for the voxel size of {name}: answer the question above, or {typing}."
+        if problem := self._problems.get(layer, ""):
+            return f"{name} has no voxel size to go by, as its file {problem}; {typing}."
+        size, unit = voxel_size(layer), str(layer.units[-1])
+        z, y, x = size
+        if z < 0.99 * (y * x) ** 0.5:
+            return f"{name} says that its z step is finer than its pixels; if it is coarser, {typing}."
+        if unit == "pixel" and set(size) == {1.0}:
+            return f"{name} has no voxel size; if its z step is coarser than its pixels, {typing}."
+        words = Spacing(size, unit).short_words
+        return f"{name} says that its voxels are isotropic ({words}); if the z step is coarser, {typing}."
+
+    def take_factor(self) -> None:
+        """The user has typed the anisotropy, which answers what was asked."""
+        if self._layer is not None:
+            self._problems.pop(self._layer, None)
+            if self._questions.pop(self._layer, None) is not None:
+                self._ask()
+            self.refill()
 
     def refill(self) -> None:
         """Write the layer's voxel size into the form."""
@@ -153,6 +185,8 @@ class VoxelSizeControl:
             self._tell(f"{layer.name}: {size} taken from the file{spacing.note and f'; {spacing.note}'}.")
         elif in_order and spacing.problem and not correction.silent:
             self._questions[layer] = spacing
+        if in_order and not correction.words and spacing.problem:
+            self._problems[layer] = spacing.problem
         if layer is self._layer:
             self._ask()
         self._ready(layer)
@@ -166,6 +200,7 @@ class VoxelSizeControl:
                 rename_axes(layer, axes)
                 self._tell(f"{layer.name}: its axes, which the file stores as {axes.upper()}, are put in order.")
                 return True
+        self._problems[layer] = f"stores its axes as {axes.upper()}"
         self._fail(unsorted_axes(Path(file.path).name, axes).in_words(WINDOW_WORDS))
         return False
 
@@ -208,16 +243,19 @@ class VoxelSizeControl:
             return
         with same_place(self._viewer, layer):
             set_voxel_size(layer, answer.voxel_size, answer.unit)
-        self._dismiss()
+        self._questions.pop(layer, None)
+        self._problems.pop(layer, None)
+        self.form.hide()
         if (file := layer_file(layer)) is not None:
             axes = file.stored_axes if provenance_of(layer).axes_corrected else None
             self._remember(file, Correction(answer.voxel_size, answer.unit, axes))
         self._ready(layer)
 
     def _dismiss(self) -> None:
-        if self._layer is not None:
-            self._questions.pop(self._layer, None)
+        """Ask no more; the status may have waited for an answer."""
         self.form.hide()
+        if self._layer is not None and self._questions.pop(self._layer, None) is not None:
+            self._ready(self._layer)
 
     def _never_ask(self) -> None:
         if (file := layer_file(self._layer)) is not None:
