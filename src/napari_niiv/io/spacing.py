@@ -112,8 +112,10 @@ class Spacing:
 
     @property
     def short_words(self) -> str:
-        """The same with the symbol of the unit, such as "0.8 × 0.1 × 0.1 µm"."""
-        return self.words.replace(self.unit, SHORT_UNITS.get(self.unit, self.unit))
+        """The same with the symbol of the unit, such as "0.8 × 0.1 × 0.1 µm"; below 0.1 µm in nm."""
+        small = self.unit == "micrometer" and all(size is not None and size < 0.1 for size in self.sizes)
+        spacing = self.to("nanometer") if small else self
+        return spacing.words.replace(spacing.unit, SHORT_UNITS.get(spacing.unit, spacing.unit))
 
 
 def agreed(given: Sequence[tuple[str, Spacing]]) -> Spacing:

@@ -14,6 +14,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import open_dock
+from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
@@ -24,9 +25,11 @@ from napari_niiv.plugin.common.layers import (
     voxel_size,
 )
 from napari_niiv.plugin.common.removal import once_after_removals
+from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
+from napari_niiv.plugin.controls.help import Help
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
@@ -64,7 +67,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.live_layers = LiveLayers(napari_viewer)
         self.volume_views = VolumeViews(napari_viewer, self.live_layers)
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
-        self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
+        self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True, tooltip="the volume to restore")
+        elided(self.layer)
         self._status = Status(self.layer)
         self.status, self.indicator = self._status.label, self._status.indicator
         self._host = host = Host(napari_viewer, self._status, self.status.native)
@@ -75,12 +79,13 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.anisotropy = FloatSpinBox(
             label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
         )
+        typed(self.anisotropy, "anisotropy")
         self._scale = OutputScale(self._apply_finest)
         self.match_zoom, self.output_scale = self._scale.match_zoom, self._scale.samples
         self._ortho = OrthoButton(host, self.live_layers)
         self.ortho_button = self._ortho.button
         self._planes = PlaneButtons(napari_viewer, self.ortho_button)
-        self.on = CheckBox(text="Reconstruct", value=True)
+        self.on = CheckBox(text="Reconstruct", value=True, tooltip="shows the restored picture over the chosen layer")
         self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare = Compare(napari_viewer, self.live_layers)
         self.trust = TrustControls(self.live_layers)
@@ -90,14 +95,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.copying = CopyOffer(host, self._adopt_copy)
         self.sections = SectionsControl(host, self.live_layers, self.layer)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
+        self.help = Help()
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
-        self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         super().__init__(
             widgets=[
                 *(self.on, self.layer, *self.datasets.rows, *self.copying.rows, *self.sections.rows),
                 *(self.anisotropy, *self.spacings.rows, *self.empty_voxels.rows, *self._planes.rows, *self._scale.rows),
                 *(*self.models.rows, *self.suitability.rows, *self.denoise.rows),
                 *(*self.compare.rows, *self.trust.rows, self.train, *self.export.rows, *self._status.rows),
+                self.help.row,
             ]
         )
         self._ended_sources: list[Image] = []

@@ -12,7 +12,7 @@ from magicgui.widgets import PushButton
 from napari.layers import Image
 
 from napari_niiv.empty_voxels import Values
-from napari_niiv.errors import NiivError
+from napari_niiv.errors import NiivError, VolumeError
 from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, empty_phrase, recall, recall_empty, remember
 from napari_niiv.io.spacing import Spacing
@@ -29,7 +29,8 @@ from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
 from napari_niiv.plugin.files.same_place import same_place
-from napari_niiv.plugin.files.voxel_size_form import SpacingForm
+from napari_niiv.plugin.files.voxel_size_form import Answer, SpacingForm
+from napari_niiv.volume import MAX_ANISOTROPY
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,7 @@ class VoxelSizeControl:
             return
         try:
             answer = self.form.answer()
+            _check_step(answer)
             if answer.axes != axis_names(layer):
                 self._changing(layer)
                 with same_place(self._viewer, layer, answer.axes):
@@ -264,6 +266,22 @@ class VoxelSizeControl:
 
     def _remember(self, file: LayerFile, correction: Correction) -> None:
         self._run(lambda: remember(file.path, correction, file.dataset), lambda _: None)
+
+
+def _check_step(answer: Answer) -> None:
+    """Refuse a z step that nothing can be made of; a fine one is left to who says so.
+
+    Raises
+    ------
+    VolumeError
+        If it is more than `MAX_ANISOTROPY` times the pixel size.
+    """
+    z, y, x = answer.voxel_size
+    if (factor := z / (y * x) ** 0.5) > 1.001 * MAX_ANISOTROPY:
+        raise VolumeError(
+            f"The z step would be {factor:.3g} times the pixel size, and at most {MAX_ANISOTROPY:g} times can be "
+            "restored; correct the sizes, whose unit is one and the same."
+        )
 
 
 def _look_up(file: LayerFile, unscaled: bool) -> _FileFacts:
