@@ -265,7 +265,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.on.value = layer not in self._off
         self._scale.show(self.live_layers.settings_of(layer).finest)
         self.denoise.show_estimate()
-        self.empty_voxels.show()
+        for control in (self.empty_voxels, self.sections, self.suitability):
+            control.show()
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""

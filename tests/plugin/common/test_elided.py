@@ -21,6 +21,7 @@ def test_shortened():
     short = shortened(LONG)
     assert len(short) == LONGEST
     assert (short[:10], short[-9:]) == (LONG[:10], "final.tif")
+    assert with_short_names(f"/data/{LONG}/a.tif") == f"/data/{short}/a.tif"
     assert with_short_names(f"The file of {LONG} is\nlarge.") == f"The file of {short} is\nlarge."
 
 
@@ -70,7 +71,7 @@ def test_the_dock_is_no_wider_for_long_names(make_napari_viewer, qtbot, messages
     widget._status.fail(f"{LONG} cannot be read.")
     training.form.choose_init(str(tmp_path / LONG))
     widget.suitability._offers[widget.layer.value] = (f"{LONG} is better.", f"/data/{LONG}")
-    widget.suitability._show()
+    widget.suitability.show()
     assert widget.suitability.use.text.startswith("Use 2024")
     assert widths() == before
     assert widget.status.tooltip == f"{LONG} cannot be read."

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QApplication
 from napari_niiv.plugin.common import typed_numbers
 from napari_niiv.plugin.common.setting_widgets import setting_widget
 from napari_niiv.plugin.common.typed_numbers import typed
+from napari_niiv.plugin.manifest_names import PLUGIN, TRAINING, WIDGET
 from napari_niiv.training.config import TrainingConfig
 
 
@@ -99,3 +100,27 @@ def test_a_number_that_may_be_left_open(typing, text, value):
     widget, _, said, _ = typing(lambda: setting_widget(TrainingConfig, "steps", value=3), text)
     assert widget.value == value
     assert said == []
+
+
+def test_every_number_of_the_docks_is_taken_so(make_napari_viewer, qtbot, monkeypatch):
+    said = []
+    monkeypatch.setattr(typed_numbers, "show_warning", said.append)
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    _, training = viewer.window.add_plugin_dock_widget(PLUGIN, TRAINING)
+    boxes = [
+        box
+        for top in (widget.native, training, widget.export.open())
+        for box in top.findChildren(QAbstractSpinBox)
+        if not isinstance(box.parent(), QAbstractSpinBox)
+    ]
+    assert len(boxes) > 10
+    for box in boxes:
+        before = box.value(), box.text()
+        box.lineEdit().selectAll()
+        qtbot.keyClicks(box.lineEdit(), "1e12")
+        QApplication.sendEvent(box, QFocusEvent(QEvent.Type.FocusOut))
+        assert (box.value(), box.text()) == before
+        assert "not 1e12; it stays" in said[-1]
+    assert len(said) == len(boxes)
+    assert said[0] == "The anisotropy must be a number from 1 to 16, not 1e12; it stays 1."

@@ -23,7 +23,7 @@ WINDOW_WORDS: Mapping[Remedy, str] = {
 }
 """How the windows word what the user can do about an error."""
 
-LONGEST = 36  # characters of a word that a line of a dock holds
+LONGEST = 36  # characters of a word, or of a part of a path, that a line of a dock holds
 
 _BYTES = ("kB", "MB", "GB", "TB", "PB")
 
@@ -72,8 +72,8 @@ def shortened(name: str, longest: int = LONGEST) -> str:
 
 
 def with_short_names(text: str, longest: int = LONGEST) -> str:
-    """A text whose words, names of files mostly, are each short enough to be wrapped."""
-    return re.sub(r"\S+", lambda word: shortened(word[0], longest), text)
+    """A text whose words, names of files and folders mostly, are short enough: lines break between them alone."""
+    return re.sub(r"[^\s/\\]+", lambda word: shortened(word[0], longest), text)
 
 
 def bytes_of(count: float) -> str:

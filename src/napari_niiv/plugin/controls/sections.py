@@ -67,9 +67,9 @@ class SectionsControl:
         for switch in self.switches.values():
             switch.changed.connect(self._switched)
         live_layers.opened.connect(self._await_picture)
-        layer.changed.connect(self._show)
+        layer.changed.connect(self.show)
         self.sentence.native.destroyed.connect(self._stop.stop)
-        self._show()
+        self.show()
 
     def _await_picture(self, live: LiveReconstruction) -> None:
         source = live.source
@@ -106,12 +106,12 @@ class SectionsControl:
             self._told.discard(layer)
             self._found.pop(layer, None)
             self._live_layers.set_repairs(layer, None)
-            self._show()
+            self.show()
 
     def _take_note(self, value: Any = None) -> None:
         if self._layer.value is not None:
             self._told.add(self._layer.value)
-        self._show()
+        self.show()
 
     def _switched(self, value: Any = None) -> None:
         layer = self._layer.value
@@ -126,9 +126,9 @@ class SectionsControl:
     def _apply(self, layer: Image) -> None:
         report, config = self._found[layer]
         self._live_layers.set_repairs(layer, report.repairs(config))
-        self._show()
+        self.show()
 
-    def _show(self, value: Any = None) -> None:
+    def show(self, value: Any = None) -> None:
         """Show what was found of the chosen layer, and only the switches that do something."""
         layer = self._layer.value
         nothing = SectionReport(), SectionsConfig()

@@ -66,9 +66,9 @@ class SuitabilityControl:
         self.use.changed.connect(lambda _=None: self._answer(self._offered))
         self.keep.changed.connect(lambda _=None: self._answer(self._models.checkpoint.value))
         live_layers.opened.connect(self._await_picture)
-        layer.changed.connect(self._show)
+        layer.changed.connect(self.show)
         models.checkpoint.changed.connect(self._withdraw)
-        self._show()
+        self.show()
 
     @property
     def _offered(self) -> str | None:
@@ -95,7 +95,7 @@ class SuitabilityControl:
         def done(offer: tuple[str, str]) -> None:
             if (alive := waiting()) is not None and offer[0] and self._models.checkpoint.value == name:
                 self._offers[alive] = offer
-                self._show()
+                self.show()
 
         self._host.run(lambda: _offer(volume, name, model, path), done, lambda sentence: None)
 
@@ -106,14 +106,15 @@ class SuitabilityControl:
             if file is not None:
                 self._host.run(lambda: remember_checkpoint(file.path, checkpoint, file.dataset), lambda _: None)
             self._models.select(checkpoint)
-        self._show()
+        self.show()
 
     def _withdraw(self, value: Any = None) -> None:
         """The user has chosen: what was offered before is of no interest."""
         self._offers.clear()
-        self._show()
+        self.show()
 
-    def _show(self, value: Any = None) -> None:
+    def show(self, value: Any = None) -> None:
+        """Show what is offered for the layer that is chosen now."""
         layer = self._layer.value
         sentence, offered = self._offers.get(layer, ("", "")) if layer is not None else ("", "")
         write(self.sentence, sentence)
