@@ -362,7 +362,7 @@ def test_the_images_of_a_file_are_listed_and_named(run: Run, tmp_path: Path, opt
     status, output, errors = run("info", "several.h5")
     assert (status, output.splitlines()) == (
         2,
-        ["image       raw (3 × 16 × 20 uint8)", "image       cells/labels (3 × 16 × 20 uint64)"],
+        ["image       raw (3 × 16 × 20 uint8, 4 × 0.5 × 0.5 µm)", "image       cells/labels (3 × 16 × 20 uint64)"],
     )
     assert errors.endswith("cells/labels (3 × 16 × 20 uint64); give one with --image.\n")
     status, output, _ = run("info", "several.h5", option, "raw")

@@ -141,8 +141,9 @@ def test_a_unit_that_is_not_known_is_told() -> None:
 
 def test_units_that_cannot_be_compared_are_told() -> None:
     spacing = Spacing.of((8, 1, 1), ("um", "pixel", "pixel"))
-    assert "z step is in micrometer, its pixel size in pixel" in spacing.note
-    assert spacing.problem == "does not say its z step"
+    assert spacing.problem == "gives its z step in micrometer, its pixel size in pixel, which cannot be compared"
+    assert spacing.is_partial
+    assert spacing.note == ""  # what is said once is not said otherwise
 
 
 def test_a_negative_pixel_size() -> None:

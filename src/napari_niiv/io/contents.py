@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_niiv.errors import DatasetChoice
+from napari_niiv.io.spacing import Spacing
 
 _LABELS = re.compile(
     r"label|segment|mask|annotation|ground.?truth|instance|prediction|probabilit|affinit|_ids?\b|\bids?\b",
@@ -28,22 +29,28 @@ class StoredImage:
     shape : tuple of int
         Without the axes of length 1 before the last two; empty where it is not known.
     dtype : str
+    spacing : Spacing or None
+        Its voxel size, as far as it is known.
     """
 
     name: str
     shape: tuple[int, ...] = ()
     dtype: str = ""
+    spacing: Spacing | None = None
 
     @classmethod
-    def of(cls, name: str, array: object) -> StoredImage:
+    def of(cls, name: str, array: object, spacing: Spacing | None = None) -> StoredImage:
         """That of an array, by its attributes."""
         shape = tuple(int(n) for n in getattr(array, "shape", ()))
-        return cls(name, tuple(n for n in shape[:-2] if n > 1) + shape[-2:], str(getattr(array, "dtype", "")))
+        return cls(name, tuple(n for n in shape[:-2] if n > 1) + shape[-2:], str(getattr(array, "dtype", "")), spacing)
 
     @property
     def words(self) -> str:
-        """Its shape and type as a person reads them."""
-        return f"{' × '.join(map(str, self.shape))} {self.dtype.lstrip('<>|=')}".strip()
+        """Its shape and type as a person reads them, and its voxel size where that can be trusted."""
+        spacing, size = self.spacing, ""
+        if spacing is not None and not spacing.problem and not spacing.is_default:
+            size = f", {spacing.short_words}"
+        return f"{' × '.join(map(str, self.shape))} {self.dtype.lstrip('<>|=')}{size}".strip()
 
 
 def choice(name: str, images: Sequence[StoredImage]) -> DatasetChoice:

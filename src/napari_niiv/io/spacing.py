@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_niiv.io.units import convert, known_unit, number
+from napari_niiv.io.units import SHORT_UNITS, convert, known_unit, number
 from napari_niiv.volume import MAX_ANISOTROPY
 
 Sizes = tuple[float | None, float | None, float | None]
@@ -28,12 +28,15 @@ class Spacing:
     unsorted : str
         Letters of the file's axes as they are stored, those of length 1 but z, y, x left out, where the last are not
         z, y, x; else empty. Of use for who has the voxels from another reader.
+    foreign_z : str
+        The unit of a z step that is left out, as it cannot be compared with that of the pixel size; mostly empty.
     """
 
     sizes: Sizes = (None, None, None)
     unit: str = "pixel"
     note: str = ""
     unsorted: str = ""
+    foreign_z: str = ""
 
     @classmethod
     def of(cls, sizes: Sequence[float | None], units: Sequence[Any]) -> Spacing:
@@ -44,10 +47,9 @@ class Spacing:
         names = [name or "pixel" for name in known]
         target = next((names[i] for i in (2, 1, 0) if sizes[i] is not None), "pixel")
         z, y, x = (convert(v, unit, target) for v, unit in zip(sizes, names, strict=True))
+        incomparable = not odd and z is None and sizes[0] is not None
         notes = [f"its unit {unit!r} is no length that is known, so the sizes are taken without one" for unit in odd]
-        if not odd and z is None and sizes[0] is not None:
-            notes.append(f"its z step is in {names[0]}, its pixel size in {target}, which cannot be compared")
-        return cls((z, y, x), target, join_notes(*notes))
+        return cls((z, y, x), target, join_notes(*notes), foreign_z=names[0] if incomparable else "")
 
     def to(self, unit: str) -> Spacing:
         """The same in another unit; as it is, if it has none that could be converted."""
@@ -58,6 +60,8 @@ class Spacing:
     def problem(self) -> str:
         """Why the size cannot be trusted, as the end of a sentence; empty if it can."""
         z, y, x = self.sizes
+        if z is None and self.foreign_z:
+            return f"gives its z step in {self.foreign_z}, its pixel size in {self.unit}, which cannot be compared"
         if z is None or not math.isfinite(z):
             return "does not say its z step"
         if z <= 0:
@@ -93,7 +97,7 @@ class Spacing:
     @property
     def is_partial(self) -> bool:
         """Whether sizes are missing, and none is absurd."""
-        return self.problem.startswith("does not say")
+        return self.problem.startswith("does not say") or (self.sizes[0] is None and bool(self.foreign_z))
 
     @property
     def is_default(self) -> bool:
@@ -105,6 +109,13 @@ class Spacing:
         """The sizes as a message tells them, such as "0.8 × 0.1 × 0.1 micrometer"; "?" for one that is missing."""
         sizes = " × ".join("?" if size is None else f"{size:.4g}" for size in self.sizes)
         return sizes if self.unit == "pixel" else f"{sizes} {self.unit}"
+
+    @property
+    def short_words(self) -> str:
+        """The same with the symbol of the unit, such as "0.8 × 0.1 × 0.1 µm"; below 0.1 µm in nm."""
+        small = self.unit == "micrometer" and all(size is not None and size < 0.1 for size in self.sizes)
+        spacing = self.to("nanometer") if small else self
+        return spacing.words.replace(spacing.unit, SHORT_UNITS.get(spacing.unit, spacing.unit))
 
 
 def agreed(given: Sequence[tuple[str, Spacing]]) -> Spacing:

@@ -42,6 +42,9 @@ METRES = {f"{name}meter": metres for _, name, metres in _PREFIXES} | {
 }
 """The units that are understood, by their names in the registry that napari uses, in metres."""
 
+SHORT_UNITS = {f"{name}meter": f"{symbol}m".replace("um", "µm") for symbol, name, _ in _PREFIXES} | {"angstrom": "Å"}
+"""The symbols of units of length, by their names."""
+
 _SYMBOLS = {f"{symbol}m": f"{name}meter" for symbol, name, _ in _PREFIXES} | {"Å": "angstrom", "A": "angstrom"}
 _WORDS = {
     # people write it by itself for a micrometre

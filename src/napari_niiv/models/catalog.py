@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from napari_niiv.errors import CheckpointError
 
 SUFFIX = ".safetensors"
+CARD_KEY = "napari_niiv"  # of the metadata of a file
 
 
 def bundled_models() -> list[str]:
     """Names of the checkpoints that ship with the package."""
     folder = resources.files("napari_niiv.models") / "bundled"
     return sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX))
+
+
+@cache
+def bundled_description(name: str) -> str:
+    """What the card of a bundled checkpoint says it is for; only the head of its file is read. Empty for others."""
+    if name not in bundled_models():
+        return ""
+    with checkpoint_path(name).open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        head = json.loads(file.read(length))
+    return str(json.loads(head["__metadata__"][CARD_KEY])["description"])
 
 
 def is_there(name: str) -> bool:

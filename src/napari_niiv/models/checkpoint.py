@@ -17,13 +17,11 @@ from napari_niiv.errors import CheckpointError, OutputError
 from napari_niiv.io.write import whole_file
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import FORMAT_VERSION, Card
-from napari_niiv.models.catalog import checkpoint_path
+from napari_niiv.models.catalog import CARD_KEY, checkpoint_path
 from napari_niiv.models.niiv import Niiv, shapes_of
 from napari_niiv.models.pickled_weights import is_pickle
 from napari_niiv.models.reference import read_reference
 from napari_niiv.models.weight_files import DamagedWeights, WeightFile, finite, open_weights
-
-_CARD_KEY = "napari_niiv"
 
 
 def load_model(name: str | os.PathLike[str] = "em", device: str = "auto") -> Niiv:
@@ -81,7 +79,7 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str], half: bool
     tensors = {k: v.detach().to(dtype).cpu().contiguous() for k, v in model.state_dict().items()}
     try:
         with whole_file(target) as partial:
-            partial.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
+            partial.write_bytes(save(tensors, metadata={CARD_KEY: card.model_dump_json()}))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"The checkpoint cannot be written to {target} ({error}); choose another folder.") from error
 
@@ -111,7 +109,7 @@ def _read(path: Path, values: bool = True) -> tuple[Card, dict[str, torch.Tensor
 
 def _card_that_fits(file: WeightFile, name: str) -> Card:
     """The card in a file, whose weights are found to be those of its architecture; no network is made for that."""
-    if (text := file.metadata.get(_CARD_KEY)) is None:
+    if (text := file.metadata.get(CARD_KEY)) is None:
         raise CheckpointError(f"{name} is a safetensors file of another program: it has no napari-niiv card.")
     card = _parse_card(text, name)
     if not (all(stored.floating for stored in file.stored.values()) and file.fits(shapes_of(card.architecture))):

@@ -14,15 +14,18 @@ from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import Tabbed, open_dock
+from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.folding import FoldingGroup, Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_data, layer_volume, sources, voxel_size
+from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.common.removal import once_after_removals
+from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
 from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
 from napari_niiv.plugin.controls.fitted_offer import FittedOffer
+from napari_niiv.plugin.controls.help import Help
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
@@ -40,7 +43,7 @@ from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.manifest_names import TRAINING
 from napari_niiv.plugin.ortho.button import OrthoButton
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
-from napari_niiv.volume import MAX_ANISOTROPY, Volume
+from napari_niiv.volume import MAX_ANISOTROPY
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
@@ -60,23 +63,25 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.live_layers = LiveLayers(napari_viewer)
         self.volume_views = VolumeViews(napari_viewer, self.live_layers)
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
-        self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True)
+        self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True, tooltip="the volume to restore")
+        elided(self.layer)
         self._status = Status(self.layer)
         self.status, self.indicator = self._status.label, self._status.indicator
         self._host = host = Host(napari_viewer, self._status, self.status.native)
-        self._opener = Opener(host, self._add_volume)
+        self._opener = Opener(host, self.layer, self._choose_layer)
         self.datasets = self._opener.datasets
         self.models = ModelChoice(host, self._adopt_model)
         self.checkpoint, self.browse, self.device = self.models.checkpoint, self.models.browse, self.models.device
         self.anisotropy = FloatSpinBox(
             label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
         )
+        typed(self.anisotropy, "anisotropy")
         self._scale = OutputScale(self._apply_finest)
         self.match_zoom, self.output_scale = self._scale.match_zoom, self._scale.samples
         self._ortho = OrthoButton(host, self.live_layers)
         self.ortho_button = self._ortho.button
         self._planes = PlaneButtons(napari_viewer, self.ortho_button)
-        self.on = CheckBox(text="Reconstruct", value=True)
+        self.on = CheckBox(text="Reconstruct", value=True, tooltip="shows the restored picture over the chosen layer")
         self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare, self.trust = Compare(napari_viewer, self.live_layers), TrustControls(self.live_layers, self.layer)
         self.fitted = FittedOffer(host, self.live_layers, self.models, self._show_settings)
@@ -86,8 +91,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.copying = CopyOffer(host, self._adopt_copy)
         self.sections = SectionsControl(host, self.live_layers, self.layer)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
+        self.help = Help()
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
-        self.anisotropy.native.setKeyboardTracking(False)  # half a number is not meant
         self.groups = self._grouped()
         first = Container(
             widgets=[
@@ -98,7 +103,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         first.margins = (0, 0, 0, 0)
         super().__init__(
-            widgets=[self.on, first, self.status, Scrolled(self.groups.values()), self.train, *self.export.rows],
+            widgets=[
+                self.on,
+                first,
+                self.status,
+                Scrolled(self.groups.values()),
+                self.train,
+                *self.export.rows,
+                self.help.row,
+            ],
             labels=False,
         )
         self._ended_sources: list[Image] = []
@@ -280,7 +293,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.on.value = layer not in self._off
         self._scale.show(self.live_layers.settings_of(layer).finest)
         self.denoise.show_estimate()
-        self.empty_voxels.show()
+        for control in (self.empty_voxels, self.sections, self.suitability):
+            control.show()
 
     def _switch(self, value: Any = None) -> None:
         """Switch the chosen layer on or off."""
@@ -295,10 +309,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if layer is not None:
             of = layer.events
             self._size_connections.connect(self._refresh, of.scale, of.affine, of.units)
-
-    def _add_volume(self, volume: Volume) -> None:
-        data, keywords = layer_data(volume)
-        self.layer.value = self.viewer.add_image(data, **keywords)
 
     def _close_live_of(self, layer: Image) -> None:
         """Before the data of a layer are turned, or it goes."""
@@ -330,7 +340,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             scale[-3] *= factor
             with same_place(self.viewer, layer):
                 layer.scale = scale
-            self.spacings.refill()
+            self.spacings.take_factor()
 
     def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
@@ -353,13 +363,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             return
         with self.anisotropy.changed.blocked():
             self.anisotropy.value = min(max(volume.anisotropy, 1), MAX_ANISOTROPY)
-        if volume.anisotropy <= ISOTROPIC:
+        if volume.anisotropy <= ISOTROPIC or self.spacings.asks_of(layer):
             self.close_live()
-            self._status.tell(
-                f"{layer.name} says that its voxels are isotropic. If the z step is coarser, "
-                "type the anisotropy (z step ÷ pixel size) above.",
-                "off",
-            )
+            self._status.tell(self.spacings.why_not(layer), "off")
         elif not self.on.value:
             self.close_live()
             self._status.tell("Off.", "off")

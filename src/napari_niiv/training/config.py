@@ -48,7 +48,7 @@ class TrainingConfig(BaseModel):
     loss: Literal["mae", "dists"] = Field(
         "mae",
         description="MAE is fast; DISTS, the niiv paper's, looks crisper and needs the weights of VGG16",
-        json_schema_extra={"choices": {"mae": "MAE", "dists": "DISTS + 30·MAE"}},
+        json_schema_extra={"choices": {"mae": "mean error (MAE)", "dists": "perceptual (DISTS + 30·MAE)"}},
     )
     vgg_weights: Path | None = Field(
         None,

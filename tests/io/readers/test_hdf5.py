@@ -251,7 +251,10 @@ def test_bigdataviewer(tmp_path: Path) -> None:
 
 def test_setups_of_bigdataviewer(tmp_path: Path) -> None:
     path = bigdataviewer(tmp_path / "a.h5", values(1, 5, 16, 20), setups=2)
-    with pytest.raises(DatasetChoice, match=r"2 images: s00 \(5 × 16 × 20 \w+\), s01 \("):
+    with pytest.raises(
+        DatasetChoice,
+        match=r"2 images: s00 \(5 × 16 × 20 \w+, 2 × .* µm\), s01 \(.*, 40 × 4 × 4 nm",
+    ):
         open_volume(path)
     volume = open_volume(path, dataset="s01")
     assert (volume.axes, volume.voxel_size, volume.unit) == ("zyx", (40, 4, 4), "nanometer")

@@ -213,7 +213,8 @@ def test_the_only_image_of_bioformats2raw_is_opened(group: zarr.Group, path: Pat
     assert open_volume(path).voxel_size == (4.0, 0.5, 0.5)
     image(group.create_group("1"), values(4, 16, 16), voxel=(3.0, 1.0, 1.0))
     with pytest.raises(
-        DatasetChoice, match=r"2 images: 0 \(3 × 16 × 16 \w+\), 1 \(4 × 16 × 16 \w+\); give one"
+        DatasetChoice,
+        match=r"2 images: 0 \(3 × 16 × 16 \w+, 4 × 0.5 × 0.5 µm\), 1 \(4 × 16 × 16 \w+, .*\); give one",
     ) as caught:
         open_volume(path)
     assert caught.value.datasets == ("0", "1")
@@ -231,7 +232,9 @@ def test_a_plate_asks_which_image(group: zarr.Group, path: Path) -> None:
         set_ome(well, {"well": {"images": [{"path": "0"}, {"path": "1"}]}})
         image(well.create_group("0"), values(3, 16, 16))
         image(well.create_group("1"), values(3, 16, 16))
-    with pytest.raises(DatasetChoice, match=r"4 images: A/1/0 \(3 × 16 × 16 \w+\), A/1/1 \(.*, A/2/0 \(.*, A/2/1 \("):
+    with pytest.raises(
+        DatasetChoice, match=r"4 images: A/1/0 \(3 × 16 × 16 \w+, 4 × .*\), A/1/1 \(.*, A/2/0 \(.*, A/2/1 \("
+    ):
         open_volume(path)
     with pytest.raises(DatasetChoice, match=r"2 images: A/2/0 \(.*, A/2/1 \("):
         open_volume(path, dataset="A/2")
@@ -268,7 +271,7 @@ def test_groups_of_plain_arrays(tmp_path: Path) -> None:
     group.create_array("raw/a", data=values(3, 4, 5))
     assert open_volume(tmp_path / "g.zarr").shape == (3, 4, 5)
     image(group.create_group("im"), values(3, 16, 16))
-    with pytest.raises(DatasetChoice, match=r"im \(3 × 16 × 16 \w+\), raw/a \("):
+    with pytest.raises(DatasetChoice, match=r"im \(3 × 16 × 16 \w+, 4 × 0.5 × 0.5 µm\), raw/a \(3 × 4 × 5 \w+\)"):
         open_volume(tmp_path / "g.zarr")
     assert open_volume(tmp_path / "g.zarr", dataset="raw/a").shape == (3, 4, 5)
 
@@ -281,7 +284,7 @@ def test_several_images_in_one_group(group: zarr.Group, path: Path) -> None:
     second = {**ome["multiscales"][0], "name": "second"}
     second["datasets"] = [{"path": "other", "coordinateTransformations": [scale(3.0, 0.5, 0.5)]}]
     set_ome(group, {"multiscales": [ome["multiscales"][0] | {"name": ""}, second]})
-    with pytest.raises(DatasetChoice, match=r"2 images: image 0 \(3 × 16 × 16 \w+\), second \("):
+    with pytest.raises(DatasetChoice, match=r"2 images: image 0 \(3 × 16 × 16 \w+, 4 × 0.5 × 0.5 µm\), second \("):
         open_volume(path)
     first = open_volume(path, dataset="image 0")
     assert first.voxel_size == (4, 0.5, 0.5)

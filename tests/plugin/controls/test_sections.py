@@ -106,6 +106,13 @@ def test_a_blank_section_is_bridged_by_default(opened, damaged, qtbot) -> None:
     blank = wait_picture(qtbot, form, repaired=False)
     assert blank.image[inside].mean() < 0.4 * mean
     assert control.sentence.visible  # it is blank all the same
+    control.seen.native.click()
+    assert not control.sentence.visible
+    assert not control.seen.visible
+    assert control.switches["bridge"].visible
+    assert control.switches["bridge"].tooltip.endswith("\nSection 5 is blank.")
+    control.show()
+    assert not control.sentence.visible
 
 
 def test_nothing_is_shown_of_a_sound_volume(opened, texture, qtbot) -> None:

@@ -174,3 +174,27 @@ def test_a_layer_turned_meanwhile_keeps_its_place(viewer, qtbot, messages, slow,
     qtbot.waitUntil(lambda: any("a layer of its own" in m for m in messages), timeout=20_000)
     assert viewer.layers["slow"].data.shape == (48, 12, 64)
     assert any(str(provenance_of(layer).path).endswith("slow.zarr") for layer in viewer.layers)
+
+
+def test_it_can_be_declined_and_other_questions_follow(viewer, qtbot, messages, slow):
+    widget = open_widget(viewer)
+    drop(widget, slow)
+    offer = offered(qtbot, widget)
+    layer = viewer.layers["slow"]
+    widget.suitability._offers[layer] = ("lm suits this volume better than em.", "lm")
+    widget.suitability.show()
+    assert not widget.suitability.sentence.native.isVisible()
+    offer.later.native.click()
+    assert not offer.sentence.native.isVisible()
+    assert not offer.make.native.isVisible()
+    assert widget.suitability.sentence.native.isVisible()
+    assert widget.suitability.use.native.isVisible()
+    other = viewer.add_image(DATA, scale=(4, 1, 1), name="other")
+    widget.layer.value = other
+    assert not widget.suitability.sentence.native.isVisible()
+    widget.layer.value = layer
+    assert not offer.sentence.native.isVisible()
+    assert widget.suitability.sentence.native.isVisible()  # it comes back with its layer
+    viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: widget.layer.value is other, timeout=5000)
+    qtbot.waitUntil(lambda: not widget.suitability.sentence.native.isVisible(), timeout=5000)

@@ -140,6 +140,10 @@ def test_what_is_no_size_is_one_sentence_and_the_form_stays(viewer, qtbot, messa
     assert any("size along z must be a positive number" in m for m in messages)
     assert form.native.isVisible()
     np.testing.assert_allclose(viewer.layers[0].scale, 1)
+    form.sizes["z"].value = "500"
+    form.apply.native.click()
+    assert "The z step would be 500 times the pixel size, and at most 16 times can be restored" in messages[-1]
+    np.testing.assert_allclose(viewer.layers[0].scale, 1)
     form.sizes["z"].value = "5"
     form.apply.native.click()
     np.testing.assert_allclose(viewer.layers[0].scale, (5, 1, 1))

@@ -220,6 +220,7 @@ def test_a_measured_psf_comes_from_a_file(form, tmp_path):
 
 def test_dists_asks_for_the_weights_of_vgg16(form, tmp_path):
     assert not form.vgg_row.visible
+    form.advanced.value = True
     form.loss.value = "dists"
     assert form.vgg_row.visible
     form.vgg.value = str(tmp_path / "vgg16.pth")

@@ -39,7 +39,10 @@ def read_bdv(path: Path, file: Any, setup: str | None = None, xml: Path | None =
     """
     names = setups(file)
     if setup is None and len(names) > 1:
-        raise choice(path.name, [StoredImage.of(name, _first_view(file, name)) for name in names])
+        place = xml or path.with_suffix(".xml")
+        sizes = [xml_spacing(place, int(name[1:])) for name in names]
+        views = [_first_view(file, name) for name in names]
+        raise choice(path.name, list(map(StoredImage.of, names, views, sizes)))
     setup = (setup or names[0]).strip("/")
     times = [name for name in file if re.fullmatch(r"t\d{5,}", name) and setup in file[name]]
     levels = [

@@ -88,7 +88,9 @@ def _images(file: Any) -> list[StoredImage]:
 
     def collect(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset) and node.ndim >= 3:
-            images.append(StoredImage.of(name, node))
+            attributes = attributes_of(node)
+            axes = named_axes(attributes, node.ndim) or usual_axes(node.ndim)
+            images.append(StoredImage.of(name, node, spacing_of(attributes, axes)[0]))
 
     file.visititems(collect)
     # which leaves out what is in other files

@@ -69,9 +69,12 @@ def _read(store: _Store, dataset: str | None) -> StoredVolume:
 
 def _stored_image(store: _Store, path: str) -> StoredImage:
     attributes = store.attributes(path)
-    if not _ndim(attributes):
-        attributes = store.attributes(posixpath.join(path, "s0"))
-    return StoredImage(path, tuple(int(n) for n in attributes["dimensions"][::-1]), str(attributes.get("dataType", "")))
+    array = path if _ndim(attributes) else posixpath.join(path, "s0")
+    attributes = attributes if array == path else store.attributes(array)
+    shape = [int(n) for n in attributes["dimensions"]]
+    # of a server it would take further requests
+    spacing = None if store.remote else level_place(store, array, _axes(attributes, len(shape)), shape)[0]
+    return StoredImage(path, tuple(shape[::-1]), str(attributes.get("dataType", "")), spacing)
 
 
 class _Store:
@@ -135,6 +138,11 @@ def _ndim(attributes: Mapping[str, Any]) -> int:
     return len(dimensions) if isinstance(dimensions, list) else 0
 
 
+def _axes(attributes: Mapping[str, Any], ndim: int) -> str:
+    named = named_axes({"axes": attributes.get("axes")} if attributes.get("axes") else {}, ndim)
+    return named or _AXES.get(ndim, "?" * ndim)
+
+
 def _pyramid(store: _Store, group: str) -> StoredVolume:
     """The levels of a group; the voxel size may be an attribute of the finest, or of the group."""
     finest = _dataset(store, posixpath.join(group, "s0"))
@@ -163,9 +171,7 @@ def _factors(attributes: Mapping[str, Any]) -> list[float] | None:
 def _dataset(store: _Store, path: str) -> StoredVolume:
     own = store.attributes(path)
     array = _array(store, path, own)
-    axes = named_axes({"axes": own.get("axes")} if own.get("axes") else {}, array.ndim) or _AXES.get(
-        array.ndim, "?" * array.ndim
-    )
+    axes = _axes(own, array.ndim)
     spacing, origin = level_place(store, path, axes, list(array.shape))
     return StoredVolume(array, axes, spacing, {}, (), origin, note=_check_chunks(store, path, array))
 

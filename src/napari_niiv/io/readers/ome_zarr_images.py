@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.contents import StoredImage
+from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
+from napari_niiv.io.readers.ngff import axes_of, place_of
 from napari_niiv.io.readers.zarr_node import open_node
+from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.stored_volume import usual_axes
 
 if TYPE_CHECKING:
     import zarr
@@ -80,9 +84,10 @@ def several_multiscales(group: zarr.Group, ome: Mapping[str, Any], dataset: str 
     """The images of one group, where it has more than one."""
     multiscales = ome["multiscales"]
     names = multiscale_names(multiscales)
+    arrays = [group.get(text(image["datasets"][0]["path"])) for image in multiscales]
     return [
-        StoredImage.of(joined(dataset, name), group.get(text(image["datasets"][0]["path"])))
-        for name, image in zip(names, multiscales, strict=True)
+        StoredImage.of(joined(dataset, name), array, _spacing(array, image))
+        for name, array, image in zip(names, arrays, multiscales, strict=True)
     ]
 
 
@@ -98,7 +103,7 @@ def images_below(group: zarr.Group, ome: Mapping[str, Any], dataset: str | None)
         Its path in the zarr, which their names begin with.
     """
     paths = _paths(group, ome)
-    described = [StoredImage.of(joined(dataset, path), _finest(group, path)) for path in paths[:_MOST_DESCRIBED]]
+    described = [StoredImage.of(joined(dataset, path), *_finest(group, path)) for path in paths[:_MOST_DESCRIBED]]
     return described + [StoredImage(joined(dataset, path)) for path in paths[_MOST_DESCRIBED:]]
 
 
@@ -141,14 +146,26 @@ def _fields(plate: zarr.Group, well: str) -> list[str]:
     return [joined(well, text(image["path"])) for image in listed] if listed else [joined(well, "0")]
 
 
-def _finest(group: zarr.Group, path: str) -> zarr.Array[Any] | None:
-    """The array of an image, for its shape; None where it is not to be had, which opening it will tell."""
+def _finest(group: zarr.Group, path: str) -> tuple[zarr.Array[Any] | None, Spacing]:
+    """The array of an image, for its shape, and its voxel size; nothing where opening it will tell why."""
     import zarr
 
     try:
-        node = group.get(path)
+        node, image = group.get(path), None
         if isinstance(node, zarr.Group):
-            node = node.get(text(ome_metadata(node)["multiscales"][0]["datasets"][0]["path"]))
-        return node if isinstance(node, zarr.Array) else None
+            image = ome_metadata(node)["multiscales"][0]
+            node = node.get(text(image["datasets"][0]["path"]))
+        return (node, _spacing(node, image)) if isinstance(node, zarr.Array) else (None, Spacing())
     except Exception:  # of servers, JSON, metadata
-        return None
+        return None, Spacing()
+
+
+def _spacing(array: Any, image: Mapping[str, Any] | None) -> Spacing:
+    """The voxel size of an array, by the metadata of the image whose finest level it is, if it is one."""
+    try:
+        if image is None:
+            attributes = attributes_of(array)
+            return spacing_of(attributes, named_axes(attributes, array.ndim) or usual_axes(array.ndim))[0]
+        return place_of(image, image["datasets"][0], *axes_of(image, array))[0]
+    except Exception:  # opening it will tell
+        return Spacing()

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import Container, Label
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+
+from napari_niiv.plugin.common.words import with_short_names
 
 
 def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
@@ -22,11 +24,23 @@ def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
 def paragraph() -> Label:
     """A label for sentences, as wide as the form, however long they are; hidden until there are any."""
     label = Label(value="")
-    label.native.setWordWrap(True)
-    # of a long text Qt would have it wide rather than high
-    label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    wrapped(label.native)
     label.visible = False
     return label
+
+
+def wrapped(label: QLabel) -> None:
+    """Let a label have the height that its text takes at the width of the form."""
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)  # a file's name is no HTML
+    # of a long text Qt would have it wide rather than high
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+
+def write(label: Label, text: str) -> None:
+    """Put sentences into a label; of names that are too long for it the middle is left out, and the tooltip has all."""
+    label.value = short = with_short_names(text)
+    label.tooltip = text if short != text else ""
 
 
 def short_names(files: list[str]) -> list[tuple[str, str]]:

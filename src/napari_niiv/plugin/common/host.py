@@ -9,6 +9,7 @@ from napari import Viewer
 from qtpy.QtCore import QObject
 
 from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.questions import Questions
 
 
 class StatusLine(Protocol):
@@ -19,6 +20,9 @@ class StatusLine(Protocol):
 
     def inform(self, sentence: str) -> None:
         """Notify of what is worth knowing; the sentence that is shown stays."""
+
+    def warn(self, sentence: str) -> None:
+        """As `inform`, of what is not as it should be."""
 
     def fail(self, sentence: str) -> None:
         """Show the sentence of an error, and notify of it."""
@@ -38,12 +42,16 @@ class Host:
     ----------
     viewer : Viewer
     background : Background
+    questions : Questions
+        What the controls ask, one at a time.
     run : callable
         `Background.run`: work on a thread, whose answer comes to the GUI thread; errors go to `fail`.
     tell : callable
         Shows a sentence in the status.
     inform : callable
         Shows a sentence as a notification; the status stays.
+    warn : callable
+        The same of what is not as it should be.
     fail : callable
         Shows the sentence of an error as both.
     """
@@ -52,4 +60,5 @@ class Host:
         self.viewer, self.background = viewer, Background(parent, status.fail)
         self.run: Callable[..., None] = self.background.run
         self.tell: Callable[[str], Any] = status.tell
-        self.inform, self.fail = status.inform, status.fail
+        self.inform, self.warn, self.fail = status.inform, status.warn, status.fail
+        self.questions = Questions()

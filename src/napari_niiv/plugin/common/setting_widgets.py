@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from napari_niiv.configuration import Setting, refusal, setting_of
 from napari_niiv.errors import NiivError
+from napari_niiv.plugin.common.typed_numbers import typed
 
 _LARGEST = 10**9  # of a number without a limit: Qt's boxes have one
 
@@ -81,7 +82,6 @@ def _number(setting: Setting, common: dict[str, Any], changes: dict[str, Any]) -
     bounds: dict[str, Any] = {"min": low, "max": _LARGEST if setting.highest is None else setting.highest}
     step: dict[str, Any] = {} if whole else {"step": 0.05}
     box = (SpinBox if whole else FloatSpinBox)(**common | bounds | step | {"value": setting.default or low} | changes)
-    box.native.setKeyboardTracking(False)  # half a number is not meant
     if setting.optional:
         box.native.setSpecialValueText(setting.unset)
-    return box
+    return typed(box, setting.label if setting.label.isupper() else setting.label[:1].lower() + setting.label[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pint
@@ -32,6 +33,8 @@ _ROUNDED = (
     (9.75 * 3600, 0.5, 3600, "h"),
     (2 * _DAY, 1, 3600, "h"),
 )
+LONGEST = 36  # characters of a word, or of a part of a path, that a line of a dock holds
+
 _BYTES = ("kB", "MB", "GB", "TB", "PB")
 
 
@@ -76,6 +79,19 @@ def length_words(value: float, unit: str) -> str:
         near = pint.Quantity(value, unit).to_compact()
         value, unit = float(near.magnitude), f"{near.units:~P}"
     return f"{value:.3g} {unit}"
+
+
+def shortened(name: str, longest: int = LONGEST) -> str:
+    """A name whose middle is left out where it is longer than so many characters: both its ends tell it from others."""
+    if len(name) <= longest:
+        return name
+    kept = longest - 1
+    return f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
+
+
+def with_short_names(text: str, longest: int = LONGEST) -> str:
+    """A text whose words, names of files and folders mostly, are short enough: lines break between them alone."""
+    return re.sub(r"[^\s/\\]+", lambda word: shortened(word[0], longest), text)
 
 
 def bytes_of(count: float) -> str:

@@ -9,6 +9,7 @@ from magicgui.widgets import CheckBox, PushButton, Slider
 from napari.components import ViewerModel
 
 from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
 KEY = "K"  # free in napari 0.9, whatever layer is active
@@ -77,6 +78,7 @@ class Compare:
             tooltip="source on the left, reconstruction on the right; drag the line in the picture",
         )
         self.position = Slider(min=0, max=100, value=50, tooltip="per cent of the window that show the source")
+        typed(self.position, "split")
         self.position.enabled = False
         self.freeze = PushButton(text="Freeze", tooltip="keeps the picture of now as a layer of its own")
         self.steps = CheckBox(

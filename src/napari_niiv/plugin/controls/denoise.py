@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDoubleSpinBox
 
 from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.common.host import Host
+from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.reconstruction.denoise import AUTO, DIGITS, WITHOUT_NOISE, Denoise, lowered
@@ -42,7 +43,8 @@ class DenoiseField:
         self.value: Denoise = AUTO
         self.auto = CheckBox(text=AUTO, value=True)
         self.slider = FloatSlider(min=0, step=10**-DIGITS, value=0)
-        self.slider.native.findChild(QDoubleSpinBox).setDecimals(DIGITS)
+        self._number = typed(self.slider, "noise level").native.findChild(QDoubleSpinBox)
+        self._number.setDecimals(DIGITS)
         self.reason = paragraph()
         self.reason.value = WITHOUT_NOISE
         self.widget = Container(widgets=[row("", self.auto, self.slider), self.reason], label="Denoise", labels=False)
@@ -65,6 +67,7 @@ class DenoiseField:
         self.reason.visible = model is not None and not model.knows_noise
         self.auto.tooltip = WITHOUT_NOISE if self.reason.visible else _AUTO_MEANS
         self.slider.tooltip = WITHOUT_NOISE if self.reason.visible else _LEVEL_MEANS
+        self._number.setToolTip(self.slider.tooltip)
         self._enable()
 
     def show_estimate(self, level: float | None) -> None:

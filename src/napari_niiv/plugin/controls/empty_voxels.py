@@ -9,7 +9,7 @@ from napari.layers import Image
 
 from napari_niiv.empty_voxels import Values, empty_setting, empty_words
 from napari_niiv.io.remembered import remember_empty
-from napari_niiv.plugin.common.forms import paragraph, row
+from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import empty_values, set_empty_values
 from napari_niiv.plugin.files.layer_file import layer_file
@@ -73,7 +73,7 @@ class EmptyVoxelsControl:
     def _show_found(self, shown: Any = None) -> None:
         live = self._live_layers.get(self._layer.value)
         words = "" if live is None or live.last is None else live.last.response.empty.words
-        self.sentence.value = f"{words}." if words else ""
+        write(self.sentence, f"{words}." if words else "")
         self.sentence.visible = bool(words)
 
     def _choose(self, choice: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from magicgui.widgets import ComboBox, PushButton
 from qtpy.QtWidgets import QFileDialog
 
-from napari_niiv.models.catalog import SUFFIX, bundled_models
+from napari_niiv.models.catalog import SUFFIX, bundled_description, bundled_models
+from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.forms import row, short_names
 from napari_niiv.plugin.common.host import Host
 
@@ -92,6 +93,7 @@ class ModelChoice:
     def __init__(self, host: Host, adopt: Callable[[Any], None]) -> None:
         self._host, self._adopt = host, adopt
         self._own: list[str] = []  # checkpoints
+        self._cards: dict[str, str] = {}  # their descriptions
         self._devices = ["auto"]
         self.loaded: Wanted | None = None
         self.by_hand: str | None = None
@@ -99,10 +101,15 @@ class ModelChoice:
         # choices are functions, as napari asks for them anew whenever a layer comes or goes
         self.checkpoint = ComboBox(
             choices=lambda widget: short_names([*bundled_models(), *self._own]),
-            tooltip="or drop a file here",
+            tooltip="the network that restores; each says what it is for. A checkpoint of your own can be dropped here",
         )
+        self._items = elided(self.checkpoint, self._describe)
         self.browse = PushButton(text="Browse…", tooltip="choose a checkpoint file")
-        self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
+        self.device = ComboBox(
+            label="Device",
+            choices=lambda widget: self._devices,
+            tooltip="what computes: auto takes a GPU where there is one",
+        )
         self.rows: list[Any] = [row("Checkpoint", self.checkpoint, self.browse), self.device]
         self.checkpoint.native.activated.connect(self._note_choice)  # before it is loaded, by the user alone
         self.checkpoint.changed.connect(self.load)
@@ -134,6 +141,10 @@ class ModelChoice:
     def _note_choice(self, index: int) -> None:
         self.by_hand = self.checkpoint.value
 
+    def _describe(self, name: str, text: str) -> str:
+        """What a checkpoint's card says it is for, as far as that is known, and where its file is."""
+        return "\n".join(filter(None, (self._cards.get(name) or bundled_description(name), name)))
+
     @property
     def _wanted(self) -> Wanted:
         return self.checkpoint.value, self.device.value
@@ -141,6 +152,8 @@ class ModelChoice:
     def _take(self, wanted: Wanted, model: Any, devices: list[str]) -> None:
         self._devices = ["auto", *devices]
         self.device.reset_choices()
+        self._cards[wanted[0]] = model.card.description
+        self._items.refresh()
         if wanted == self._wanted:
             self.loaded = wanted
             self._adopt(model)

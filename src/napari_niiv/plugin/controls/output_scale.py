@@ -8,6 +8,7 @@ from typing import Any
 from magicgui.widgets import CheckBox, FloatSlider
 
 from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.typed_numbers import typed
 
 
 class OutputScale:
@@ -34,6 +35,7 @@ class OutputScale:
             value=1,
             tooltip="samples per isotropic voxel, never finer than the screen",
         )
+        typed(self.samples, "output scale")
         self.samples.enabled = False
         self.rows = [row("Output scale", self.match_zoom, self.samples)]
         self.match_zoom.changed.connect(self._apply)

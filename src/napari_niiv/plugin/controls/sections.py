@@ -6,15 +6,17 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
+from magicgui.widgets import ComboBox, PushButton
 from napari.layers import Image
 
+from napari_niiv.configuration import setting_of
 from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.remembered import recall_sections, remember_sections
-from napari_niiv.plugin.common.forms import paragraph, row
+from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.common.setting_widgets import setting_widget
 from napari_niiv.plugin.files.layer_file import layer_file
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -57,13 +59,17 @@ class SectionsControl:
         self.switches = {name: setting_widget(SectionsConfig, name) for name in SectionsConfig.model_fields}
         gaps, places = list(self.switches.values())[:2], list(self.switches.values())[2:]
         self._lines = row("Sections", *gaps), row("Sections", *places)
-        self.rows: list[Any] = [self.sentence, *self._lines]
+        self.seen = PushButton(text="OK", tooltip="hides the sentence; the switches below stay, and tell it again")
+        self.rows: list[Any] = [self.sentence, row("", self.seen), *self._lines]
+        self._question = host.questions.add(Urgency.SECTIONS, *self.rows[:2])
+        self._told: weakref.WeakSet[Image] = weakref.WeakSet()  # and taken note of
+        self.seen.changed.connect(self._take_note)
         for switch in self.switches.values():
             switch.changed.connect(self._switched)
         live_layers.opened.connect(self._await_picture)
-        layer.changed.connect(self._show)
+        layer.changed.connect(self.show)
         self.sentence.native.destroyed.connect(self._stop.stop)
-        self._show()
+        self.show()
 
     def _await_picture(self, live: LiveReconstruction) -> None:
         source = live.source
@@ -99,9 +105,15 @@ class SectionsControl:
         """The data of a layer are others: what was found is of no interest."""
         if (layer := waiting()) is not None:
             self._looked_at.discard(layer)
+            self._told.discard(layer)
             self._found.pop(layer, None)
             self._live_layers.set_repairs(layer, None)
-            self._show()
+            self.show()
+
+    def _take_note(self, value: Any = None) -> None:
+        if self._layer.value is not None:
+            self._told.add(self._layer.value)
+        self.show()
 
     def _switched(self, value: Any = None) -> None:
         layer = self._layer.value
@@ -116,13 +128,14 @@ class SectionsControl:
     def _apply(self, layer: Image) -> None:
         report, config = self._found[layer]
         self._live_layers.set_repairs(layer, report.repairs(config))
-        self._show()
+        self.show()
 
-    def _show(self, value: Any = None) -> None:
+    def show(self, value: Any = None) -> None:
         """Show what was found of the chosen layer, and only the switches that do something."""
         layer = self._layer.value
         nothing = SectionReport(), SectionsConfig()
         report, config = nothing if layer is None else self._found.get(layer, nothing)
+        words = _words(report)
         useful = {
             "bridge": report.blank,
             "bridge_damaged": report.damaged,
@@ -133,12 +146,13 @@ class SectionsControl:
             with switch.changed.blocked():
                 switch.value = getattr(config, name)
             switch.visible = useful[name]
+            switch.tooltip = f"{setting_of(SectionsConfig, name).help}\n{words}".strip()
         first, second = self._lines
         first.visible = report.blank or report.damaged
         second.visible = report.largest_shift > 0 or report.uneven
         second.label = "" if report.blank or report.damaged else "Sections"
-        self.sentence.value = _words(report)
-        self.sentence.visible = bool(report.sentences)
+        write(self.sentence, words)
+        self._question.ask(bool(words) and layer not in self._told)
 
 
 def _find(

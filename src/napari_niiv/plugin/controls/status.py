@@ -8,9 +8,8 @@ from magicgui.widgets import ComboBox, Label
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSizePolicy
 
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import row, wrapped, write
 from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 
@@ -38,25 +37,28 @@ class Status:
     label : Label
         The sentence.
     indicator : PassIndicator
+    sentence : str
+        What was said last, whole.
     shown : Container
         Holds the indicator, to be put into a form.
     """
 
     def __init__(self, layer: ComboBox) -> None:
         self._layer = layer
+        self.sentence = ""
         self.indicator = PassIndicator()
         self.shown = row("Shown")
         self.shown.native.layout().addWidget(self.indicator)
         self.label = Label(value="Choose a layer, or drop a volume here.")
-        self.label.native.setWordWrap(True)
-        self.label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        wrapped(self.label.native)
         self.label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         # two lines, lest what is below move with every other sentence
         self.label.native.setMinimumHeight(2 * self.label.native.fontMetrics().lineSpacing())
 
     def tell(self, sentence: str, state: str | None = None) -> None:
         """Say a sentence; without a state the mark stays as it is."""
-        self.label.value = sentence
+        self.sentence = sentence
+        write(self.label, sentence)
         if state is not None:
             self.indicator.show_state(state)
 
@@ -64,9 +66,13 @@ class Status:
         """Say what is worth knowing beside what is on the screen."""
         show_info(sentence)
 
+    def warn(self, sentence: str) -> None:
+        """Say what is not as it should be."""
+        show_warning(sentence)
+
     def fail(self, sentence: str) -> None:
         """Say what went wrong."""
-        if sentence != self.label.value:  # once is enough
+        if sentence != self.sentence:  # once is enough
             self.tell(sentence, "failed")
             show_error(sentence)
 

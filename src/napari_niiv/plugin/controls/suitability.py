@@ -14,9 +14,11 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.io.remembered_settings import recall_settings
 from napari_niiv.models.catalog import is_there
-from napari_niiv.plugin.common.forms import paragraph, row
+from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
+from napari_niiv.plugin.common.questions import Urgency
+from napari_niiv.plugin.common.words import shortened
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.files.layer_file import layer_file
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from napari_niiv.models.niiv import Niiv
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.volume import Volume
+
+
+_BUTTON = 16  # characters of a name that a button holds
 
 
 class SuitabilityControl:
@@ -58,12 +63,13 @@ class SuitabilityControl:
         self.keep = PushButton(text="", tooltip="stay with it, and remember that for this file")
         self.answers = row("", self.use, self.keep)
         self.rows: list[Any] = [self.sentence, self.answers]
+        self._question = host.questions.add(Urgency.CHECKPOINT, *self.rows)
         self.use.changed.connect(lambda _=None: self._answer(self._offered))
         self.keep.changed.connect(lambda _=None: self._answer(self._models.checkpoint.value))
         live_layers.opened.connect(self._await_picture)
-        layer.changed.connect(self._show)
+        layer.changed.connect(self.show)
         models.checkpoint.changed.connect(self._withdraw)
-        self._show()
+        self.show()
 
     @property
     def _offered(self) -> str | None:
@@ -90,7 +96,7 @@ class SuitabilityControl:
         def done(offer: tuple[str, str]) -> None:
             if (alive := waiting()) is not None and offer[0] and self._models.checkpoint.value == name:
                 self._offers[alive] = offer
-                self._show()
+                self.show()
 
         self._host.run(lambda: _offer(volume, name, model, path), done, lambda sentence: None)
 
@@ -101,21 +107,24 @@ class SuitabilityControl:
             if file is not None:
                 self._host.run(lambda: remember_checkpoint(file.path, checkpoint, file.dataset), lambda _: None)
             self._models.select(checkpoint)
-        self._show()
+        self.show()
 
     def _withdraw(self, value: Any = None) -> None:
         """The user has chosen: what was offered before is of no interest."""
         self._offers.clear()
-        self._show()
+        self.show()
 
-    def _show(self, value: Any = None) -> None:
+    def show(self, value: Any = None) -> None:
+        """Show what is offered for the layer that is chosen now."""
         layer = self._layer.value
         sentence, offered = self._offers.get(layer, ("", "")) if layer is not None else ("", "")
-        self.sentence.value, self.sentence.visible = sentence, bool(sentence)
-        self.answers.visible = bool(sentence)
-        self.use.visible = bool(offered)
+        write(self.sentence, sentence)
         in_use = self._models.checkpoint.value or ""
-        self.use.text, self.keep.text = f"Use {Path(offered).name}", f"Keep {Path(in_use).name}"
+        self.use.text, self.keep.text = (
+            f"{verb} {shortened(Path(name).name, _BUTTON)}" for verb, name in (("Use", offered), ("Keep", in_use))
+        )
+        self._question.ask(bool(sentence))
+        self.use.visible = bool(offered)
 
 
 def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] | None) -> tuple[str, str]:

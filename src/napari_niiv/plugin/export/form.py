@@ -61,7 +61,9 @@ class ExportForm(Container):  # type: ignore[type-arg]
         self.output = LineEdit(tooltip="where to write; its ending, .zarr or .tif, is the format")
         self.browse = PushButton(text="Browse…", tooltip="choose where to write")
         self.output_row = row("Save to", self.output, self.browse)
-        self.advanced = CheckBox(text="Advanced settings", value=False)
+        self.advanced = CheckBox(
+            text="Advanced settings", value=False, tooltip="how fine, from which side views, and of which type"
+        )
         self.output_scale = setting_widget(ExportConfig, "output_scale", min=0.05, max=16)
         self.planes = setting_widget(ExportConfig, "planes")
         self.dtype = setting_widget(ExportConfig, "dtype", choices=self._dtypes)

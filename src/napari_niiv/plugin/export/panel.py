@@ -235,12 +235,12 @@ class ExportPanel(ExportWindow):
         if self.worker is not None:
             return
         if preview is None:
-            self.summary.setText(problem)
+            self.show_summary(problem)
         else:
             self.form.show_output(preview.job.target)
             part = _RECTANGLE if preview.job.config.box is not None else ""
             lines = [preview.description, part, preview.warning, self._axes_words()]
-            self.summary.setText("\n".join(line for line in lines if line))
+            self.show_summary("\n".join(line for line in lines if line))
             self._ask_estimate(preview)
         self._show_state()
 
@@ -319,7 +319,7 @@ class ExportPanel(ExportWindow):
 
     def _show_progress(self, job: ExportJob) -> None:
         output = f": {self._log.output}" if self._log.output else ""
-        self.summary.setText(f"{job.volume.name}, to {job.target}{output}")
+        self.show_summary(f"{job.volume.name}, to {job.target}{output}")
         self.show_progress(self._log)
         self.progress_text.emit(f"Exporting… {int(100 * self._log.fraction)} %")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from napari_niiv.plugin.common.forms import wrapped
+from napari_niiv.plugin.common.words import with_short_names
 from napari_niiv.plugin.export.form import ExportForm
 from napari_niiv.plugin.export.log import ExportLog
 from napari_niiv.plugin.export.settings import ExportPreview
@@ -13,6 +15,8 @@ from napari_niiv.plugin.export.settings import ExportPreview
 WIDTH = 460
 # steps of the progress bar
 _WHOLE = 1000
+# characters of a word that a line of the window holds
+_LONGEST = 56
 _MEANWHILE = "napari can be used meanwhile, and this window closed: the button in Isotropic reconstruct opens it again."
 
 
@@ -36,6 +40,14 @@ class ExportWindow(QDialog):
         self.progress.setRange(0, _WHOLE)
         self.start, self.anew, self.discard = map(QPushButton, ("Export", "Start anew", "Discard"))
         self.cancel, self.open_result = map(QPushButton, ("Cancel", "Open in napari"))
+        for button, tip in (
+            (self.start, "writes the volume"),
+            (self.anew, "leaves what an interrupted export has written, and begins again"),
+            (self.discard, "deletes what an interrupted export has written"),
+            (self.cancel, "stops the export; what is finished is kept, and it can be resumed"),
+            (self.open_result, "shows the volume that was written over its source"),
+        ):
+            button.setToolTip(tip)
         self._lay_out()
         self._fit = QTimer(self)  # once the layout knows of what has just been shown
         self._fit.setSingleShot(True)
@@ -46,8 +58,7 @@ class ExportWindow(QDialog):
         layout.addWidget(self.title)
         layout.addWidget(self.form.native)
         for label in (self.title, self.summary, self.estimate, self.question, self.status):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
+            wrapped(label)
         outputs: tuple[QWidget, ...] = (self.summary, self.estimate, self.progress, self.status, self.question)
         for widget in outputs:
             layout.addWidget(widget)
@@ -77,7 +88,8 @@ class ExportWindow(QDialog):
         resumable = preview is not None and preview.resumable is not None
         exists = preview is not None and preview.exists
         layer = self.form.layer
-        self.title.setText("" if layer is None else layer.name)
+        self.title.setText("" if layer is None else with_short_names(layer.name, _LONGEST))
+        self.title.setToolTip("" if layer is None else layer.name)
         self.title.setVisible(not running and layer is not None)
         self.form.visible = not running
         self.estimate.setVisible(not running and preview is not None and bool(self.estimate.text()))
@@ -91,11 +103,12 @@ class ExportWindow(QDialog):
         self.start.setText("Resume" if resumable else replacing)
         self.question.setText(_MEANWHILE if running else preview.question if preview else "")
         self.question.setVisible(bool(self.question.text()))
-        self.show_status(self.status.text())
+        self.show_status(self.status.toolTip())
 
     def show_status(self, sentence: str) -> None:
         """Show what was done last, or nothing."""
-        self.status.setText(sentence)
+        self.status.setText(with_short_names(sentence, _LONGEST))
+        self.status.setToolTip(sentence)
         self.status.setVisible(bool(sentence))
         self._fit.start()
 
@@ -104,6 +117,11 @@ class ExportWindow(QDialog):
         self.estimate.setText(words)
         self.estimate.setVisible(bool(words))
         self._fit.start()
+
+    def show_summary(self, text: str) -> None:
+        """Show what is, or would be, written."""
+        self.summary.setText(with_short_names(text, _LONGEST))
+        self.summary.setToolTip(text)
 
     def show_progress(self, log: ExportLog) -> None:
         """Show how far the export is that runs."""

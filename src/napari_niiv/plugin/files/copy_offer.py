@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import Label, PushButton
+from magicgui.widgets import PushButton
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject
@@ -17,9 +18,10 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, layer_volume, provenance_of
+from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.common.words import WINDOW_WORDS, time_left
 from napari_niiv.plugin.files.layer_file import layer_file
 from napari_niiv.volume import Volume
@@ -55,18 +57,20 @@ class CopyOffer:
         self._worker: EventWorker | None = None
         self._finished: CopyFinished | None = None
         self._stopped, self._preparing, self._drawn = False, False, 0.0
-        self.sentence = Label(value="")
-        self.sentence.native.setWordWrap(True)
+        self._declined: weakref.WeakSet[Image] = weakref.WeakSet()
+        self.sentence, self.copying = paragraph(), paragraph()
         self.make = PushButton(text="Make a zarr copy…", tooltip="beside the file, compressed as well")
+        self.later = PushButton(text="Not now", tooltip="go on with the file as it is")
         self.cancel = PushButton(text="Cancel", tooltip="nothing stays of the copy")
         self.bar = QProgressBar()
         self.bar.setRange(0, _WHOLE)
         self.running = row("", self.cancel)
         self.running.native.layout().insertWidget(0, self.bar)
         # not in a container of their own: a sentence in it would not get the height that it takes
-        self.rows: list[Any] = [self.sentence, self.make, self.running]
-        for part in self.rows:
-            part.visible = False
+        self.rows: list[Any] = [self.sentence, row("", self.make, self.later), self.copying, self.running]
+        self._question = host.questions.add(Urgency.COPY, *self.rows[:2])
+        self._show()
+        self.later.changed.connect(self._decline)
         self.make.changed.connect(lambda _=None: self.start())
         self.cancel.changed.connect(lambda _=None: self.stop())
 
@@ -98,6 +102,11 @@ class CopyOffer:
             self._fail(sentence)
 
         self._run(lambda: free_target(file.path, folder), begin, failed)
+
+    def _decline(self, value: Any = None) -> None:
+        if self._layer is not None:
+            self._declined.add(self._layer)
+        self._show()
 
     def stop(self) -> None:
         """Give the copy up."""
@@ -174,13 +183,12 @@ class CopyOffer:
         layer = self._layer
         reason = "" if layer is None or layer_file(layer) is None else provenance_of(layer).slow
         if running and self._source is not None:
-            self.sentence.value = f"Copying {self._source.name} to {self._target.name}…"
-        elif layer is not None:
-            self.sentence.value = f"{layer.name} reads slowly: {reason}. A zarr copy beside it would be fast."
-        self.sentence.visible = running or bool(reason)
-        self.running.visible = running
-        self.make.visible = bool(reason) and not running
-        self.make.enabled = not self._preparing
+            write(self.copying, f"Copying {self._source.name} to {self._target.name}…")
+        self.copying.visible = self.running.visible = running
+        if layer is not None:
+            write(self.sentence, f"{layer.name} reads slowly: {reason}. A zarr copy beside it would be fast.")
+        self.make.enabled = self.later.enabled = not self._preparing
+        self._question.ask(bool(reason) and not running and layer not in self._declined)
 
 
 def replace_layer(viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]) -> Image:

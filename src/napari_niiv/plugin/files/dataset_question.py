@@ -1,4 +1,4 @@
-"""Which images of a file to open, where it holds several."""
+"""Which image of a file to open, where it holds several."""
 
 from __future__ import annotations
 
@@ -6,67 +6,108 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, Label, PushButton
+from magicgui.widgets import PushButton
+from qtpy.QtCore import QTimer
 
 from napari_niiv.errors import DatasetChoice
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.questions import Questions, Urgency
+from napari_niiv.plugin.files.dataset_list import DatasetList
 
 
 class DatasetQuestion:
-    """A question, hidden while there is none: the images of a file, of which one or more can be opened.
+    """A question, hidden while there is none: the images of a file, of which one is to be opened.
+
+    Files that are opened together wait for each other; when others are opened, they are of no interest any more.
 
     Parameters
     ----------
+    questions : Questions
     open_dataset : callable
         Gets the file's path and the name of the image that the user chose.
+    declined : callable
+        Called when the user has chosen none.
 
     Attributes
     ----------
+    list : DatasetList
     rows : list of Widget
         To be put into a form.
     """
 
-    def __init__(self, open_dataset: Callable[[Path, str], None]) -> None:
-        self._open_dataset = open_dataset
+    def __init__(
+        self,
+        questions: Questions,
+        open_dataset: Callable[[Path, str], None],
+        declined: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._open_dataset, self._declined = open_dataset, declined
         self._waiting: dict[Path, DatasetChoice] = {}
-        self.question = Label(value="")
-        self.question.native.setWordWrap(True)
-        self.dataset = ComboBox(label="Image", choices=lambda widget: self._choices)
-        self.open = PushButton(text="Open", tooltip="as a layer; several can be opened, one after the other")
-        self.done = PushButton(text="Done")
+        self._together = False  # whether what is offered next belongs to what was offered last
+        self.question, self.list = paragraph(), DatasetList()
+        listed = row("")
+        listed.native.layout().addWidget(self.list)
+        self.open = PushButton(text="Open", tooltip="opens the image chosen in the list as a layer")
+        self.done = PushButton(text="Not now", tooltip="opens none of them; drop the file again to be asked again")
         # not in a container of their own: a sentence in it would not get the height that it takes
-        self.rows: list[Any] = [self.question, self.dataset, row("", self.open, self.done)]
+        self.rows: list[Any] = [self.question, listed, row("", self.open, self.done)]
+        self._question = questions.add(Urgency.DATASET, *self.rows)
         self.open.changed.connect(self._open_chosen)
-        self.done.changed.connect(self._close)
-        self._ask()
+        self.list.opened.connect(self._open_chosen)
+        self.done.changed.connect(self._decline)
 
-    def offer(self, path: Path, choice: DatasetChoice) -> None:
-        """Ask which images of a file to open, after those of the files that were offered before."""
-        self._waiting[path] = choice  # of a plate it may be asked again, more closely
+    def offer(self, path: Path, choice: DatasetChoice, again: bool = False) -> None:
+        """Ask which image of a file to open.
+
+        Parameters
+        ----------
+        path : Path
+        choice : DatasetChoice
+        again : bool
+            Whether it is asked more closely, as of the wells of a plate: before what else waits.
+        """
+        if again:
+            self._waiting = {path: choice} | {other: c for other, c in self._waiting.items() if other != path}
+        else:
+            self.withdraw()
+            self._waiting[path] = choice
+            self._together = True
+            QTimer.singleShot(0, self._part)
         self._ask()
+        if self._question.shown:
+            self.list.setFocus()
+
+    def withdraw(self) -> None:
+        """Ask no more, as something else was opened or chosen meanwhile."""
+        if not self._together and self._waiting:
+            self._waiting.clear()
+            self._ask()
+
+    def _part(self) -> None:
+        self._together = False
 
     @property
     def _first(self) -> tuple[Path, DatasetChoice] | None:
         return next(iter(self._waiting.items()), None)
 
-    @property
-    def _choices(self) -> tuple[tuple[str, str], ...]:
-        """What is shown of each image, and its name."""
-        return tuple(zip(self._first[1].lines, self._first[1].datasets, strict=True)) if self._first else ()
-
     def _ask(self) -> None:
         if self._first:
             path, choice = self._first
-            self.question.value = f"{path.name} holds {len(choice.datasets)} images. Which one?"
-        self.dataset.reset_choices()
-        for part in self.rows:
-            part.visible = bool(self._waiting)
+            write(self.question, f"{path.name} holds {len(choice.datasets):,} images. Which one?")
+            self.list.show_images(tuple(zip(choice.datasets, choice.descriptions, strict=True)))
+        self._question.ask(bool(self._waiting))
 
     def _open_chosen(self, value: Any = None) -> None:
-        if self._first and self.dataset.value is not None:
-            self._open_dataset(self._first[0], self.dataset.value)
+        if self._first and (name := self.list.chosen) is not None:
+            path, _ = self._first
+            self._close()
+            self._open_dataset(path, name)
 
-    def _close(self, value: Any = None) -> None:
+    def _decline(self, value: Any = None) -> None:
+        self._close()
+        self._declined()
+
+    def _close(self) -> None:
         if self._first:
             del self._waiting[self._first[0]]
         self._ask()

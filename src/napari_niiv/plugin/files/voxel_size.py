@@ -12,7 +12,7 @@ from magicgui.widgets import PushButton
 from napari.layers import Image
 
 from napari_niiv.empty_voxels import Values
-from napari_niiv.errors import NiivError
+from napari_niiv.errors import NiivError, VolumeError
 from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, empty_phrase, recall, recall_empty, remember
 from napari_niiv.io.spacing import Spacing
@@ -29,7 +29,8 @@ from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
 from napari_niiv.plugin.files.same_place import same_place
-from napari_niiv.plugin.files.voxel_size_form import SpacingForm
+from napari_niiv.plugin.files.voxel_size_form import Answer, SpacingForm
+from napari_niiv.volume import MAX_ANISOTROPY
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class VoxelSizeControl:
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._questions: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()
         self.button = PushButton(text="Voxel size and axes…", tooltip="correct what the file says, or does not say")
-        self.form = SpacingForm(self._apply, self._dismiss, self._never_ask)
+        self._problems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
+        self.form = SpacingForm(host.questions, self._apply, self._dismiss, self._never_ask)
         self.rows = [self.button, *self.form.rows]
         self.button.enabled = False
         self.button.changed.connect(lambda _=None: self.open())
@@ -111,6 +113,37 @@ class VoxelSizeControl:
         sentence = "Remembered for this file." if file else "The layer has no file for which it could be remembered."
         self.refill()
         self.form.ask(sentence, axis_names(self._layer), finest_data(self._layer).shape, by_hand=True)
+
+    def asks_of(self, layer: Image) -> bool:
+        """Whether the voxel size of a layer is being asked for."""
+        return layer in self._questions
+
+    def why_not(self, layer: Image) -> str:
+        """Why a layer is not reconstructed whose z step is not known to be coarser than its pixels.
+
+        One sentence, which agrees with what is asked: a file without a voxel size does not say that it is isotropic.
+        """
+        name, typing = layer.name, "type the anisotropy (z step ÷ pixel size) above"
+        if self.asks_of(layer):
+            return f"Waiting for the voxel size of {name}: answer the question above, or {typing}."
+        if problem := self._problems.get(layer, ""):
+            return f"{name} has no voxel size to go by, as its file {problem}; {typing}."
+        size, unit = voxel_size(layer), str(layer.units[-1])
+        z, y, x = size
+        if z < 0.99 * (y * x) ** 0.5:
+            return f"{name} says that its z step is finer than its pixels; if it is coarser, {typing}."
+        if unit == "pixel" and set(size) == {1.0}:
+            return f"{name} has no voxel size; if its z step is coarser than its pixels, {typing}."
+        words = Spacing(size, unit).short_words
+        return f"{name} says that its voxels are isotropic ({words}); if the z step is coarser, {typing}."
+
+    def take_factor(self) -> None:
+        """The user has typed the anisotropy, which answers what was asked."""
+        if self._layer is not None:
+            self._problems.pop(self._layer, None)
+            if self._questions.pop(self._layer, None) is not None:
+                self._ask()
+            self.refill()
 
     def refill(self) -> None:
         """Write the layer's voxel size into the form."""
@@ -153,6 +186,8 @@ class VoxelSizeControl:
             self._tell(f"{layer.name}: {size} taken from the file{spacing.note and f'; {spacing.note}'}.")
         elif in_order and spacing.problem and not correction.silent:
             self._questions[layer] = spacing
+        if in_order and not correction.words and spacing.problem:
+            self._problems[layer] = spacing.problem
         if layer is self._layer:
             self._ask()
         self._ready(layer)
@@ -166,6 +201,7 @@ class VoxelSizeControl:
                 rename_axes(layer, axes)
                 self._tell(f"{layer.name}: its axes, which the file stores as {axes.upper()}, are put in order.")
                 return True
+        self._problems[layer] = f"stores its axes as {axes.upper()}"
         self._fail(unsorted_axes(Path(file.path).name, axes).in_words(WINDOW_WORDS))
         return False
 
@@ -198,6 +234,7 @@ class VoxelSizeControl:
             return
         try:
             answer = self.form.answer()
+            _check_step(answer)
             if answer.axes != axis_names(layer):
                 self._changing(layer)
                 with same_place(self._viewer, layer, answer.axes):
@@ -208,16 +245,19 @@ class VoxelSizeControl:
             return
         with same_place(self._viewer, layer):
             set_voxel_size(layer, answer.voxel_size, answer.unit)
-        self._dismiss()
+        self._questions.pop(layer, None)
+        self._problems.pop(layer, None)
+        self.form.hide()
         if (file := layer_file(layer)) is not None:
             axes = file.stored_axes if provenance_of(layer).axes_corrected else None
             self._remember(file, Correction(answer.voxel_size, answer.unit, axes))
         self._ready(layer)
 
     def _dismiss(self) -> None:
-        if self._layer is not None:
-            self._questions.pop(self._layer, None)
+        """Ask no more; the status may have waited for an answer."""
         self.form.hide()
+        if self._layer is not None and self._questions.pop(self._layer, None) is not None:
+            self._ready(self._layer)
 
     def _never_ask(self) -> None:
         if (file := layer_file(self._layer)) is not None:
@@ -226,6 +266,22 @@ class VoxelSizeControl:
 
     def _remember(self, file: LayerFile, correction: Correction) -> None:
         self._run(lambda: remember(file.path, correction, file.dataset), lambda _: None)
+
+
+def _check_step(answer: Answer) -> None:
+    """Refuse a z step that nothing can be made of; a fine one is left to who says so.
+
+    Raises
+    ------
+    VolumeError
+        If it is more than `MAX_ANISOTROPY` times the pixel size.
+    """
+    z, y, x = answer.voxel_size
+    if (factor := z / (y * x) ** 0.5) > 1.001 * MAX_ANISOTROPY:
+        raise VolumeError(
+            f"The z step would be {factor:.3g} times the pixel size, and at most {MAX_ANISOTROPY:g} times can be "
+            "restored; correct the sizes, whose unit is one and the same."
+        )
 
 
 def _look_up(file: LayerFile, unscaled: bool) -> _FileFacts:

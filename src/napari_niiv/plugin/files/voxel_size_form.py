@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, Label, LineEdit, PushButton
+from magicgui.widgets import ComboBox, Container, LineEdit, PushButton
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.questions import Questions, Urgency
 
 _UNITS = {"pixel": "pixel", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "angstrom": "Å"}
 _MOST_AXES = 6
@@ -43,6 +44,8 @@ class SpacingForm(Container):  # type: ignore[type-arg]
 
     Parameters
     ----------
+    questions : Questions
+        That are asked in the form.
     apply, later, never : callable
         What the buttons do.
 
@@ -52,22 +55,23 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         To be put into another form: the question, and this.
     """
 
-    def __init__(self, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]) -> None:
+    def __init__(
+        self, questions: Questions, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]
+    ) -> None:
         self._lengths: tuple[int, ...] = ()
         self._names: list[str] = []
         self._unit_choices = [(short, name) for name, short in _UNITS.items()]
-        self.question = Label(value="")
-        self.question.native.setWordWrap(True)
+        self.question = paragraph()
         self.sizes = {a: LineEdit(tooltip=f"size of a voxel along {a}") for a in _SPATIAL}
-        self.unit = ComboBox(choices=lambda widget: self._unit_choices)
+        self.unit = ComboBox(choices=lambda widget: self._unit_choices, tooltip="of the three sizes")
         tip = "what this axis is, and how long"
         self.axes = [ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)]
         # lest they widen the dock
         for part in (*self.sizes.values(), *self.axes):
             part.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             part.native.setMinimumWidth(44)
-        self.apply = PushButton(text="Apply")
-        self.later = PushButton(text="Not now")
+        self.apply = PushButton(text="Apply", tooltip="gives the layer this voxel size, and remembers it for the file")
+        self.later = PushButton(text="Not now", tooltip="leaves the layer as it is")
         self.never = PushButton(text="Never ask", tooltip="do not ask for this file again")
         super().__init__(
             widgets=[
@@ -81,7 +85,7 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         self.margins = (0, 0, 0, 0)
         # inside of the form, a sentence would not get the height that it takes
         self.rows: list[Any] = [self.question, self]
-        self.hide()
+        self._question = questions.add(Urgency.VOXEL_SIZE, *self.rows)
         for number, box in enumerate(self.axes):
             box.changed.connect(partial(self._rename, number))
         for button, act in ((self.apply, apply), (self.later, later), (self.never, never)):
@@ -103,11 +107,11 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         by_hand : bool
             Whether the user opened it, and was not asked.
         """
-        self.question.value = sentence
+        write(self.question, sentence)
         self._names, self._lengths = list(names), tuple(lengths)
         self._show_names()
         self.later.text = "Cancel" if by_hand else "Not now"
-        self.visible = self.question.visible = True
+        self._question.ask(urgency=Urgency.BY_HAND if by_hand else Urgency.VOXEL_SIZE)
         # what is shown with its parent would be shown again
         for number, box in enumerate(self.axes):
             box.visible = number < len(names)
@@ -115,7 +119,12 @@ class SpacingForm(Container):  # type: ignore[type-arg]
 
     def hide(self) -> None:
         """Hide the form and its question."""
-        self.visible = self.question.visible = False
+        self._question.ask(False)
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is open, or waits for a more urgent question."""
+        return self._question.waiting
 
     def fill(self, sizes: Sequence[float | None], unit: str) -> None:
         """Write a voxel size (z, y, x) into the form; sizes that are None or absurd stay empty."""
@@ -164,7 +173,7 @@ class SpacingForm(Container):  # type: ignore[type-arg]
 
     def reset_choices(self, *args: Any, **kwargs: Any) -> None:
         """Napari calls it when layers change; what is being typed stays."""
-        if self.visible:
+        if self.asked:
             return
         super().reset_choices(*args, **kwargs)
 

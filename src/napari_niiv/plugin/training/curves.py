@@ -39,7 +39,9 @@ class Curves(QWidget):
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             layout.addWidget(label)
             layout.addWidget(plot, 1)
-        self.loss_words.setToolTip("the mean error in training: lower is better")
+        self.loss_words.setToolTip(
+            "the mean difference between what the model restores and what is true, called loss: lower is better"
+        )
         self.quality_words.setToolTip(
             "peak signal-to-noise ratio, in dB, on xy slices that the model is never trained on, made coarse: "
             "higher is better"
@@ -69,7 +71,7 @@ class Curves(QWidget):
         tried, quality = thinned(np.array([(v.step, v.model) for v in judged], np.float64).reshape(-1, 2))
         across = np.array([0.0, max([1.0, *steps[-1:], *tried[-1:]])])
         self.loss.setData(steps, values)
-        self.loss_words.setText(_named("loss", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
+        self.loss_words.setText(_named("error in training", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
         _fit(self.loss_plot, across, values)
         self.model.setData(tried, quality)
         if not judged:

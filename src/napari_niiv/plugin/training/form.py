@@ -16,7 +16,8 @@ from qtpy.QtWidgets import QFileDialog
 from napari_niiv.configuration import setting_of
 from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import TrainingError
-from napari_niiv.models.catalog import SUFFIX, bundled_models
+from napari_niiv.models.catalog import SUFFIX, bundled_description, bundled_models
+from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.forms import row, short_names
 from napari_niiv.plugin.common.layers import layer_volume, repairs_of, sources
 from napari_niiv.plugin.common.output_names import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from napari_niiv.training.starting_point import StartingPoint
 
 NOTHING = "nothing"
+ADVANCED = "what seldom needs to be set: its values suit most data"
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -58,12 +60,16 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         self._devices = ["auto"]
         self._wanted: Path | None = None  # the output as the layer or the user names it, before any number
         field = partial(setting_widget, TrainingConfig)
-        self.layer = ComboBox(label="Layer", choices=lambda widget: sources(viewer), nullable=True)
+        self.layer = ComboBox(
+            label="Layer", choices=lambda widget: sources(viewer), nullable=True, tooltip="the volume to learn from"
+        )
+        elided(self.layer)
         self.init = ComboBox(
             value="em" if "em" in bundled_models() else NOTHING,
             choices=lambda widget: short_names([*bundled_models(), *self._own_checkpoints, NOTHING]),
             tooltip=setting_of(TrainingConfig, "init").help,
         )
+        elided(self.init, lambda name, text: "\n".join(filter(None, (bundled_description(name), name))))
         self.minutes = field("minutes", value=DEFAULT_MINUTES, max=1e5, step=1)
         self.degradation = field("degradation")
         self.fwhm = setting_widget(Gaussian, "fwhm", value=2, step=0.1)
@@ -73,13 +79,15 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         self.loss = field("loss")
         self.vgg = field("vgg_weights")
         self.resume = field("resume")
-        self.advanced = CheckBox(text="Advanced settings", value=False)
+        self.advanced = CheckBox(text="Advanced settings", value=False, tooltip=ADVANCED)
         self.steps = field("steps")
         self.batch = field("batch")
         self.lateral = field("lateral", min=0)
         self.learning_rate = field("learning_rate", as_text=True)
         self.seed = field("seed", max=2**31 - 1)
-        self.device = ComboBox(label="Device", choices=lambda widget: self._devices)
+        self.device = ComboBox(
+            label="Device", choices=lambda widget: self._devices, tooltip=setting_of(TrainingConfig, "device").help
+        )
         self.output = LineEdit(tooltip="the checkpoint; a number is appended rather than a file replaced")
         self._lay_out()
         self._connect()
@@ -97,14 +105,14 @@ class TrainingForm(Container):  # type: ignore[type-arg]
             TrainingConfig, "output", self.output, "choose where to save the checkpoint"
         )
         self._fine = (
-            *(self.steps, self.batch, self.lateral, self.learning_rate),
+            *(self.loss, self.vgg_row, self.steps, self.batch, self.lateral, self.learning_rate),
             *(self.seed, self.device, self.output_row),
         )
         super().__init__(
             widgets=[
                 *(self.layer, init_row, self.minutes),
                 *(self.degradation, self.fwhm, self.thickness, self.psf_row, self.psf_spacing),
-                *(self.loss, self.vgg_row, self.advanced, *self._fine, self.resume),
+                *(self.advanced, *self._fine, self.resume),
             ]
         )
         self.margins = (0, 0, 0, 0)
@@ -172,7 +180,8 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         """Show where the checkpoint will be written, and whether a training can be resumed."""
         interrupted = self._interrupted()
         self.resume.visible = interrupted is not None
-        self.resume.tooltip = f"go on with {interrupted}, with the settings that it had" if interrupted else ""
+        which = interrupted or "a training that was interrupted"
+        self.resume.tooltip = f"go on with {which}, with the settings that it had"
         output = self.chosen_output()
         with self.output.changed.blocked():
             self.output.value = str(output or "")
@@ -258,16 +267,16 @@ class TrainingForm(Container):  # type: ignore[type-arg]
         with self.resume.changed.blocked():
             self.resume.value = False
         unit = "" if layer is None else str(layer.units[-1])
-        self.psf_spacing.tooltip = f"distance of its slices, in the layer's unit ({unit})" if unit else ""
+        self.psf_spacing.tooltip = f"distance of its slices, in the layer's unit{unit and f' ({unit})'}"
         self.update_output()
 
     def _show_what_applies(self, value: Any = None) -> None:
         self.fwhm.visible = self.degradation.value == "gaussian"
         self.thickness.visible = self.degradation.value == "skip"
         self.psf_row.visible = self.psf_spacing.visible = self.degradation.value == "measured"
-        self.vgg_row.visible = self.loss.value == "dists"
         for widget in self._fine:
             widget.visible = self.advanced.value
+        self.vgg_row.visible = self.advanced.value and self.loss.value == "dists"
 
     def _interrupted(self) -> Path | None:
         if self._wanted is None or self.state_path is None:

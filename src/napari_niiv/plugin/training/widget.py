@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -28,9 +27,9 @@ from napari_niiv.io.remembered_settings import remember_fit
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.forms import Leaving
+from napari_niiv.plugin.common.forms import Leaving, wrapped
 from napari_niiv.plugin.common.layers import FITTED
-from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of
+from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, with_short_names
 from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.curves import Curves
@@ -80,6 +79,7 @@ class TrainOnVolume(QScrollArea):
         self._previewing = False  # whether the other widget was opened in this training
         self._content = QWidget()
         self.button = QPushButton(_TRAIN)
+        self.button.setToolTip("starts the training, or stops it; the best model so far is kept")
         self.progress = QProgressBar()
         self.progress.setRange(0, _WHOLE)
         self.summary, self.status, self.gain = QLabel(), QLabel(), QLabel()
@@ -134,8 +134,11 @@ class TrainOnVolume(QScrollArea):
         self.worker.stopping.connect(self._show_stopping)
         self.worker.ended.connect(self._ended)
         self.summary.setText(
-            f"{settings.volume.name}, from {Path(config.init or NOTHING).name}, to {config.output.name}"
+            with_short_names(
+                f"{settings.volume.name}, from {Path(config.init or NOTHING).name}, to {config.output.name}"
+            )
         )
+        self.summary.setToolTip(str(config.output))
         self._show_state()
         self._draw()
         self.worker.begin()
@@ -177,9 +180,7 @@ class TrainOnVolume(QScrollArea):
         for widget in (self.summary, self.button, *shown):
             layout.addWidget(widget, 1 if widget is self.curves else 0)
         for label in (self.summary, self.status, self.gain):
-            label.setWordWrap(True)
-            # a long path must not widen it
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            wrapped(label)
         self.gain.setStyleSheet("font-weight: bold")
         self.gain.setAlignment(Qt.AlignmentFlag.AlignTop)
         # lest the plots move when it is known
@@ -276,7 +277,7 @@ class TrainOnVolume(QScrollArea):
         self.progress.setValue(round(_WHOLE * log.fraction))
         self.progress.setFormat(f"%p % · {log.left}" if log.left else "%p %")
         self.progress.setUpdatesEnabled(True)
-        self.status.setText(log.words)
+        self.status.setText(with_short_names(log.words))
         self.status.setToolTip(log.pace)
         words = log.gain_words or "not tried yet on the slices kept aside"
         self.gain.setText(f"{words[:1].upper()}{words[1:]}.")
@@ -360,7 +361,8 @@ class TrainOnVolume(QScrollArea):
             self.curves.show()
 
     def _fail(self, sentence: str) -> None:
-        self.status.setText(sentence)
+        self.status.setText(with_short_names(sentence))
+        self.status.setToolTip(sentence)
         self.status.show()
         self._show_state()
         show_error(sentence)

@@ -1,0 +1,93 @@
+"""What is asked in a form: one question at a time, the most urgent first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+
+class Urgency(IntEnum):
+    """The order of questions, for each follows from the answers to those before it."""
+
+    BY_HAND = 0
+    """What the user has opened."""
+    DATASET = 1
+    """Which image of a file is meant."""
+    VOXEL_SIZE = 2
+    """What the voxel size and axes of a layer are."""
+    COPY = 3
+    """Whether a file that reads slowly is to be copied."""
+    SECTIONS = 4
+    """What is to be done about damaged sections."""
+    CHECKPOINT = 5
+    """Whether a checkpoint that suits the volume better is to be used."""
+
+
+class Question:
+    """Rows of a form that ask something; `Questions.add` makes it.
+
+    Parameters
+    ----------
+    questions : Questions
+        Which of them is shown.
+    urgency : Urgency
+    rows : sequence of Widget
+
+    Attributes
+    ----------
+    waiting : bool
+        Whether it is asked, shown or behind a more urgent one.
+    shown : bool
+    """
+
+    def __init__(self, questions: Questions, urgency: Urgency, rows: Sequence[Any]) -> None:
+        self._questions, self.urgency, self._rows = questions, urgency, rows
+        self.waiting = self.shown = False
+        self.show(False)
+
+    def ask(self, waiting: bool = True, urgency: Urgency | None = None) -> None:
+        """Ask, or withdraw the question; it appears when no other is more urgent."""
+        self.waiting = waiting
+        if urgency is not None:
+            self.urgency = urgency
+        self._questions.show_first()
+
+    def show(self, shown: bool) -> None:
+        """Show or hide the rows."""
+        self.shown = shown
+        for row in self._rows:
+            row.visible = shown
+
+
+class Questions:
+    """The questions of a form, of which at most one is shown."""
+
+    def __init__(self) -> None:
+        self._all: list[Question] = []
+
+    def add(self, urgency: Urgency, *rows: Any) -> Question:
+        """Take rows that ask something; they are hidden until that is asked.
+
+        Parameters
+        ----------
+        urgency : Urgency
+        *rows : Widget
+        """
+        question = Question(self, urgency, rows)
+        self._all.append(question)
+        return question
+
+    @property
+    def shown(self) -> Question | None:
+        """The question that is asked now."""
+        return min((q for q in self._all if q.waiting), key=lambda q: q.urgency, default=None)
+
+    def show_first(self) -> None:
+        """Show the most urgent question that waits, and no other."""
+        first = self.shown
+        for question in self._all:
+            if question is not first:
+                question.show(False)
+        if first is not None:
+            first.show(True)

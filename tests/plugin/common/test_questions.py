@@ -1,0 +1,34 @@
+"""One question at a time, the most urgent first."""
+
+import pytest
+
+pytest.importorskip("napari")
+
+from magicgui.widgets import Container, Label, PushButton
+
+from napari_niiv.plugin.common.questions import Questions, Urgency
+
+
+def test_the_most_urgent_alone_is_shown_and_the_next_when_it_is_answered(qtbot):
+    rows = {urgency: (Label(value="?"), PushButton(text=urgency.name)) for urgency in Urgency}
+    form = Container(widgets=[row for pair in rows.values() for row in pair])
+    qtbot.addWidget(form.native)
+    form.show()
+    questions = Questions()
+    asked = {urgency: questions.add(urgency, *pair) for urgency, pair in rows.items()}
+
+    def shown():
+        return [urgency for urgency, pair in rows.items() if all(row.native.isVisible() for row in pair)]
+
+    assert shown() == []
+    assert not any(row.native.isVisible() for pair in rows.values() for row in pair)
+    for urgency in reversed(Urgency):  # the least urgent comes up first
+        asked[urgency].ask()
+        assert shown() == [urgency]
+    for urgency, following in zip(Urgency, [*list(Urgency)[1:], None], strict=True):
+        assert shown() == [urgency]
+        asked[urgency].ask(False)
+        assert shown() == ([] if following is None else [following])
+    asked[Urgency.COPY].ask()
+    asked[Urgency.CHECKPOINT].ask(urgency=Urgency.BY_HAND)
+    assert shown() == [Urgency.CHECKPOINT]
