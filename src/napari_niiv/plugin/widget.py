@@ -12,6 +12,7 @@ from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
+from napari_niiv.plugin.common.channels import channel_data, channels_of
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.common.forms import Drops, Leaving
@@ -19,10 +20,8 @@ from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
     ISOTROPIC,
     is_source,
-    layer_data,
     layer_volume,
     sources,
-    voxel_size,
 )
 from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.controls.compare import Compare
@@ -39,7 +38,6 @@ from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
-from napari_niiv.plugin.files.same_place import same_place
 from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.manifest_names import TRAINING
@@ -103,6 +101,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self._ended_sources: list[Image] = []
         self._endings = once_after_removals(self.native, self._switch_off_ended)
+        self._joining = once_after_removals(self.native, self.live_layers.join)
         self._choosing = once_after_removals(self.native, self._choose_layer)
         self._size_connections = Connections()
         self._window: weakref.ref[Any] | None = None  # the viewer's
@@ -182,7 +181,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.volume_views.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
-        self.anisotropy.changed.connect(self._apply_anisotropy)
+        self.anisotropy.changed.connect(self.spacings.set_anisotropy)
         self.train.changed.connect(lambda _=None: self.open_training())
         self.compare.freeze.changed.connect(lambda _=None: self.freeze())
         self.ortho_button.changed.connect(self.show_ortho)
@@ -225,6 +224,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _layers_changed(self, event: Any) -> None:
         if is_source(event.value):
             self.reset_choices(event)
+            self._joining.throttle()
 
     def _adopt_selected(self) -> None:
         self.layer.reset_choices()
@@ -266,7 +266,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Switch the chosen layer on or off."""
         layer = self.layer.value
         if layer is not None:
-            (self._off.discard if self.on.value else self._off.add)(layer)
+            change = self._off.difference_update if self.on.value else self._off.update
+            change(channels_of(self.viewer, layer))
         self._refresh()
 
     def _watch(self, layer: Image | None) -> None:
@@ -277,8 +278,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._size_connections.connect(self._refresh, of.scale, of.affine, of.units)
 
     def _add_volume(self, volume: Volume) -> None:
-        data, keywords = layer_data(volume)
-        self.layer.value = self.viewer.add_image(data, **keywords)
+        layers = [self.viewer.add_image(data, **keywords) for data, keywords in channel_data(volume)]
+        self.layer.value = layers[0]
 
     def _close_live_of(self, layer: Image) -> None:
         """Before the data of a layer are turned, or it goes."""
@@ -297,20 +298,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._off.add(copy)
         if self.layer.value is source:
             self.layer.value = copy
-
-    def _apply_anisotropy(self, value: float) -> None:
-        """The anisotropy is the layer's scale: there is one truth, and the picture is not squeezed."""
-        layer = self.layer.value
-        if layer is None or layer.ndim < 3:
-            return
-        z, y, x = voxel_size(layer)
-        factor = value * (y * x) ** 0.5 / z
-        if abs(factor - 1) > 1e-6:
-            scale = list(layer.scale)
-            scale[-3] *= factor
-            with same_place(self.viewer, layer):
-                layer.scale = scale
-            self.spacings.refill()
 
     def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
@@ -349,15 +336,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._go_live(layer)
 
     def _go_live(self, layer: Image) -> None:
-        if self.live_layers.get(layer) is not None:
-            self._ortho.open(self.live)
-            return
+        before = self.live
         try:
-            self.live_layers.open(layer)
+            self.live_layers.open(layer)  # and its other channels
         except NiivError as error:
             self._status.fail(str(error))
             return
-        self._status.tell("Reconstructing…", "waiting")
+        if before is None:
+            self._status.tell("Reconstructing…", "waiting")
         self._ortho.open(self.live)
 
     def _listen_to(self, live: LiveReconstruction) -> None:
@@ -388,8 +374,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         for source in ended:
             if source not in self.viewer.layers or self.live_layers.get(source) is not None:
                 continue
-            self._off.add(source)
-            if source is self.layer.value:
+            channels = channels_of(self.viewer, source)
+            self._off.update(channels)
+            self.live_layers.close(next((each for each in channels if self.live_layers.get(each)), None))
+            if self.layer.value in channels:
                 self.on.value = False
 
 

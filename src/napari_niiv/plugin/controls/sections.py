@@ -24,7 +24,8 @@ from napari_niiv.sections.report import SectionReport
 from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction, Shown
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.plugin.live.shown import Shown
 
 
 class SectionsControl:

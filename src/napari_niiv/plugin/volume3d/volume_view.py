@@ -23,6 +23,7 @@ from napari_niiv.interrupt import Interrupt
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import (
+    BLENDED,
     SHARED,
     finest_data,
     insert_above,
@@ -311,7 +312,7 @@ class VolumeView(QObject):
     def _add(self, data: NDArray[Any], place: dict[str, Any]) -> None:
         self.layer = overlay(self.source, data, place)
         insert_above(self.viewer.layers, self.source, self.layer)
-        link_layers([self.source, self.layer], SHARED)
+        link_layers([self.source, self.layer], (*SHARED, *BLENDED))
 
     def _drop(self) -> None:
         """Remove the volume that is shown, if there is one."""
@@ -323,7 +324,7 @@ class VolumeView(QObject):
         layer, self.layer = self.layer, None
         if layer is not None:
             self._refreshes.cancel()
-            unlink_layers([self.source, layer], SHARED)
+            unlink_layers([self.source, layer], (*SHARED, *BLENDED))
         return layer
 
     def _fail(self, sentence: str) -> None:
