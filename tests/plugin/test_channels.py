@@ -9,7 +9,7 @@ from tests.plugin.test_widget import drop, open_widget
 
 pytest.importorskip("napari")
 
-from napari_niiv.plugin.common.layers import BLENDED, COVER, LIVE, SHARED, layer_volume
+from napari_niiv.plugin.common.layers import BLENDED, COVER, LIVE, SHARED, empty_values, layer_volume
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.files.layer_file import layer_file
 
@@ -175,7 +175,7 @@ def test_a_deleted_channel_ends_its_own_picture_alone(viewer, opened, qtbot):
     qtbot.waitUntil(lambda: not viewer.layers, timeout=5_000)
 
 
-def test_voxel_sizes_are_those_of_all_channels(viewer, opened, qtbot):
+def test_what_is_told_of_the_file_holds_for_all_channels(viewer, opened, qtbot):
     widget, first, second = opened
     widget.anisotropy.value = 6
     np.testing.assert_allclose([first.scale, second.scale], [(1.2, 0.2, 0.2)] * 2, rtol=1e-6)
@@ -187,6 +187,8 @@ def test_voxel_sizes_are_those_of_all_channels(viewer, opened, qtbot):
     widget.spacings.form.apply.native.click()
     np.testing.assert_allclose([first.scale, second.scale], [(2, 0.2, 0.2)] * 2, rtol=1e-6)
     assert len(widget.live_layers) == 2
+    widget.empty_voxels.choice.value = "none"
+    assert empty_values(first) == empty_values(second) == ()
 
 
 def test_channels_that_napari_splits(viewer, qtbot):

@@ -6,7 +6,7 @@ import math
 import operator
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -158,6 +158,39 @@ def rearranged(array: Any, order: tuple[int, ...]) -> Any:
     remaining = sorted(order)
     picked = array[tuple(slice(None) if i in remaining else 0 for i in range(array.ndim))]
     return picked.transpose([remaining.index(i) for i in order])
+
+
+class Stacked(LazyArray):
+    """Arrays of one shape and type as one, along a new axis.
+
+    Parameters
+    ----------
+    parts : sequence of array-like
+    axis : int
+        Of the whole, along which they lie; the axes before it are as those of each part.
+    """
+
+    def __init__(self, parts: Sequence[Any], axis: int) -> None:
+        shape, chunks = tuple(parts[0].shape), getattr(parts[0], "chunks", None)
+        whole = None if chunks is None or not all(isinstance(n, int) for n in chunks) else tuple(chunks)
+        super().__init__(
+            (*shape[:axis], len(parts), *shape[axis:]), parts[0].dtype, whole and (*whole[:axis], 1, *whole[axis:])
+        )
+        self._parts, self._axis = tuple(parts), axis
+
+    def at_leading(self, leading: tuple[int, ...]) -> Any:
+        """What `volume.picked` asks for: the 3-D array at an index of the leading axes, without reading it."""
+        part = self._parts[leading[self._axis]]
+        for place in (*leading[: self._axis], *leading[self._axis + 1 :]):
+            part = one_of(part, 0, place)
+        return part
+
+    def _read(self, key: Key) -> Any:
+        place, others = key[self._axis], (*key[: self._axis], *key[self._axis + 1 :])
+        if isinstance(place, int):
+            return self._parts[place][others]
+        read = [np.asarray(part[others]) for part in self._parts[place]]
+        return np.stack(read, axis=sum(isinstance(part, slice) for part in key[: self._axis]))
 
 
 def one_of(array: Any, axis: int, place: int) -> Any:

@@ -8,7 +8,7 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_niiv.plugin.common.channels import MOST_CHANNELS, channel_data, channels_of
+from napari_niiv.plugin.common.channels import MOST_CHANNELS, channel_data, channels_of, whole_volume
 from napari_niiv.plugin.common.layers import layer_volume, provenance_of
 from napari_niiv.volume import Provenance, Volume
 
@@ -94,3 +94,15 @@ def test_copies_of_a_layer_that_cover_each_other_are_no_channels():
     viewer = ViewerModel()
     layers = [viewer.add_image(values(5, 6, 7), scale=(4, 1, 1)) for _ in range(2)]
     assert [channels_of(viewer, each) for each in layers] == [[each] for each in layers]
+
+
+@pytest.mark.parametrize(("axes", "axis"), [("czyx", 0), ("tczyx", 1)])
+def test_channels_are_one_volume_again(axes, axis):
+    array = values(*SHAPE) if axis == 0 else values(3, *SHAPE)
+    layers = [Image(data, **keywords) for data, keywords in channel_data(volume(array, axes))]
+    whole = whole_volume(layers)
+    assert (whole.axes, whole.name, whole.voxel_size) == (axes, "cells", (4.0, 0.5, 0.5))
+    np.testing.assert_array_equal(whole.array, array)
+    np.testing.assert_array_equal(whole.array[..., 1:3, 0, ::2], array[..., 1:3, 0, ::2])
+    for index in np.ndindex(array.shape[:-3]):
+        np.testing.assert_array_equal(whole.at(*index).read_raw(), array[index])

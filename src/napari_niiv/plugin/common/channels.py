@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,8 +15,15 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.colormaps import CMYBGR, MAGENTA_GREEN
 
-from napari_niiv.io.lazy_arrays import one_of
-from napari_niiv.plugin.common.layers import finest_data, is_source, layer_data, provenance_of, source_file
+from napari_niiv.io.lazy_arrays import Stacked, one_of
+from napari_niiv.plugin.common.layers import (
+    finest_data,
+    is_source,
+    layer_data,
+    layer_volume,
+    provenance_of,
+    source_file,
+)
 from napari_niiv.volume import Volume
 
 MOST_CHANNELS = 8  # more are a spectrum, through which one slider goes
@@ -90,6 +99,31 @@ def channels_of(viewer: ViewerModel, layer: Image) -> list[Image]:
     first = max(added[0] - 1, 0)
     group = [each for number, each in enumerate(alike) if number == first or number in added]
     return group if layer in group else [layer]
+
+
+def whole_volume(channels: Sequence[Image]) -> Volume:
+    """The volume whose channels these layers are, in this order, lazily; of one layer its own.
+
+    Raises
+    ------
+    VolumeError
+        As `layer_volume`.
+    """
+    volumes = [layer_volume(each) for each in channels]
+    if len(volumes) == 1:
+        return volumes[0]
+    first, axis = volumes[0], 1 if volumes[0].axes.startswith("t") else 0
+    names = [name for each in volumes for name in each.metadata.get("channel_names") or [each.name]]
+    levels = zip(*([each.array, *each.pyramid] for each in volumes), strict=False)
+    array, *pyramid = (Stacked(level, axis) for level in levels)
+    return replace(
+        first,
+        array=array,
+        axes=f"{first.axes[:axis]}c{first.axes[axis:].replace('c', 'q')}",
+        name=Path(first.provenance.path or first.name).stem,
+        metadata=MappingProxyType({"channel_names": names}),
+        pyramid=tuple(pyramid),
+    )
 
 
 def channel_of(layer: Image) -> ChannelOf | None:
