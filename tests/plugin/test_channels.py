@@ -1,5 +1,7 @@
 """The channels of a volume in the widget: live together, added up over their sources, by one switch."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,8 +11,11 @@ from tests.plugin.test_widget import drop, open_widget
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
+
 from napari_niiv.plugin.common.layers import BLENDED, COVER, LIVE, SHARED, empty_values, layer_volume
 from napari_niiv.plugin.controls.model_choice import ModelChoice
+from napari_niiv.plugin.export.result import add_result
 from napari_niiv.plugin.files.layer_file import layer_file
 
 SHAPE = (12, 48, 64)
@@ -143,6 +148,14 @@ def test_a_hidden_channel_hides_its_picture_alone(viewer, opened, qtbot):
     assert second.visible
 
 
+def test_frozen_pictures_look_the_same(viewer, opened):
+    widget, *_ = opened
+    live = colours(viewer)
+    widget.freeze()
+    assert [layer.name for layer in viewer.layers] == [*NAMES, "cells C0 xz 23 (frozen)", "cells C1 xz 23 (frozen)"]
+    np.testing.assert_array_equal(colours(viewer), live)
+
+
 def test_one_switch_for_all(viewer, opened, qtbot):
     widget, first, second = opened
     lives = list(widget.live_layers)
@@ -210,6 +223,9 @@ def test_where_one_channel_cannot_be_shown_the_sources_are(viewer, opened, messa
     widget.live_layers.get(second)._fail("It is broken.")
     assert [layer.visible for layer in viewer.layers] == [True, True, False, False, False]
     assert messages == ["It is broken."]
+    assert widget.status.value == "It is broken."  # though the first is chosen
+    widget.layer.value = second
+    assert widget.indicator.state == "failed"
 
 
 def test_in_3d_each_channel_is_a_volume(viewer, opened, qtbot):
@@ -224,3 +240,12 @@ def test_in_3d_each_channel_is_a_volume(viewer, opened, qtbot):
     wait_shown(qtbot, widget)
     assert [layer.name for layer in viewer.layers] == NAMES
     assert all(layer.visible for layer in viewer.layers)
+
+
+def test_the_result_of_an_export_takes_the_channels_place():
+    viewer = ViewerModel()
+    first, second = viewer.add_image(BOTH, channel_axis=1, scale=(4, 1, 1))
+    job = SimpleNamespace(volume=SimpleNamespace(shape=()))
+    result = add_result(viewer, job, second, SECOND, {"scale": (1, 1, 1)})
+    assert (result.blending, result.colormap.name) == ("additive", "green")
+    assert [layer.visible for layer in (first, second, result)] == [True, False, True]

@@ -353,9 +353,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.waiting.connect(lambda sentence: status.wait_for(live.source, sentence))
         live.layer.events.visible.connect(self._show_visibility)
         live.shown.connect(lambda shown: status.report(live.source, shown))
-        live.failed.connect(lambda sentence: status.fail_for(live.source, sentence))
+        live.shown.connect(self._show_visibility)
+        live.failed.connect(lambda sentence: self._fail_for(live, sentence))
         window = self.native.window()  # of a dock that floats, the dock
         self._window = weakref.ref(window.parentWidget() or window)
+
+    def _fail_for(self, live: LiveReconstruction, sentence: str) -> None:
+        """Say what went wrong; without one of its channels nothing is shown of a volume."""
+        together = self.live is not None and self.live.channels is not None and self.live.channels is live.channels
+        self._status.fail_for(self.layer.value if together else live.source, sentence)
 
     def _show_visibility(self, event: Any = None) -> None:
         """Say so if the user, or a view in 3-D, hides the picture; the next one says that it is back."""

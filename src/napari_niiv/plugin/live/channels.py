@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,26 @@ class LiveChannels:
             cover.show(one_pixel(view, shape), pixel, tuple(finest_data(shown[-1].source).shape), thumbnail=False)
         cover.visible = bool(shown)
 
+    def freeze(self, picture: LivePicture) -> Layer:
+        """Keep the pictures that are to be seen as layers, over all: the lowest is opaque, as light adds up.
+
+        Returns
+        -------
+        Layer
+            That of a given picture.
+
+        Raises
+        ------
+        ReconstructionError
+            If there is no picture of it, or of another, yet.
+        """
+        ordered = [each for each in self._ordered() if each.wanted or each is picture]
+        ordered.sort(key=lambda each: each.newest is not None)  # what lacks is told before anything is kept
+        kept = {each: each.freeze() for each in ordered}
+        self._pile(self._ordered()[-1].layer, kept.values())
+        next(iter(kept.values())).blending = "opaque"
+        return kept[picture]
+
     def time_left(self, seconds: float) -> float:
         """What is left of the seconds for which the window may wait at this place of the sliders, for all channels."""
         point, now = self._viewer.dims.point, time.monotonic()
@@ -99,16 +119,25 @@ class LiveChannels:
 
     def _stack(self) -> None:
         """Order the layers: sources, cover, and the pictures as their sources are."""
-        layers = self._viewer.layers
-        ordered = sorted(self._pictures, key=lambda each: layers.index(each.source))
-        top: Layer = ordered[-1].source
+        ordered = self._ordered()
+        top = ordered[-1].source
         if self._cover is None:
             self._cover = _cover(ordered[0])
-            insert_above(layers, top, self._cover)
-        for layer in (self._cover, *(each.layer for each in ordered)):
-            if layers.index(layer) != layers.index(top) + 1:
-                layers.move(layers.index(layer), layers.index(top) + 1)
-            top = layer
+            insert_above(self._viewer.layers, top, self._cover)
+        self._pile(top, [self._cover, *(each.layer for each in ordered)])
+
+    def _ordered(self) -> list[LivePicture]:
+        """The pictures as their sources lie over each other, the lowest first."""
+        layers = self._viewer.layers
+        return sorted(self._pictures, key=lambda each: layers.index(each.source))
+
+    def _pile(self, below: Layer, above: Iterable[Layer]) -> None:
+        """Move layers so that they lie over one, and over each other."""
+        layers = self._viewer.layers
+        for layer in above:
+            if layers.index(layer) != layers.index(below) + 1:
+                layers.move(layers.index(layer), layers.index(below) + 1)
+            below = layer
 
     def _removed(self, event: Any) -> None:
         """Without the cover the sources would shine through: it comes back as long as there are pictures."""

@@ -211,14 +211,14 @@ class LiveReconstruction(QObject):
         channels.join([self._picture])
 
     def freeze(self) -> napari.layers.Image:
-        """Keep the picture of now as a layer of its own, whole also where a split cuts it.
+        """Keep the picture of now as a layer of its own, whole also where a split cuts it; of a channel all, on top.
 
         Raises
         ------
         ReconstructionError
             If there is no picture yet.
         """
-        return self._picture.freeze()
+        return self._picture.freeze() if self.channels is None else self.channels.freeze(self._picture)
 
     def close(self, remove: bool = True) -> None:
         """End: stop the work, disconnect from the viewer, and remove the layer, unless its viewer is gone."""
