@@ -42,6 +42,7 @@ class LiveChannels:
         self._viewer = viewer
         self._pictures: list[LivePicture] = []
         self._cover: Image | None = None
+        self._drawn: tuple[Any, ...] = ()  # what is on it
         self._connections = Connections()
         self._frame: tuple[Any, float] = (None, 0.0)
         self.complete = False
@@ -84,10 +85,11 @@ class LiveChannels:
         if cover is None:
             return
         if shown and (placed := shown[-1].layer.placed) is not None:
-            view, shape = placed
             white = all(each.source.blending == "minimum" for each in self._pictures)
-            pixel = np.full((1, 1), 255 if white else 0, np.uint8)
-            cover.show(one_pixel(view, shape), pixel, tuple(finest_data(shown[-1].source).shape), thumbnail=False)
+            place, size = one_pixel(*placed), tuple(finest_data(shown[-1].source).shape)
+            if (drawn := (place.axes, place.affine.tobytes(), size, white)) != self._drawn:
+                self._drawn = drawn
+                cover.show(place, np.full((1, 1), 255 if white else 0, np.uint8), size, thumbnail=False)
         cover.visible = bool(shown)
 
     def freeze(self, picture: LivePicture) -> Layer:
@@ -122,7 +124,7 @@ class LiveChannels:
         ordered = self._ordered()
         top = ordered[-1].source
         if self._cover is None:
-            self._cover = _cover(ordered[0])
+            self._cover, self._drawn = _cover(ordered[0]), ()
             insert_above(self._viewer.layers, top, self._cover)
         self._pile(top, [self._cover, *(each.layer for each in ordered)])
 
