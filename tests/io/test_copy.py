@@ -85,7 +85,7 @@ def test_a_compressed_tiff(tmp_path: Path, small, axes: str, options, dtype: str
 
 def test_the_metadata_are_those_of_the_standard(tmp_path: Path) -> None:
     array = values(2, 5, 600, 300)
-    metadata = {"channel_names": ["a", "b"]}
+    metadata = {"channel_names": ["a", "b"], "channel_colours": ["#ff8000", ""]}
     volume = Volume(array, "czyx", (4.0, 0.5, 0.6), "nanometer", "stack", (10.0, 20.0, 30.0), metadata)
     list(copy_to_zarr(volume, tmp_path / "a.zarr"))
     image = Image.from_zarr(zarr.open_group(tmp_path / "a.zarr", mode="r"))
@@ -100,6 +100,7 @@ def test_the_metadata_are_those_of_the_standard(tmp_path: Path) -> None:
     assert multiscale.datasets[1].coordinateTransformations[1].translation == pytest.approx([0, 10, 20.25, 30.3])
     shown = image.ome_attributes.omero["channels"]
     assert [channel["label"] for channel in shown] == ["a", "b"]
+    assert [channel["color"] for channel in shown] == ["FF8000", "FF00FF"]
     assert 0 <= shown[0]["window"]["start"] < shown[0]["window"]["end"] <= 200
 
 

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_niiv.io.lazy_arrays import FileArray, Rearranged, rearranged
+from napari_niiv.io.lazy_arrays import FileArray, Rearranged, one_of, rearranged
 from napari_niiv.io.mapped_arrays import Mapped, map_file
 from napari_niiv.io.open import open_volume
 
@@ -96,6 +96,16 @@ def test_only_what_is_asked_for_is_read() -> None:
     source = Recorder(VALUES)
     np.testing.assert_array_equal(rearranged(source, (3, 2, 1, 0))[1:3, 0, :, 1], VALUES[1, :, 0, 1:3].T)
     assert source.read == 6
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_one_place_of_an_axis(axis: int) -> None:
+    recorder = Recorder(VALUES)
+    for source in (VALUES, da.from_array(VALUES), recorder):
+        part = one_of(source, axis, 1)
+        assert recorder.read == 0 or source is not recorder
+        np.testing.assert_array_equal(part[1:, ..., :3], VALUES.take(1, axis)[1:, ..., :3])
+    assert recorder.read < VALUES.size / 2
 
 
 def test_a_file_is_opened_when_it_is_read_and_travels_by_name(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from napari.experimental import link_layers, unlink_layers
 from napari.layers import Image, Labels, Layer, Points
 from qtpy.QtWidgets import QDockWidget, QWidget
 
-from napari_niiv.plugin.common.layers import LIVE
+from napari_niiv.plugin.common.layers import COVER, LIVE
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.ortho import ortho_views
 from napari_niiv.plugin.widget import IsotropicReconstruct
@@ -44,6 +44,7 @@ KINDS = {
     "moved": lambda: Image(RAMP, scale=(3, 0.5, 0.5), translate=(7, 8, 9), rotate=20),
     "4-D": lambda: Image(np.stack([RAMP, RAMP[::-1]]), scale=(1, 4, 1, 1)),
     "5-D": lambda: Image(np.stack([RAMP, RAMP[::-1]])[None].repeat(2, 0), scale=(1, 1, 4, 1, 1)),
+    "channel": lambda: Image(RAMP, scale=(4, 1, 1), blending="additive"),  # with another one, of one volume
     "multiscale": lambda: Image([BIG, BIG[:, ::2, ::2]], multiscale=True, scale=(4, 1, 1)),
     "labels": lambda: Labels(RAMP.astype(np.int32), scale=(4, 1, 1)),
     "points": lambda: Points(np.zeros((2, 4))),
@@ -219,7 +220,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.qapp.processEvents()
         of_live = {live.source for live in self.widget.live_layers}
         for layer in self.viewer.layers:
-            if LIVE in layer.metadata:
+            if {LIVE, COVER} & set(layer.metadata):
                 assert layer.source_layer in of_live
 
     # what always holds
@@ -313,6 +314,21 @@ def test_all_go_at_once(kinds, way, ndisplay):
     assert len(user.widget.live_layers) == 2
     getattr(user, way)()
     user.let_the_window_live()
+    assert not user.viewer.layers
+    user.teardown()
+
+
+@pytest.mark.usefixtures("_without_a_window")
+def test_channels_come_and_go_one_by_one():
+    """Whichever goes first, the cover is there as long as one of them is live."""
+    user = AnyOrder()
+    user.begin(["channel", "channel", "channel"])
+    user.let_the_window_live()
+    for left in (2, 1, 0):
+        assert len(user.widget.live_layers) == left + 1
+        assert sum(COVER in layer.metadata for layer in user.viewer.layers) == 1
+        user.remove_one(0)
+        user.let_the_window_live()
     assert not user.viewer.layers
     user.teardown()
 

@@ -230,7 +230,8 @@ def test_a_dropped_file_with_channels_between_the_slices(viewer, qtbot, messages
     widget = open_widget(viewer)
     drop(widget, path)
     wait_status(qtbot, widget, "pixel")
-    np.testing.assert_allclose(viewer.layers["channels"].scale, (1, 0.9, 0.2, 0.2), rtol=1e-5)
+    for number in range(2):
+        np.testing.assert_allclose(viewer.layers[f"channels C{number}"].scale, (0.9, 0.2, 0.2), rtol=1e-5)
 
 
 def test_a_renamed_source_stays_chosen_and_live(viewer, qtbot, messages):

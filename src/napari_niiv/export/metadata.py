@@ -28,7 +28,7 @@ def attributes(volume: Volume, plan: Plan, treated: tuple[Channel, ...], fingerp
         What the output is made of.
     """
     places = [(plan.size_of(level), plan.origin_of(level)) for level in range(len(plan.levels))]
-    shown = channels(volume.name, volume.metadata.get("channel_names"), _windows(plan, treated), plan.dtype)
+    shown = channels(volume.name, volume.metadata, _windows(plan, treated), plan.dtype)
     how = "Means over 2 voxels along each axis."
     return {
         "ome": ome_attributes(volume.name, plan.axes, plan.unit, places, shown, how),

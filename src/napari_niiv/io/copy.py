@@ -220,7 +220,7 @@ def _attributes(volume: Volume, plan: _Plan, coarsest: Any) -> dict[str, Any]:
         shift = (factor - 1) / 2
         origin = (volume.origin[0], volume.origin[1] + shift * y, volume.origin[2] + shift * x)
         places.append(((z, factor * y, factor * x), origin))
-    shown = channels(volume.name, volume.metadata.get("channel_names"), _windows(volume, coarsest), volume.dtype)
+    shown = channels(volume.name, volume.metadata, _windows(volume, coarsest), volume.dtype)
     how = "Means over 2 × 2 pixels of each slice."
     facts = {**volume.metadata, **volume.provenance.plain}
     origin_of_copy = {key: value for key, value in facts.items() if key in ("path", "dataset", "labels")}

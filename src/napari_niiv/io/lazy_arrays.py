@@ -6,7 +6,7 @@ import math
 import operator
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -123,21 +123,25 @@ class Rearranged(LazyArray):
     ----------
     source : array-like
     order : tuple of int
-        Axes of `source`; of those that are not named, the first element is read.
+        Axes of `source`.
+    places : mapping of int to int
+        The element that is read of axes that are not in `order`; of others it is the first.
     """
 
-    def __init__(self, source: Any, order: tuple[int, ...]) -> None:
+    def __init__(self, source: Any, order: tuple[int, ...], places: Mapping[int, int] | None = None) -> None:
         chunks = getattr(source, "chunks", None)
         super().__init__([source.shape[i] for i in order], source.dtype, chunks and [chunks[i] for i in order])
         self._source, self._order = source, order
+        self._places = {i: (places or {}).get(i, 0) for i in range(len(source.shape)) if i not in order}
 
     def stored_boxes(self, most: int) -> list[Bounds]:
         """Boxes of the chunks that the source has, as far as it tells."""
-        boxes, left_out = stored_boxes(self._source, most), {*range(len(self._source.shape))} - {*self._order}
-        return [tuple(box[i] for i in self._order) for box in boxes if not any(box[i][0] for i in left_out)]
+        boxes, places = stored_boxes(self._source, most), self._places.items()
+        read = [box for box in boxes if all(box[i][0] <= place < box[i][1] for i, place in places)]
+        return [tuple(box[i] for i in self._order) for box in read]
 
     def _read(self, key: Key) -> Any:
-        whole: list[int | slice] = [0] * len(self._source.shape)
+        whole: list[int | slice] = [self._places.get(i, 0) for i in range(len(self._source.shape))]
         for axis, part in zip(self._order, key, strict=True):
             whole[axis] = part
         values = np.asarray(self._source[tuple(whole)])
@@ -154,6 +158,46 @@ def rearranged(array: Any, order: tuple[int, ...]) -> Any:
     remaining = sorted(order)
     picked = array[tuple(slice(None) if i in remaining else 0 for i in range(array.ndim))]
     return picked.transpose([remaining.index(i) for i in order])
+
+
+class Stacked(LazyArray):
+    """Arrays of one shape and type as one, along a new axis.
+
+    Parameters
+    ----------
+    parts : sequence of array-like
+    axis : int
+        Of the whole, along which they lie; the axes before it are as those of each part.
+    """
+
+    def __init__(self, parts: Sequence[Any], axis: int) -> None:
+        shape, chunks = tuple(parts[0].shape), getattr(parts[0], "chunks", None)
+        whole = None if chunks is None or not all(isinstance(n, int) for n in chunks) else tuple(chunks)
+        super().__init__(
+            (*shape[:axis], len(parts), *shape[axis:]), parts[0].dtype, whole and (*whole[:axis], 1, *whole[axis:])
+        )
+        self._parts, self._axis = tuple(parts), axis
+
+    def at_leading(self, leading: tuple[int, ...]) -> Any:
+        """What `volume.picked` asks for: the 3-D array at an index of the leading axes, without reading it."""
+        part = self._parts[leading[self._axis]]
+        for place in (*leading[: self._axis], *leading[self._axis + 1 :]):
+            part = one_of(part, 0, place)
+        return part
+
+    def _read(self, key: Key) -> Any:
+        place, others = key[self._axis], (*key[: self._axis], *key[self._axis + 1 :])
+        if isinstance(place, int):
+            return self._parts[place][others]
+        read = [np.asarray(part[others]) for part in self._parts[place]]
+        return np.stack(read, axis=sum(isinstance(part, slice) for part in key[: self._axis]))
+
+
+def one_of(array: Any, axis: int, place: int) -> Any:
+    """An array of any kind at one place of an axis, without reading it."""
+    if isinstance(array, np.ndarray | da.Array):
+        return array[(slice(None),) * axis + (place,)]
+    return Rearranged(array, tuple(i for i in range(len(array.shape)) if i != axis), {axis: place})
 
 
 def _complete(key: Any, shape: tuple[int, ...]) -> Key:

@@ -25,7 +25,7 @@ class StoredVolume:
     spacing : Spacing
         Voxel size (z, y, x) as the file gives it.
     metadata : mapping
-        What else it says of the image: ``channel_names``, ``labels`` of the slices.
+        What else it says of the image: ``channel_names``, ``channel_colours``, ``labels`` of the slices.
     pyramid : tuple of array-like
         Coarser levels, finest first, axes as `array`.
     origin : tuple of float

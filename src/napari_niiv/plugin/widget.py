@@ -12,13 +12,14 @@ from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import Tabbed, open_dock
 from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.folding import FoldingGroup, Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources
 from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
@@ -37,7 +38,6 @@ from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
 from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
-from napari_niiv.plugin.files.same_place import same_place
 from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.manifest_names import TRAINING
@@ -116,6 +116,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self._ended_sources: list[Image] = []
         self._endings = once_after_removals(self.native, self._switch_off_ended)
+        self._joining = once_after_removals(self.native, self.live_layers.join)
         self._choosing = once_after_removals(self.native, self._choose_layer)
         self._size_connections = Connections()
         self._window: weakref.ref[Any] | None = None  # the viewer's
@@ -214,7 +215,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.volume_views.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
-        self.anisotropy.changed.connect(self._apply_anisotropy)
+        self.anisotropy.changed.connect(self.spacings.set_anisotropy)
         self.train.changed.connect(lambda _=None: self.open_training())
         self.compare.freeze.changed.connect(lambda _=None: self.freeze())
         self.ortho_button.changed.connect(self.show_ortho)
@@ -257,6 +258,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _layers_changed(self, event: Any) -> None:
         if is_source(event.value):
             self.reset_choices(event)
+            self._joining.throttle()
 
     def _adopt_selected(self) -> None:
         self.layer.reset_choices()
@@ -300,7 +302,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Switch the chosen layer on or off."""
         layer = self.layer.value
         if layer is not None:
-            (self._off.discard if self.on.value else self._off.add)(layer)
+            change = self._off.difference_update if self.on.value else self._off.update
+            change(channels_of(self.viewer, layer))
         self._refresh()
 
     def _watch(self, layer: Image | None) -> None:
@@ -327,20 +330,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._off.add(copy)
         if self.layer.value is source:
             self.layer.value = copy
-
-    def _apply_anisotropy(self, value: float) -> None:
-        """The anisotropy is the layer's scale: there is one truth, and the picture is not squeezed."""
-        layer = self.layer.value
-        if layer is None or layer.ndim < 3:
-            return
-        z, y, x = voxel_size(layer)
-        factor = value * (y * x) ** 0.5 / z
-        if abs(factor - 1) > 1e-6:
-            scale = list(layer.scale)
-            scale[-3] *= factor
-            with same_place(self.viewer, layer):
-                layer.scale = scale
-            self.spacings.take_factor()
 
     def _apply_finest(self, finest: float) -> None:
         if self.layer.value is not None:
@@ -375,15 +364,14 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._go_live(layer)
 
     def _go_live(self, layer: Image) -> None:
-        if self.live_layers.get(layer) is not None:
-            self._ortho.open(self.live)
-            return
+        before = self.live
         try:
-            self.live_layers.open(layer)
+            self.live_layers.open(layer)  # and its other channels
         except NiivError as error:
             self._status.fail(str(error))
             return
-        self._status.tell("Reconstructing…", "waiting")
+        if before is None:
+            self._status.tell("Reconstructing…", "waiting")
         self._ortho.open(self.live)
 
     def _listen_to(self, live: LiveReconstruction) -> None:
@@ -393,9 +381,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.waiting.connect(lambda sentence: status.wait_for(live.source, sentence))
         live.layer.events.visible.connect(self._show_visibility)
         live.shown.connect(lambda shown: status.report(live.source, shown))
-        live.failed.connect(lambda sentence: status.fail_for(live.source, sentence))
+        live.shown.connect(self._show_visibility)
+        live.failed.connect(lambda sentence: self._fail_for(live, sentence))
         window = self.native.window()  # of a dock that floats, the dock
         self._window = weakref.ref(window.parentWidget() or window)
+
+    def _fail_for(self, live: LiveReconstruction, sentence: str) -> None:
+        """Say what went wrong; without one of its channels nothing is shown of a volume."""
+        together = self.live is not None and self.live.channels is not None and self.live.channels is live.channels
+        self._status.fail_for(self.layer.value if together else live.source, sentence)
 
     def _show_visibility(self, event: Any = None) -> None:
         """Say so if the user hides the picture; the next one says that it is back."""
@@ -416,8 +410,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         for source in ended:
             if source not in self.viewer.layers or self.live_layers.get(source) is not None:
                 continue
-            self._off.add(source)
-            if source is self.layer.value:
+            channels = channels_of(self.viewer, source)
+            self._off.update(channels)
+            self.live_layers.close(next((each for each in channels if self.live_layers.get(each)), None))
+            if self.layer.value in channels:
                 self.on.value = False
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from napari_niiv.sections.config import SectionsConfig
 from napari_niiv.sections.repairs import Index, Repairs, SectionRepairs, listed, runs
@@ -113,6 +114,16 @@ class SectionReport:
         if pixels := self.largest_shift:
             sentences.append(f"sections are displaced by up to {pixels} pixels")
         return tuple(sentences)
+
+    def of_channel(self, number: int) -> SectionReport:
+        """What was found of one channel of a volume that has several."""
+        axis = self.axes.index("c")
+
+        def alone(parts: Iterable[tuple[Index, Any]]) -> tuple[tuple[Index, Any], ...]:
+            return tuple((index[:axis] + index[axis + 1 :], part) for index, part in parts if index[axis] == number)
+
+        axes = self.axes.replace("c", "")
+        return replace(self, axes=axes, findings=alone(self.findings), shifts=alone(self.shifts))
 
     def repairs(self, config: SectionsConfig) -> Repairs:
         """What is to be done by a configuration."""

@@ -175,7 +175,8 @@ def imaris(path: Path, array: np.ndarray, levels=(1, 2), unit="um") -> Path:
             info["XYZ"[axis]] = text(count)
         info["Unit"] = text(unit)
         for channel, name in enumerate(("DAPI", "GFP", "RFP")[: array.shape[1]]):
-            file.create_group(f"DataSetInfo/Channel {channel}").attrs["Name"] = text(name)
+            facts = file.create_group(f"DataSetInfo/Channel {channel}").attrs
+            facts["Name"], facts["Color"] = text(name), text(f"{channel / 2:.3f} 1.000 0.000")
         for level, step in enumerate(levels):
             for t, c in np.ndindex(array.shape[:2]):
                 part = array[t, c, :, ::step, ::step]
@@ -195,6 +196,7 @@ def test_imaris(tmp_path: Path, times: int, channels: int) -> None:
     assert (volume.unit, volume.voxel_size) == ("micrometer", (2.0, 0.25, 0.25))
     assert volume.origin == (-3.0, 20.125, 10.125)
     assert list(volume.metadata["channel_names"]) == ["DAPI", "GFP", "RFP"][:channels]
+    assert volume.metadata["channel_colours"] == ["#00ff00", "#80ff00", "#ffff00"][:channels]
     assert [(level.axial, level.lateral) for level in volume.levels()] == [(1, 1), (1, 2)]
     np.testing.assert_array_equal(np.squeeze(array), volume.array)
     np.testing.assert_array_equal(np.squeeze(array)[..., ::2, ::2], volume.pyramid[0])

@@ -97,7 +97,8 @@ def test_an_image_with_its_pyramid(group: zarr.Group, path: Path) -> None:
 def test_more_axes_and_channel_names(group: zarr.Group, path: Path, axes: str) -> None:
     size = dict(zip("tczyx", (2, 3, 4, 16, 20), strict=True))
     array = values(*(size[a] for a in axes))
-    omero = {"channels": [{"label": name, "color": "FF0000"} for name in ("DAPI", "GFP", "RFP")]}
+    shown = {"DAPI": "0000FF", "GFP": "00FF00", "RFP": "no colour"}
+    omero = {"channels": [{"label": name, "color": colour} for name, colour in shown.items()]}
     voxel = (3.0, 1.0, 1.0)
     factors = [voxel["zyx".index(a)] if a in "zyx" else 1.0 for a in axes]
     datasets = [{"path": "0", "coordinateTransformations": [scale(*factors)]}]
@@ -106,6 +107,7 @@ def test_more_axes_and_channel_names(group: zarr.Group, path: Path, axes: str) -
     order = [a for a in "tczyx" if a in axes]
     assert volume.axes == "".join(order)
     assert volume.metadata["channel_names"] == ["DAPI", "GFP", "RFP"]
+    assert volume.metadata["channel_colours"] == ["#0000ff", "#00ff00", ""]
     assert volume.voxel_size == voxel
     np.testing.assert_array_equal(volume.array, array.transpose([axes.index(a) for a in order]))
     moved = pickle.loads(pickle.dumps(volume))

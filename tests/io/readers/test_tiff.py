@@ -85,7 +85,7 @@ def test_ome_hyperstacks_and_channel_names(tmp_path: Path, axes: str) -> None:
     array = values(*(size[a] for a in axes))
     metadata = {"axes": axes, "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
     if "C" in axes:
-        metadata["Channel"] = {"Name": ["DAPI", "GFP", "RFP"]}
+        metadata["Channel"] = {"Name": ["DAPI", "GFP", "RFP"], "Color": [0x0000FFFF, 0x00FF80FF, -0xFFFF01]}
     tifffile.imwrite(tmp_path / "a.ome.tif", array, ome=True, metadata=metadata)
     volume = open_volume(tmp_path / "a.ome.tif")
     order = [a for a in "TCZYX" if a in axes]
@@ -93,6 +93,15 @@ def test_ome_hyperstacks_and_channel_names(tmp_path: Path, axes: str) -> None:
     np.testing.assert_array_equal(volume.array, array.transpose([axes.index(a) for a in order]))
     if "C" in axes:
         assert volume.metadata["channel_names"] == ["DAPI", "GFP", "RFP"]
+        assert volume.metadata["channel_colours"] == ["#0000ff", "#00ff80", "#ff0000"]
+
+
+def test_the_colours_of_imagejs_lookup_tables(tmp_path: Path) -> None:
+    rise = np.arange(256, dtype=np.uint8)
+    cyan, grey, inverted = np.stack([0 * rise, rise, rise]), np.stack([rise] * 3), np.stack([rise[::-1]] * 3)
+    metadata = {"axes": "ZCYX", "LUTs": [cyan, grey, inverted]}
+    tifffile.imwrite(tmp_path / "a.tif", values(4, 3, 5, 6), imagej=True, metadata=metadata)
+    assert dict(open_volume(tmp_path / "a.tif").metadata) == {"channel_colours": ["#00ffff", "#ffffff", ""]}
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,22 @@ def test_displacement_is_offered(opened, texture, qtbot) -> None:
     assert not form.live._volume().repairs
     form.control.switches["align"].value = True
     assert form.live._volume().repairs[()].shifts[6] == (-9, 4)
+
+
+def test_channels_are_aligned_together(opened, viewer, texture, qtbot) -> None:
+    """Their own displacements would tear them apart; what is blank in one is bridged in that one."""
+    array = (200 * texture((14, 96, 112))).astype(np.uint8)
+    array[6] = np.roll(array[6], (9, -4), (0, 1))
+    other = 200 - array
+    other[3] = 0
+    below = viewer.add_image(other, scale=(4, 1, 1), contrast_limits=(0, 200), blending="additive")
+    form = opened(array)
+    form.layer.blending = "additive"
+    form.live = form.layers.open(form.layer)
+    assert len(form.layers) == 2
+    wait_found(qtbot, form)
+    form.control.switches["align"].value = True
+    ours, theirs = repairs_of(form.layer)[()], repairs_of(below)[()]
+    assert ours.shifts == theirs.shifts
+    assert ours.shifts[6] == (-9, 4)
+    assert (ours.bridged, theirs.bridged) == ((), (3,))

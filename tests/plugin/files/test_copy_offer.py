@@ -198,3 +198,25 @@ def test_it_can_be_declined_and_other_questions_follow(viewer, qtbot, messages, 
     viewer.layers.remove(layer)
     qtbot.waitUntil(lambda: widget.layer.value is other, timeout=5000)
     qtbot.waitUntil(lambda: not widget.suitability.sentence.native.isVisible(), timeout=5000)
+
+
+def test_all_channels_of_a_file_are_copied_and_take_their_places(viewer, qtbot, messages, tmp_path, slow):
+    both = np.stack([DATA, DATA[::-1]], axis=1)
+    metadata = {"axes": "ZCYX", "PhysicalSizeZ": 4.0, "PhysicalSizeY": 1.0, "PhysicalSizeX": 1.0}
+    tifffile.imwrite(tmp_path / "two.tif", both, ome=True, compression="zlib", metadata=metadata)
+    widget = open_widget(viewer)
+    drop(widget, tmp_path / "two.tif")
+    offer = offered(qtbot, widget)
+    qtbot.waitUntil(lambda: len(widget.live_layers) == 2, timeout=20_000)
+    first, second = old = [live.source for live in widget.live_layers]
+    widget.layer.value = second
+    offer.make.native.click()
+    qtbot.waitUntil(lambda: not {first, second} & set(viewer.layers), timeout=30_000)
+    qtbot.waitUntil(lambda: len(widget.live_layers) == 2, timeout=20_000)
+    new = [viewer.layers[name] for name in ("two C0", "two C1")]
+    for layer, data, former in zip(new, (DATA, DATA[::-1]), old, strict=True):
+        np.testing.assert_array_equal(layer.data, data)
+        assert provenance_of(layer).path == str(tmp_path / "two.zarr")
+        assert (layer.colormap.name, layer.blending) == (former.colormap.name, "additive")
+    assert widget.layer.value is new[1]
+    assert [live.source for live in widget.live_layers] in (new, new[::-1])

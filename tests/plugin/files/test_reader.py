@@ -10,11 +10,13 @@ pytest.importorskip("napari")
 import napari
 import npe2
 import tifffile
+from napari.components import ViewerModel
 
 from napari_niiv.errors import VolumeError
 from napari_niiv.io.open import open_volume
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import save_model
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.layers import along_world, layer_data, layer_volume
 from napari_niiv.plugin.files.reader import PLUGIN, WIDGET, get_reader
 from napari_niiv.volume import Provenance, Volume
@@ -103,6 +105,20 @@ def test_volumes_on_the_canvas(make_napari_viewer, tmp_path):
     assert str(layer.units[-1]) == "micrometer"
     assert layer.axis_labels == ("z", "y", "x")
     np.testing.assert_array_equal(layer.data, values(3, 16, 20))
+
+
+def test_channels_on_the_canvas(tmp_path):
+    from tests.io.readers.test_hdf5 import imaris
+
+    array = values(1, 2, 3, 16, 20)
+    viewer = ViewerModel()
+    reader = get_reader(str(imaris(tmp_path / "cells.ims", array)))
+    for data, keywords, _ in reader(str(tmp_path / "cells.ims")):
+        viewer.add_image(data, **keywords)
+    assert [layer.name for layer in viewer.layers] == ["cells DAPI", "cells GFP"]
+    brightest = [layer.colormap.map(1.0).ravel()[:3] for layer in viewer.layers]
+    np.testing.assert_allclose(brightest, [(0, 1, 0), (0.5, 1, 0)], atol=0.01)
+    assert channels_of(viewer, viewer.layers[0]) == list(viewer.layers)
 
 
 @pytest.mark.parametrize("name", KINDS)

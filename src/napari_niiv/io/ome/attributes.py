@@ -59,23 +59,24 @@ def ome_attributes(
 
 
 def channels(
-    name: str, names: Sequence[Any] | None, windows: Sequence[Window], dtype: np.dtype[Any]
+    name: str, facts: Mapping[str, Any], windows: Sequence[Window], dtype: np.dtype[Any]
 ) -> list[dict[str, Any]]:
-    """The channels as "omero" lists them: the names and contrast that viewers start with.
+    """The channels as "omero" lists them: the names, colours and contrast that viewers start with.
 
     Parameters
     ----------
     name : str
         Of the volume: that of its only channel, if this has no name.
-    names : sequence of str, optional
-        Of the channels; used if there are as many.
+    facts : mapping
+        Metadata of the volume: its "channel_names" and "channel_colours" are used if there are as many.
     windows : sequence of tuple of float
         Lowest and highest intensity to show, of each channel.
     dtype : dtype
         Of the voxels.
     """
     count = len(windows)
-    if names is None or len(names) != count:
+    names, colours = facts.get("channel_names") or (), facts.get("channel_colours") or ()
+    if len(names) != count:
         names = [name if count == 1 else f"channel {i}" for i in range(count)]
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     shown = []
@@ -83,6 +84,8 @@ def channels(
         window = {"start": low, "end": high}
         window |= {"min": float(limits.min), "max": float(limits.max)} if limits else {"min": low, "max": high}
         colour = _COLOURS[0] if count == 1 else _COLOURS[1 + number % (len(_COLOURS) - 1)]
+        if len(colours) == count and colours[number]:
+            colour = str(colours[number]).removeprefix("#").upper()
         shown.append({"label": str(label), "color": colour, "active": True, "window": window})
     return shown
 

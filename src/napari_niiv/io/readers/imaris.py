@@ -9,6 +9,7 @@ from typing import Any
 import dask.array as da
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.channel_facts import channel_facts, fraction_colour
 from napari_niiv.io.readers.hdf5_file import attributes_of, lazy_dataset
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import StoredVolume, covers_whole
@@ -48,8 +49,11 @@ def read_imaris(path: Path, file: Any) -> StoredVolume:
         if level.shape[:2] == fine.shape[:2] and covers_whole(fine.shape[-3:], level.shape[-3:])
     )
     channels = _numbered(file["DataSetInfo"], "Channel ")
-    names = [_text(attributes_of(channel).get("Name", "")) for channel in channels]
-    metadata = {"channel_names": names} if any(names) else {}
+    facts = [attributes_of(channel) for channel in channels]
+    metadata = channel_facts(
+        [_text(each.get("Name", "")) for each in facts],
+        [fraction_colour(_text(each.get("Color", ""))) for each in facts],
+    )
     return StoredVolume(fine, "tczyx", spacing, metadata, pyramid, origin, note=note)
 
 

@@ -13,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.channel_facts import channel_facts
 from napari_niiv.io.lazy_arrays import Key, LazyArray
 from napari_niiv.io.readers.library_messages import tifffile_messages
 from napari_niiv.io.readers.slice_names import SUFFIXES, TIFF, arrange
@@ -106,7 +107,7 @@ def read_files(pictures: Sequence[Path], where: str = "the list of files") -> St
     files = files.reshape([n for n in files.shape[:2] if n > 1] + [files.shape[2]])
     shape, dtype, spacing = _first(files.flat[0])
     _compare(list(files.flat), shape, dtype)
-    metadata = {"channel_names": list(arranged.channels)} if arranged.channels else {}
+    metadata = channel_facts(arranged.channels)
     return StoredVolume(Slices(files, shape, dtype), f"{axes}zyx", spacing, metadata, note=arranged.note)
 
 

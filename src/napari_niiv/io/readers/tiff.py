@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.channel_facts import channel_facts, lut_colour, ome_colour
 from napari_niiv.io.lazy_arrays import FileArray
 from napari_niiv.io.mapped_arrays import map_file
 from napari_niiv.io.readers.chunks_there import absence
@@ -262,7 +263,9 @@ def _origin(file: tifffile.TiffFile, spacing: Spacing) -> tuple[float, float, fl
 def _metadata(file: tifffile.TiffFile) -> dict[str, Any]:
     if file.is_ome and file.ome_metadata:
         with suppress(ElementTree.ParseError):  # of which the note on the voxel size tells
-            names = [e.get("Name") for e in ome_elements(file.ome_metadata, "Channel")]
-            return {"channel_names": names} if any(names) else {}
-    labels = (file.imagej_metadata or {}).get("Labels")
-    return {"labels": labels} if labels else {}
+            channels = list(ome_elements(file.ome_metadata, "Channel"))
+            return channel_facts([e.get("Name") for e in channels], [ome_colour(e.get("Color")) for e in channels])
+    facts = file.imagej_metadata or {}
+    labels, tables = facts.get("Labels"), facts.get("LUTs")
+    colours = [lut_colour(table) for table in tables] if isinstance(tables, list) else []
+    return {**({"labels": labels} if labels else {}), **channel_facts((), colours)}

@@ -20,8 +20,10 @@ from napari_niiv.volume import Provenance, Volume
 
 ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
+COVER = "napari-niiv cover"  # and of what lies between the channels of a volume and their live layers
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
 SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in common with its source
+BLENDED = ("blending", "opacity")  # and one that stands in for it, too
 _LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}
 PROVENANCE = "napari-niiv provenance"  # metadata key under which a layer keeps its volume's
 REPAIRS = "napari-niiv repairs"  # and what is to be done to its sections
@@ -75,8 +77,9 @@ def layer_volume(layer: Image, repairs: Repairs | None = None) -> Volume:
 def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
     """The data and the keywords of the image layer that shows a volume, lazily, in its place.
 
-    Channels stay an axis of one layer, whose slider goes through them; their names are in the layer's metadata, and so
-    is the provenance, which later questions about the file need (`layer_file`).
+    Channels stay an axis of one layer, whose slider goes through them (`channel_data` makes layers of them); their
+    names are in the layer's metadata, and so is the provenance, which later questions about the file need
+    (`layer_file`).
     """
     leading = len(volume.axes) - 3
     levels = [level.array for level in volume.levels()]
@@ -209,7 +212,7 @@ def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
 
 def is_source(layer: Any) -> bool:
     """Whether a layer can be offered for reconstruction."""
-    return isinstance(layer, Image) and not {LIVE, FROZEN} & set(layer.metadata)
+    return isinstance(layer, Image) and not {LIVE, COVER, FROZEN} & set(layer.metadata)
 
 
 def sources(viewer: ViewerModel) -> list[tuple[str, Image]]:

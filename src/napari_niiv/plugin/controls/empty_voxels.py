@@ -9,6 +9,7 @@ from napari.layers import Image
 
 from napari_niiv.empty_voxels import Values, empty_setting, empty_words
 from napari_niiv.io.remembered import remember_empty
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import empty_values, set_empty_values
@@ -22,7 +23,7 @@ _CHOICES = [("auto", AUTO), ("none", NONE), ("these values", THESE)]
 class EmptyVoxelsControl:
     """Found by themselves, none, or those of some values; and a sentence that tells how much of the volume it is.
 
-    What the user sets holds for the layer that is chosen, and is remembered for its file.
+    What the user sets holds for the layer that is chosen and its other channels, and is remembered for its file.
 
     Parameters
     ----------
@@ -100,6 +101,7 @@ class EmptyVoxelsControl:
         if layer is None or values == empty_values(layer):
             return
         self.sentence.visible = False  # until it is known anew
-        set_empty_values(layer, values)
+        for each in channels_of(self._host.viewer, layer):
+            set_empty_values(each, values)
         if (file := layer_file(layer)) is not None:
             self._host.run(lambda: remember_empty(file.path, values, file.dataset), lambda _: None)

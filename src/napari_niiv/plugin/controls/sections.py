@@ -13,9 +13,9 @@ from napari_niiv.configuration import setting_of
 from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.remembered import recall_sections, remember_sections
+from napari_niiv.plugin.common.channels import channels_of, whole_volume
 from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.common.setting_widgets import setting_widget
 from napari_niiv.plugin.files.layer_file import layer_file
@@ -26,14 +26,15 @@ from napari_niiv.sections.report import SectionReport
 from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction, Shown
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.plugin.live.shown import Shown
 
 
 class SectionsControl:
     """Sentences about the sections of the chosen layer, and switches for what can be done; nothing where all is well.
 
-    A layer's sections are looked at behind its first refined picture, and again when its data are others. What the user
-    switches is remembered for the layer's file.
+    A layer's sections are looked at behind its first refined picture, and again when its data are others; the channels
+    of a volume together, so that they stay upon each other. What the user switches is remembered for the layer's file.
 
     Parameters
     ----------
@@ -83,21 +84,27 @@ class SectionsControl:
         """Look at the sections of a layer, if that was not done yet, and nothing else is waited for."""
         if layer in self._looked_at or not shown.final:
             return
-        self._looked_at.add(layer)
+        channels = channels_of(self._host.viewer, layer)
+        self._looked_at.update(channels)
         try:
-            volume = layer_volume(layer)
+            volume = whole_volume(channels)
         except NiivError:
             return  # said where the layer is opened
-        file, data, waiting = layer_file(layer), id(layer.data), weakref.ref(layer)
+        file, waiting = layer_file(layer), [(weakref.ref(each), id(each.data)) for each in channels]
         place = None if file is None else (file.path, file.dataset)
 
         def done(found: tuple[SectionReport, SectionsConfig] | None) -> None:
-            alive = waiting()
-            if found is not None and alive is not None and id(alive.data) == data:
-                self._found[alive] = found
-                self._apply(alive)
-                if found[1] != SectionsConfig() and found[0].sentences:
-                    self._host.inform(f"{alive.name}: its sections are treated as you have set it for this file.")
+            if found is None:
+                return
+            report, config = found
+            known = None
+            for number, (channel, data) in enumerate(waiting):
+                if (alive := channel()) is not None and id(alive.data) == data:
+                    self._found[alive] = (report.of_channel(number) if len(waiting) > 1 else report), config
+                    self._apply(alive)
+                    known = known or alive
+            if known is not None and config != SectionsConfig() and report.sentences:
+                self._host.inform(f"{known.name}: its sections are treated as you have set it for this file.")
 
         self._host.run(lambda: _find(volume, place, self._stop), done, lambda sentence: None)
 
@@ -120,10 +127,12 @@ class SectionsControl:
         if layer is None or layer not in self._found:
             return
         config = SectionsConfig(**{name: switch.value for name, switch in self.switches.items()})
-        self._found[layer] = self._found[layer][0], config
+        channels = [each for each in channels_of(self._host.viewer, layer) if each in self._found]
+        self._found.update({each: (self._found[each][0], config) for each in channels})
         if (file := layer_file(layer)) is not None:
             self._host.run(lambda: remember_sections(file.path, config.model_dump(), file.dataset), lambda _: None)
-        self._apply(layer)
+        for each in channels:
+            self._apply(each)
 
     def _apply(self, layer: Image) -> None:
         report, config = self._found[layer]

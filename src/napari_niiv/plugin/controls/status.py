@@ -14,7 +14,7 @@ from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 
 if TYPE_CHECKING:
-    from napari_niiv.plugin.live.live_reconstruction import Shown
+    from napari_niiv.plugin.live.shown import Shown
     from napari_niiv.plugin.volume3d.progress import Progress
 
 QUALITY = {

@@ -8,7 +8,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_niiv.io.open import open_volume
-from napari_niiv.plugin.common.layers import SHARED, finest_data, layer_data
+from napari_niiv.plugin.common.channels import channels_of
+from napari_niiv.plugin.common.layers import BLENDED, SHARED, finest_data, layer_data
 from napari_niiv.plugin.export.settings import ExportJob
 from napari_niiv.plugin.volume3d.volume_layer import placement
 
@@ -43,7 +44,11 @@ def over_source(job: ExportJob, source: Image, ndim: int) -> dict[str, Any]:
 
 
 def add_result(viewer: ViewerModel, job: ExportJob, source: Image | None, data: Any, keywords: dict[str, Any]) -> Image:
-    """Add the output of an export on top, over its source if that is still there."""
-    if source is not None and source in viewer.layers:
-        keywords = keywords | over_source(job, source, len(keywords["scale"]))
+    """Add the output of an export on top, over its source if that is still there; of a channel it takes the place."""
+    if source is None or source not in viewer.layers:
+        return viewer.add_image(data, **keywords)
+    keywords = keywords | over_source(job, source, len(keywords["scale"]))
+    if len(channels_of(viewer, source)) > 1:  # light adds up, so a source would shine through
+        keywords |= {name: getattr(source, name) for name in BLENDED}
+        source.visible = False
     return viewer.add_image(data, **keywords)

@@ -17,10 +17,11 @@ from qtpy.QtWidgets import QFileDialog, QProgressBar
 from napari_niiv.errors import NiivError
 from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
+from napari_niiv.plugin.common.channels import channel_data, channels_of, one_channel, whole_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, layer_volume, provenance_of
+from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, provenance_of
 from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.common.words import WINDOW_WORDS, time_left
 from napari_niiv.plugin.files.layer_file import layer_file
@@ -53,7 +54,7 @@ class CopyOffer:
         self._viewer, self._run = host.viewer, host.run
         self._tell, self._fail, self._replaced = host.inform, host.fail, replaced
         self._layer: Image | None = None
-        self._source: Image | None = None  # what is being copied
+        self._sources: list[Image] = []  # what is being copied: the channels of a volume, or its only layer
         self._worker: EventWorker | None = None
         self._finished: CopyFinished | None = None
         self._stopped, self._preparing, self._drawn = False, False, 0.0
@@ -122,13 +123,14 @@ class CopyOffer:
         return chosen
 
     def _begin(self, layer: Image, target: Path) -> None:
+        channels = channels_of(self._viewer, layer)
         try:
-            volume = layer_volume(layer)
+            volume = whole_volume(channels)
         except NiivError as error:
             self._show()
             self._fail(error.in_words(WINDOW_WORDS))
             return
-        self._source, self._finished, self._stopped, self._drawn = layer, None, False, 0.0
+        self._sources, self._finished, self._stopped, self._drawn = channels, None, False, 0.0
         self.bar.setValue(0)
         self.bar.setFormat("%p %")
         self.cancel.enabled = True
@@ -152,38 +154,41 @@ class CopyOffer:
         assert self._worker is not None
         self._worker.deleteLater()
         self._worker = None
-        source, self._source = self._source, None
-        assert source is not None
+        sources, self._sources = self._sources, []
         self._show()
         if self._finished is not None:
             path = self._finished.path
-            self._run(lambda: open_volume(path), lambda copy: self._replace(source, copy, path))
+            self._run(lambda: open_volume(path), lambda copy: self._replace(sources, copy, path))
         elif problem:
             self._fail(problem)
         elif self._stopped:
             self._tell("The copy was given up; nothing was kept of it.")
 
-    def _replace(self, source: Image, copy: Volume, path: Path) -> None:
-        """Put the copy in the layer's place."""
-        if source not in self._viewer.layers:
+    def _replace(self, sources: list[Image], copy: Volume, path: Path) -> None:
+        """Put the copy in the place of the layer, or of those of its channels."""
+        parts = [one_channel(copy, number) for number in range(len(sources))] if len(sources) > 1 else [copy]
+        there = [(each, part) for each, part in zip(sources, parts, strict=True) if each in self._viewer.layers]
+        if not there:
             self._tell(f"The zarr copy is complete: {path}.")
             return
         # the user may have corrected its axes meanwhile
-        if tuple(finest_data(source).shape) != copy.shape:
-            data, keywords = layer_data(copy)
-            self._viewer.add_image(data, **keywords)
-            self._tell(f"{source.name} was turned while it was copied, so the copy is a layer of its own: {path}.")
+        if any(tuple(finest_data(source).shape) != part.shape for source, part in there):
+            for data, keywords in channel_data(copy):
+                self._viewer.add_image(data, **keywords)
+            name = there[0][0].name
+            self._tell(f"{name} was turned while it was copied, so the copy is a layer of its own: {path}.")
             return
-        replaced = replace_layer(self._viewer, source, copy, self._replaced)
-        self._tell(f"{replaced.name} is read from its zarr copy now: {path}.")
+        for source, part in there:
+            replaced = replace_layer(self._viewer, source, part, self._replaced)
+            self._tell(f"{replaced.name} is read from its zarr copy now: {path}.")
 
     def _show(self) -> None:
         """Make the panel agree with what is chosen and what runs."""
         running = self._worker is not None
         layer = self._layer
         reason = "" if layer is None or layer_file(layer) is None else provenance_of(layer).slow
-        if running and self._source is not None:
-            write(self.copying, f"Copying {self._source.name} to {self._target.name}…")
+        if running and self._sources:
+            write(self.copying, f"Copying {self._sources[0].name} to {self._target.name}…")
         self.copying.visible = self.running.visible = running
         if layer is not None:
             write(self.sentence, f"{layer.name} reads slowly: {reason}. A zarr copy beside it would be fast.")

@@ -49,7 +49,7 @@ def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
     from napari.utils.notifications import show_info
 
     from napari_niiv.io.remembered import open_remembered
-    from napari_niiv.plugin.common.layers import layer_data
+    from napari_niiv.plugin.common.channels import channel_data
     from napari_niiv.plugin.common.notes import tell_notes
     from napari_niiv.plugin.common.words import WINDOW_WORDS
 
@@ -67,4 +67,4 @@ def _open_volumes(path: str | list[str]) -> list[tuple[Any, ...]]:
         tell_notes(volume)
         if remembered := volume.provenance.remembered:
             show_info(f"{volume.name}: {remembered}; {HOW_TO_CHANGE}.")
-    return [(*layer_data(volume), "image") for volume in volumes] or _NO_LAYER
+    return [(*layer, "image") for volume in volumes for layer in channel_data(volume)] or _NO_LAYER

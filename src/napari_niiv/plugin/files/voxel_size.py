@@ -17,6 +17,7 @@ from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, empty_phrase, recall, recall_empty, remember
 from napari_niiv.io.spacing import Spacing
 from napari_niiv.io.stored_volume import unsorted_axes
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
     empty_values,
@@ -26,7 +27,7 @@ from napari_niiv.plugin.common.layers import (
     voxel_size,
 )
 from napari_niiv.plugin.common.words import WINDOW_WORDS
-from napari_niiv.plugin.files.layer_file import LayerFile, axis_names, layer_file, rename_axes, set_voxel_size
+from napari_niiv.plugin.files.layer_file import LayerFile, Size, axis_names, layer_file, rename_axes, set_voxel_size
 from napari_niiv.plugin.files.reader import HOW_TO_CHANGE
 from napari_niiv.plugin.files.same_place import same_place
 from napari_niiv.plugin.files.voxel_size_form import Answer, SpacingForm
@@ -53,7 +54,7 @@ class _FileFacts:
 
 
 class VoxelSizeControl:
-    """Sees to it that the chosen layer has its voxel size.
+    """Sees to it that the chosen layer has its voxel size; the channels of a volume get it together.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ class VoxelSizeControl:
         self._ask()
         if layer is None or not has_voxels or layer in self._seen:
             return False
-        self._seen.add(layer)
+        self._seen.update(channels_of(self._viewer, layer))
         file = layer_file(layer)
         if file is None:
             return False
@@ -150,6 +151,19 @@ class VoxelSizeControl:
         if (layer := self._layer) is not None:
             self.form.fill(voxel_size(layer), str(layer.units[-1]))
 
+    def set_anisotropy(self, anisotropy: float) -> None:
+        """Give the chosen layer another z step, of so many pixels: there is one truth, and no picture is squeezed."""
+        layer = self._layer
+        if layer is None or layer.ndim < 3:
+            return
+        z, y, x = voxel_size(layer)
+        factor = anisotropy * (y * x) ** 0.5 / z
+        if abs(factor - 1) > 1e-6:
+            with same_place(self._viewer, layer):
+                for each in self._channels(layer):
+                    each.scale = (*each.scale[:-3], each.scale[-3] * factor, *each.scale[-2:])
+            self.take_factor()
+
     def _ask(self) -> None:
         """Show the question about the chosen layer, if one is open."""
         layer = self._layer
@@ -180,8 +194,7 @@ class VoxelSizeControl:
         if correction.words:
             self._restore(layer, file, correction)
         elif in_order and not spacing.problem and facts.spacing is not None:
-            with same_place(self._viewer, layer):
-                set_voxel_size(layer, spacing.voxel_size, spacing.unit)
+            self._resize(layer, spacing.voxel_size, spacing.unit)
             size = Correction(spacing.voxel_size, spacing.unit).words
             self._tell(f"{layer.name}: {size} taken from the file{spacing.note and f'; {spacing.note}'}.")
         elif in_order and spacing.problem and not correction.silent:
@@ -197,8 +210,8 @@ class VoxelSizeControl:
         self._changing(layer)
         # another reader may have turned them in its own way
         if file.stored_axes is not None and len(axes) == layer.ndim:
-            with suppress(NiivError), same_place(self._viewer, layer, axes):
-                rename_axes(layer, axes)
+            with suppress(NiivError):
+                self._rename(layer, axes)
                 self._tell(f"{layer.name}: its axes, which the file stores as {axes.upper()}, are put in order.")
                 return True
         self._problems[layer] = f"stores its axes as {axes.upper()}"
@@ -216,14 +229,12 @@ class VoxelSizeControl:
             else:
                 self._changing(layer)
                 try:
-                    with same_place(self._viewer, layer, names):
-                        rename_axes(layer, names)
+                    self._rename(layer, names)
                 except NiivError as error:
                     self._fail(error.in_words(WINDOW_WORDS))
                     return
         if correction.voxel_size is not None:
-            with same_place(self._viewer, layer):
-                set_voxel_size(layer, correction.voxel_size, correction.unit)
+            self._resize(layer, correction.voxel_size, correction.unit)
         if done.words:
             self._tell(f"{layer.name}: {done.words} as you have set it for this file; {HOW_TO_CHANGE}.")
 
@@ -237,14 +248,12 @@ class VoxelSizeControl:
             _check_step(answer)
             if answer.axes != axis_names(layer):
                 self._changing(layer)
-                with same_place(self._viewer, layer, answer.axes):
-                    rename_axes(layer, answer.axes)
+                self._rename(layer, answer.axes)
         except NiivError as error:
             self._fail(error.in_words(WINDOW_WORDS))
             self._ready(layer)
             return
-        with same_place(self._viewer, layer):
-            set_voxel_size(layer, answer.voxel_size, answer.unit)
+        self._resize(layer, answer.voxel_size, answer.unit)
         self._questions.pop(layer, None)
         self._problems.pop(layer, None)
         self.form.hide()
@@ -252,6 +261,20 @@ class VoxelSizeControl:
             axes = file.stored_axes if provenance_of(layer).axes_corrected else None
             self._remember(file, Correction(answer.voxel_size, answer.unit, axes))
         self._ready(layer)
+
+    def _resize(self, layer: Image, size: Size, unit: str) -> None:
+        with same_place(self._viewer, layer):
+            for each in self._channels(layer):
+                set_voxel_size(each, size, unit)
+
+    def _rename(self, layer: Image, names: str) -> None:
+        with same_place(self._viewer, layer, names):
+            for each in self._channels(layer):
+                rename_axes(each, names)
+
+    def _channels(self, layer: Image) -> list[Image]:
+        """All channels of a layer's volume; itself the last, as others follow its changes."""
+        return sorted(channels_of(self._viewer, layer), key=lambda each: each is layer)
 
     def _dismiss(self) -> None:
         """Ask no more; the status may have waited for an answer."""

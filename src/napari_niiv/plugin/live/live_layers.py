@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_niiv.errors import NiivError
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.layers import REPAIRS, repairs_of
 from napari_niiv.plugin.common.preferences import memory
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 class LiveLayers(QObject):
     """The live reconstructions of a viewer, at most one for each source, and the owner of their settings.
+
+    The channels of a volume begin and end together, but for one whose own layer is deleted.
 
     All settings are common to all sources but `finest` and `repairs`, which each source has of its own, live or not;
     the latter lie in the layer's metadata, as exports and trainings need them too. Whatever changes the settings, a
@@ -82,9 +86,9 @@ class LiveLayers(QObject):
             self._apply()
 
     def set_finest(self, source: Image, finest: float) -> None:
-        """Set the finest pixel of one source, in lateral voxels; 0 follows the zoom."""
+        """Set the finest pixel of one source and its other channels, in lateral voxels; 0 follows the zoom."""
         if finest != self.settings_of(source).finest:
-            self._finest[source] = finest
+            self._finest.update(dict.fromkeys(channels_of(self._viewer, source), finest))
             self._apply()
 
     def set_repairs(self, source: Image, repairs: Repairs | None) -> None:
@@ -109,35 +113,59 @@ class LiveLayers(QObject):
         return self._memory
 
     def open(self, source: Image) -> LiveReconstruction:
-        """Make a source live, if it is not.
+        """Make a source live, if it is not, and with it the other channels of its volume.
 
         Raises
         ------
         VolumeError
-            If the source cannot be reconstructed.
+            If one of them cannot be reconstructed; then none is live.
         """
+        channels = channels_of(self._viewer, source)
+        try:
+            lives = [self.get(each) or self._begin(each) for each in channels]
+        except NiivError:
+            self._close(channels)
+            raise
+        if len(lives) > 1:
+            from napari_niiv.plugin.live.channels import LiveChannels
+
+            group = next((live.channels for live in lives if live.channels), None) or LiveChannels(self._viewer)
+            for live in lives:
+                live.join(group)
+        return self._by_source[source]
+
+    def join(self) -> None:
+        """Make channels live that came to volumes of which others are."""
+        for live in self:
+            if live.source in self._viewer.layers:
+                self.open(live.source)
+
+    def close(self, source: Image | None, remove: bool = True) -> None:
+        """End the live reconstruction of a source, if it has one, and those of the other channels of its volume."""
+        if (live := self.get(source)) is not None:
+            group = live.channels
+            together = [each.source for each in self if each is live or (group and each.channels is group)]
+            self._close(together, remove)
+
+    def close_all(self, remove: bool = True) -> None:
+        """End all of them; the layers stay if `remove` is false, as in a viewer that is gone."""
+        self._close(list(self._by_source), remove)
+
+    def _close(self, sources: Iterable[Image], remove: bool = True) -> None:
+        for source in sources:
+            if (live := self._by_source.pop(source, None)) is not None:
+                live.close(remove)
+
+    def _begin(self, source: Image) -> LiveReconstruction:
         # with torch, by now imported elsewhere
         from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 
-        if (live := self.get(source)) is not None:
-            return live
         live = LiveReconstruction(self._viewer, source, self.settings_of(source), memory=self.memory)
         self._by_source[source] = live
         live.settings_changed.connect(lambda: self._adopt(live))
         live.closed.connect(lambda: self._forget(live))
         self.opened.emit(live)
         return live
-
-    def close(self, source: Image | None, remove: bool = True) -> None:
-        """End the live reconstruction of a source, if it has one."""
-        if (live := self.get(source)) is not None:
-            del self._by_source[live.source]
-            live.close(remove)
-
-    def close_all(self, remove: bool = True) -> None:
-        """End all of them; the layers stay if `remove` is false, as in a viewer that is gone."""
-        for live in self:
-            self.close(live.source, remove)
 
     def _adopt(self, live: LiveReconstruction) -> None:
         """Take what was changed in one picture, such as a split that was dragged there, for all."""

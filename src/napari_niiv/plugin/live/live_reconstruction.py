@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import napari.layers
@@ -18,9 +18,11 @@ from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
 from napari_niiv.plugin.common.removal import Removal, after_removal
+from napari_niiv.plugin.live.channels import LiveChannels
 from napari_niiv.plugin.live.picture import LivePicture
 from napari_niiv.plugin.live.requested_views import RequestedViews
 from napari_niiv.plugin.live.settings import LiveSettings
+from napari_niiv.plugin.live.shown import Shown
 from napari_niiv.plugin.live.view import View, visible
 from napari_niiv.plugin.live.watched_volume import Reads, WatchedVolume
 from napari_niiv.reconstruction.allocator import share_arenas
@@ -34,28 +36,6 @@ from napari_niiv.volume import Volume
 SLOW_SOURCE_MS = 1000  # without any answer, before the user is told what is waited for
 FRAME_SECONDS = 0.012  # for which the window may wait for an interpolation
 COALESCE_MS = 6  # a throttle, not a debounce: the view keeps up with a drag
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture that has just appeared on the live layer.
-
-    Attributes
-    ----------
-    response : SliceResponse
-        The picture itself, which pass it is of, and how long it took.
-    pixel_size : float
-        Size of its pixels along the columns, in `unit`.
-    unit : str
-        The source's, such as "nm".
-    final : bool
-        Whether it is the best of its view: no better pass follows.
-    """
-
-    response: SliceResponse
-    pixel_size: float
-    unit: str
-    final: bool
 
 
 def _setting(name: str, meaning: str) -> Any:
@@ -88,6 +68,8 @@ class LiveReconstruction(QObject):
     ----------
     layer : Image
         The layer with the pictures.
+    channels : LiveChannels or None
+        With which others its pictures are shown; None of a volume that is no channel.
     settings : LiveSettings
         Those in use; `apply` and `change` replace them.
     last : Shown or None
@@ -128,6 +110,7 @@ class LiveReconstruction(QObject):
         self.last: Shown | None = None
         self._picture = LivePicture(viewer, source, self._drag_split)
         self.layer = self._picture.layer
+        self.channels: LiveChannels | None = None
         self._answers: deque[Answer] = deque()
         self._arrived = threading.Event()
         self._prompt = True  # whether interpolations come within a frame
@@ -146,7 +129,7 @@ class LiveReconstruction(QObject):
         connect, viewer, source = self._connections.connect, self.viewer, self.source
         camera, dims, canvas = viewer.scene.camera.events, viewer.dims.events, viewer.canvas
         moving = (camera.zoom, camera.center, canvas.events.size, canvas.grid.events.enabled)
-        connect(self._schedule_request, *moving, self.layer.events.visible)
+        connect(self._schedule_request, *moving, self.layer.events.visible, source.events.visible)
         connect(self._picture.keep_split, *moving)
         connect(self._source_changed, *volume_events(source))
         connect(self._sliced, source.events.set_data)
@@ -227,15 +210,20 @@ class LiveReconstruction(QObject):
         """The layers of the maps of trust that are on."""
         return self._picture.map_layers
 
+    def join(self, channels: LiveChannels) -> None:
+        """Be one of the channels of a volume, whose pictures are shown together."""
+        self.channels = channels
+        channels.join([self._picture])
+
     def freeze(self) -> napari.layers.Image:
-        """Keep the picture of now as a layer of its own, whole also where a split cuts it.
+        """Keep the picture of now as a layer of its own, whole also where a split cuts it; of a channel all, on top.
 
         Raises
         ------
         ReconstructionError
             If there is no picture yet.
         """
-        return self._picture.freeze()
+        return self._picture.freeze() if self.channels is None else self.channels.freeze(self._picture)
 
     def close(self, remove: bool = True) -> None:
         """End: stop the work, disconnect from the viewer, and remove the layer, unless its viewer is gone."""
@@ -273,7 +261,8 @@ class LiveReconstruction(QObject):
             self._arrived.clear()
             self._request()
             self._timer.start()
-            if self._prompt and self._arrived.wait(FRAME_SECONDS):
+            left = FRAME_SECONDS if self.channels is None else self.channels.time_left(FRAME_SECONDS)
+            if self._prompt and self._arrived.wait(left):
                 self._receive_all()  # drawn together with the source's slice: one frame, not two
 
     def _drop_picture(self, event: Any = None) -> None:
@@ -326,7 +315,9 @@ class LiveReconstruction(QObject):
         self._schedule_request()
 
     def _request(self) -> None:
-        if not self._open or self._reconstructor is None or not (self.layer.visible or self._picture.hidden_by_us):
+        if not self._open or self._reconstructor is None:
+            return
+        if self.channels is None and not self._picture.wanted:
             return
         if self.source not in self.viewer.layers:  # napari goes to fewer dimensions before it tells us
             return
@@ -338,6 +329,10 @@ class LiveReconstruction(QObject):
         request = replace(view.request, project=settings.project, trust=settings.maps, denoise=settings.told)
         view = replace(view, request=request)
         newest = self._requested.get(self._scheduler.generation)
+        if not self._picture.wanted:
+            if newest is None or not newest.same(view):
+                self._picture.forget()  # the channel is not shown again as it was elsewhere
+            return
         if newest is not None and not self._picture.hidden_by_us and newest.same(view):
             return  # what moved is not in this view, such as a cross-hair
         self._requested.add(self._scheduler.submit(self._reconstructor, view.request), view)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari.layers
 import numpy as np
@@ -11,7 +11,8 @@ from napari.components import ViewerModel
 from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
-from napari_niiv.plugin.common.layers import LIVE, SHARED, finest_data, insert_above, layer_volume, looks
+from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.layers import BLENDED, LIVE, SHARED, finest_data, insert_above, layer_volume, looks
 from napari_niiv.plugin.common.removal import Removal, remove_layers
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
@@ -21,6 +22,9 @@ from napari_niiv.plugin.live.trust_overlay import TrustOverlay
 from napari_niiv.plugin.live.view import View
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.reconstruction.views.request import SliceResponse, Trust
+
+if TYPE_CHECKING:
+    from napari_niiv.plugin.live.channels import LiveChannels
 
 
 class LivePicture:
@@ -36,6 +40,7 @@ class LivePicture:
 
     Attributes
     ----------
+    source : Image
     layer : Image
         The layer with the picture.
     newest : tuple of View and SliceResponse, or None
@@ -45,12 +50,15 @@ class LivePicture:
     """
 
     def __init__(self, viewer: ViewerModel, source: napari.layers.Image, drag: Callable[[float], None]) -> None:
-        self._viewer, self._source, self._drag = viewer, source, drag
+        self._viewer, self.source, self._drag = viewer, source, drag
+        self._channels: LiveChannels | None = None
+        self._connections = Connections()
         self.newest: tuple[View, SliceResponse] | None = None
         self._on_screen: tuple[Any, ...] = ()
         self._settings = LiveSettings()
         self._handle: SplitHandle | None = None
         self._overlays: dict[Trust, TrustOverlay] = {}
+        self._thumbnail = False  # whether the newest picture is the best, and worth one
         self.hidden_by_us = True
         self.layer = self._add_layer()
 
@@ -66,9 +74,9 @@ class LivePicture:
             self._overlays.pop(kind).close()
         for kind in settings.maps:
             if kind not in self._overlays:
-                self._overlays[kind] = TrustOverlay(self._viewer, self._source, self.layer, kind)
+                self._overlays[kind] = TrustOverlay(self._viewer, self.source, self.layer, kind)
         if (settings.split, settings.comparing) != (before.split, before.comparing):
-            self._place()
+            self._arrange()
         if settings.steps != before.steps:
             self._step_between_slices(settings.steps)
 
@@ -79,20 +87,42 @@ class LivePicture:
         if response.quality == "placeholder" and place == self._on_screen:
             return False
         self.newest = view, response
-        self._place(thumbnail)
+        self._thumbnail = thumbnail
+        self._arrange()
         if response.quality != "placeholder":
             self._on_screen = place
         return True
 
     def drop(self) -> None:
         """Hide layer and maps until there is another picture, as this one does not fit the axes on display."""
-        self._on_screen, self.newest = (), None
+        self.forget()
         self._hide()
+        if self._channels is not None:
+            self._channels.arrange()
+
+    def forget(self) -> None:
+        """Forget the picture, of what is no longer on display."""
+        self._on_screen, self.newest = (), None
+
+    def join(self, channels: LiveChannels) -> None:
+        """Stand in for a channel: blended as its source is, hidden with it, and shown with those of the others."""
+        self._channels = channels
+        for name in BLENDED:
+            setattr(self.layer, name, getattr(self.source, name))
+        link_layers([self.source, self.layer], BLENDED)
+        self._connections.connect(self._follow_source, self.source.events.visible)
+        self._connections.connect(channels.cover, self.layer.events.visible, self.source.events.blending)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be seen: the user has hidden neither it nor, of a channel, its source."""
+        hidden = self._channels is not None and not self.source.visible
+        return not hidden and (self.layer.visible or self.hidden_by_us)
 
     def keep_split(self, event: Any = None) -> None:
         """The line stays where it is on the screen: before the window is drawn, not when the next picture comes."""
         if self._settings.split is not None:
-            self._place()
+            self._arrange()
 
     @property
     def map_layers(self) -> dict[Trust, napari.layers.Image]:
@@ -117,9 +147,9 @@ class LivePicture:
         """
         if self.newest is None:
             raise ReconstructionError(
-                f"There is no picture of {self._source.name!r} to freeze yet; wait until one is shown."
+                f"There is no picture of {self.source.name!r} to freeze yet; wait until one is shown."
             )
-        layer = frozen(self._source, self.layer, *self.newest)
+        layer = frozen(self.source, self.layer, *self.newest)
         insert_above(self._viewer.layers, self.layer, layer)
         return layer
 
@@ -134,13 +164,16 @@ class LivePicture:
         if self._handle is not None:
             self._handle.close()
             self._handle = None
-        unlink_layers([self._source, self.layer], SHARED)
+        self._connections.disconnect()
+        unlink_layers([self.source, self.layer], (*SHARED, *BLENDED) if self._channels else SHARED)
         layers = [*(overlay.layer for overlay in self._overlays.values()), self.layer]
         self._overlays, self.newest = {}, None
         remove_layers(self._viewer, layers, how)
+        if self._channels is not None:
+            self._channels.leave(self, how)
 
     def _add_layer(self) -> Image:
-        source, dtype = self._source, layer_volume(self._source).dtype
+        source, dtype = self.source, layer_volume(self.source).dtype
         layer = Image(
             np.zeros((1,) * source.ndim, np.float32 if dtype == np.float64 else dtype),
             name=f"{source.name} (isotropic)",
@@ -171,17 +204,28 @@ class LivePicture:
         if self.layer.visible:
             self.hidden_by_us, self.layer.visible = True, False
 
-    def _place(self, thumbnail: bool = False) -> None:
+    def _arrange(self) -> None:
+        if self._channels is None:
+            self.place()
+        else:
+            self._channels.arrange(self)
+
+    def _follow_source(self, event: Any = None) -> None:
+        """The user has hidden a channel, or shows it again."""
+        self._arrange()
+
+    def place(self) -> None:
         """Put the newest picture on the layer, as much of it as is to be seen."""
-        if self.newest is None or self._source not in self._viewer.layers:
+        if self.newest is None or self.source not in self._viewer.layers:
             return
         view, response = self.newest
         part = self._visible_part(view, response.image)
-        if part is None or self._settings.comparing:
+        held = self._channels is not None and not (self.source.visible and self._channels.complete)
+        if part is None or self._settings.comparing or held:
             self._hide()
             return
-        shape = tuple(finest_data(self._source).shape)
-        self.layer.show(*part, shape, thumbnail=thumbnail)
+        shape = tuple(finest_data(self.source).shape)
+        self.layer.show(*part, shape, thumbnail=self._thumbnail)
         if self.hidden_by_us:
             self.hidden_by_us, self.layer.visible = False, True
         for kind, overlay in self._overlays.items():
@@ -195,4 +239,4 @@ class LivePicture:
         """What of a picture or a map the split leaves, and its place."""
         if self._settings.split is None:
             return view, values
-        return right_of_line(self._viewer, self._source, view, values, self._settings.split)
+        return right_of_line(self._viewer, self.source, view, values, self._settings.split)

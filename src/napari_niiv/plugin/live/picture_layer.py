@@ -39,6 +39,14 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
         step[-3] *= (1 - 1e-9) / max(1, round(z / (y * x) ** 0.5))
         return extent._replace(step=step)
 
+    @property
+    def placed(self) -> tuple[View, tuple[int, int]] | None:
+        """Place and shape of the picture that is on the layer; None before there is one."""
+        if self._view is None or self._picture is None:
+            return None
+        rows, columns = self._picture.shape
+        return self._view, (rows, columns)
+
     def as_layer_data_tuple(self) -> Any:
         """What is saved, copied or handed on: the picture alone, one voxel thick and at its place.
 

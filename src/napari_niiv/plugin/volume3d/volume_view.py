@@ -20,8 +20,10 @@ from napari_niiv.errors import NiivError
 from napari_niiv.geometry import Box
 from napari_niiv.interrupt import Interrupt
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import (
+    BLENDED,
     SHARED,
     finest_data,
     insert_above,
@@ -290,7 +292,8 @@ class VolumeView(QObject):
         self._look = {name: getattr(layer, name) for name in look}
         self._cut()
         insert_above(self.viewer.layers, self.source, layer)
-        link_layers([self.source, layer], SHARED)
+        self._shared = (*SHARED, *BLENDED) if len(channels_of(self.viewer, self.source)) > 1 else SHARED
+        link_layers([self.source, layer], self._shared)
         self.appeared.emit(layer, self.dense)
 
     def _cut(self) -> None:
@@ -316,7 +319,7 @@ class VolumeView(QObject):
         layer, self.layer = self.layer, None
         if layer is not None:
             self._refreshes.cancel()
-            unlink_layers([self.source, layer], SHARED)
+            unlink_layers([self.source, layer], self._shared)
             keep_look(self.source, layer, self._look)
         return layer
 

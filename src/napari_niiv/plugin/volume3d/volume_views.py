@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.napari_compat import before_napari
 from napari_niiv.plugin.volume3d.camera import BlockCamera
@@ -87,7 +88,8 @@ class VolumeViews(QObject):
         from napari_niiv.plugin.volume3d.chosen_box import chosen_box  # with torch, by now imported elsewhere
         from napari_niiv.plugin.volume3d.volume_view import VolumeView, default_budget
 
-        source, settings, budget = live.source, live.settings, default_budget(live.model)
+        source, settings = live.source, live.settings
+        budget = default_budget(live.model) // len(channels_of(self._viewer, source))
         box = chosen_box(self._viewer, source, budget, settings.output_scale)
         view = VolumeView(self._viewer, source, settings, box=box, budget=budget)
         self._views[source] = view
