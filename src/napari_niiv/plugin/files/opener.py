@@ -91,7 +91,8 @@ class Opener:
         layer.changed.connect(self._another)
         connections = Connections()
         connections.connect(self._another, host.viewer.layers.events.inserted)
-        self.datasets.question.native.destroyed.connect(connections.disconnect)
+        # a function, as Qt would not keep what a method belongs to
+        self.datasets.question.native.destroyed.connect(lambda: connections.disconnect())
 
     def open_all(self, paths: list[Path]) -> None:
         """Open files that were dropped together: slices of one picture each as a stack, others each by itself."""
