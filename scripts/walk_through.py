@@ -194,7 +194,7 @@ def _(walk: Walk) -> None:
 
 @step("look from the side")
 def _(walk: Walk) -> None:
-    walk.click(walk.widget._planes.buttons["xz"])
+    walk.click(walk.widget.planes.buttons["xz"])
     walk.refined()
     assert "nm" in walk.status
 

@@ -12,11 +12,12 @@ from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
+from napari_niiv.plugin.arrangement import grouped, on_top
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.docks import Tabbed, open_dock
 from napari_niiv.plugin.common.elided import elided
-from napari_niiv.plugin.common.folding import FoldingGroup, Scrolled
+from napari_niiv.plugin.common.folding import Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources
@@ -67,6 +68,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         elided(self.layer)
         self._status = Status(self.layer)
         self.status, self.indicator = self._status.label, self._status.indicator
+        self.shown_row = self._status.shown
         self._host = host = Host(napari_viewer, self._status, self.status.native)
         self._opener = Opener(host, self.layer, self._choose_layer)
         self.datasets = self._opener.datasets
@@ -76,11 +78,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
         )
         typed(self.anisotropy, "anisotropy")
-        self._scale = OutputScale(self._apply_finest)
-        self.match_zoom, self.output_scale = self._scale.match_zoom, self._scale.samples
+        self.scale = OutputScale(self._apply_finest)
+        self.match_zoom, self.output_scale = self.scale.match_zoom, self.scale.samples
         self._ortho = OrthoButton(host, self.live_layers)
         self.ortho_button = self._ortho.button
-        self._planes = PlaneButtons(napari_viewer, self.ortho_button)
+        self.planes = PlaneButtons(napari_viewer, self.ortho_button)
         self.on = CheckBox(text="Reconstruct", value=True, tooltip="shows the restored picture over the chosen layer")
         self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare, self.trust = Compare(napari_viewer, self.live_layers), TrustControls(self.live_layers, self.layer)
@@ -93,26 +95,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.help = Help()
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
-        self.groups = self._grouped()
-        first = Container(
-            widgets=[
-                *(self.layer, *self.datasets.rows, *self.copying.rows, *self.spacings.form.rows),
-                *(*self.sections.rows, *self.fitted.rows, *self.suitability.rows, *self._planes.rows),
-                *(*self.volume_views.rows, self._status.shown),
-            ]
-        )
-        first.margins = (0, 0, 0, 0)
+        self.groups = grouped(self)
+        bottom = (self.train, *self.export.rows, self.help.row)
         super().__init__(
-            widgets=[
-                self.on,
-                first,
-                self.status,
-                Scrolled(self.groups.values()),
-                self.train,
-                *self.export.rows,
-                self.help.row,
-            ],
-            labels=False,
+            widgets=[self.on, on_top(self), self.status, Scrolled(self.groups.values()), *bottom], labels=False
         )
         self._ended_sources: list[Image] = []
         self._endings = once_after_removals(self.native, self._switch_off_ended)
@@ -125,24 +111,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._tabbed = Tabbed(self.native)
         self._adopt_selected()
         self.models.load()
-
-    def _grouped(self) -> dict[str, FoldingGroup]:
-        """The settings, which fold; what asks or tells something is not among them, lest it be missed."""
-        groups = (
-            FoldingGroup(
-                "Volume",
-                (self.anisotropy, self.spacings.button, *self.empty_voxels.rows),
-                "what the file holds: voxel sizes, axes, empty voxels",
-            ),
-            FoldingGroup(
-                "Picture",
-                (*self.models.rows, *self.denoise.rows, *self._scale.rows),
-                "how the picture is made: checkpoint, denoising, resolution",
-            ),
-            FoldingGroup("Compare", self.compare.rows, "the picture beside the source"),
-            FoldingGroup("Trust", self.trust.rows, "where the picture can be relied on", is_open=False),
-        )
-        return {group.title: group for group in groups}
 
     # what the user does
 
@@ -167,7 +135,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def show_side(self, plane: str) -> None:
         """Look at the xy, xz or yz plane."""
-        self._planes.show(plane)
+        self.planes.show(plane)
 
     def freeze(self) -> None:
         """Keep the picture of the chosen layer as a layer of its own."""
@@ -293,7 +261,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Show the layer's own settings; those of the layer chosen before stay as they are."""
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
-        self._scale.show(self.live_layers.settings_of(layer).finest)
+        self.scale.show(self.live_layers.settings_of(layer).finest)
         self.denoise.show_estimate()
         for control in (self.empty_voxels, self.sections, self.suitability):
             control.show()

@@ -20,7 +20,9 @@ class Urgency(IntEnum):
     """Whether a file that reads slowly is to be copied."""
     SECTIONS = 4
     """What is to be done about damaged sections."""
-    CHECKPOINT = 5
+    FITTED = 5
+    """Whether what was fitted to the file, or set for it, is to be used again."""
+    CHECKPOINT = 6
     """Whether a checkpoint that suits the volume better is to be used."""
 
 

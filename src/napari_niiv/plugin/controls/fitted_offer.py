@@ -18,6 +18,7 @@ from napari_niiv.models.catalog import is_there
 from napari_niiv.plugin.common.forms import paragraph, row
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import FITTED
+from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -98,6 +99,7 @@ class FittedOffer:
         )
         self.answers = row("", self.use, self.later)
         self.rows: list[Any] = [self.sentence, self.answers]
+        self._question = host.questions.add(Urgency.FITTED, *self.rows)
         self.use.changed.connect(lambda _=None: self._use())
         self.later.changed.connect(lambda _=None: self._withdraw())
         live_layers.changed.connect(self._note)
@@ -185,7 +187,7 @@ class FittedOffer:
     def _show(self) -> None:
         offer = None if self._layer is None else self._offers.get(self._layer)
         self.sentence.value = "" if offer is None else offer.question
-        self.sentence.visible = self.answers.visible = offer is not None
+        self._question.ask(offer is not None)
 
 
 class _Writer:

@@ -1,0 +1,44 @@
+"""Where each control of the dock widget "Isotropic reconstruct" is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from magicgui.widgets import Container
+
+from napari_niiv.plugin.common.folding import FoldingGroup
+
+if TYPE_CHECKING:
+    from napari_niiv.plugin.widget import IsotropicReconstruct
+
+
+def on_top(widget: IsotropicReconstruct) -> Container:  # type: ignore[type-arg]
+    """What a first look needs, and what asks something: it must not be missed in a group that is folded."""
+    rows = Container(
+        widgets=[
+            *(widget.layer, *widget.datasets.rows, *widget.spacings.form.rows, *widget.copying.rows),
+            *(*widget.sections.rows, *widget.fitted.rows, *widget.suitability.rows),
+            *(*widget.planes.rows, *widget.volume_views.rows, widget.shown_row),
+        ]
+    )
+    rows.margins = (0, 0, 0, 0)
+    return rows
+
+
+def grouped(widget: IsotropicReconstruct) -> dict[str, FoldingGroup]:
+    """The settings, by the titles of their groups."""
+    groups = (
+        FoldingGroup(
+            "Volume",
+            (widget.anisotropy, widget.spacings.button, *widget.empty_voxels.rows),
+            "what the file holds: voxel sizes, axes, empty voxels",
+        ),
+        FoldingGroup(
+            "Picture",
+            (*widget.models.rows, *widget.denoise.rows, *widget.scale.rows),
+            "how the picture is made: checkpoint, denoising, resolution",
+        ),
+        FoldingGroup("Compare", widget.compare.rows, "the picture beside the source"),
+        FoldingGroup("Trust", widget.trust.rows, "where the picture can be relied on", is_open=False),
+    )
+    return {group.title: group for group in groups}
