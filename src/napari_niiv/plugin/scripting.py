@@ -11,6 +11,7 @@ from napari.layers import Image
 from napari_niiv.errors import NiivError, VolumeError
 from napari_niiv.models.checkpoint import load_model
 from napari_niiv.models.niiv import Niiv
+from napari_niiv.plugin.common.connections import when_destroyed
 from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, is_source, layer_volume, sources
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -118,4 +119,4 @@ def _keep(live: LiveReconstruction) -> None:
         if (alive := reference()) is not None:
             alive.close(remove=False)
 
-    window.main_menu.destroyed.connect(close)
+    when_destroyed(window.main_menu, close)

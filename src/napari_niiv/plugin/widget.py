@@ -14,7 +14,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.arrangement import grouped, on_top
 from napari_niiv.plugin.common.channels import channels_of
-from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.docks import Tabbed, open_dock
 from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.folding import Scrolled
@@ -202,7 +202,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.volume_views.close(remove)
             self.live_layers.close_all(remove)
 
-        self.native.destroyed.connect(release_viewer)
+        when_destroyed(self.native, release_viewer)
 
     def reset_choices(self, *args: Any, **kwargs: Any) -> None:
         """Offer the layers anew, as napari asks when one comes, goes or is renamed; the choice stays."""

@@ -1,47 +1,35 @@
-"""Callbacks that are disconnected together."""
+"""What is connected to events, and what is done when Qt objects go."""
+
+from __future__ import annotations
+
+import gc
 
 import pytest
 
 pytest.importorskip("napari")
 
-from napari.utils.events import EventEmitter
-from psygnal import SignalInstance
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
 
-from napari_niiv.plugin.common.connections import Connections
-
-
-class Thing(QObject):
-    changed = Signal()
+from napari_niiv.plugin.common import connections
+from napari_niiv.plugin.common.connections import when_destroyed
 
 
-@pytest.mark.parametrize("kind", ["napari", "psygnal", "qt"])
-def test_all_kinds_of_events(kind, qapp):
-    thing = Thing()
-    event = {"napari": EventEmitter(type_name="changed"), "psygnal": SignalInstance(()), "qt": thing.changed}[kind]
-    emit = event if kind == "napari" else event.emit
-    connections, calls = Connections(), []
+class Holder:
+    """Holds a widget which, connected to what it does, holds it: garbage together."""
 
-    def one(event=None):
-        calls.append("one")
-
-    def other(event=None):
-        calls.append("other")
-
-    connections.connect(one, event)
-    connections.connect(other, event)
-    emit()
-    assert sorted(calls) == ["one", "other"]
-    connections.disconnect()
-    connections.disconnect()
-    emit()
-    assert len(calls) == 2
+    def __init__(self, done: list[str]) -> None:
+        self.widget = QWidget()
+        when_destroyed(self.widget, lambda: done.append(type(self.widget).__name__))
 
 
-def test_options_are_the_events_own():
-    event, calls = EventEmitter(type_name="changed"), []
-    connections = Connections()
-    connections.connect(lambda event: calls.append("first"), event)
-    connections.connect(lambda event: calls.append("last"), event, position="last")
-    event()
-    assert calls == ["first", "last"]
+def test_what_is_garbage_with_its_widget_is_done_once_qt_destroys_that(qapp):
+    """Without being held, it is taken apart first, and the process crashes."""
+    done: list[str] = []
+    before = len(connections._waiting)
+    for _ in range(20):
+        Holder(done).widget.deleteLater()
+    gc.collect()
+    assert done == []
+    qapp.sendPostedEvents(None, 52)  # deferred deletions
+    assert done == ["QWidget"] * 20
+    assert len(connections._waiting) == before

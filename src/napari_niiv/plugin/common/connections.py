@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from qtpy.QtCore import QObject
+
+_waiting: set[Callable[[], None]] = set()
+
 
 class Connections:
     """Connects callbacks to events of napari, psygnal or Qt, and remembers them."""
@@ -23,3 +27,18 @@ class Connections:
         pairs, self._pairs = self._pairs, []
         for event, callback in pairs:
             event.disconnect(callback)
+
+
+def when_destroyed(qt_object: QObject, action: Callable[[], Any]) -> None:
+    """Do something once Qt has destroyed an object.
+
+    What is done is held here until then. If the object alone held it, Python's garbage collector could take both apart
+    together, and Qt, destroying the object, would call a function that is empty by then: the process would crash.
+    """
+
+    def act() -> None:
+        _waiting.discard(act)
+        action()
+
+    _waiting.add(act)
+    qt_object.destroyed.connect(act)

@@ -17,6 +17,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import StopFlag
 from napari_niiv.plugin.common.background import sentence_of
 from napari_niiv.plugin.common.closing import ask_before_closing
+from napari_niiv.plugin.common.connections import when_destroyed
 from napari_niiv.reconstruction.allocator import trim
 
 _LOG = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class EventWorker(QObject):
         self._stop_flag = flag = StopFlag()
         # a daemon, or the interpreter would wait for the whole work; yet one that ended in torch would abort
         self._thread = threading.Thread(target=self._run, name=f"napari-niiv {what}", daemon=True)
-        self.destroyed.connect(lambda: flag.stop())
+        when_destroyed(self, lambda: flag.stop())
         ask_before_closing(self, parent)  # hears of the end before those who may delete this
 
     def begin(self) -> None:

@@ -14,6 +14,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.remembered import recall_sections, remember_sections
 from napari_niiv.plugin.common.channels import channels_of, whole_volume
+from napari_niiv.plugin.common.connections import when_destroyed
 from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.questions import Urgency
@@ -69,7 +70,7 @@ class SectionsControl:
             switch.changed.connect(self._switched)
         live_layers.opened.connect(self._await_picture)
         layer.changed.connect(self.show)
-        self.sentence.native.destroyed.connect(self._stop.stop)
+        when_destroyed(self.sentence.native, self._stop.stop)
         self.show()
 
     def _await_picture(self, live: LiveReconstruction) -> None:

@@ -8,6 +8,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_niiv.interrupt import StopFlag
 from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.connections import when_destroyed
 from napari_niiv.plugin.common.event_worker import lower_priority
 from napari_niiv.plugin.common.words import about, bytes_of
 from napari_niiv.reconstruction.denoise import AUTO
@@ -48,7 +49,7 @@ class ExportEstimate(QObject):
         self._key: Any = None
         self._answer: Estimate | str | None = None
         running = self._running = [StopFlag()]  # of the block that is computed
-        parent.destroyed.connect(lambda: running[0].stop())
+        when_destroyed(parent, lambda: running[0].stop())
 
     def ask(self, job: ExportJob, model: Niiv, key: Any, missing: float = 1.0) -> None:
         """Show what an export takes, as soon as that is known.

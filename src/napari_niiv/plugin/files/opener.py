@@ -15,7 +15,7 @@ from napari_niiv.io.formats import VolumePath
 from napari_niiv.io.readers.slices import are_slices
 from napari_niiv.io.remembered import open_remembered
 from napari_niiv.plugin.common.channels import channel_data
-from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import is_source
 from napari_niiv.plugin.common.notes import note_of
@@ -92,7 +92,7 @@ class Opener:
         connections = Connections()
         connections.connect(self._another, host.viewer.layers.events.inserted)
         # a function, as Qt would not keep what a method belongs to
-        self.datasets.question.native.destroyed.connect(lambda: connections.disconnect())
+        when_destroyed(self.datasets.question.native, connections.disconnect)
 
     def open_all(self, paths: list[Path]) -> None:
         """Open files that were dropped together: slices of one picture each as a stack, others each by itself."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
-from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.docks import opened
 from napari_niiv.plugin.common.layers import source_file, voxel_size
 from napari_niiv.plugin.manifest_names import WIDGET
@@ -54,7 +54,7 @@ class StartChoice:
         self._size = Connections()
         form.init.changed.connect(lambda _=None: self.look_up())
         form.layer.changed.connect(self._choose_layer)
-        form.native.destroyed.connect(self._size.disconnect)
+        when_destroyed(form.native, self._size.disconnect)
         self._watch()
 
     def begin(self) -> None:

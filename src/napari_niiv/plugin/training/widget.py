@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered_settings import remember_fit
 from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.connections import when_destroyed
 from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving, wrapped
@@ -225,7 +226,7 @@ class TrainOnVolume(QScrollArea):
                 event.disconnect(self._layers_changed)
             theme.disconnect(self._recolour)
 
-        self.destroyed.connect(gone)
+        when_destroyed(self, gone)
 
     def _layers_changed(self, event: Any) -> None:
         self.form.reset_choices()
