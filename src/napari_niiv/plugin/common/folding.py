@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from magicgui.widgets import Container
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QToolButton, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QSizePolicy, QToolButton
 
-# the least size of what scrolls: all rows fit in the width, whatever they say
-_LETTERS_WIDE, _LINES_HIGH = 46, 4
+from napari_niiv.plugin.common.scrolling import ScrollingForm
+
+_LETTERS_WIDE = 46  # all rows fit in, whatever they say
 
 _open: dict[str, bool] = {}  # as the user left each group, until napari ends
 
@@ -86,38 +87,8 @@ class Scrolled(Container):  # type: ignore[type-arg]
         self._form.native.layout().addStretch()
         super().__init__(labels=False)
         self.margins = (0, 0, 0, 0)
-        self.native.layout().addWidget(_ScrollArea(self._form.native))
+        self.native.layout().addWidget(ScrollingForm(self._form.native, _LETTERS_WIDE))
 
     def reset_choices(self, *args: Any, **kwargs: Any) -> None:
         """Ask all choices of the groups anew."""
         self._form.reset_choices(*args, **kwargs)
-
-
-class _ScrollArea(QScrollArea):
-    """Wide enough for what it holds, and no wider whatever that says; as high as that, where there is room."""
-
-    def __init__(self, rows: QWidget) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self.setWidget(rows)
-        self._rows = rows
-        rows.installEventFilter(self)
-
-    def minimumSizeHint(self) -> QSize:
-        """Wide enough for the rows, and at least a few of them high."""
-        letter, bar = self.fontMetrics(), self.verticalScrollBar()
-        rows = self._rows.minimumSizeHint().width() + (bar.sizeHint().width() if bar else 0)
-        return QSize(max(rows, _LETTERS_WIDE * letter.averageCharWidth()), _LINES_HIGH * letter.height())
-
-    def sizeHint(self) -> QSize:
-        """All the rows."""
-        return QSize(self.minimumSizeHint().width(), self._rows.sizeHint().height())
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ask for another size when rows come or go."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return bool(super().eventFilter(watched, event))

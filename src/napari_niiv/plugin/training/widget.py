@@ -30,13 +30,13 @@ from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving, wrapped
 from napari_niiv.plugin.common.layers import FITTED
+from napari_niiv.plugin.common.scrolling import SCROLL_BAR, ScrollingForm
 from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, with_short_names
 from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.curves import Curves
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.log import TrainingLog, outcome
-from napari_niiv.plugin.training.scrolling import SCROLL_BAR, ScrollingForm
 from napari_niiv.plugin.training.settings import (
     TrainingSettings,
     devices_and_state_path,

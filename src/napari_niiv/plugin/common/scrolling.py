@@ -15,11 +15,13 @@ class ScrollingForm(QScrollArea):
     Parameters
     ----------
     form : QWidget
+    letters : int
+        The least width, whatever the form says; 0 leaves it to the form.
     """
 
-    def __init__(self, form: QWidget) -> None:
+    def __init__(self, form: QWidget, letters: int = 0) -> None:
         super().__init__()
-        self._form = form
+        self._form, self._letters = form, letters
         self.setWidget(form)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -33,7 +35,10 @@ class ScrollingForm(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         """As wide as the form and a scroll bar, and a few rows high."""
-        return QSize(self._form.minimumSizeHint().width() + SCROLL_BAR, min(self._form.sizeHint().height(), _LEAST))
+        width = max(
+            self._form.minimumSizeHint().width() + SCROLL_BAR, self._letters * self.fontMetrics().averageCharWidth()
+        )
+        return QSize(width, min(self._form.sizeHint().height(), _LEAST))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Have room shared out anew when rows come or go."""
