@@ -32,4 +32,4 @@ def test_what_is_garbage_with_its_widget_is_done_once_qt_destroys_that(qapp):
     assert done == []
     qapp.sendPostedEvents(None, 52)  # deferred deletions
     assert done == ["QWidget"] * 20
-    assert len(connections._waiting) == before
+    assert len(connections._waiting) <= before

@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.errors import NiivError, unexpected
+from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare
 from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.reconstruction.allocator import share_arenas, trim
 
@@ -30,8 +31,9 @@ class Background(QObject):
     def __init__(self, parent: QObject, failed: Callable[[str], None]) -> None:
         super().__init__(parent)
         share_arenas()
+        prepare()
         self._failed = failed
-        self._finished.connect(self._answer)
+        self._finished.connect(lambda answer, outcome: answer(outcome))
 
     def run(
         self,
@@ -51,12 +53,13 @@ class Background(QObject):
             outcome = work()
         except BaseException as error:  # a reader's SystemExit too: whoever waits shall hear of it
             answer, outcome = failed, sentence_of(error, "That")
-        with contextlib.suppress(RuntimeError):  # the window closed meanwhile
-            self._finished.emit(answer, outcome)
+        on_gui_thread(lambda: self._answer(answer, outcome))
         trim()
 
     def _answer(self, answer: Callable[[Any], None], outcome: Any) -> None:
-        answer(outcome)
+        """Give an answer, unless the window closed meanwhile and took this object along."""
+        with contextlib.suppress(RuntimeError):
+            self._finished.emit(answer, outcome)
 
 
 def sentence_of(error: BaseException, what: str) -> str:

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
@@ -18,6 +19,7 @@ from napari_niiv.interrupt import StopFlag
 from napari_niiv.plugin.common.background import sentence_of
 from napari_niiv.plugin.common.closing import ask_before_closing
 from napari_niiv.plugin.common.connections import when_destroyed
+from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare
 from napari_niiv.reconstruction.allocator import trim
 
 _LOG = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class EventWorker(QObject):
         left: Callable[[], str] = lambda: "",
     ) -> None:
         super().__init__(parent)
+        prepare()
         self._start, self.what, self.keeps, self._left = start, what, keeps, left
         self.kept = ""
         self._stop_flag = flag = StopFlag()
@@ -99,8 +102,7 @@ class EventWorker(QObject):
             if not isinstance(error, NiivError):
                 _LOG.exception("The %s failed", self.what)
             problem = sentence_of(error, f"The {self.what}")
-        with contextlib.suppress(RuntimeError):  # the window closed meanwhile
-            self.ended.emit(problem)
+        on_gui_thread(partial(self._tell, "ended", problem))
         atexit.unregister(self._stop_and_join)
         trim()
 
@@ -108,14 +110,16 @@ class EventWorker(QObject):
         events = self._start()
         try:
             while not self._stop_flag.stopping and (event := next(events, None)) is not None:
-                try:
-                    self.received.emit(event)
-                except RuntimeError:  # the window closed meanwhile
-                    break
+                on_gui_thread(partial(self._tell, "received", event))
         finally:
             events.close()
         if self._stop_flag.stopping:
             self.kept = self._left()
+
+    def _tell(self, signal: str, what: Any) -> None:
+        """Emit a signal, on the GUI thread."""
+        with contextlib.suppress(RuntimeError):  # the window closed meanwhile
+            getattr(self, signal).emit(what)
 
 
 def lower_priority() -> None:

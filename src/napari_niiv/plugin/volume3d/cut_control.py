@@ -8,6 +8,7 @@ from typing import Any
 from magicgui.widgets import ComboBox, Slider
 
 from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
 
@@ -32,6 +33,7 @@ class CutControl:
             value=0,
             tooltip="per cent of the volume that are cut away, across its own axis, from the side that faces you",
         )
+        typed(self.share, "cut")
         self.axis = ComboBox(choices=("z", "y", "x"), value="z", tooltip="the axis that the cut goes across")
         self._row = row("Cut", self.share, self.axis)
         self.rows: list[Any] = [self._row]
