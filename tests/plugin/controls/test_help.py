@@ -1,5 +1,6 @@
 """Help and how to cite."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ def test_help_opens_and_tells_of_every_group_of_controls(make_napari_viewer, qtb
         "Train on this volume…",
     ):
         assert label in text
-        assert any(label in str(getattr(row, "text", "")) for row in _all(widget)) or label == "Split"
+        rows = itertools.chain(_all(widget), *(_all(group) for group in widget.groups.values()))
+        assert any(label in str(getattr(row, "text", "")) for row in rows) or label == "Split"
     assert not window.copy.isVisible()
     window.close_button.click()
     assert not window.isVisible()

@@ -163,7 +163,7 @@ def test_both_docks_have_the_whole_column_and_what_a_training_shows_is_in_view(v
     wait_ready(qtbot, training)
     # the form scrolls, what is below it does not
     shown = (training.button, training.status, training.curves)
-    qtbot.waitUntil(lambda: all(w.visibleRegion().boundingRect() == w.rect() for w in shown), timeout=5000)
+    qtbot.waitUntil(lambda: all(w.visibleRegion().boundingRect() == w.rect() for w in shown), timeout=20_000)
     assert (window.width(), window.height()) == (1280, 800)
 
 

@@ -45,3 +45,12 @@ class ScrollingForm(QScrollArea):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
+
+
+class Yielding(QWidget):
+    """What a scroll area holds, with a `ScrollingForm` in it: before this scrolls, that does."""
+
+    def heightForWidth(self, width: int) -> int:
+        """The least height, where Qt takes the one that is preferred."""
+        layout = self.layout()
+        return super().heightForWidth(width) if layout is None else layout.minimumHeightForWidth(width)

@@ -145,6 +145,9 @@ class FittedOffer:
         if layer is None or offer is None:
             return
         settings, file = offer.settings, layer_file(layer)
+        if settings.fit is not None and not is_there(settings.fit.checkpoint):
+            self._host.fail(f"{settings.fit.checkpoint} is gone since it was offered; all stays as it is.")
+            return
         if settings.denoise is not None:
             self._live_layers.change(denoise=settings.denoise)
         if settings.finest is not None:

@@ -30,7 +30,7 @@ from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving, wrapped
 from napari_niiv.plugin.common.layers import FITTED
-from napari_niiv.plugin.common.scrolling import SCROLL_BAR, ScrollingForm
+from napari_niiv.plugin.common.scrolling import SCROLL_BAR, ScrollingForm, Yielding
 from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, with_short_names
 from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.manifest_names import WIDGET
@@ -78,7 +78,7 @@ class TrainOnVolume(QScrollArea):
         self._dock: QDockWidget | None = None  # that it is in
         self._said = ""  # of where the training starts from
         self._previewing = False  # whether the other widget was opened in this training
-        self._content = QWidget()
+        self._content = Yielding()
         self.button = QPushButton(_TRAIN)
         self.button.setToolTip("starts the training, or stops it; the best model so far is kept")
         self.progress = QProgressBar()
