@@ -319,8 +319,13 @@ def _(walk: Walk) -> None:
     walk.rest()
     assert walk.widget.ortho is None
     walk.viewer.dims.ndisplay = 3
-    walk.wait(lambda: "done" in walk.status or "whole" in walk.status or "block" in walk.status, "the 3-D volume")
-    walk.rest(3)
+    walk.wait(lambda: "3-D" in walk.status and "refined" in walk.status, "the 3-D volume")
+
+
+@step("cut the volume open")
+def _(walk: Walk) -> None:
+    walk.widget.volume_views.cut.share.value = 40
+    walk.rest(1)
 
 
 @step("back in 2-D")

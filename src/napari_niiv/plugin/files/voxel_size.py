@@ -140,10 +140,11 @@ class VoxelSizeControl:
 
     def take_factor(self) -> None:
         """The user has typed the anisotropy, which answers what was asked."""
-        if self._layer is not None:
-            self._problems.pop(self._layer, None)
-            if self._questions.pop(self._layer, None) is not None:
+        if (layer := self._layer) is not None:
+            self._problems.pop(layer, None)
+            if self._questions.pop(layer, None) is not None:
                 self._ask()
+                self._ready(layer)
             self.refill()
 
     def refill(self) -> None:

@@ -165,7 +165,8 @@ class VolumeView(QObject):
             QTimer.singleShot(0, self._reveal)
         else:
             self._reveal()
-        self.closed.emit()
+        with contextlib.suppress(RuntimeError):  # the viewer closed and took the Qt parts with it
+            self.closed.emit()
 
     def _follow_viewer(self, event: Any = None) -> None:
         """Follow the viewer: another T or C index is another volume, 2-D is the end."""
