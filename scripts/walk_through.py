@@ -356,7 +356,7 @@ def _(walk: Walk) -> None:
             file[name] = _volume((12, 64, 64))
             file[name].attrs["element_size_um"] = (0.2, 0.05, 0.05)
     walk.drop_on_widget(path)
-    walk.wait(lambda: walk.widget.datasets.dataset.native.isVisible(), "the list")
+    walk.wait(lambda: walk.widget.datasets.list.isVisible(), "the list")
     walk.click(walk.widget.datasets.open)
     walk.wait(lambda: walk.live, "the live layer")
 

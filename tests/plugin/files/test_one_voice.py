@@ -39,7 +39,7 @@ def test_a_file_without_a_voxel_size_is_not_isotropic(viewer, qtbot, messages, t
     assert widget.status.value.startswith("unsaid has no voxel size to go by, as its file does not say its z step;")
     assert "isotropic" not in all_said(widget, messages)
     widget.anisotropy.value = 4
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     assert messages == []
 
 
@@ -51,7 +51,7 @@ def test_the_anisotropy_typed_is_an_answer(viewer, qtbot, messages, tmp_path):
     qtbot.waitUntil(widget.spacings.form.native.isVisible, timeout=20_000)
     widget.anisotropy.value = 4
     assert not widget.spacings.form.native.isVisible()
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
 
 
 @pytest.mark.parametrize("opened", ["by napari", "dropped"])
@@ -147,7 +147,7 @@ def test_sixteen_files_make_one_message(viewer, qtbot, messages, tmp_path):
     qtbot.waitUntil(lambda: bool(messages), timeout=40_000)
     assert sum(layer.name.endswith("-of-them") for layer in viewer.layers) == len(good)
     assert widget.layer.value.name == "gooda-of-them"
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     (message,) = messages
     assert message.startswith("5 of 16 files cannot be opened: bada.tif is not a readable TIFF")
     assert "badb.tif" in message
