@@ -278,10 +278,10 @@ def test_images_of_bioformats2raw(tmp_path: Path, served) -> None:
     ome.attrs["series"] = ["0", "1"]
     for name in "01":
         write(tmp_path / "b.zarr" / name)
-    with pytest.raises(DatasetChoice, match=r"2 images: 0 \(4 × 32 × 48 uint16\), 1 \("):
+    with pytest.raises(DatasetChoice, match=r"2 images: 0 \(4 × 32 × 48 uint16, 4 × 0.5 × 0.5 µm\), 1 \("):
         open_volume(f"{served.url}/b.zarr")
     assert open_volume(f"{served.url}/b.zarr", dataset="1").voxel_size == (4, 0.5, 0.5)
     shutil.rmtree(tmp_path / "b.zarr/OME")  # without which they are numbered
     for place in (f"{served.url}/b.zarr", tmp_path / "b.zarr"):
-        with pytest.raises(DatasetChoice, match=r"2 images: 0 \(4 × 32 × 48 uint16\), 1 \("):
+        with pytest.raises(DatasetChoice, match=r"2 images: 0 \(4 × 32 × 48 uint16, 4 × 0.5 × 0.5 µm\), 1 \("):
             open_volume(place)

@@ -76,7 +76,8 @@ def test_ome_units(tmp_path: Path, units, sizes, expected, unit: str) -> None:
 
 def test_ome_units_that_cannot_be_compared(tmp_path: Path) -> None:
     path = ome(tmp_path / "a.ome.tif", values(4, 5, 6), "ZYX", (2, 1, 1), ("µm", "pixel", "pixel"))
-    assert "does not say its z step" in open_volume(path).provenance.spacing_problem
+    problem = open_volume(path).provenance.spacing_problem
+    assert problem == "gives its z step in micrometer, its pixel size in pixel, which cannot be compared"
 
 
 @pytest.mark.parametrize("axes", ["TCZYX", "CZYX", "ZCYX", "TZYX"])
