@@ -20,7 +20,7 @@ import napari
 import numpy as np
 import tifffile
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
+from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
@@ -122,8 +122,9 @@ class Walk:
         raise AssertionError(f"the menu has no entry {name!r}")
 
     def click(self, widget: Any) -> None:
-        """Press a button, of Qt or magicgui."""
-        QTest.mouseClick(getattr(widget, "native", widget), Qt.MouseButton.LeftButton)
+        """Press a button, of Qt or magicgui, at its left, where a checkbox has its mark."""
+        native = getattr(widget, "native", widget)
+        QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=QPoint(8, native.height() // 2))
         self.rest(0.1)
 
     def drop(self, on: QWidget, *paths: Path) -> None:
@@ -412,7 +413,7 @@ def _(walk: Walk) -> None:
     walk.click(walk.widget.train)
     walk.wait(lambda: walk.docked(TRAINING) is not None, "the training's widget")
     training = walk.docked(TRAINING)
-    walk.wait(lambda: training.button.isVisible(), "its button")
+    walk.wait(lambda: training.button.isVisible() and training.button.isEnabled(), "its button")
     assert sum(WIDGET in title for title in walk.viewer.window.dock_widgets) == 1
     training.form.minutes.value = 0.2
     walk.fits_the_screen()
