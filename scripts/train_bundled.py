@@ -208,8 +208,9 @@ def with_small_factors(model: Niiv, trained: Niiv) -> Niiv:
     architecture = model.architecture
     degree = architecture.degree + 1
     higher = Niiv(architecture.model_copy(update={"degree": degree}))
-    of_change = [_terms(higher, a) for a in np.geomspace(*RANGE, 40)]
-    shares = [min(1.0, max(0.0, 1 - np.log2(a / SMALL))) for a in np.geomspace(*RANGE, 40)]
+    factors = np.geomspace(*RANGE, 40)
+    of_change = [_terms(higher, a) for a in factors]
+    shares = [min(1.0, max(0.0, 1 - np.log2(a / SMALL))) for a in factors]
     exact = {SMALL: 1.0, 2 * SMALL: 0.0, 4 * SMALL: 0.0}
     of_change += [_EXACT * _terms(higher, a) for a in exact]
     shares += [_EXACT * share for share in exact.values()]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.plugin.conftest import ramp
+from tests.plugin.controls.conftest import DATA
 
 pytest.importorskip("napari")
 
@@ -18,15 +18,6 @@ from napari_niiv.models.checkpoint import save_model
 from napari_niiv.plugin.common.layers import FITTED
 from napari_niiv.plugin.controls import fitted_offer as module
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
-
-DATA = ramp((8, 40, 48), (5.0, 1.0, 2.0))
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "brain.tif"
-    tifffile.imwrite(path, DATA, imagej=True, metadata={"axes": "ZYX", "spacing": 4.0, "unit": "um"})
-    return path
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.plugin.conftest import ramp
+from tests.plugin.controls.conftest import DATA
 
 pytest.importorskip("napari")
 
@@ -15,8 +15,6 @@ from napari_niiv.evaluation import suitability as core
 from napari_niiv.evaluation.suitability import Suitability, Verdict
 from napari_niiv.io.remembered import Correction, recall, recall_checkpoint, remember, remember_checkpoint
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
-
-DATA = ramp((8, 40, 48), (5.0, 1.0, 2.0))
 
 
 @pytest.fixture
@@ -33,13 +31,6 @@ def tried(monkeypatch):
 
     monkeypatch.setattr(core, "verdict", verdict)
     return names, gains
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "brain.tif"
-    tifffile.imwrite(path, DATA, imagej=True, metadata={"axes": "ZYX", "spacing": 4.0, "unit": "um"})
-    return path
 
 
 @pytest.fixture

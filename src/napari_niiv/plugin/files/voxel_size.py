@@ -138,15 +138,6 @@ class VoxelSizeControl:
         words = Spacing(size, unit).short_words
         return f"{name} says that its voxels are isotropic ({words}); if the z step is coarser, {typing}."
 
-    def take_factor(self) -> None:
-        """The user has typed the anisotropy, which answers what was asked."""
-        if (layer := self._layer) is not None:
-            self._problems.pop(layer, None)
-            if self._questions.pop(layer, None) is not None:
-                self._ask()
-                self._ready(layer)
-            self.refill()
-
     def refill(self) -> None:
         """Write the layer's voxel size into the form."""
         if (layer := self._layer) is not None:
@@ -163,7 +154,10 @@ class VoxelSizeControl:
             with same_place(self._viewer, layer):
                 for each in self._channels(layer):
                     each.scale = (*each.scale[:-3], each.scale[-3] * factor, *each.scale[-2:])
-            self.take_factor()
+            self._problems.pop(layer, None)
+            if self.asks_of(layer):  # that was the answer
+                self._dismiss()
+            self.refill()
 
     def _ask(self) -> None:
         """Show the question about the chosen layer, if one is open."""
