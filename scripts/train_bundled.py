@@ -85,7 +85,8 @@ CREDITS = {
         VolumeCredit(name="cells3d nuclei", description="fluorescence", licence="CC0-1.0", attribution=NUCLEI),
     ),
 }
-_EXACT = 30.0  # weight of the factors at which the merged model is to be the one or the other
+# weights of factors at which the merged model is to be the one or the other, beside 40 of weight 1
+_EXACT = {SMALL: 30.0, 2 * SMALL: 30.0, 4 * SMALL: 30.0, RANGE[1]: 3.0}
 LICENCES = {"em": "CC BY 3.0", "lm": "BSD-3-Clause"}
 DESCRIPTIONS = {
     "teacher": "anisotropy 1.5 to 10; restores volumes that others learn from.",
@@ -188,6 +189,7 @@ def train_small_factors(options: argparse.Namespace) -> None:
         anisotropies=(SMALL,),
         batch=8,
         learning_rate=3e-4,
+        learn_noise=False,  # there is but one term of the noise for all factors
         memory=2.0,
         seed=options.seed,
         device=options.device,
@@ -208,12 +210,9 @@ def with_small_factors(model: Niiv, trained: Niiv) -> Niiv:
     architecture = model.architecture
     degree = architecture.degree + 1
     higher = Niiv(architecture.model_copy(update={"degree": degree}))
-    factors = np.geomspace(*RANGE, 40)
-    of_change = [_terms(higher, a) for a in factors]
-    shares = [min(1.0, max(0.0, 1 - np.log2(a / SMALL))) for a in factors]
-    exact = {SMALL: 1.0, 2 * SMALL: 0.0, 4 * SMALL: 0.0}
-    of_change += [_EXACT * _terms(higher, a) for a in exact]
-    shares += [_EXACT * share for share in exact.values()]
+    weighted = [*((a, 1.0) for a in np.geomspace(*RANGE, 40)), *_EXACT.items()]
+    of_change = [weight * _terms(higher, a) for a, weight in weighted]
+    shares = [weight * min(1.0, max(0.0, 1 - np.log2(a / SMALL))) for a, weight in weighted]
     coefficients = torch.linalg.lstsq(torch.stack(of_change), torch.tensor(shares).float()[:, None]).solution[:, 0]
     encoders = model.encoder, trained.encoder, higher.encoder
     weights = [(*encoder.kernels, *encoder.biases) for encoder in encoders]

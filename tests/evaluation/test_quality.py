@@ -16,15 +16,23 @@ def test_degraded_is_the_mean_of_whole_voxels() -> None:
     assert result.flags.c_contiguous
 
 
-@pytest.mark.parametrize("anisotropy", [4.0, 3.5])
-def test_a_model_without_a_residual_scores_as_linear_interpolation(linear_model, texture, anisotropy: float) -> None:
-    truth = (255 * texture((28, 30, 31))).astype(np.uint8)
+# the slices of the last two end half a plane after the last whole one
+@pytest.mark.parametrize(("depth", "anisotropy"), [(28, 4.0), (28, 3.5), (26, 3.5), (29, 1.5)])
+def test_a_model_without_a_residual_scores_as_linear_interpolation(
+    linear_model, texture, depth: int, anisotropy: float
+) -> None:
+    truth = (255 * texture((depth, 30, 31))).astype(np.uint8)
     scores = compare(truth, linear_model, anisotropy, planes=("xz", "yz", "both"))
     assert set(scores) == {"nearest", "linear", "bicubic", "xz", "yz", "both"}
     for plane in ("xz", "yz", "both"):
         assert scores[plane] == pytest.approx(scores["linear"], abs=0.01)
     assert scores["nearest"][0] < scores["linear"][0]
     assert all(np.isfinite(score).all() for score in scores.values())
+
+
+def test_slices_that_never_end_where_a_plane_does_are_refused(linear_model, texture) -> None:
+    with pytest.raises(ValueError, match="never end"):
+        compare(255 * texture((28, 30, 31)), linear_model, 3.1415)
 
 
 def test_scores_are_those_of_the_metrics(linear_model, texture) -> None:

@@ -182,6 +182,18 @@ def test_a_model_told_the_noise_learns_with_as_much_as_it_is_told(monkeypatch: p
     assert torch.equal(vector(again.average), vector(optimisation.average))
 
 
+def test_what_a_noise_level_changes_can_be_left_as_it_is() -> None:
+    model = tiny(noise=0.2)
+    with torch.no_grad():
+        for weight in model.encoder.parameters():
+            weight[-1].normal_(0, 0.01)
+    before = [weight.detach().clone() for weight in model.encoder.parameters()]
+    optimisation = stepped(optimised(model, learn_noise=False), *range(6))
+    for then, now in zip(before, optimisation.average.encoder.parameters(), strict=True):
+        assert torch.equal(then[-1], now[-1])
+        assert not torch.equal(then[0], now[0])
+
+
 pair = Average().training_pair
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -80,7 +81,8 @@ def compare(
         For each baseline and each of `planes`.
     """
     coarse = degraded(truth, anisotropy)
-    size = int(coarse.shape[0] * anisotropy + 1e-9)
+    coarse = coarse[: _whole(len(coarse), anisotropy)]
+    size = round(len(coarse) * anisotropy)
     target = truth[:size].astype(np.float64) / data_range
     scores = {}
     for name, values in _restored(coarse, model, anisotropy, planes, denoise).items():
@@ -88,6 +90,21 @@ def compare(
         clipped_fourier = clipped_fourier_psnr(clipped.transpose(1, 0, 2), target.transpose(1, 0, 2))
         scores[name] = Score(psnr(clipped, target), clipped_fourier, texture_ratio(clipped))
     return scores
+
+
+def _whole(slices: int, anisotropy: float) -> int:
+    """As many of the slices as span a whole number of planes: else those restored would lie between those of the truth.
+
+    Raises
+    ------
+    ValueError
+        If no number of them does.
+    """
+    spans = [(count, count * anisotropy) for count in range(slices, 0, -1)]
+    for count, span in spans:
+        if math.isclose(span, round(span), abs_tol=1e-6):
+            return count
+    raise ValueError(f"{slices} slices of a {anisotropy:g} times coarser step never end where a plane does")
 
 
 def compare_split(

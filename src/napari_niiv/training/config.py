@@ -81,6 +81,10 @@ class TrainingConfig(BaseModel):
         description="give the patches the noise that the averaging over the z step took from them, measured in the "
         "volumes; not in trainings from nothing without CUDA",
     )
+    learn_noise: bool = Field(
+        True,
+        description="whether weights that tell what a noise level changes, at all factors alike, are learnt further",
+    )
     averaging: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights")
     validations: int = Field(20, ge=1, le=1000, description="how often the model is tried on held-out slices")
     memory: float = Field(1.0, gt=0, description="voxels held in memory at once, GB")

@@ -63,6 +63,8 @@ class Optimisation:
         Decay of the average of the weights, which is the model that counts.
     contrast : float
         How much the contrast of the patches is varied: standard deviation of its slope at intensity 0.
+    learn_noise : bool
+        Whether the weights that tell what a noise level changes are learnt, of a model that is told it.
     seed : int
         Of the contrasts, and of the noise that a model which is told the noise learns with.
     processes : Processes
@@ -79,6 +81,7 @@ class Optimisation:
         clip: float = 1.0,
         averaging: float = 0.999,
         contrast: float = 0.0,
+        learn_noise: bool = True,
         seed: int = 0,
         processes: Processes = Processes(),
     ) -> None:
@@ -94,6 +97,8 @@ class Optimisation:
         parts = self._gradients_and_loss[:-1].split([w.numel() for w in self._weights])
         for weight, part in zip(self._weights, parts, strict=True):
             weight.grad = part.view_as(weight)
+        still = model.knows_noise and not learn_noise
+        self._still = [w.grad[-1] for w in model.encoder.parameters() if still and w.grad is not None]
         self._half = training_precision(self._device)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._backward = ReplayedStep(self._forward_and_backward, self._generator)
@@ -135,6 +140,8 @@ class Optimisation:
             if self._processes.size == 1:
                 return False
         self._processes.average(self._gradients_and_loss)
+        if self._still:
+            torch._foreach_zero_(self._still)
         torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         warm = min(1.0, (self.step_number + 1) / WARM_UP)
         rate = self._rate * self._rate_factor * warm * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0)))

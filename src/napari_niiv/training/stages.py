@@ -167,6 +167,7 @@ def _begin(plan: Plan, progress: Progress, stage: Literal[1, 2], model: Niiv) ->
         clip=config.clip or _CLIP[config.loss],
         averaging=config.averaging,
         contrast=config.contrast,
+        learn_noise=config.learn_noise,
         seed=config.seed + 100 * stage + 1000 * plan.processes.rank,
         processes=plan.processes,
     )
