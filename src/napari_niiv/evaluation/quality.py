@@ -79,6 +79,11 @@ def compare(
     -------
     dict
         For each baseline and each of `planes`.
+
+    Raises
+    ------
+    ValueError
+        If the coarse slices never end where a plane of the truth does.
     """
     coarse = degraded(truth, anisotropy)
     coarse = coarse[: _whole(len(coarse), anisotropy)]
@@ -100,8 +105,8 @@ def _whole(slices: int, anisotropy: float) -> int:
     ValueError
         If no number of them does.
     """
-    spans = [(count, count * anisotropy) for count in range(slices, 0, -1)]
-    for count, span in spans:
+    for count in range(slices, 0, -1):
+        span = count * anisotropy
         if math.isclose(span, round(span), abs_tol=1e-6):
             return count
     raise ValueError(f"{slices} slices of a {anisotropy:g} times coarser step never end where a plane does")
