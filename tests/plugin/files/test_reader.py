@@ -1,7 +1,5 @@
 """Checkpoints and volumes dropped on the canvas."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -27,9 +25,9 @@ def values(*shape, dtype="u2"):
 
 
 def test_what_is_read():
-    for path in ("a.tif", "a.npy", "a.zarr", ["a.safetensors", "b.tif"], ["a.safetensors", "b.h5"]):
+    for path in ("a.tif", "a.npy", "a.zarr", ["a.safetensors", "b.tif"], ["a.safetensors", "b.h5"], "a.n5/"):
         assert get_reader(path) is None
-    for path in ("A.SAFETENSORS", "a.H5", ["a.mrc", "b.nii.gz"], "a.n5/", "a.ims"):
+    for path in ("A.SAFETENSORS", "a.H5", ["a.mrc", "b.nii.gz"], "a.ims"):
         assert get_reader(path) is not None
 
 
@@ -62,23 +60,12 @@ def write_nifti(path, array):
     nibabel.save(image, path)
 
 
-def write_n5(path, array):
-    tensorstore = pytest.importorskip("tensorstore")
-    specification = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
-    tensorstore.open(specification, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
-    attributes = path / "raw/attributes.json"
-    more = {"pixelResolution": {"unit": "nm", "dimensions": [0.6, 0.5, 4.0]}}
-    attributes.write_text(json.dumps(json.loads(attributes.read_text()) | more))
-    (path / "attributes.json").write_text('{"n5": "2.0.0"}')
-
-
 KINDS = {
     "a.h5": (write_hdf5, "micrometer"),
     "a.hdf5": (write_hdf5, "micrometer"),
     "a.mrc": (write_mrc, "angstrom"),
     "a.nii": (write_nifti, "millimeter"),
     "a.nii.gz": (write_nifti, "millimeter"),
-    "a.n5": (write_n5, "nanometer"),
 }
 
 
@@ -95,6 +82,14 @@ def test_volumes_through_npe2(tmp_path, name):
     np.testing.assert_array_equal(data, array)
     layer = napari.layers.Image(data, **keywords)
     assert layer_volume(layer).anisotropy == pytest.approx(4 / np.sqrt(0.3))
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "a.n5", "a.h5", "slices"])
+def test_folders_are_not_asked_for(tmp_path, name):
+    """A plugin that accepts folders is offered all of them, and napari then asks which one is to be used."""
+    (tmp_path / name).mkdir()
+    offered = npe2.PluginManager.instance().iter_compatible_readers([str(tmp_path / name)])
+    assert not any("niiv" in reader.command for reader in offered)
 
 
 def test_volumes_on_the_canvas(make_napari_viewer, tmp_path):
@@ -123,11 +118,7 @@ def test_channels_on_the_canvas(tmp_path):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_what_cannot_be_read_is_one_sentence(tmp_path, name):
-    if name == "a.n5":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "attributes.json").write_bytes(b"{")
-    else:
-        (tmp_path / name).write_bytes(b"nothing of the kind")
+    (tmp_path / name).write_bytes(b"nothing of the kind")
     with pytest.raises(VolumeError) as caught:
         get_reader(str(tmp_path / name))(str(tmp_path / name))
     assert "\n" not in str(caught.value)

@@ -13,9 +13,10 @@ from napari_niiv.plugin.manifest_names import TRAINING as TRAINING
 from napari_niiv.plugin.manifest_names import WIDGET as WIDGET
 
 HOW_TO_CHANGE = "“Voxel size and axes…” in “Isotropic reconstruct” changes it"
-# as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them
+# as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them, and all folders:
+# whoever accepts folders is offered every one
 _NO_LAYER: list[tuple[Any, ...]] = [(None,)]  # napari's sign for "read, but no layer"
-VOLUMES = (".h5", ".hdf5", ".ims", ".mrc", ".rec", ".st", ".map", ".nii", ".nii.gz", ".n5")
+VOLUMES = (".h5", ".hdf5", ".ims", ".mrc", ".rec", ".st", ".map", ".nii", ".nii.gz")
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[Any, ...]]] | None:
