@@ -94,6 +94,11 @@ class Plan:
         return (self.config.teacher or self.architecture).blind()
 
     @property
+    def has_few_steps(self) -> bool:
+        """Whether weights are learnt from nothing without CUDA."""
+        return self.init is None and not self.teachers and self.device.type != "cuda"
+
+    @property
     def only_teaches(self) -> bool:
         """Whether the first stage's model cannot become the second's, which then begins anew."""
         return bool(self.teachers) or self.config.teacher is not None or self.architecture.slices > 1
@@ -173,8 +178,10 @@ def plan_architecture(
         return config.architecture
     different = len({round(f, 2) for f in factors})
     light = Architecture.light((min(factors), max(factors)), min(different - 1, 3))
-    # of single slices, the first stage's weights go on learning in the second: better where steps are few
-    return light if device.type == "cuda" else light.model_copy(update={"slices": 1})
+    # where steps are few a small network gets more of them; of single slices, what the first stage learnt goes on in
+    # the second
+    small = {"slices": 1, "features": 32, "blocks": 4}
+    return light if device.type == "cuda" else light.model_copy(update=small)
 
 
 def learns_anisotropy(architecture: Architecture, anisotropy: float) -> bool:

@@ -15,6 +15,7 @@ from napari_niiv.training.plan import Plan
 from napari_niiv.training.state import State, damaged, save_state
 
 BATCH = {"cuda": 64, "mps": 16, "cpu": 8}
+FEW_STEPS_BATCH = 4  # more steps are worth more than larger ones
 
 
 class Progress:
@@ -51,7 +52,7 @@ class Progress:
         spent = (interrupted.seconds, interrupted.steps) if interrupted else (0.0, 0)
         self.budget = Budget(plan.config.minutes, plan.config.steps, *spent)
         self.best = BestModel(plan, self.budget)
-        self.batch = plan.config.batch or BATCH[plan.device.type]
+        self.batch = plan.config.batch or (FEW_STEPS_BATCH if plan.has_few_steps else BATCH[plan.device.type])
         self.first: Niiv | None = None
         self.stage: Literal[1, 2] = 1
         self.begin = 0.0

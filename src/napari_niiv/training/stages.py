@@ -177,7 +177,9 @@ def _begin(plan: Plan, progress: Progress, stage: Literal[1, 2], model: Niiv) ->
 
 def _learning_rate(plan: Plan) -> float:
     """What suits the model: an MLP diverges at what convolutions bear, and what was learnt before is to be kept."""
-    return 6e-4 if plan.architecture.decoder == "subvoxel" and plan.init is None else 3e-4
+    if plan.architecture.decoder != "subvoxel" or plan.init is not None:
+        return 3e-4
+    return 1.2e-3 if plan.has_few_steps and plan.config.architecture is None else 6e-4
 
 
 def _fill(
