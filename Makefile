@@ -1,5 +1,6 @@
 # make demo     opens napari on the sample with the reconstruction on    make demo ARGS="--screenshot demo.png"
 # make test     runs the tests                                           make test ARGS="-k volume -x"
+# make walk     goes through the plugin in a real window, with pictures    make walk ARGS=folder
 # make coverage runs them too, and tells which share of the code they run
 # make lint     style, types and the rules of imports
 # make docs     builds docs/_build/html
@@ -21,7 +22,7 @@ INSTALL := $(PIP) install --quiet --constraint requirements/test-constraints.txt
 INPUTS := pyproject.toml requirements/test-constraints.txt
 RUN := $(BIN)/python scripts/with_display.py $(BIN)/python -m
 
-.PHONY: demo test coverage lint docs clean
+.PHONY: demo test walk coverage lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -31,6 +32,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	@bash scripts/system_libraries.sh
 	@$(RUN) pytest $(ARGS)
+
+walk: $(VENV)/.installed
+	@bash scripts/system_libraries.sh
+	@$(BIN)/python scripts/with_display.py $(BIN)/python scripts/walk_through.py $(or $(ARGS),walk)
 
 coverage: $(VENV)/.installed-coverage
 	@bash scripts/system_libraries.sh

@@ -19,13 +19,15 @@ import h5py
 import napari
 import numpy as np
 import tifffile
+import zarr
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QWidget
 from vispy.gloo.glir import GlirProgram
 
+from napari_niiv.plugin.common.closing import KEEP, ClosingQuestion
 from napari_niiv.plugin.common.layers import FROZEN, LIVE
 from napari_niiv.plugin.manifest_names import TRAINING, WIDGET
 
@@ -349,6 +351,41 @@ def _(walk: Walk) -> None:
     assert not form.question.native.isVisible()
 
 
+@step("a number out of range is said, and the one before stays")
+def _(walk: Walk) -> None:
+    line = walk.widget.anisotropy.native.findChild(QLineEdit)
+    line.selectAll()
+    QTest.keyClicks(line, "99")
+    QTest.keyClick(line, Qt.Key.Key_Return)
+    walk.rest()
+    assert "from 1 to" in str(notification_manager.records[-1].message), notification_manager.records[-1].message
+    assert walk.widget.anisotropy.value == 5.0
+
+
+@step("a zarr dropped on napari's canvas opens as it does without the plugin")
+def _(walk: Walk) -> None:
+    walk.viewer.layers.clear()
+    before = len(walk.errors)
+    path = walk.folder / "plain.zarr"
+    zarr.save(str(path), _volume((12, 64, 64)))
+    walk.drop_on_canvas(path)
+    walk.wait(lambda: walk.viewer.layers, "the layer")
+    assert len(walk.errors) == before
+
+
+@step("a file with its axes in another order: they are put in order")
+def _(walk: Walk) -> None:
+    walk.viewer.layers.clear()
+    path = walk.folder / "fiji.tif"
+    values = np.stack([_volume((12, 64, 64), seed) for seed in range(4)]).reshape(2, 2, 12, 64, 64)
+    metadata = {"axes": "TZCYX", "spacing": 1.0, "unit": "um"}
+    tifffile.imwrite(path, np.moveaxis(values, 1, 2), imagej=True, metadata=metadata, resolution=(5, 5))
+    walk.drop_on_canvas(path)
+    walk.wait(lambda: walk.live, "the live layer")
+    walk.refined()
+    assert any("put in order" in str(note.message) for note in notification_manager.records)
+
+
 @step("a file of several images: a list")
 def _(walk: Walk) -> None:
     path = walk.folder / "several.h5"
@@ -440,6 +477,28 @@ def _(walk: Walk) -> None:
     walk.rest(2)
     walk.picture(walk.folder / "export.png")
     assert "voxels" in panel.summary.text()
+
+
+@step("closing napari in the middle of an export: a question, and it goes on")
+def _(walk: Walk) -> None:
+    panel = walk.widget.export.panel
+    walk.click(panel.start)
+    walk.wait(lambda: panel.worker is not None, "the export")
+    walk.window.close()
+    question = walk.window.findChild(ClosingQuestion)
+    walk.wait(lambda: question.box is not None, "the question", 5)
+    keep = next(button for button in question.box.buttons() if button.text().replace("&", "") == KEEP)
+    walk.click(keep)
+    assert walk.window.isVisible()
+
+
+@step("the export is stopped: it is said whether anything is kept")
+def _(walk: Walk) -> None:
+    panel = walk.widget.export.panel
+    walk.wait(lambda: panel.worker is not None, "an export that runs", 1)
+    walk.click(panel.cancel)
+    walk.wait(lambda: panel.worker is None, "its end")
+    assert any(str(note.message).startswith("Stopped") for note in notification_manager.records)
 
 
 @step("the export runs to its end and opens")
