@@ -222,5 +222,7 @@ def test_only_what_was_learnt_is_remembered_and_what_cannot_be_is_told(
     elif why == "layer deleted":
         qtbot.waitUntil(lambda: recall_settings(file).fit is not None, timeout=5000)
     else:
-        qtbot.wait(50)
+        done = []
+        training._background.run(lambda: None, done.append)  # begun later, on a thread of its own, too
+        qtbot.waitUntil(lambda: bool(done), timeout=5000)
         assert recall_settings(file).fit is None
