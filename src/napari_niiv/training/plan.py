@@ -94,11 +94,6 @@ class Plan:
         return (self.config.teacher or self.architecture).blind()
 
     @property
-    def has_few_steps(self) -> bool:
-        """Whether weights are learnt from nothing without CUDA."""
-        return self.init is None and not self.teachers and self.device.type != "cuda"
-
-    @property
     def only_teaches(self) -> bool:
         """Whether the first stage's model cannot become the second's, which then begins anew."""
         return bool(self.teachers) or self.config.teacher is not None or self.architecture.slices > 1
@@ -141,6 +136,11 @@ def plan_groups(volumes: Sequence[TrainingVolume], config: TrainingConfig) -> tu
     else:
         groups = [replace(g, tasks=_own_tasks(g, config)) for g in groups]
     return tuple(_with_noise(_with_validation(_checked(g, config)), config) for g in groups)
+
+
+def has_few_steps(config: TrainingConfig, device: torch.device) -> bool:
+    """Whether a training learns from nothing, without teachers and without CUDA."""
+    return config.init is None and not config.teachers and device.type != "cuda"
 
 
 def plan_architecture(

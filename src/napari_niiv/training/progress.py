@@ -11,7 +11,7 @@ from napari_niiv.training.best_model import BestModel
 from napari_niiv.training.budget import Budget
 from napari_niiv.training.events import Finished, Preparing
 from napari_niiv.training.optimisation import Optimisation, check_weights
-from napari_niiv.training.plan import Plan
+from napari_niiv.training.plan import Plan, has_few_steps
 from napari_niiv.training.state import State, damaged, save_state
 
 BATCH = {"cuda": 64, "mps": 16, "cpu": 8}
@@ -52,7 +52,8 @@ class Progress:
         spent = (interrupted.seconds, interrupted.steps) if interrupted else (0.0, 0)
         self.budget = Budget(plan.config.minutes, plan.config.steps, *spent)
         self.best = BestModel(plan, self.budget)
-        self.batch = plan.config.batch or (FEW_STEPS_BATCH if plan.has_few_steps else BATCH[plan.device.type])
+        few = has_few_steps(plan.config, plan.device)
+        self.batch = plan.config.batch or (FEW_STEPS_BATCH if few else BATCH[plan.device.type])
         self.first: Niiv | None = None
         self.stage: Literal[1, 2] = 1
         self.begin = 0.0

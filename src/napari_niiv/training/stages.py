@@ -21,7 +21,7 @@ from napari_niiv.training.data.volumes import TrainingVolume
 from napari_niiv.training.events import Event
 from napari_niiv.training.loop import Loop, TaskData
 from napari_niiv.training.optimisation import Optimisation
-from napari_niiv.training.plan import Plan
+from napari_niiv.training.plan import Plan, has_few_steps
 from napari_niiv.training.progress import Progress
 from napari_niiv.training.state import State, damaged
 
@@ -179,7 +179,7 @@ def _learning_rate(plan: Plan) -> float:
     """What suits the model: an MLP diverges at what convolutions bear, and what was learnt before is to be kept."""
     if plan.architecture.decoder != "subvoxel" or plan.init is not None:
         return 3e-4
-    return 1.2e-3 if plan.has_few_steps and plan.config.architecture is None else 6e-4
+    return 1.2e-3 if has_few_steps(plan.config, plan.device) and plan.config.architecture is None else 6e-4
 
 
 def _fill(

@@ -14,7 +14,7 @@ from napari_niiv.training.config import TrainingConfig
 from napari_niiv.training.data.volumes import training_volumes
 from napari_niiv.training.events import Event, Notice
 from napari_niiv.training.losses.loss import make_loss
-from napari_niiv.training.plan import Plan, plan_architecture, plan_groups
+from napari_niiv.training.plan import Plan, has_few_steps, plan_architecture, plan_groups
 from napari_niiv.training.processes import Processes
 from napari_niiv.training.progress import Progress
 from napari_niiv.training.stages import first_stage, second_stage
@@ -58,8 +58,7 @@ def train(volumes: Sequence[Volume], config: TrainingConfig) -> Generator[Event,
     device = choose_device(Processes.local_device(config.device))
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    if config.init is None and not config.teachers and device.type != "cuda":
-        # the steps of such a training are too few to learn that noise is not to be believed
+    if has_few_steps(config, device):  # too few to learn that noise is not to be believed
         config = config.model_copy(update={"plane_noise": False})
     usable, notices = training_volumes(volumes)
     groups = plan_groups(usable, config)
