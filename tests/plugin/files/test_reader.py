@@ -1,4 +1,6 @@
-"""Checkpoints and volumes dropped on the canvas."""
+"""Checkpoints and volumes dropped on the canvas, and folders, which are dropped on the widget."""
+
+import json
 
 import numpy as np
 import pytest
@@ -60,6 +62,16 @@ def write_nifti(path, array):
     nibabel.save(image, path)
 
 
+def write_n5(path, array):
+    tensorstore = pytest.importorskip("tensorstore")
+    specification = {"driver": "n5", "kvstore": (path / "raw").as_uri()}
+    tensorstore.open(specification, create=True, dtype="uint16", shape=array.T.shape).result().write(array.T).result()
+    attributes = path / "raw/attributes.json"
+    more = {"pixelResolution": {"unit": "nm", "dimensions": [0.6, 0.5, 4.0]}}
+    attributes.write_text(json.dumps(json.loads(attributes.read_text()) | more))
+    (path / "attributes.json").write_text('{"n5": "2.0.0"}')
+
+
 KINDS = {
     "a.h5": (write_hdf5, "micrometer"),
     "a.hdf5": (write_hdf5, "micrometer"),
@@ -90,6 +102,31 @@ def test_folders_are_not_asked_for(tmp_path, name):
     (tmp_path / name).mkdir()
     offered = npe2.PluginManager.instance().iter_compatible_readers([str(tmp_path / name)])
     assert not any("niiv" in reader.command for reader in offered)
+
+
+def test_an_n5_is_opened_by_the_widget(make_napari_viewer, qtbot, messages, tmp_path):
+    array = values(3, 16, 20)
+    write_n5(tmp_path / "a.n5", array)
+    viewer = make_napari_viewer()
+    widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+    widget.open_files([tmp_path / "a.n5"])
+    qtbot.waitUntil(lambda: len(viewer.layers) > 0, timeout=20_000)
+    layer = viewer.layers[0]
+    np.testing.assert_allclose(layer.scale, (4, 0.5, 0.6), rtol=1e-6)
+    assert [str(unit) for unit in layer.units] == ["nanometer"] * 3
+    np.testing.assert_array_equal(layer.data, array)
+
+
+def test_a_damaged_n5_is_one_sentence(make_napari_viewer, qtbot, messages, tmp_path):
+    (tmp_path / "a.n5").mkdir()
+    (tmp_path / "a.n5" / "attributes.json").write_bytes(b"{")
+    viewer = make_napari_viewer()
+    widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+    widget.open_files([tmp_path / "a.n5"])
+    qtbot.waitUntil(lambda: bool(messages), timeout=20_000)
+    assert len(messages) == 1
+    assert "\n" not in messages[0]
+    assert "a.n5" in messages[0]
 
 
 def test_volumes_on_the_canvas(make_napari_viewer, tmp_path):

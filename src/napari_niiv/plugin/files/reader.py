@@ -13,9 +13,9 @@ from napari_niiv.plugin.manifest_names import TRAINING as TRAINING
 from napari_niiv.plugin.manifest_names import WIDGET as WIDGET
 
 HOW_TO_CHANGE = "“Voxel size and axes…” in “Isotropic reconstruct” changes it"
+_NO_LAYER: list[tuple[Any, ...]] = [(None,)]  # napari's sign for "read, but no layer"
 # as in the manifest; TIFF, .npy and zarr are left to napari and the plugins that are known for them, and all folders:
 # whoever accepts folders is offered every one
-_NO_LAYER: list[tuple[Any, ...]] = [(None,)]  # napari's sign for "read, but no layer"
 VOLUMES = (".h5", ".hdf5", ".ims", ".mrc", ".rec", ".st", ".map", ".nii", ".nii.gz")
 
 
