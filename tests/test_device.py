@@ -54,6 +54,12 @@ def test_mps_is_preferred_to_the_cpu(monkeypatch: pytest.MonkeyPatch, bare: None
     assert choose_device("auto").type == "mps"
 
 
+@pytest.fixture(autouse=True)
+def one_dnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It uses what there is, whatever CPU the tests run on."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
+
+
 @pytest.mark.parametrize("able", [True, False])
 def test_precision(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: able, raising=False)
@@ -65,6 +71,12 @@ def test_precision(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cpu_may_multiply_bfloat16_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
     assert encoder_dtype(torch.device("cpu")) == torch.bfloat16
+
+
+def test_what_one_dnn_may_not_use_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False, raising=False)
+    assert encoder_dtype(torch.device("cpu")) == torch.float32
 
 
 @pytest.mark.parametrize(("flags", "able"), [("avx2 avx512f", False), ("avx512_bf16", True), ("amx_bf16 avx2", True)])

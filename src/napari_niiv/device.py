@@ -74,8 +74,13 @@ def training_precision(device: torch.device) -> torch.autocast:
 
 
 def _multiplies_bfloat16() -> bool:
-    """Whether the CPU has instructions for it; where torch would only imitate them it is slower than float32."""
-    # torch has no public names for it
+    """Whether the CPU has instructions for it; where torch would only imitate them it is slower than float32.
+
+    torch has no public names for it. What the CPU has oneDNN may be told not to use (ONEDNN_MAX_CPU_ISA).
+    """
+    used = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    if used is not None and not used():
+        return False
     asked = [getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("avx512_bf16", "amx_tile")]
     if any(asked):
         return any(supported() for supported in asked if supported)

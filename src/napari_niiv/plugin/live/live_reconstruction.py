@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare
 from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
 from napari_niiv.plugin.common.removal import Removal, after_removal
 from napari_niiv.plugin.live.channels import LiveChannels
@@ -88,7 +89,6 @@ class LiveReconstruction(QObject):
     closed = Signal()
     settings_changed = Signal()
     waiting = Signal(str)
-    _answered = Signal()
 
     def __init__(
         self,
@@ -113,8 +113,9 @@ class LiveReconstruction(QObject):
         self.channels: LiveChannels | None = None
         self._answers: deque[Answer] = deque()
         self._arrived = threading.Event()
-        self._prompt = True  # whether interpolations come within a frame
-        self._answered.connect(self._receive_all)
+        # of the last interpolations; one that the window's own work kept waiting must not decide for the next
+        self._interpolations = deque([0.0], maxlen=3)
+        prepare()
         self._scheduler = Scheduler(self._deliver)
         # no throttle of superqt: a burst of events waits for its end here, yet a scroll is asked for at once
         self._timer = _single_shot(self, COALESCE_MS, self._request)
@@ -262,7 +263,7 @@ class LiveReconstruction(QObject):
             self._request()
             self._timer.start()
             left = FRAME_SECONDS if self.channels is None else self.channels.time_left(FRAME_SECONDS)
-            if self._prompt and self._arrived.wait(left):
+            if min(self._interpolations) < FRAME_SECONDS and self._arrived.wait(left):
                 self._receive_all()  # drawn together with the source's slice: one frame, not two
 
     def _drop_picture(self, event: Any = None) -> None:
@@ -349,8 +350,7 @@ class LiveReconstruction(QObject):
     def _deliver(self, answer: Answer) -> None:
         self._answers.append(answer)
         self._arrived.set()
-        with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
-            self._answered.emit()
+        on_gui_thread(self._receive_all)
 
     def _receive_all(self) -> None:
         while self._answers:
@@ -370,7 +370,7 @@ class LiveReconstruction(QObject):
             return
         assert answer.response is not None
         if answer.response.quality == "placeholder":
-            self._prompt = answer.response.seconds < FRAME_SECONDS
+            self._interpolations.append(answer.response.seconds)
         self._show(view, answer.response, answer.final)
 
     def _fail(self, sentence: str) -> None:

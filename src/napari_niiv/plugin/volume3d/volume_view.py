@@ -7,6 +7,7 @@ import logging
 import time
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import napari.layers
@@ -22,6 +23,7 @@ from napari_niiv.interrupt import Interrupt
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections
+from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare
 from napari_niiv.plugin.common.layers import (
     BLENDED,
     SHARED,
@@ -84,7 +86,6 @@ class VolumeView(QObject):
     appeared = Signal(object, bool)
     failed = Signal(str)
     closed = Signal()
-    _stepped = Signal(object)
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class VolumeView(QObject):
         self.dense = False  # whether there is something almost everywhere, as in electron microscopy
         self._look: dict[str, Any] = {}  # how the layer was given to napari
         self._from_start: bool | None = None  # at which end of its axis the volume is cut
-        self._stepped.connect(self._receive)
+        prepare()
         self._worker = RegionWorker(self._deliver)
         self._refreshes = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
         self._refreshes.setTimeout(REFRESH_MS)
@@ -234,8 +235,7 @@ class VolumeView(QObject):
             self.close_soon()
 
     def _deliver(self, step: Step) -> None:
-        with contextlib.suppress(RuntimeError):  # the viewer closed and took this object's Qt part with it
-            self._stepped.emit(step)
+        on_gui_thread(partial(self._receive, step))
 
     def _receive(self, step: Step) -> None:
         if not self._open or step.generation != self._worker.generation:

@@ -94,7 +94,8 @@ class Latents:
         """The window's columns in pieces that can be encoded at once, those in the middle first."""
         (depth, width), (rows, columns) = view.size, self.window(view)
         edge, height = self._edge, len(rows.padded(self._model.halo, depth))
-        fitting = (self._batch_budget.batch_pixels // height - 2 * self._model.lateral_halo) // edge * edge
+        pixels = self._batch_budget.batch_pixels * self._model.cell[1]  # those of a cell are one to the network
+        fitting = (pixels // height - 2 * self._model.lateral_halo) // edge * edge
         pieces = [piece.intersection(columns) for piece in columns.tiles(max(edge, fitting), width)]
         return sorted(pieces, key=lambda piece: piece.offset_from(columns))
 
