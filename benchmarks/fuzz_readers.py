@@ -239,6 +239,7 @@ def serve(first: int, last: int, folder: Path, only: str) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size + 2 * BYTES, size + 2 * BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in range(first, last):
+        print(json.dumps({"begins": number, "sample": ""}), flush=True)
         name, tree = mutant(number, trees, outside, only)
         place = home / str(number)
         shutil.rmtree(place, ignore_errors=True)
@@ -353,8 +354,11 @@ def fuzz(numbers: range, folder: Path, only: str = "") -> Iterator[Outcome]:
                     if failure and late != current:  # the computer may have been busy: once more
                         late = following = current
                         break
-                    yield Outcome(current, sample, failure or f"the process ends with status {status}")
                     following = current + 1
+                    if sample:
+                        yield Outcome(current, sample, failure or f"the process ends with status {status}")
+                    else:  # writing a damaged HDF5 can end the process too
+                        print(f"{current} cannot be made (status {status})", flush=True)
                     break
                 said = json.loads(line)
                 if "begins" in said:

@@ -120,6 +120,17 @@ def test_fewer_strips_than_the_height_needs(tmp_path: Path) -> None:
     refused(path, "does not say where all of its voxels are")
 
 
+@pytest.mark.parametrize("tag", ["ImageWidth", "ImageLength"])
+def test_a_page_wider_than_any_picture(tmp_path: Path, tag: str) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, array(), photometric="minisblack")
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages[0].tags[tag]
+    patch(path, entry.offset + 2, "<H", 4)  # a number of 32 bits
+    patch(path, entry.valueoffset, "<I", 1 << 27)
+    refused(path, "134217728 pixels wide")
+
+
 def test_metadata_of_zarr_that_are_of_another_kind(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a.zarr", data=array(), chunks=(2, 8, 8), zarr_format=2)
     (tmp_path / "a.zarr" / ".zattrs").write_text("[3]")

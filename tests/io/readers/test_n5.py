@@ -25,12 +25,15 @@ def values(*shape: int, dtype="u2") -> np.ndarray:
     return np.random.default_rng(0).integers(1, 100, shape).astype(dtype)
 
 
-def write(root: Path, name: str, array: np.ndarray, compression="gzip", **attributes: Any) -> None:
+def write(root: Path, name: str, array: np.ndarray, compression: Any = "gzip", **attributes: Any) -> None:
     store = tensorstore.open(
         {
             "driver": "n5",
             "kvstore": (root / name).as_uri(),
-            "metadata": {"blockSize": [8] * array.ndim, "compression": {"type": compression}},
+            "metadata": {
+                "blockSize": [8] * array.ndim,
+                "compression": {"type": compression} if isinstance(compression, str) else compression,
+            },
         },
         create=True,
         dtype=array.dtype.name,
@@ -153,6 +156,22 @@ def test_only_what_is_needed_is_read(root: Path) -> None:
     with pytest.raises(VolumeError, match="cannot be read") as caught:
         volume.read_raw()
     assert "\n" not in str(caught.value)
+
+
+def test_blocks_of_blosc_that_claim_to_be_larger_than_a_block(root: Path) -> None:
+    array = values(16, 16, 16)
+    blosc = {"type": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
+    write(root, "a", array, blosc)
+    volume = open_volume(root)
+    block = root / "a/1/0/1"
+    content = bytearray(block.read_bytes())
+    at = 4 + 4 * 3 + 4  # after the header of N5, and Blosc's versions and type size
+    assert int.from_bytes(content[at : at + 4], "little") == 8**3 * 2
+    content[at : at + 4] = (0x7FC00000).to_bytes(4, "little")
+    block.write_bytes(content)
+    np.testing.assert_array_equal(volume.read_raw(x=slice(0, 8)), array.T[..., :8])
+    with pytest.raises(VolumeError, match="block 1/0/1 claims to be larger than a block"):
+        volume.read_raw(x=slice(8, 16))
 
 
 def test_missing_blocks_are_zero(root: Path) -> None:

@@ -19,6 +19,7 @@ from napari_niiv.io.named_files import is_beside, named_file
 COMPANION = ".companion.ome"
 # bytes that a page of a TIFF file takes at the least: a picture has eight tags or so, of twelve each
 _LEAST_PAGE = 64
+_WIDEST = 1 << 24  # pixels
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def open_image(image: TiffImage) -> tuple[tifffile.TiffFile, tifffile.TiffPageSe
             file.is_mmstack = False  # of Micro-Manager's own index, which knows all positions as one image
         else:
             if _ome_root(file) is None:
-                len(file.pages)
+                _check_pages(image.path, file)
         return file, file.series[image.series]
     except BaseException:
         file.close()
@@ -124,8 +125,17 @@ def _ome_root(file: tifffile.TiffFile) -> Element | None:
         return None
 
 
+def _check_pages(path: Path, file: tifffile.TiffFile) -> None:
+    """Refuse what tifffile would take all memory or time for."""
+    len(file.pages)  # ends where a chain of pages leads back into itself; going through them does not
+    first = file.pages.first
+    width = max(first.imagewidth, first.imagelength)
+    if width > _WIDEST:  # it lists the positions of all pixels along each axis
+        raise VolumeError(f"{path.name} says that it is {width} pixels wide, which no picture is; get the file anew.")
+
+
 def _of_series(path: Path, file: tifffile.TiffFile) -> list[TiffImage]:
-    len(file.pages)  # which ends where a chain of pages leads back into itself; going through them does not
+    _check_pages(path, file)
     series = [(number, each) for number, each in enumerate(file.series) if number == 0 or not each.keyframe.is_reduced]
     names = [each.name for _, each in series]
     return [
