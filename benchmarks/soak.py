@@ -8,6 +8,7 @@ process holds; in the end all layers and docks are closed, and it prints what is
 
 --plain       the same walk without the plugin's widgets: what napari, Qt and OpenGL keep by themselves
 --without     kinds of steps to leave out, --only kinds to take (see WEIGHTS), to find what keeps something
+--keep-programs never delete programs of OpenGL, in which Mesa 22 crashes now and then; each layer leaves 1.3 MB then
 --tracemalloc also the heap of Python, slower; in the end the places that grew most
 """
 
@@ -101,18 +102,15 @@ def alive() -> dict[str, list[Any]]:
     return found
 
 
-def count_opengl() -> None:
-    """Count what vispy has in OpenGL; and keep its programs there.
-
-    Mesa 22 crashes in glDeleteProgram when napari removes a layer and adds another.
-    """
+def count_opengl(keep_programs: bool) -> None:
+    """Count what vispy has in OpenGL; and keep its programs there, if that is wanted."""
     from vispy.gloo import glir
 
-    glir.GlirProgram.delete = lambda self: None
     for kind in (glir.GlirProgram, glir.GlirTexture, glir.GlirBuffer):
         kind.create = _counting(kind.__name__, kind.create, 1)
-        if kind is not glir.GlirProgram:
-            kind.delete = _counting(kind.__name__, kind.delete, -1)
+        kind.delete = _counting(kind.__name__, kind.delete, -1)
+    if keep_programs:
+        glir.GlirProgram.delete = lambda self: None
 
 
 def _counting(name: str, method: Callable[..., Any], step: int) -> Callable[..., Any]:
@@ -131,7 +129,7 @@ class Report:
         self.rows: list[tuple[float, float]] = []
         figures = "RSS, MB | heap of Python, MB | glibc: free, used, mapped, MB | caches, MB | threads"
         kinds = " | ".join(CLASSES)
-        print(f"| minute | steps | {figures} | OpenGL: programs made, textures, buffers alive | {kinds} |")
+        print(f"| minute | steps | {figures} | OpenGL: programs, textures, buffers | {kinds} |")
         print("|---" * (8 + len(CLASSES)) + "|", flush=True)
 
     def row(self, label: str, steps: int) -> float:
@@ -190,13 +188,10 @@ class Walk:
 
     def __init__(self, folder: Path, seed: int, plain: bool) -> None:
         import napari
-        from qtpy.QtWidgets import QApplication
-
         self.choose, self.plain, self.folder = random.Random(seed), plain, folder
         self.files = write_files(folder)
         self.viewer = napari.Viewer()
         self.window.resize(760, 520)  # software draws volumes by the pixel
-        self.process = QApplication.processEvents
         self.widget: Any = None
         self.outputs = 0
 
@@ -205,13 +200,17 @@ class Walk:
         return self.viewer.window._qt_window
 
     def rest(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Let the window live until something is true, or for some seconds."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.process()
-            if until():
-                return True
-            time.sleep(0.002)
+        """Let the window live until something is true, or for some seconds.
+
+        In an event loop of Qt's own: what is to be deleted later is deleted in none but such.
+        """
+        from qtpy.QtCore import QEventLoop, QTimer
+
+        end, loop, look = time.monotonic() + seconds, QEventLoop(), QTimer()
+        look.timeout.connect(lambda: loop.quit() if time.monotonic() > end or until() else None)
+        look.start(2)
+        loop.exec()
+        look.stop()
         return until()
 
     def from_menu(self, name: str) -> None:
@@ -427,6 +426,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--keep-programs", action="store_true")
     parser.add_argument("--without", nargs="*", default=[])
     parser.add_argument("--only", nargs="*", default=list(WEIGHTS))
     parser.add_argument("--tracemalloc", action="store_true")
@@ -437,7 +437,7 @@ def main() -> None:
         weights = {k: w for k, w in weights.items() if k not in OF_PLUGIN}
     if options.tracemalloc:
         tracemalloc.start(1)
-    count_opengl()
+    count_opengl(options.keep_programs)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_NIIV_STATE"] = folder
         os.environ["NAPARI_CONFIG"] = str(Path(folder) / "napari.yaml")
