@@ -188,6 +188,7 @@ class Walk:
 
     def __init__(self, folder: Path, seed: int, plain: bool) -> None:
         import napari
+
         self.choose, self.plain, self.folder = random.Random(seed), plain, folder
         self.files = write_files(folder)
         self.viewer = napari.Viewer()

@@ -17,8 +17,13 @@ CARD_KEY = "napari_niiv"  # of the metadata of a file
 
 def bundled_models() -> list[str]:
     """Names of the checkpoints that ship with the package."""
+    return list(_bundled())
+
+
+@cache
+def _bundled() -> tuple[str, ...]:
     folder = resources.files("napari_niiv.models") / "bundled"
-    return sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX))
+    return tuple(sorted(f.name.removesuffix(SUFFIX) for f in folder.iterdir() if f.name.endswith(SUFFIX)))
 
 
 @cache

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_niiv.plugin.manifest_names import PLUGIN
 
+_OURS = "napari-niiv"  # property of a dock that holds a widget of this plugin
 _PLACED = "napari-niiv placed"  # property of a dock that has had its place: where the user puts it later is his choice
 
 
@@ -55,12 +56,13 @@ class Tabbed(QObject):
         self._later = QTimer(self)  # napari is not through with a dock while it is shown
         self._later.setSingleShot(True)
         self._later.timeout.connect(self._show_in_place)
-        widget.setProperty(PLUGIN, True)
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Take the place when the widget is shown."""
         if event is not None and event.type() == QEvent.Type.Show:
+            if isinstance(watched, QWidget) and (dock := _dock_of(watched)) is not None:
+                dock.setProperty(_OURS, True)  # to look for it in all that docks hold takes 60 ms
             self._later.start()
         return False
 
@@ -84,15 +86,8 @@ def _docks_beside(dock: QDockWidget) -> list[QDockWidget]:
     if not isinstance(window, QMainWindow) or dock.isFloating():
         return []
     area = window.dockWidgetArea(dock)
-    return [
-        d
-        for d in window.findChildren(QDockWidget)
-        if d is not dock and _is_ours(d) and not d.isFloating() and d.isVisible() and window.dockWidgetArea(d) == area
-    ]
-
-
-def _is_ours(dock: QDockWidget) -> bool:
-    return any(widget.property(PLUGIN) for widget in dock.findChildren(QWidget))
+    ours = [d for d in window.findChildren(QDockWidget) if d is not dock and d.property(_OURS)]
+    return [d for d in ours if not d.isFloating() and d.isVisible() and window.dockWidgetArea(d) == area]
 
 
 def _place(dock: QDockWidget) -> bool:

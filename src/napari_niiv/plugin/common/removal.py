@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Literal
 
-from napari.components import ViewerModel
+from napari.components import LayerList, ViewerModel
 from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer
 from superqt.utils import QSignalDebouncer
@@ -14,12 +16,30 @@ Removal = Literal["now", "later", "never"]
 """When layers of ours go: later while napari deletes others, never from a viewer that is gone."""
 
 
+_at_once: weakref.WeakSet[LayerList] = weakref.WeakSet()
+
+
+@contextlib.contextmanager
+def at_once(layers: LayerList) -> Iterator[None]:
+    """A context in which napari redraws its scene once for all layers that go: it collects all garbage each time."""
+    if layers in _at_once:
+        yield
+        return
+    _at_once.add(layers)
+    try:
+        with layers.batched_update():
+            yield
+    finally:
+        _at_once.discard(layers)
+
+
 def remove_layers(viewer: ViewerModel, layers: list[Layer], how: Removal) -> None:
     """Remove those of the layers that are still in a viewer."""
 
     def remove_all() -> None:
-        for layer in layers:
-            remove(viewer, layer)
+        with at_once(viewer.layers):
+            for layer in layers:
+                remove(viewer, layer)
 
     if how == "now":
         remove_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.layers import REPAIRS, repairs_of
 from napari_niiv.plugin.common.preferences import memory
+from napari_niiv.plugin.common.removal import at_once
 from napari_niiv.plugin.live.settings import LiveSettings
 
 if TYPE_CHECKING:
@@ -152,9 +154,10 @@ class LiveLayers(QObject):
         self._close(list(self._by_source), remove)
 
     def _close(self, sources: Iterable[Image], remove: bool = True) -> None:
-        for source in sources:
-            if (live := self._by_source.pop(source, None)) is not None:
-                live.close(remove)
+        with at_once(self._viewer.layers) if remove else contextlib.nullcontext():
+            for source in sources:
+                if (live := self._by_source.pop(source, None)) is not None:
+                    live.close(remove)
 
     def _begin(self, source: Image) -> LiveReconstruction:
         # with torch, by now imported elsewhere
