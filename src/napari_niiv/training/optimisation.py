@@ -18,6 +18,7 @@ from napari_niiv.models.weight_files import finite
 from napari_niiv.training.cuda_graphs import ReplayedStep
 from napari_niiv.training.losses.loss import Loss
 from napari_niiv.training.processes import Processes
+from napari_niiv.training.triton import leave_triton_out
 
 # steps in which the learning rate rises
 WARM_UP = 200
@@ -285,6 +286,7 @@ class Optimisation:
         return coarse + level * noise, level
 
     def _fresh_optimizer(self) -> torch.optim.Adam:
+        leave_triton_out()
         return torch.optim.Adam(self._weights, self._rate, fused=self._device.type == "cuda")
 
     def _snapshot(self) -> tuple[list[Tensor], list[Tensor]]:
