@@ -1,6 +1,7 @@
 """Triton is left out where it would crash, and nowhere else."""
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,3 +46,34 @@ def test_one_that_is_there_stays(mapped: Path) -> None:
     loaded = importlib.import_module("triton")
     leave_triton_out()
     assert sys.modules["triton"] is loaded
+
+
+@pytest.mark.parametrize("what", ["opening the training dock", "an optimiser"])
+def test_it_is_left_out_before_torch_looks_for_it(what: str, tmp_path: Path) -> None:
+    """In a process of its own, with the list of its libraries replaced, and a triton that ends it."""
+    pytest.importorskip("napari" if "dock" in what else "torch")
+    program = f"""
+import importlib.abc, os, sys
+from pathlib import Path
+class Crash(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "triton":
+            os._exit(7)
+sys.meta_path.insert(0, Crash())
+maps = Path(sys.argv[1])
+from napari_niiv.training import triton
+triton._MAPPED = maps
+if {"dock" in what}:
+    from napari_niiv.plugin.training.settings import warm_up
+    warm_up()
+else:
+    from napari_niiv.training.optimisation import Optimisation
+    import torch
+    optimisation = object.__new__(Optimisation)
+    optimisation._weights, optimisation._rate, optimisation._device = [torch.zeros(1)], 1e-3, torch.device("cpu")
+    optimisation._fresh_optimizer()
+import torch._dynamo
+"""
+    maps = tmp_path / "maps"
+    maps.write_text(MESA)
+    assert subprocess.run([sys.executable, "-c", program, str(maps)], check=False).returncode == 0
