@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def start(*arguments: str, cwd: Path) -> Program | subprocess.Popen[str]:
         return Program(*arguments, cwd=cwd)
     command, pipe = [sys.executable, "-m", "napari_niiv", *arguments], subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=cwd, start_new_session=True)
+
+
+def fork_dask_workers() -> str:
+    """The method by which dask's workers are started fastest, for `distributed.worker.multiprocessing-method`."""
+    if not _FORKED:
+        return "spawn"
+    _context()
+    forkserver.ensure_running()  # before dask says what is to be imported there
+    return "forkserver"
 
 
 def _context() -> multiprocessing.context.ForkServerContext:
