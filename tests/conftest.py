@@ -22,6 +22,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # set_num_threads speaks for one thread: products in others would be cut in two, and rounded differently
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# napari's preferences stay in memory: the user's are neither read nor written, dozens of times a test
+os.environ["NAPARI_CONFIG"] = ""
+
 try:
     import torch
 except ImportError:

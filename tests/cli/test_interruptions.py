@@ -15,6 +15,7 @@ import tifffile
 
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import save_model
+from tests.programs import Program, start
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 RECONSTRUCT = (
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, texture, small_model) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *arguments: str, before: str = "") -> subprocess.Popen[str]:
+def start_after(before: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command line, after some lines of Python."""
     program = f"import sys; sys.argv[0] = 'napari-niiv'\n{before}\nfrom napari_niiv.cli import main\nsys.exit(main())"
     pipe = subprocess.PIPE
@@ -48,7 +49,7 @@ def start(folder: Path, *arguments: str, before: str = "") -> subprocess.Popen[s
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=folder)
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str] | Program) -> tuple[int, str]:
     try:
         _, err = process.communicate(timeout=60)
     finally:
@@ -74,14 +75,14 @@ sys.meta_path.insert(0, Press())
 )
 def test_while_it_imports(folder: Path, module: str, how: str) -> None:
     before = sorted(folder.iterdir())
-    process = start(folder, *RECONSTRUCT, before=DURING.format(module=module, how=how))
+    process = start_after(DURING.format(module=module, how=how), folder, *RECONSTRUCT)
     assert ended(process) == (128 + signal.Signals[how], "napari-niiv: stopped.\n")
     assert sorted(folder.iterdir()) == before
 
 
 def test_sigterm_leaves_what_can_be_gone_on_with_and_says_so(folder: Path) -> None:
     """As batch queues end their jobs."""
-    process, journal = start(folder, *RECONSTRUCT), folder / "out.zarr.unfinished" / "journal"
+    process, journal = start(*RECONSTRUCT, cwd=folder), folder / "out.zarr.unfinished" / "journal"
     while process.poll() is None and (not journal.exists() or journal.stat().st_size < 20):
         time.sleep(0.001)  # a process tells nothing else of itself
     process.terminate()
@@ -89,5 +90,5 @@ def test_sigterm_leaves_what_can_be_gone_on_with_and_says_so(folder: Path) -> No
     parts = r"[1-9]\d* of 40 parts (is|are) kept in out\.zarr\.unfinished"
     assert status == 143
     assert re.fullmatch(rf"napari-niiv: stopped; {parts}: go on with --resume\.\n", err)
-    status, err = ended(start(folder, *RECONSTRUCT, "--resume"))
+    status, err = ended(start(*RECONSTRUCT, "--resume", cwd=folder))
     assert (status, err) == (0, "")

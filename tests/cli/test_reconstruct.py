@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from napari_niiv.export.store import Unfinished
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import save_model
 from napari_niiv.reconstruction.whole import reconstruct
+from tests.programs import start
 
 Run = Callable[..., tuple[int, str, str]]
 COMMON = ("--checkpoint", "tiny.safetensors", "--device", "cpu")
@@ -231,22 +231,17 @@ def test_interrupted_and_resumed(
     folder: Path, how: str, output: str, stored: Callable[[Path], dict[str, bytes]]
 ) -> None:
     """Bit for bit what an export gives that was left alone."""
-    program = [
-        sys.executable,
-        "-m",
-        "napari_niiv",
-        "reconstruct",
-        "times.tif",
-        output,
-        *COMMON,
-        "--threads",
-        "1",
-    ]
-    options = {"cwd": folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = ("reconstruct", "times.tif", output, *COMMON, "--threads", "1")
+
+    def finished(*options: str) -> tuple[int | None, str, str]:
+        process = start(*command, *options, cwd=folder)
+        told = process.communicate(timeout=120)
+        return process.returncode, *told
+
     target, journal = folder / output, folder / f"{output}.unfinished" / "journal"
-    subprocess.run(program, check=True, timeout=120, **options)
+    assert finished()[0] == 0
     target.rename(folder / f"alone-{output}")
-    process = subprocess.Popen(program, **options)
+    process = start(*command, cwd=folder)
     while process.poll() is None and (not journal.exists() or journal.stat().st_size < 20):
         time.sleep(0.001)  # a process tells nothing else of itself
     process.send_signal(signal.Signals[how])
@@ -260,10 +255,11 @@ def test_interrupted_and_resumed(
         assert process.returncode == -signal.SIGKILL
     done = len(journal.read_text().splitlines())
     assert 1 <= done < 40
-    result = subprocess.run([*program, "--resume"], check=True, timeout=120, **options)
-    assert not result.stderr
-    again = subprocess.run([*program, "--resume"], check=True, timeout=120, **options)
-    assert again.stdout.startswith(f"{output} is complete already: ")
+    status, _, err = finished("--resume")
+    assert (status, err) == (0, "")
+    status, again, _ = finished("--resume")
+    assert status == 0
+    assert again.startswith(f"{output} is complete already: ")
     alone = folder / f"alone-{output}"
     if target.is_dir():
         assert stored(target) == stored(alone)
@@ -278,20 +274,7 @@ def test_workers_print_nothing(folder: Path, what: str) -> None:
     """Even where the terminal sends a Ctrl-C to all processes, or one of them dies."""
     pytest.importorskip("distributed")
     psutil = pytest.importorskip("psutil")
-    program = [
-        sys.executable,
-        "-m",
-        "napari_niiv",
-        "reconstruct",
-        "times.tif",
-        "out.zarr",
-        *COMMON,
-        "--workers",
-        "2",
-    ]
-    process = subprocess.Popen(
-        program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = start("reconstruct", "times.tif", "out.zarr", *COMMON, "--workers", "2", cwd=folder)
     journal = folder / "out.zarr.unfinished" / "journal"
     while process.poll() is None and (not journal.exists() or not journal.stat().st_size):
         time.sleep(0.001)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -28,10 +27,11 @@ from napari_niiv.models.checkpoint import read_card, save_model
 from napari_niiv.training.config import DEFAULT_MINUTES, TrainingConfig
 from napari_niiv.training.events import Event, Finished, Notice, Preparing, TrainingStep, Validation
 from napari_niiv.volume import Volume
+from tests.programs import Program, start
 
 Run = Callable[..., tuple[int, str, str]]
 TINY = ("--device", "cpu", "--batch", "1", "--steps")
-PROGRAM = [sys.executable, "-m", "napari_niiv", "train", "good.tif", "--output", "new.safetensors"]
+ONE = ("train", "good.tif", "--output", "new.safetensors")
 
 
 @pytest.fixture
@@ -373,12 +373,11 @@ def test_a_training(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @contextmanager
-def training(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def training(folder: Path, *options: str) -> Iterator[subprocess.Popen[str] | Program]:
     """A training in a process of its own, which is gone afterwards whatever happens."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # several share the cores
-    arguments = [*PROGRAM, *TINY, *options]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=environment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # several share the cores
+        process = start(*ONE, *TINY, *options, cwd=folder)
     watch = threading.Timer(90, process.kill)
     watch.start()
     try:

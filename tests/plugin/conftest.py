@@ -1,6 +1,8 @@
 """Plugin tests need napari and a Qt binding; where they are missing the folder is skipped."""
 
+import functools
 import gc
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
 
+from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QObject, Qt
 
 from napari_niiv.models.architecture import Architecture
@@ -18,11 +21,23 @@ from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _imports_are_not_looked_through():
-    """napari collects garbage whenever a layer goes: a fifth of the time, mostly for what imports have made."""
-    gc.collect()
-    gc.freeze()
+    """napari collects garbage whenever a layer goes: an eighth of the time, mostly for what imports have made."""
+    windows = getattr(sys.modules.get("napari._qt.qt_viewer"), "QtViewer", None)
+    if windows is None or not windows._instances:  # a window of a module has to be collected at its end
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plugins_are_looked_for_once():
+    """napari looks through all that is installed for each viewer, and reads its manifests: a tenth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        discover = PluginManifest.discover
+        found = functools.cache(lambda paths: list(discover(paths=paths)))
+        patch.setattr(PluginManifest, "discover", lambda paths=(): iter(found(tuple(paths))))
+        yield
 
 
 @pytest.fixture(autouse=True)

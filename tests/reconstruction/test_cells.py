@@ -69,7 +69,7 @@ def test_a_volume_is_made_of_whole_cells(model: Niiv, texture, shape, denoise: f
 
 @pytest.mark.parametrize("scale", [1.0, 0.4, 1.7])
 def test_blocks_do_not_matter(model: Niiv, texture, scale: float) -> None:
-    volume = anisotropic(texture((5, 19, 23)))
+    volume = anisotropic(texture((5, 13, 18)))
     whole = reconstruct(volume, model, output_scale=scale, block=(99, 99)).array.compute()
     for block in ((2, 7), (3, 16), (1, 1)):
         pieces = reconstruct(volume, model, output_scale=scale, block=block).array

@@ -52,7 +52,7 @@ def test_blocks_do_not_matter_and_what_is_empty_comes_back(small_model, tissue, 
         reconstruct(source, model, project=project, denoise=0, block=block).array.compute()
         for source, block in (
             (padded, (64, 64)),
-            (padded, (4, 9)),
+            (padded, (8, 17)),
             (replace(padded, array=da.from_array(padded.array, chunks=7)), (5, 13)),
         )
     ]

@@ -23,6 +23,7 @@ from types import ModuleType
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import dask
 import numpy as np
 import psutil
 import pytest
@@ -40,6 +41,7 @@ from napari_niiv.file_locks import private_folder
 from napari_niiv.interrupt import Interrupted
 from napari_niiv.io.open import open_volume
 from napari_niiv.reconstruction.whole import reconstruct
+from tests.programs import fork_dask_workers
 
 distributed = pytest.importorskip("distributed")
 from distributed.comm import connect  # noqa: E402
@@ -53,6 +55,13 @@ OPTIONS = {
     # the fixture `float32`, in workers
     "preload": ["import torch; torch.cpu._is_avx512_bf16_supported = lambda: False"],
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forked() -> Iterator[None]:
+    """Workers that need no seconds of imports; the command line's tests start theirs as users do."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": fork_dask_workers()}):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +134,9 @@ def test_workers_that_do_not_see_the_source(small_model, volume, config, tmp_pat
 
 
 def test_workers_without_the_package(small_model, volume, config, tmp_path) -> None:
-    without = {"preload": ["import sys; sys.modules['napari_niiv'] = None"]}
-    with distributed.LocalCluster(n_workers=1, **{**OPTIONS, **without}) as local:
+    without = {**OPTIONS, "preload": ["import sys; sys.modules['napari_niiv'] = None"]}
+    afresh = dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+    with afresh, distributed.LocalCluster(n_workers=1, **without) as local:
         settings = config(scheduler=local.scheduler_address)
         with pytest.raises(OutputError, match="do not have napari_niiv; install the same napari-niiv on all computers"):
             list(export(volume, small_model(), tmp_path / "o.zarr", settings))
