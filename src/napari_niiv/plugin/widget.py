@@ -242,6 +242,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if self.ortho is not None and self.ortho.source is not layer:
             self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
+        self.anisotropy.enabled = layer is not None
         self._show_settings(layer)
         self.copying.set_layer(layer)
         self.fitted.set_layer(layer)
@@ -277,6 +278,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             change = self._off.difference_update if self.on.value else self._off.update
             change(channels_of(self.viewer, layer))
         self._refresh()
+        self._show_samples()
 
     def _watch(self, layer: Image | None) -> None:
         """Follow the scale of the chosen layer, wherever it is changed."""
