@@ -215,11 +215,12 @@ def _fill(
         for part in pool.fill(enough):
             yield progress.preparing(f"{message} ({(number + part) / len(groups):.0%})")
         data += [TaskData(task, pool) for task in group.tasks]
-    slices, kept = plan.architecture.slices_seen if stage == 2 else 1, []
-    for number, part in enumerate(data):  # levels for zooming out are left out where they are too small
+    slices = plan.architecture.slices_seen if stage == 2 else 1
+    kept: list[TaskData] = []
+    for number, each in enumerate(data):  # levels for zooming out are left out where they are too small
         yield progress.preparing(f"Preparing patches ({number / len(data):.0%})")
-        if _has_places(plan, part, slices):
-            kept.append(part)
+        if _has_places(plan, each, slices):
+            kept.append(each)
     return kept
 
 
