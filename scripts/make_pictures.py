@@ -1,4 +1,6 @@
-"""Make the pictures of the live view in docs/images, in a real window: python scripts/make_pictures.py [FOLDER]
+"""Make the pictures of the live view in docs/images, in a real window: python scripts/make_pictures.py [FOLDER [FILE]]
+
+Of FILE, which holds two channels, channels.png is made.
 
 On Linux without a display run it through scripts/with_display.py.
 """
@@ -11,12 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import napari
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtGui import QImage
 from qtpy.QtWidgets import QApplication
 from vispy.gloo.glir import GlirProgram
 
+from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.demo import open_demo
+from napari_niiv.plugin.manifest_names import TRAINING, WIDGET
 
 GlirProgram.delete = lambda self: None  # Mesa 22 crashes in glDeleteProgram
 
@@ -37,6 +43,7 @@ def rest(seconds: float = 1.0) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images")
+    channels = Path(sys.argv[2]) if len(sys.argv) > 2 else None
     viewer, widget = open_demo()
 
     def refined() -> None:
@@ -45,11 +52,14 @@ def main() -> None:
         rest()
 
     def picture(name: str, canvas_only: bool = False) -> np.ndarray:
+        for notification in viewer.window._qt_window.findChildren(NapariQtNotification):
+            notification.hide()
         return viewer.screenshot(None if canvas_only else str(folder / name), canvas_only=canvas_only, flash=False)[
             ..., :3
         ]
 
     refined()
+    picture("side_view.png")
     passes: dict[str, np.ndarray] = {}
 
     def note(shown: object) -> None:
@@ -71,10 +81,12 @@ def main() -> None:
     rest()
     picture("split.png")
     widget.compare.split.value = False
+    widget.groups["Trust"].is_open = True
     widget.trust.disagreement.value = True
     refined()
     picture("trust.png")
     widget.trust.disagreement.value = False
+    widget.groups["Trust"].is_open = False
     refined()
     widget.show_ortho(True)
     rest(15)
@@ -114,7 +126,43 @@ def main() -> None:
     widget.volume_views.cut.share.value = 30
     rest(3)
     _save(viewer.screenshot(canvas_only=False, flash=False)[..., :3], folder / "volume.jpg")
+    viewer.dims.ndisplay = 2
+    with tempfile.TemporaryDirectory(prefix="data-") as data:
+        refined()
+        viewer.layers.selection = {widget.layer.value}
+        widget.open_training()
+        training = next(each for name, each in viewer.window.dock_widgets.items() if TRAINING in name)
+        wait(lambda: training.button.isEnabled() and training.form.state_path is not None)
+        training.form.minutes.value = 5
+        training.form.output.value = str(Path(data) / "fib25-niiv.safetensors")
+        training.form.output.native.editingFinished.emit()
+        training.toggle()
+        log = training.log
+
+        def gained() -> bool:
+            return len(log.validations) >= 3 and log.learnt and log.validations[-1] is log.best
+
+        wait(lambda: gained() or training.worker is None, 400)
+        rest(1)
+        picture("training.png")
+        training.stop()
+        wait(lambda: training.worker is None)
     viewer.close()
+    if channels is not None:
+        viewer = napari.Viewer()
+        viewer.window.resize(1500, 950)
+        widget = open_dock(viewer, WIDGET)
+        widget.open_files([channels])
+        wait(lambda: len(widget.live_layers) == 2)
+        widget.select_checkpoint("lm")
+        widget.show_side("xz")
+        refined()
+        viewer.reset_view()
+        refined()
+        wait(lambda: all(live.last is not None and live.last.final for live in widget.live_layers))
+        rest()
+        picture("channels.png")
+        viewer.close()
 
 
 def _save(picture: np.ndarray, path: Path) -> None:

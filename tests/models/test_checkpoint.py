@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from napari_niiv.errors import CheckpointError, DeviceError, OutputError
 from napari_niiv.models import checkpoint as module
 from napari_niiv.models.card import Card, VolumeCredit
-from napari_niiv.models.catalog import bundled_models, checkpoint_path
+from napari_niiv.models.catalog import bundled_models, checkpoint_name, checkpoint_path
 from napari_niiv.models.checkpoint import load_model, read_card, save_model
 from napari_niiv.models.niiv import Niiv
 
@@ -204,3 +204,16 @@ def test_bundled_checkpoints_work_and_say_where_they_come_from(name: str) -> Non
 def test_a_bundled_name_is_found() -> None:
     assert "em" in bundled_models()
     assert checkpoint_path("em").name == "em.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("em", "em"),
+        ("/data/brain-niiv.safetensors", "brain-niiv"),
+        ("/data/em.safetensors", "em.safetensors"),
+        ("a.pth", "a.pth"),
+    ],
+)
+def test_a_checkpoint_is_called_by_its_file_and_never_like_a_bundled_one(file, name):
+    assert checkpoint_name(file) == name

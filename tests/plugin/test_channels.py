@@ -78,6 +78,41 @@ def colours(viewer):
     return viewer.screenshot(flash=False)[..., :3].astype(float)
 
 
+def test_channels_that_napari_opened_behind_a_slider_are_shown_together_when_the_user_wants_it(viewer, qtbot, imagej):
+    widget = open_widget(viewer)
+    viewer.open(imagej, plugin="napari")
+    qtbot.waitUntil(lambda: widget.channels.sentence.native.isVisible(), timeout=20_000)
+    assert widget.channels.sentence.value == "cells holds 2 channels, and shows one at a time."
+    widget.show_side("xz")
+    wait_shown(qtbot, widget)
+    widget.channels.together.native.click()
+    qtbot.waitUntil(lambda: len(widget.live_layers) == 2, timeout=20_000)
+    wait_shown(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == NAMES
+    assert [layer.colormap.name for layer in viewer.layers[:2]] == ["magenta", "green"]
+    assert widget.layer.value is viewer.layers[0]
+    for source, data in zip(viewer.layers[:2], (FIRST, SECOND), strict=True):
+        np.testing.assert_array_equal(layer_volume(source).array, data)
+        assert layer_volume(source).voxel_size == pytest.approx((0.8, 0.2, 0.2))
+        assert layer_file(source).path == str(imagej)
+    assert not widget.channels.sentence.native.isVisible()
+
+
+def test_channels_stay_behind_their_slider_when_the_user_wants_that(viewer, qtbot):
+    widget = open_widget(viewer)
+    layer = viewer.add_image(
+        np.moveaxis(BOTH, 1, 0), axis_labels=("c", "z", "y", "x"), scale=(1, 4, 1, 1), name="cells"
+    )
+    qtbot.waitUntil(lambda: widget.channels.sentence.native.isVisible(), timeout=20_000)
+    widget.channels.later.native.click()
+    assert not widget.channels.sentence.native.isVisible()
+    widget.spacings.set_anisotropy(5.0)
+    other = viewer.add_image(FIRST, scale=(4, 1, 1), name="one")
+    for each in (other, layer):  # it is not asked again
+        widget.layer.value = each
+        assert not widget.channels._question.waiting
+
+
 def test_a_dropped_file_opens_as_channels_that_are_live_together(viewer, opened, imagej, messages):
     assert [layer.name for layer in viewer.layers] == NAMES
     assert [layer.colormap.name for layer in viewer.layers[:2]] == ["magenta", "green"]

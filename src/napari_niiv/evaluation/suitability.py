@@ -133,14 +133,13 @@ class Verdict:
         chosen, best = self.chosen, self.best
         if self.better:
             return (
-                f"{best.name} suits this volume better than {chosen.name}: it restores the volume's own xy slices, "
-                f"made coarse, {_words(best.gain)} than cubic interpolation does, {chosen.name} {_words(chosen.gain)}."
+                f"{best.name} suits this volume better than {chosen.name}: on its own xy slices, made coarse, "
+                f"{best.name} is {_words(best.gain)} than cubic interpolation, {chosen.name} {_words(chosen.gain)}."
             )
         if chosen.gain < LEAST_GAIN:
             return (
-                f"{chosen.name} hardly suits this volume: it restores the volume's own xy slices, made coarse, "
-                f"{_words(chosen.gain)} than cubic interpolation does; a checkpoint trained on this volume would do "
-                "better."
+                f"{chosen.name} hardly suits this volume: on its own xy slices, made coarse, it is "
+                f"{_words(chosen.gain)} than cubic interpolation; a checkpoint trained on this volume would do better."
             )
         return ""
 

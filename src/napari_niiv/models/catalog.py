@@ -37,6 +37,13 @@ def bundled_description(name: str) -> str:
     return str(json.loads(head["__metadata__"][CARD_KEY])["description"])
 
 
+def checkpoint_name(name: str) -> str:
+    """What a bundled or own checkpoint is called: its file's name, whose ending tells it from a bundled one only."""
+    own = Path(name).name
+    short = own.removesuffix(SUFFIX)
+    return own if short in bundled_models() else short
+
+
 def is_there(name: str) -> bool:
     """Whether a bundled or own checkpoint exists."""
     return name in bundled_models() or Path(name).expanduser().is_file()

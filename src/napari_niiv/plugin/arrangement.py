@@ -16,7 +16,8 @@ def on_top(widget: IsotropicReconstruct) -> Container:  # type: ignore[type-arg]
     """What a first look needs, and what asks something: it must not be missed in a group that is folded."""
     rows = Container(
         widgets=[
-            *(widget.layer, *widget.datasets.rows, *widget.spacings.form.rows, *widget.copying.rows),
+            *(widget.layer, *widget.datasets.rows, *widget.spacings.form.rows),
+            *(*widget.channels.rows, *widget.copying.rows),
             *(*widget.sections.rows, *widget.fitted.rows, *widget.suitability.rows),
             *(*widget.planes.rows, *widget.volume_views.rows, widget.shown_row),
         ]

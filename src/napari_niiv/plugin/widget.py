@@ -20,7 +20,7 @@ from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.folding import Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources
+from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
 from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
@@ -37,6 +37,7 @@ from napari_niiv.plugin.controls.status import Status
 from napari_niiv.plugin.controls.suitability import SuitabilityControl
 from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
+from napari_niiv.plugin.files.channel_offer import ChannelOffer
 from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
 from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
@@ -90,6 +91,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.denoise = DenoiseControl(host, self.live_layers, self.layer)
         self.empty_voxels = EmptyVoxelsControl(host, self.live_layers, self.layer)
         self.spacings = VoxelSizeControl(host, self._close_live_of, self._layer_ready)
+        self.channels = ChannelOffer(host, self._adopt_copy)
         self.copying = CopyOffer(host, self._adopt_copy)
         self.sections = SectionsControl(host, self.live_layers, self.layer)
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
@@ -240,10 +242,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if self.ortho is not None and self.ortho.source is not layer:
             self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
+        self.anisotropy.enabled = layer is not None
         self._show_settings(layer)
         self.copying.set_layer(layer)
         self.fitted.set_layer(layer)
         waiting = self.spacings.set_layer(layer)
+        self.channels.set_layer(None if waiting else layer)  # its axes may be put in order before
         if layer is None:
             self._status.tell("Choose a layer, or drop a volume here.", "off")
             return
@@ -262,6 +266,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
         self.scale.show(self.live_layers.settings_of(layer).finest)
+        self._show_samples()
         self.denoise.show_estimate()
         for control in (self.empty_voxels, self.sections, self.suitability):
             control.show()
@@ -273,6 +278,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             change = self._off.difference_update if self.on.value else self._off.update
             change(channels_of(self.viewer, layer))
         self._refresh()
+        self._show_samples()
 
     def _watch(self, layer: Image | None) -> None:
         """Follow the scale of the chosen layer, wherever it is changed."""
@@ -290,6 +296,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def _layer_ready(self, layer: Image) -> None:
         if layer is self.layer.value:
             self.empty_voxels.show()
+            self.channels.set_layer(layer)
             self._refresh()
 
     def _adopt_copy(self, source: Image, copy: Image) -> None:
@@ -350,6 +357,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.layer.events.visible.connect(self._show_visibility)
         live.shown.connect(lambda shown: status.report(live.source, shown))
         live.shown.connect(self._show_visibility)
+        live.shown.connect(lambda shown: self._show_samples())
         live.failed.connect(lambda sentence: self._fail_for(live, sentence))
         window = self.native.window()  # of a dock that floats, the dock
         self._window = weakref.ref(window.parentWidget() or window)
@@ -366,6 +374,15 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             return
         if not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
+
+    def _show_samples(self) -> None:
+        """Show how fine the picture of the chosen layer is."""
+        live = self.live
+        if live is None or live.last is None:
+            self.scale.show_used(None)
+            return
+        _, y, x = voxel_size(live.source)
+        self.scale.show_used((y * x) ** 0.5 / live.last.pixel_size)
 
     def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""

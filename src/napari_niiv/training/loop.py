@@ -73,7 +73,9 @@ class Loop:
         plan, progress, optimisation = self._plan, self._progress, self._optimisation
         budget, best, processes = progress.budget, progress.best, plan.processes
         if progress.stage == 2 and best.validates and plan.init is not None:
+            yield progress.preparing("Trying the model before the first step")
             yield best.validate(optimisation.average, progress.stage)
+        yield progress.preparing("Taking the first steps")
         interval = self._exchange_interval()
         self._reported = budget.elapsed
         self._validated, self._validated_at = budget.fraction, budget.elapsed

@@ -215,12 +215,13 @@ def _fill(
         for part in pool.fill(enough):
             yield progress.preparing(f"{message} ({(number + part) / len(groups):.0%})")
         data += [TaskData(task, pool) for task in group.tasks]
-    return _with_places(plan, data, plan.architecture.slices_seen if stage == 2 else 1)
-
-
-def _with_places(plan: Plan, data: Sequence[TaskData], slices: int) -> list[TaskData]:
-    """The tasks that patches can be drawn for; levels for zooming out are left out where they are too small."""
-    return [part for part in data if _has_places(plan, part, slices)]
+    slices = plan.architecture.slices_seen if stage == 2 else 1
+    kept: list[TaskData] = []
+    for number, each in enumerate(data):  # levels for zooming out are left out where they are too small
+        yield progress.preparing(f"Preparing patches ({number / len(data):.0%})")
+        if _has_places(plan, each, slices):
+            kept.append(each)
+    return kept
 
 
 def _has_places(plan: Plan, part: TaskData, slices: int) -> bool:

@@ -143,10 +143,12 @@ def test_the_field_is_automatic_until_it_is_not(field, model):
     assert field.slider.max == pytest.approx(0.1)
     field.show_estimate(0.022)
     assert field.auto.text == "auto (0.022)"
+    assert field._number.isHidden()  # it would say the same again, or a number that is not in use
     assert not field.heard
     field.auto.value = False  # stays where it is
     assert field.heard == [field.value] == [0.022]
     assert field.slider.enabled
+    assert not field._number.isHidden()
     field.slider.value = 0.0567
     assert field.heard[-1] == 0.057
     field.slider.value = field.slider.max

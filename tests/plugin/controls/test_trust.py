@@ -51,6 +51,24 @@ def switch_on(qtbot, opened, name: str) -> None:
     wait_final(qtbot, opened.live, lambda: setattr(getattr(opened.trust, name), "value", True))
 
 
+def test_what_a_map_says_comes_into_view_in_a_low_window(opened, qtbot) -> None:
+    opened.viewer.window.resize(1280, 500)
+    legend = opened.trust.legends["misfit"]
+    switch_on(qtbot, opened, "misfit")
+    qtbot.waitUntil(lambda: legend.visibleRegion().boundingRect() == legend.rect(), timeout=5_000)
+
+
+def test_grey_levels_have_no_exponent(qapp) -> None:
+    scale = Scale("disagreement")
+    for limits, numbers in (
+        ((0, 13), ("0", "6.5", "13")),
+        ((0, 3555), ("0", "1778", "3555")),
+        ((0, 2e9), ("0", "1e+09", "2e+09")),
+    ):
+        scale.show_limits(limits)
+        assert scale.numbers == numbers
+
+
 def test_a_map_has_a_title_a_scale_in_grey_levels_and_a_number_for_the_view(opened, qtbot) -> None:
     trust = opened.trust
     assert visible_legends(trust) == []

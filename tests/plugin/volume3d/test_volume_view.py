@@ -287,7 +287,7 @@ def test_the_line_for_the_user():
     assert Progress(0, 48, 0, None, **about).text == "3-D · pixel 4 nm · restoring… 0 %"
     assert Progress(12, 48, 6.6, 19.8, **about).text == "3-D · pixel 4 nm · restoring… 25 % · 20 s left"
     assert "restoring… 99 %" in Progress(999, 1000, 31.4, 0, **about).text
-    assert "refined from both planes · 31.4 s" in Progress(48, 48, 31.4, 0, **about).text
+    assert "refined from both planes" in Progress(48, 48, 31.4, 0, **about).text
     assert "interpolated" in Progress(0, 0, 0, None, **about).text
 
 

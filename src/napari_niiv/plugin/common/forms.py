@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from napari_niiv.models.catalog import checkpoint_name
 from napari_niiv.plugin.common.words import with_short_names
 
 
@@ -44,8 +45,8 @@ def write(label: Label, text: str) -> None:
 
 
 def short_names(files: list[str]) -> list[tuple[str, str]]:
-    """Choices of files by their names, by their whole paths where two have the same name."""
-    names = [Path(file).name for file in files]
+    """Choices of checkpoints by their names, by their whole paths where two have the same name."""
+    names = [checkpoint_name(file) for file in files]
     return [(name if names.count(name) == 1 else file, file) for name, file in zip(names, files, strict=True)]
 
 

@@ -16,13 +16,15 @@ class Urgency(IntEnum):
     """Which image of a file is meant."""
     VOXEL_SIZE = 2
     """What the voxel size and axes of a layer are."""
-    COPY = 3
+    CHANNELS = 3
+    """Whether channels that a slider goes through are to be shown together."""
+    COPY = 4
     """Whether a file that reads slowly is to be copied."""
-    SECTIONS = 4
+    SECTIONS = 5
     """What is to be done about damaged sections."""
-    FITTED = 5
+    FITTED = 6
     """Whether what was fitted to the file, or set for it, is to be used again."""
-    CHECKPOINT = 6
+    CHECKPOINT = 7
     """Whether a checkpoint that suits the volume better is to be used."""
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 
 SCROLL_BAR = 12  # pixels across
+_SETTLE_MS = 20  # until rows that came are laid out
 _LEAST = 90  # pixels: the height of some rows
 
 
@@ -28,6 +29,21 @@ class ScrollingForm(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         form.installEventFilter(self)
+        self._wanted: QWidget | None = None
+        self._scrolling = QTimer(self)  # rows that have just come are not in their places yet
+        self._scrolling.setSingleShot(True)
+        self._scrolling.setInterval(_SETTLE_MS)
+        self._scrolling.timeout.connect(self._scroll)
+
+    def bring_into_view(self, widget: QWidget) -> None:
+        """Scroll until a widget of the form is seen, as soon as it is laid out."""
+        self._wanted = widget
+        self._scrolling.start()
+
+    def _scroll(self) -> None:
+        if self._wanted is not None:
+            self.ensureWidgetVisible(self._wanted, 0, 0)
+            self._wanted = None
 
     def sizeHint(self) -> QSize:
         """As high as the form."""
@@ -45,6 +61,15 @@ class ScrollingForm(QScrollArea):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
+
+
+def scroll_to(widget: QWidget) -> None:
+    """Have the form that a widget is in scroll until it is seen; nothing where no form scrolls."""
+    area = widget.parent()
+    while area is not None and not isinstance(area, ScrollingForm):
+        area = area.parent()
+    if area is not None:
+        area.bring_into_view(widget)
 
 
 class Yielding(QWidget):

@@ -86,6 +86,7 @@ class DenoiseField:
     def _enable(self) -> None:
         self.auto.enabled = self._highest > 0
         self.slider.enabled = self.auto.enabled and not self.auto.value
+        self._number.setVisible(self.slider.enabled)  # else "auto" tells it, or nothing is known
 
 
 class DenoiseControl:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import CheckBox, FloatSlider
+from qtpy.QtWidgets import QDoubleSpinBox
 
 from napari_niiv.plugin.common.forms import row
 from napari_niiv.plugin.common.typed_numbers import typed
+
+AUTO = "auto"
 
 
 class OutputScale:
@@ -27,7 +30,7 @@ class OutputScale:
 
     def __init__(self, changed: Callable[[float], None]) -> None:
         self._changed = changed
-        self.match_zoom = CheckBox(text="auto", value=True, tooltip="match the zoom: one sample per screen pixel")
+        self.match_zoom = CheckBox(text=AUTO, value=True, tooltip="match the zoom: one sample per screen pixel")
         self.samples = FloatSlider(
             min=0.25,
             max=4,
@@ -35,8 +38,8 @@ class OutputScale:
             value=1,
             tooltip="samples per isotropic voxel, never finer than the screen",
         )
-        typed(self.samples, "output scale")
-        self.samples.enabled = False
+        self._number = typed(self.samples, "output scale").native.findChild(QDoubleSpinBox)
+        self._enable()
         self.rows = [row("Output scale", self.match_zoom, self.samples)]
         self.match_zoom.changed.connect(self._apply)
         self.samples.changed.connect(self._apply)
@@ -47,8 +50,23 @@ class OutputScale:
             self.match_zoom.value = finest == 0
             if finest:
                 self.samples.value = 1 / finest
-        self.samples.enabled = finest > 0
+        self._enable()
+
+    def show_used(self, samples: float | None) -> None:
+        """Show what "auto" comes to in the picture that is shown; None as long as there is none."""
+        known = samples is not None and self.match_zoom.value
+        self.match_zoom.text = f"{AUTO} ({samples:.2g})" if known else AUTO
+        if samples is not None and known:
+            with self.samples.changed.blocked():
+                self.samples.value = min(max(samples, self.samples.min), self.samples.max)
 
     def _apply(self, value: Any = None) -> None:
-        self.samples.enabled = not self.match_zoom.value
+        self._enable()
         self._changed(0.0 if self.match_zoom.value else 1 / self.samples.value)
+
+    def _enable(self) -> None:
+        by_hand = not self.match_zoom.value
+        self.samples.enabled = by_hand
+        self._number.setVisible(by_hand)
+        if by_hand:
+            self.match_zoom.text = AUTO

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, PushButton
@@ -13,7 +12,7 @@ from napari.layers import Image
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.io.remembered_settings import recall_settings
-from napari_niiv.models.catalog import is_there
+from napari_niiv.models.catalog import checkpoint_name, is_there
 from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
@@ -121,7 +120,7 @@ class SuitabilityControl:
         write(self.sentence, sentence)
         in_use = self._models.checkpoint.value or ""
         self.use.text, self.keep.text = (
-            f"{verb} {shortened(Path(name).name, _BUTTON)}" for verb, name in (("Use", offered), ("Keep", in_use))
+            f"{verb} {shortened(checkpoint_name(name), _BUTTON)}" for verb, name in (("Use", offered), ("Keep", in_use))
         )
         self._question.ask(bool(sentence))
         self.use.visible = bool(offered)
@@ -135,6 +134,6 @@ def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] 
     if chosen == name or (path is not None and recall_settings(*path).fit is not None):  # a fit is offered by itself
         return "", ""
     if chosen is not None and is_there(chosen):
-        return f"You chose {Path(chosen).name} for this volume before.", chosen
-    judged: Verdict = verdict(volume, Path(name).name, model)
+        return f"You chose {checkpoint_name(chosen)} for this volume before.", chosen
+    judged: Verdict = verdict(volume, checkpoint_name(name), model)
     return judged.sentence, judged.better

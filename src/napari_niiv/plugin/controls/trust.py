@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox
 
 from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.scrolling import scroll_to
 from napari_niiv.plugin.controls.trust_legend import WAITING, MapLegend, judgement
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.trust_appearance import APPEARANCES
@@ -61,7 +62,11 @@ class TrustControls:
     def _apply(self, value: Any = None) -> None:
         kinds: dict[Trust, bool] = {"disagreement": self.disagreement.value, "misfit": self.misfit.value}
         trust = tuple(kind for kind, on in kinds.items() if on)
+        before = set(self._explained)
         self._live_layers.change(trust=trust, project=self.project.value)
+        for kind in self._explained:
+            if kind not in before:
+                scroll_to(self.legends[kind])
 
     def _show(self, value: Any = None) -> None:
         """Show what is set now, by these controls or by a map that was deleted by hand."""

@@ -133,7 +133,7 @@ class Scale(QWidget):
         if self.limits is None:
             return ()
         (low, high), steps = self.limits, 4 if self._appearance.limits[0] < 0 else 2
-        return tuple(f"{low + (high - low) * i / steps:.3g}" for i in range(steps + 1))
+        return tuple(_grey_level(low + (high - low) * i / steps) for i in range(steps + 1))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Paint bar, words and numbers."""
@@ -149,6 +149,11 @@ class Scale(QWidget):
         painter.setPen(self.palette().windowText().color())
         _write(painter, self.numbers, bar.translated(0, bar.height()))
         painter.end()
+
+
+def _grey_level(value: float) -> str:
+    """In three digits at least, and without an exponent where the number has no more than six."""
+    return f"{value:.3g}" if abs(value) < 999.5 or abs(value) >= 1e6 else f"{value:.0f}"
 
 
 def _write(painter: QPainter, words: tuple[str, ...], line: QRectF) -> None:

@@ -77,7 +77,9 @@ class Curves(QWidget):
         if not judged:
             for line in (self.bicubic, self.linear):
                 line.setData([], [])
-            self.quality_words.setText(f"PSNR: {'nothing to judge by' if validations else 'waits for the first trial'}")
+            self.quality_words.setText(
+                "nothing to judge by" if validations else "closeness to the truth: waits for the first trial"
+            )
             _fit(self.quality_plot, across, quality)
             return
         last = judged[-1]
@@ -89,7 +91,7 @@ class Curves(QWidget):
             ("bicubic", BICUBIC, last.bicubic),
             ("linear", LINEAR, last.linear),
         )
-        self.quality_words.setText("PSNR " + " · ".join(_named(n, colour, f"{v:.2f}") for n, colour, v in named))
+        self.quality_words.setText(", ".join(_named(n, colour, f"{v:.2f}") for n, colour, v in named) + " dB")
 
 
 def thinned(points: NDArray[np.float64], most: int = MOST_POINTS) -> tuple[NDArray[Any], NDArray[Any]]:

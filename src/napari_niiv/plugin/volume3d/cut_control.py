@@ -35,7 +35,7 @@ class CutControl:
         )
         typed(self.share, "cut")
         self.axis = ComboBox(choices=("z", "y", "x"), value="z", tooltip="the axis that the cut goes across")
-        self._row = row("Cut", self.share, self.axis)
+        self._row = row("Cut (%)", self.share, self.axis)
         self.rows: list[Any] = [self._row]
         self.show(False)
         self.share.changed.connect(self._apply)

@@ -46,7 +46,7 @@ class Progress:
         if not self.blocks:
             return f"{head} · interpolated (nothing to infer at this size)"
         if self.done == self.blocks:
-            return f"{head} · refined from both planes · {self.elapsed:.1f} s"
+            return f"{head} · refined from both planes"
         left = "" if self.remaining is None else f" · {max(1, round(self.remaining))} s left"
         share = math.floor(100 * self.done / self.blocks)
         return f"{head} · restoring… {share} %{left}"
