@@ -15,12 +15,12 @@ from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.arrangement import grouped, on_top
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
-from napari_niiv.plugin.common.docks import Tabbed, open_dock
+from napari_niiv.plugin.common.docks import Tabbed, is_shown, open_dock
 from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.folding import Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
-from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources, voxel_size
+from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources
 from napari_niiv.plugin.common.removal import once_after_removals
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
@@ -200,7 +200,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.compare.close()
             self._ortho.close()
             # in 3-D, napari cannot remove layers when its canvas is gone already
-            remove = self.viewer.dims.ndisplay == 2 or _is_shown(self._window)
+            remove = self.viewer.dims.ndisplay == 2 or is_shown(self._window)
             self.volume_views.close(remove)
             self.live_layers.close_all(remove)
 
@@ -266,7 +266,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         with self.on.changed.blocked():
             self.on.value = layer not in self._off
         self.scale.show(self.live_layers.settings_of(layer).finest)
-        self._show_samples()
+        self.scale.show_used(self.live)
         self.denoise.show_estimate()
         for control in (self.empty_voxels, self.sections, self.suitability):
             control.show()
@@ -278,7 +278,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             change = self._off.difference_update if self.on.value else self._off.update
             change(channels_of(self.viewer, layer))
         self._refresh()
-        self._show_samples()
+        self.scale.show_used(self.live)
 
     def _watch(self, layer: Image | None) -> None:
         """Follow the scale of the chosen layer, wherever it is changed."""
@@ -357,7 +357,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.layer.events.visible.connect(self._show_visibility)
         live.shown.connect(lambda shown: status.report(live.source, shown))
         live.shown.connect(self._show_visibility)
-        live.shown.connect(lambda shown: self._show_samples())
+        live.shown.connect(lambda shown: self.scale.show_used(self.live))
         live.failed.connect(lambda sentence: self._fail_for(live, sentence))
         window = self.native.window()  # of a dock that floats, the dock
         self._window = weakref.ref(window.parentWidget() or window)
@@ -375,15 +375,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if not live.failure and live.last is not None:
             self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
 
-    def _show_samples(self) -> None:
-        """Show how fine the picture of the chosen layer is."""
-        live = self.live
-        if live is None or live.last is None:
-            self.scale.show_used(None)
-            return
-        _, y, x = voxel_size(live.source)
-        self.scale.show_used((y * x) ** 0.5 / live.last.pixel_size)
-
     def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""
         self._ended_sources.append(live.source)
@@ -400,11 +391,3 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.live_layers.close(next((each for each in channels if self.live_layers.get(each)), None))
             if self.layer.value in channels:
                 self.on.value = False
-
-
-def _is_shown(window: weakref.ref[Any] | None) -> bool:
-    alive = None if window is None else window()
-    try:
-        return alive is not None and bool(alive.isVisible())
-    except RuntimeError:  # its Qt part is gone
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from napari import Viewer
@@ -39,6 +40,15 @@ def open_dock(viewer: Viewer, name: str, *, behind: bool = False) -> Any:
     _place(dock)
     (front[0] if behind and front else dock).raise_()
     return widget
+
+
+def is_shown(window: weakref.ref[Any] | None) -> bool:
+    """Whether a window is there and seen."""
+    alive = None if window is None else window()
+    try:
+        return alive is not None and bool(alive.isVisible())
+    except RuntimeError:  # its Qt part is gone
+        return False
 
 
 class Tabbed(QObject):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, FloatSlider
 from qtpy.QtWidgets import QDoubleSpinBox
 
 from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.common.typed_numbers import typed
+
+if TYPE_CHECKING:
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 
 AUTO = "auto"
 
@@ -52,13 +57,16 @@ class OutputScale:
                 self.samples.value = 1 / finest
         self._enable()
 
-    def show_used(self, samples: float | None) -> None:
-        """Show what "auto" comes to in the picture that is shown; None as long as there is none."""
-        known = samples is not None and self.match_zoom.value
-        self.match_zoom.text = f"{AUTO} ({samples:.2g})" if known else AUTO
-        if samples is not None and known:
-            with self.samples.changed.blocked():
-                self.samples.value = min(max(samples, self.samples.min), self.samples.max)
+    def show_used(self, live: LiveReconstruction | None) -> None:
+        """Show what "auto" comes to in the picture that is live; None as long as there is none."""
+        if live is None or live.last is None or not self.match_zoom.value:
+            self.match_zoom.text = AUTO
+            return
+        _, y, x = voxel_size(live.source)
+        samples = math.sqrt(y * x) / live.last.pixel_size
+        self.match_zoom.text = f"{AUTO} ({samples:.2g})"
+        with self.samples.changed.blocked():
+            self.samples.value = min(max(samples, self.samples.min), self.samples.max)
 
     def _apply(self, value: Any = None) -> None:
         self._enable()
