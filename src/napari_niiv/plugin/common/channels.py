@@ -64,6 +64,13 @@ def channel_data(volume: Volume) -> list[tuple[Any, dict[str, Any]]]:
     return layers
 
 
+def add_channels(viewer: ViewerModel, volume: Volume) -> Image:
+    """Add the image layers that show a volume to a viewer; returns the first."""
+    added = [viewer.add_image(data, **keywords) for data, keywords in channel_data(volume)]
+    # napari gives plugins proxies of what it adds, which are equal and not the same
+    return next(layer for layer in viewer.layers if layer == added[0])
+
+
 def one_channel(volume: Volume, number: int) -> Volume:
     """One channel of a volume that has several, with its name; nothing is read."""
     axis = volume.axes.index("c")

@@ -13,7 +13,7 @@ from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import open_remembered
-from napari_niiv.plugin.common.channels import MOST_CHANNELS, channel_data
+from napari_niiv.plugin.common.channels import MOST_CHANNELS, add_channels
 from napari_niiv.plugin.common.forms import paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import finest_data, layer_volume, leading_axes
@@ -80,9 +80,7 @@ class ChannelOffer:
     def _replace(self, layer: Image, volume: Volume) -> None:
         if layer not in self._viewer.layers:
             return
-        added = [self._viewer.add_image(data, **keywords) for data, keywords in channel_data(volume)]
-        # napari gives plugins proxies of what it adds, which are equal and not the same
-        self._replaced(layer, next(each for each in self._viewer.layers if each == added[0]))
+        self._replaced(layer, add_channels(self._viewer, volume))
         self._viewer.layers.remove(layer)
 
 

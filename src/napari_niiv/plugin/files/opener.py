@@ -14,7 +14,7 @@ from napari_niiv.errors import DatasetChoice
 from napari_niiv.io.formats import VolumePath
 from napari_niiv.io.readers.slices import are_slices
 from napari_niiv.io.remembered import open_remembered
-from napari_niiv.plugin.common.channels import channel_data
+from napari_niiv.plugin.common.channels import add_channels
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import is_source
@@ -165,11 +165,9 @@ class Opener:
         """Add a layer of each channel, and return the first."""
         self._adding = True
         try:
-            added = [self._host.viewer.add_image(data, **keywords) for data, keywords in channel_data(volume)]
+            return add_channels(self._host.viewer, volume)
         finally:
             self._adding = False
-        # napari gives plugins proxies of what it adds, which are equal and not the same
-        return next(layer for layer in self._host.viewer.layers if layer == added[0])
 
     def _finish(self, batch: Batch) -> None:
         """Choose what was opened first, ask, and tell in one message what should be known of them all."""
