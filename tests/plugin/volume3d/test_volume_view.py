@@ -284,11 +284,11 @@ def test_a_source_that_cannot_be_read_is_one_sentence(viewer, opened, qtbot):
 
 def test_the_line_for_the_user():
     about = {"shape": (9, 9, 9), "pixel_size": 4.0, "unit": "nm"}
-    assert Progress(0, 48, 0, None, **about).text == "3-D · pixel 4 nm · restoring… 0 %"
-    assert Progress(12, 48, 6.6, 19.8, **about).text == "3-D · pixel 4 nm · restoring… 25 % · 20 s left"
-    assert "restoring… 99 %" in Progress(999, 1000, 31.4, 0, **about).text
-    assert "refined from both planes" in Progress(48, 48, 31.4, 0, **about).text
-    assert "interpolated" in Progress(0, 0, 0, None, **about).text
+    assert Progress(0, 48, None, **about).text == "3-D · pixel 4 nm · restoring… 0 %"
+    assert Progress(12, 48, 19.8, **about).text == "3-D · pixel 4 nm · restoring… 25 % · 20 s left"
+    assert "restoring… 99 %" in Progress(999, 1000, 0, **about).text
+    assert Progress(48, 48, 0, **about).text.endswith(" · refined from both planes")
+    assert "interpolated" in Progress(0, 0, None, **about).text
 
 
 # with the widget, in a real (virtual) window

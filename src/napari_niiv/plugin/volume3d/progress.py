@@ -16,8 +16,6 @@ class Progress:
     ----------
     done, blocks : int
         How many blocks of how many are restored; there are none where interpolation is the right answer.
-    elapsed : float
-        Seconds since the interpolation appeared.
     remaining : float or None
         Seconds; None until a block is done.
     shape : tuple of int
@@ -32,7 +30,6 @@ class Progress:
 
     done: int
     blocks: int
-    elapsed: float
     remaining: float | None
     shape: tuple[int, int, int]
     pixel_size: float

@@ -257,7 +257,6 @@ class VolumeView(QObject):
         return Progress(
             done=step.done,
             blocks=plan.blocks,
-            elapsed=step.seconds,
             remaining=remaining,
             shape=plan.shape,
             pixel_size=plan.voxel_size[-1],
