@@ -27,7 +27,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 OURS = f"{os.sep}napari_niiv{os.sep}"
-NAPARIS = tuple(f"{os.sep}{name}{os.sep}" for name in ("napari", "vispy", "superqt", "importlib"))
+# in the names of files: of napari, and of what imports ("<frozen importlib._bootstrap>")
+NAPARIS = (*(f"{os.sep}{name}{os.sep}" for name in ("napari", "vispy", "superqt")), "importlib")
 PERIOD = 0.001
 COLUMNS = (
     *("callback", "times", "ms of the processor, longest", "without napari's functions", "by the clock"),

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any, Protocol
 
 from qtpy.compat import isalive
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 from napari_niiv.plugin.napari_compat import closed_by_script
@@ -47,7 +47,8 @@ def ask_before_closing(work: Work, place: QObject | None) -> None:
         A widget somewhere in the window; in none, nothing is asked.
     """
     if (window := _window_of(place)) is not None:
-        question = next(iter(window.findChildren(ClosingQuestion)), None)
+        questions = window.findChildren(ClosingQuestion, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        question = next(iter(questions), None)
         (question or ClosingQuestion(window)).watch(work)
 
 

@@ -6,13 +6,13 @@ import weakref
 from typing import Any
 
 from napari import Viewer
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_niiv.plugin.manifest_names import PLUGIN
 
-_OURS = "napari-niiv"  # property of a dock that holds a widget of this plugin
-_PLACED = "napari-niiv placed"  # property of a dock that has had its place: where the user puts it later is his choice
+# property of a dock of ours that has had its place: where the user puts it later is his choice
+_PLACED = "napari-niiv placed"
 
 
 def opened(viewer: Viewer, name: str) -> Any:
@@ -71,8 +71,6 @@ class Tabbed(QObject):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Take the place when the widget is shown."""
         if event is not None and event.type() == QEvent.Type.Show:
-            if isinstance(watched, QWidget) and (dock := _dock_of(watched)) is not None:
-                dock.setProperty(_OURS, True)  # to look for it in all that docks hold takes 60 ms
             self._later.start()
         return False
 
@@ -96,7 +94,9 @@ def _docks_beside(dock: QDockWidget) -> list[QDockWidget]:
     if not isinstance(window, QMainWindow) or dock.isFloating():
         return []
     area = window.dockWidgetArea(dock)
-    ours = [d for d in window.findChildren(QDockWidget) if d is not dock and d.property(_OURS)]
+    # below the window alone: to look through all that docks hold takes 100 ms
+    docks = window.findChildren(QDockWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    ours = [d for d in docks if d is not dock and d.property(_PLACED)]
     return [d for d in ours if not d.isFloating() and d.isVisible() and window.dockWidgetArea(d) == area]
 
 
