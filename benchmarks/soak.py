@@ -367,7 +367,7 @@ class Walk:
         self.from_menu(TRAINING)
         training = self.docked(TRAINING)
         self.rest(20, training.button.isEnabled)
-        training.choose_layer(self.choose.choice(offered))
+        training.form.choose_layer(self.choose.choice(offered))
         self.outputs += 1
         training.form.output.value = str(self.folder / f"{self.outputs}.safetensors")
         training.form.output.native.editingFinished.emit()

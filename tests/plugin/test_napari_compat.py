@@ -9,6 +9,7 @@ import napari.layers
 from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
+from vispy.gloo import gl, glir
 
 from napari_niiv.plugin import napari_compat
 
@@ -70,8 +71,34 @@ def test_a_canvas_without_sliders_keys_and_drops(make_napari_viewer):
     assert canvas.dims.isHidden()
     assert not canvas.acceptDrops()
     assert canvas.canvas.native.focusPolicy() == Qt.FocusPolicy.NoFocus
-    canvas.close()
-    canvas.deleteLater()
+    napari_compat.close_canvas(canvas)
+
+
+def test_a_closed_canvas_leaves_nothing_in_opengl(make_napari_viewer, qtbot, monkeypatch):
+    deleted = []
+    monkeypatch.setattr(glir.GlirProgram, "delete", lambda self: deleted.append(self.handle))  # Mesa 22 could crash
+    viewer, model = make_napari_viewer(show=True), ViewerModel()
+    model.add_image(np.ones((8, 8)))
+    canvas = napari_compat.bare_canvas(model)
+    viewer.window.add_dock_widget(canvas)
+    parser = canvas.canvas._scene_canvas.context.shared.parser
+
+    def handles(kind):
+        return [thing.handle for thing in parser._objects.values() if isinstance(thing, kind)]
+
+    kinds = {glir.GlirTexture: gl.glIsTexture, glir.GlirBuffer: gl.glIsBuffer}
+    qtbot.waitUntil(lambda: all(handles(kind) for kind in (*kinds, glir.GlirProgram)))
+    programs, others = handles(glir.GlirProgram), {exists: handles(kind) for kind, exists in kinds.items()}
+    assert all(exists(handle) for exists, of in others.items() for handle in of)
+    napari_compat.close_canvas(canvas)
+    assert not handles(glir.GlirObject)
+    assert not any(exists(handle) for exists, of in others.items() for handle in of)
+    assert set(programs) <= set(deleted)
+
+
+def test_a_canvas_that_was_never_shown_is_closed(make_napari_viewer):
+    make_napari_viewer()
+    napari_compat.close_canvas(napari_compat.bare_canvas(ViewerModel()))
 
 
 def test_a_dock_that_stays(make_napari_viewer):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bare_canvas",
     "before_napari",
+    "close_canvas",
     "closed_by_script",
     "keep_docked",
     "link_layers",
@@ -59,6 +60,22 @@ def bare_canvas(viewer: ViewerModel) -> QtViewer:
     canvas.setAcceptDrops(False)
     canvas.canvas.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return canvas
+
+
+def close_canvas(canvas: QtViewer) -> None:
+    """Close a canvas made by `bare_canvas`, and delete what it has in OpenGL: 15 MB.
+
+    Napari's canvases share one context, and vispy deletes nothing without drawing, which a closed canvas does not.
+    """
+    scene = canvas.canvas._scene_canvas
+    canvas.hide()
+    scene.set_current()
+    if scene.native.isValid():  # else it was never shown and has nothing
+        for name in list(scene.context.shared.parser._objects):
+            scene.context.glir.command("DELETE", name)
+        scene.context.flush_commands()
+    canvas.close()
+    canvas.deleteLater()
 
 
 def closed_by_script(window: QMainWindow) -> bool:

@@ -14,7 +14,7 @@ from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import SHARED, VIEWS, layer_volume
 from napari_niiv.plugin.live.live_reconstruction import COALESCE_MS, LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
-from napari_niiv.plugin.napari_compat import bare_canvas, keep_docked, link_layers, unlink_layers
+from napari_niiv.plugin.napari_compat import bare_canvas, close_canvas, keep_docked, link_layers, unlink_layers
 from napari_niiv.plugin.ortho.crosshair import CrossHair
 from napari_niiv.plugin.ortho.linked_views import LayerView, LinkedViews
 from napari_niiv.reconstruction.cache import Memory
@@ -83,8 +83,7 @@ class Panel:
         unlink_layers([self.source, self.copy], LINKED)
         self.cross.close(erase=False)
         if delete:
-            self.canvas.close()
-            self.canvas.deleteLater()
+            close_canvas(self.canvas)
 
     def _copy_attribute(self, event: Any) -> None:
         setattr(self.copy, event.type, getattr(self.source, event.type))
