@@ -278,13 +278,17 @@ def test_gradients_are_clipped() -> None:
     assert float(norm) == pytest.approx(0.3, rel=1e-3)
 
 
+@pytest.mark.parametrize(("learnt", "forgotten"), [(False, 9), (True, 3)])
 @pytest.mark.parametrize("averaging", [0.0, 0.25, 0.999])
-def test_the_average_forgets_at_first_fast_then_slowly(at_once: None, averaging: float) -> None:
-    optimisation = optimised(averaging=averaging)
+def test_the_average_forgets_at_first_fast_then_slowly(
+    at_once: None, averaging: float, learnt: bool, forgotten: int
+) -> None:
+    """And what was good already it forgets a third as fast."""
+    optimisation = optimised(averaging=averaging, learnt=learnt)
     expected = vector(optimisation.model)
     for step in range(1, 9):
         stepped(optimisation, step)
-        decay = min(averaging, (1 + step) / (10 + step))
+        decay = min(averaging, 1 - forgotten / (10 + step))
         expected = decay * expected + (1 - decay) * vector(optimisation.model)
         torch.testing.assert_close(vector(optimisation.average), expected)
     if averaging:

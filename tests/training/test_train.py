@@ -251,6 +251,19 @@ def test_fine_tuning_starts_from_the_checkpoint_and_is_never_worse(quick, volume
         torch.testing.assert_close(a, b, atol=1e-3, rtol=0)
 
 
+def test_what_was_learnt_before_is_changed_gently(
+    quick, volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a lattice of the model's cells is seen for minutes, and scores fall before they rise."""
+    start, settings = tmp_path / "start.safetensors", []
+    last(train([volume], quick(output=start, steps=2)))
+    make = stages.Optimisation
+    monkeypatch.setattr(stages, "Optimisation", lambda *a, **k: settings.append(k) or make(*a, **k))
+    last(train([volume], quick(init=str(start), steps=2, learning_rate=None)))
+    last(train([volume], quick(init=str(start), steps=2, output=tmp_path / "b.safetensors")))
+    assert [(s["learning_rate"], s["learnt"]) for s in settings] == [(2e-4, True), (5e-3, True)]
+
+
 def validated(after: float) -> Callable[[Event], bool]:
     return lambda event: isinstance(event, Validation) and event.fraction > after
 

@@ -23,6 +23,9 @@ from napari_niiv.training.triton import leave_triton_out
 # steps in which the learning rate rises
 WARM_UP = 200
 _MOST_RETURNS = 5
+# part of the steps so far that the average of the weights remembers: of a model that was good already nothing has to be
+# forgotten, and each step by itself draws a lattice of the model's cells
+_MEMORY, _MEMORY_OF_LEARNT = 1 / 9, 1 / 3
 # share of the steps without noise, for a model that is told the noise
 _CLEAN = 0.5
 # the exponent of the anisotropy with which errors grow: those of bicubic interpolation, on FIB-25, are 4.2 grey levels
@@ -62,6 +65,8 @@ class Optimisation:
         Largest norm of the gradient.
     averaging : float
         Decay of the average of the weights, which is the model that counts.
+    learnt : bool
+        Whether the model is one that was trained before.
     contrast : float
         How much the contrast of the patches is varied: standard deviation of its slope at intensity 0.
     learn_noise : bool
@@ -81,6 +86,7 @@ class Optimisation:
         learning_rate: float,
         clip: float = 1.0,
         averaging: float = 0.999,
+        learnt: bool = False,
         contrast: float = 0.0,
         learn_noise: bool = True,
         seed: int = 0,
@@ -88,6 +94,7 @@ class Optimisation:
     ) -> None:
         self.model, self._degradation, self._loss = model.train().requires_grad_(True), degradation, loss
         self._rate, self._clip, self._averaging, self._contrast = learning_rate, clip, averaging, contrast
+        self._memory = _MEMORY_OF_LEARNT if learnt else _MEMORY
         self._processes = processes
         processes.share(model.parameters())
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
@@ -151,7 +158,7 @@ class Optimisation:
         self._optimizer.step()
         self.step_number += 1
         # a short memory at first, lest the beginning weigh on short trainings
-        decay = min(self._averaging, (1 + self.step_number) / (10 + self.step_number))
+        decay = min(self._averaging, 1 - 1 / (self._memory * (10 + self.step_number)))
         torch._foreach_lerp_(list(self.average.parameters()), [w.detach() for w in self._weights], 1 - decay)
         self.average.encoder.forget()
         self._loss_sum += self._gradients_and_loss[-1]

@@ -166,6 +166,7 @@ def _begin(plan: Plan, progress: Progress, stage: Literal[1, 2], model: Niiv) ->
         learning_rate=config.learning_rate or _learning_rate(plan),
         clip=config.clip or _CLIP[config.loss],
         averaging=config.averaging,
+        learnt=plan.init is not None,
         contrast=config.contrast,
         learn_noise=config.learn_noise,
         seed=config.seed + 100 * stage + 1000 * plan.processes.rank,
@@ -177,7 +178,9 @@ def _begin(plan: Plan, progress: Progress, stage: Literal[1, 2], model: Niiv) ->
 
 def _learning_rate(plan: Plan) -> float:
     """What suits the model: an MLP diverges at what convolutions bear, and what was learnt before is to be kept."""
-    if plan.architecture.decoder != "subvoxel" or plan.init is not None:
+    if plan.init is not None:
+        return 2e-4
+    if plan.architecture.decoder != "subvoxel":
         return 3e-4
     return 1.2e-3 if has_few_steps(plan.config, plan.device) and plan.config.architecture is None else 6e-4
 
