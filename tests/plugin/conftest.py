@@ -19,6 +19,7 @@ from napari_niiv.plugin.common.closing import ClosingQuestion
 from napari_niiv.plugin.controls import suitability
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
+from tests.plugin.lent_window import LentWindow
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,31 @@ def _plugins_are_looked_for_once():
         found = functools.cache(lambda paths: list(discover(paths=paths)))
         patch.setattr(PluginManifest, "discover", lambda paths=(): iter(found(tuple(paths))))
         yield
+
+
+@pytest.fixture(scope="module")
+def _window_of_module(qapp):
+    window = LentWindow()
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def lent_viewer(_window_of_module, qtbot):
+    """A viewer in a shown window, which the module's tests have one after the other, each as if new."""
+    yield _window_of_module.lend(qtbot)
+    _window_of_module.take_back()
+
+
+@pytest.fixture
+def _no_other_window(_window_of_module):
+    _window_of_module.close()
+
+
+@pytest.fixture
+def make_napari_viewer(_no_other_window, make_napari_viewer):
+    """Napari's: it looks for windows that were not cleaned away."""
+    return make_napari_viewer
 
 
 @pytest.fixture(autouse=True)
