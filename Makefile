@@ -22,6 +22,9 @@ INSTALL := $(PIP) install --quiet --constraint requirements/test-constraints.txt
 INPUTS := pyproject.toml requirements/test-constraints.txt
 RUN := $(BIN)/python scripts/with_display.py $(BIN)/python -m
 
+# three test processes, and all programs that they start, would else compile everything anew
+test coverage: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test walk coverage lint docs clean
 .DELETE_ON_ERROR:
 

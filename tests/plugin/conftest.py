@@ -19,6 +19,8 @@ from napari_niiv.plugin.common.closing import ClosingQuestion
 from napari_niiv.plugin.controls import suitability
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
+from tests.plugin.bare_window import BareViewer
+from tests.plugin.lent_window import LentWindow, process_events
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +40,51 @@ def _plugins_are_looked_for_once():
         found = functools.cache(lambda paths: list(discover(paths=paths)))
         patch.setattr(PluginManifest, "discover", lambda paths=(): iter(found(tuple(paths))))
         yield
+
+
+@pytest.fixture(scope="module")
+def _window_of_module(qapp):
+    window = LentWindow()
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def lent_viewer(_window_of_module, qtbot):
+    """A viewer in a shown window, which the module's tests have one after the other, each as if new."""
+    yield _window_of_module.lend(qtbot)
+    _window_of_module.take_back()
+
+
+@pytest.fixture
+def _no_other_window(_window_of_module):
+    _window_of_module.close()
+
+
+@pytest.fixture
+def make_napari_viewer(_no_other_window, make_napari_viewer):
+    """Napari's: it looks for windows that were not cleaned away."""
+    return make_napari_viewer
+
+
+@pytest.fixture
+def in_napari():
+    """The viewer has napari's window, where others do without its canvas."""
+
+
+@pytest.fixture
+def dock_viewer(request, qapp):
+    """A viewer in a window with docks: quick, without a canvas, or `in_napari`'s, or a new one of napari's."""
+    if "make_napari_viewer" in request.fixturenames:
+        yield request.getfixturevalue("make_napari_viewer")(show=True)
+        return
+    if "in_napari" in request.fixturenames:
+        yield request.getfixturevalue("lent_viewer")
+        return
+    viewer = BareViewer()
+    yield viewer
+    viewer.window.close()
+    process_events()
 
 
 @pytest.fixture(autouse=True)

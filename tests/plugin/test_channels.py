@@ -26,10 +26,9 @@ NAMES = ["cells C0", "cells C1", "cover of the channels", "cells C0 (isotropic)"
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(900, 600)
-    return viewer
+def viewer(dock_viewer):
+    dock_viewer.window.resize(900, 600)
+    return dock_viewer
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +77,9 @@ def colours(viewer):
     return viewer.screenshot(flash=False)[..., :3].astype(float)
 
 
-def test_channels_that_napari_opened_behind_a_slider_are_shown_together_when_the_user_wants_it(viewer, qtbot, imagej):
+def test_channels_that_napari_opened_behind_a_slider_are_shown_together_when_the_user_wants_it(
+    in_napari, viewer, qtbot, imagej
+):
     widget = open_widget(viewer)
     viewer.open(imagej, plugin="napari")
     qtbot.waitUntil(lambda: widget.channels.sentence.native.isVisible(), timeout=20_000)
@@ -127,7 +128,7 @@ def test_a_dropped_file_opens_as_channels_that_are_live_together(viewer, opened,
     assert not messages
 
 
-def test_the_colours_are_those_of_the_sources_and_no_brighter(viewer, opened):
+def test_the_colours_are_those_of_the_sources_and_no_brighter(in_napari, viewer, opened):
     """The data are ramps, which the model restores as they are: only the bars of the sources make a difference."""
     widget, _, second = opened
     second.opacity = 0.7
@@ -164,7 +165,7 @@ def test_looks_follow_both_ways(viewer, opened):
             assert (seen.name if name == "colormap" else seen) == value
 
 
-def test_a_hidden_channel_hides_its_picture_alone(viewer, opened, qtbot):
+def test_a_hidden_channel_hides_its_picture_alone(in_napari, viewer, opened, qtbot):
     widget, first, second = opened
     both = colours(viewer)
     first.visible = False
@@ -183,7 +184,7 @@ def test_a_hidden_channel_hides_its_picture_alone(viewer, opened, qtbot):
     assert second.visible
 
 
-def test_frozen_pictures_look_the_same(viewer, opened):
+def test_frozen_pictures_look_the_same(in_napari, viewer, opened):
     widget, *_ = opened
     live = colours(viewer)
     widget.freeze()
@@ -239,7 +240,7 @@ def test_what_is_told_of_the_file_holds_for_all_channels(viewer, opened, qtbot):
     assert empty_values(first) == empty_values(second) == ()
 
 
-def test_channels_that_napari_splits(viewer, qtbot):
+def test_channels_that_napari_splits(in_napari, viewer, qtbot):
     """They come one by one, and the first, which is not additive, is live when the second comes."""
     widget = open_widget(viewer)
     viewer.add_image(BOTH, channel_axis=1, scale=(4, 1, 1), name=["a", "b"])
@@ -263,7 +264,7 @@ def test_where_one_channel_cannot_be_shown_the_sources_are(viewer, opened, messa
     assert widget.indicator.state == "failed"
 
 
-def test_in_3d_each_channel_is_a_volume(viewer, opened, qtbot):
+def test_in_3d_each_channel_is_a_volume(in_napari, viewer, opened, qtbot):
     widget, _, second = opened
     viewer.dims.ndisplay = 3
     qtbot.waitUntil(lambda: sum(layer.visible for layer in viewer.layers) == 2, timeout=20_000)

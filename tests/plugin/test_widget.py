@@ -24,10 +24,9 @@ DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1000, 700)
-    return viewer
+def viewer(dock_viewer):
+    dock_viewer.window.resize(1000, 700)
+    return dock_viewer
 
 
 def open_widget(viewer):
@@ -49,7 +48,7 @@ def drop(widget, *paths):
     QApplication.sendEvent(widget.native, QDropEvent(QPoint(5, 5).toPointF(), *args))
 
 
-def test_it_goes_live_by_itself_on_an_anisotropic_layer(viewer, qtbot, messages):
+def test_it_goes_live_by_itself_on_an_anisotropic_layer(in_napari, viewer, qtbot, messages):
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack", units=("um",) * 3)
     widget = open_widget(viewer)
     assert widget.anisotropy.value == pytest.approx(4)
@@ -66,7 +65,7 @@ def test_it_goes_live_by_itself_on_an_anisotropic_layer(viewer, qtbot, messages)
     widget.on.value = False
     assert [layer.name for layer in viewer.layers] == ["stack"]
     widget.on.value = True
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     assert not messages
 
 
@@ -76,7 +75,7 @@ def test_it_asks_when_the_scale_says_isotropic_and_the_answer_is_the_layers_scal
     wait_status(qtbot, widget, "type the anisotropy")
     assert widget.live is None
     widget.anisotropy.value = 6
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     np.testing.assert_allclose(layer.scale, (6, 1, 1))
 
 
@@ -92,20 +91,20 @@ def test_a_voxel_size_that_napari_lost_is_read_from_the_file(viewer, qtbot, mess
     widget = open_widget(viewer)
     viewer.open(path, plugin="napari")
     layer = viewer.layers[0]
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.2), rtol=1e-5)
     assert str(layer.units[-1]) == "micrometer"
     assert any("taken from the file" in m for m in messages)
     assert widget.anisotropy.value == pytest.approx(4.5, rel=1e-4)
 
 
-def test_files_dropped_on_it_open(viewer, qtbot, messages, tmp_path, interpolating_model):
+def test_files_dropped_on_it_open(in_napari, viewer, qtbot, messages, tmp_path, interpolating_model):
     path, checkpoint = tmp_path / "stack.tif", tmp_path / "mine.safetensors"
     tifffile.imwrite(path, DATA, imagej=True, metadata={"axes": "ZYX", "spacing": 3.0, "unit": "um"})
     save_model(interpolating_model, Card(architecture=interpolating_model.architecture), checkpoint)
     widget = open_widget(viewer)
     drop(widget, path, checkpoint)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     assert widget.checkpoint.value == str(checkpoint)
     np.testing.assert_allclose(viewer.layers["stack"].scale, (3, 1, 1))
     assert not messages
@@ -120,7 +119,7 @@ def test_a_broken_file_is_one_sentence_and_the_widget_lives(viewer, qtbot, messa
     wait_status(qtbot, widget, "broken.tif is not a readable TIFF")
     assert len(messages) == 1
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
 
 
 def test_a_pickled_checkpoint_is_refused_and_the_old_one_stays_in_use(viewer, qtbot, messages, tmp_path):
@@ -128,7 +127,7 @@ def test_a_pickled_checkpoint_is_refused_and_the_old_one_stays_in_use(viewer, qt
     path.write_bytes(b"PK\x03\x04 whatever")
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     drop(widget, path)
     qtbot.waitUntil(lambda: any("is a pickle" in m for m in messages), timeout=10_000)
     assert len(messages) == 1
@@ -155,7 +154,7 @@ def test_unusable_layers_are_one_sentence(viewer, qtbot, messages, data, sentenc
     assert len(messages) == 1
     viewer.add_image(DATA, scale=(4, 1, 1), name="good")
     widget.layer.value = viewer.layers["good"]
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
 
 
 def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
@@ -175,30 +174,30 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     qtbot.waitUntil(lambda: widget.match_zoom.text == f"auto ({used:.2g})", timeout=20_000)
 
 
-def test_deleting_layers_keeps_switch_and_choices_true(viewer, qtbot, messages):
+def test_deleting_layers_keeps_switch_and_choices_true(in_napari, viewer, qtbot, messages):
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     viewer.layers.remove(widget.live.layer)
     qtbot.waitUntil(lambda: widget.on.value is False)
     widget.on.value = True
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     viewer.layers.remove(viewer.layers["stack"])
     assert widget.live is None
     assert widget.layer.value is None
     qtbot.waitUntil(lambda: len(viewer.layers) == 0)
     viewer.add_image(DATA, scale=(4, 1, 1), name="next")
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     viewer.layers.clear()
     qtbot.waitUntil(lambda: widget.status.value.startswith("Choose a layer"))
     viewer.add_image(DATA, scale=(4, 1, 1), name="after all were removed")
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
 
 
-def test_closing_the_dock_stops_everything(viewer, qtbot, messages):
+def test_closing_the_dock_stops_everything(in_napari, viewer, qtbot, messages):
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     live = widget.live
     with qtbot.waitSignal(live.closed, timeout=5000):
         viewer.window.remove_dock_widget(dock)
@@ -209,14 +208,14 @@ def test_closing_the_dock_stops_everything(viewer, qtbot, messages):
 def test_a_scale_changed_elsewhere_shows_in_the_widget(viewer, qtbot, messages):
     layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     layer.scale = (7, 1, 1)
     assert widget.anisotropy.value == pytest.approx(7)
     layer.scale = (1, 1, 1)
     wait_status(qtbot, widget, "type the anisotropy")
     assert widget.live is None
     layer.scale = (3, 1, 1)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
 
 
 def test_a_picture_from_a_file_is_no_volume(viewer, qtbot, messages, tmp_path):
@@ -235,7 +234,7 @@ def test_a_dropped_file_with_channels_between_the_slices(viewer, qtbot, messages
     )
     widget = open_widget(viewer)
     drop(widget, path)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     for number in range(2):
         np.testing.assert_allclose(viewer.layers[f"channels C{number}"].scale, (0.9, 0.2, 0.2), rtol=1e-5)
 
@@ -245,7 +244,7 @@ def test_a_renamed_source_stays_chosen_and_live(viewer, qtbot, messages):
     viewer.add_image(DATA, scale=(4, 1, 1), name="other")
     widget = open_widget(viewer)
     widget.layer.value = layer
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     layer.name = "renamed"
     assert widget.layer.value is layer
     assert widget.live.source is layer
@@ -253,10 +252,10 @@ def test_a_renamed_source_stays_chosen_and_live(viewer, qtbot, messages):
     assert widget.layer.value is viewer.layers["other"]
 
 
-def test_a_decimal_anisotropy_can_be_typed(viewer, qtbot, messages):
+def test_a_decimal_anisotropy_can_be_typed(in_napari, viewer, qtbot, messages):
     layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     box = widget.anisotropy.native
     box.selectAll()
     qtbot.keyClicks(box, "6.5")
@@ -267,14 +266,14 @@ def test_a_decimal_anisotropy_can_be_typed(viewer, qtbot, messages):
 def test_a_scale_out_of_range_shows_nothing_until_it_is_mended(viewer, qtbot, messages):
     layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     layer.scale = (40, 1, 1)
     wait_status(qtbot, widget, "outside 1 to 16")
     with qtbot.assertNotEmitted(widget.live.shown, wait=200):
         viewer.reset_view()
     assert not widget.live.layer.visible
     layer.scale = (5, 1, 1)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
 
 
 def test_a_default_checkpoint_that_cannot_be_loaded_is_tried_once(viewer, qtbot, messages, monkeypatch):

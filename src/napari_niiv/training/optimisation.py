@@ -15,10 +15,10 @@ from napari_niiv.device import out_of_memory, training_precision
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.models.weight_files import finite
+from napari_niiv.training.adam import Adam
 from napari_niiv.training.cuda_graphs import ReplayedStep
 from napari_niiv.training.losses.loss import Loss
 from napari_niiv.training.processes import Processes
-from napari_niiv.training.triton import leave_triton_out
 
 # steps in which the learning rate rises
 WARM_UP = 200
@@ -98,7 +98,7 @@ class Optimisation:
         self._processes = processes
         processes.share(model.parameters())
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        self._weights = list(model.parameters())
+        self._weights: list[Tensor] = list(model.parameters())
         self._device = model.device
         # all gradients, and the loss, in one tensor: one exchange between processes
         self._gradients_and_loss = torch.zeros(sum(w.numel() for w in self._weights) + 1, device=self._device)
@@ -110,7 +110,7 @@ class Optimisation:
         self._half = training_precision(self._device)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._backward = ReplayedStep(self._forward_and_backward, self._generator)
-        self._optimizer = self._fresh_optimizer()
+        self._adam = Adam(self._weights)
         self.step_number = 0
         self._loss_sum, self._losses = torch.zeros((), device=self._device), 0
         self._returns, self._rate_factor = 0, 1.0
@@ -153,9 +153,7 @@ class Optimisation:
         torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         warm = min(1.0, (self.step_number + 1) / WARM_UP)
         rate = self._rate * self._rate_factor * warm * (0.5 + 0.5 * math.cos(math.pi * min(fraction, 1.0)))
-        for group in self._optimizer.param_groups:
-            group["lr"] = max(rate, 1e-3 * self._rate)
-        self._optimizer.step()
+        self._adam.step(max(rate, 1e-3 * self._rate))
         self.step_number += 1
         # a short memory at first, lest the beginning weigh on short trainings
         decay = min(self._averaging, 1 - 1 / (self._memory * (10 + self.step_number)))
@@ -195,10 +193,7 @@ class Optimisation:
         """All that a later run needs to go on."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for number, weight in enumerate(self._weights):
-            for name in ("exp_avg", "exp_avg_sq", "step"):
-                if name in self._optimizer.state.get(weight, {}):
-                    tensors[f"adam.{number}.{name}"] = torch.as_tensor(self._optimizer.state[weight][name])
+        tensors |= {f"adam.{k}": v for k, v in self._adam.state().items()}
         tensors["progress"] = torch.tensor([self.step_number, self._rate_factor], dtype=torch.float64)
         return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
 
@@ -213,13 +208,7 @@ class Optimisation:
         self._check_state(tensors)
         for prefix, target in (("model.", self.model), ("average.", self.average)):
             target.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-        for number, weight in enumerate(self._weights):
-            stored = {k.split(".")[-1]: v for k, v in tensors.items() if k.startswith(f"adam.{number}.")}
-            if stored:
-                fused = self._device.type == "cuda"
-                self._optimizer.state[weight] = {
-                    k: v.to(self._device) if k != "step" or fused else v for k, v in stored.items()
-                }
+        self._adam.restore({k.removeprefix("adam."): v for k, v in tensors.items() if k.startswith("adam.")})
         self.step_number, self._rate_factor = int(tensors["progress"][0]), float(tensors["progress"][1])
         self._good = self._snapshot()
 
@@ -247,7 +236,7 @@ class Optimisation:
             for weight, value in zip(target.parameters(), source, strict=True):
                 weight.data.copy_(value)
             target.encoder.forget()
-        self._optimizer = self._fresh_optimizer()
+        self._adam = Adam(self._weights)
 
     def _forward_and_backward(self, sharp: Tensor, anisotropy: float) -> Tensor:
         slices, pixels = self.model.cell
@@ -291,10 +280,6 @@ class Optimisation:
         level = highest * ((dice - _CLEAN) / (1 - _CLEAN)).clamp_min(0).square()
         noise = torch.randn(coarse.shape, generator=generator, device=coarse.device)
         return coarse + level * noise, level
-
-    def _fresh_optimizer(self) -> torch.optim.Adam:
-        leave_triton_out()
-        return torch.optim.Adam(self._weights, self._rate, fused=self._device.type == "cuda")
 
     def _snapshot(self) -> tuple[list[Tensor], list[Tensor]]:
         return (

@@ -4,8 +4,7 @@ import pytest
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
+def viewer(dock_viewer):
     """A window, shown: questions appear in it."""
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1000, 800)
-    return viewer
+    dock_viewer.window.resize(1000, 800)
+    return dock_viewer

@@ -54,7 +54,7 @@ def begun(qtbot, offer):
     qtbot.waitUntil(lambda: offer.bar.isVisible() and offer.bar.value() > 0, timeout=20_000)
 
 
-def test_the_copy_takes_the_layers_place(viewer, qtbot, messages, slow):
+def test_the_copy_takes_the_layers_place(in_napari, viewer, qtbot, messages, slow):
     widget = open_widget(viewer)
     drop(widget, slow)
     offer = offered(qtbot, widget)
@@ -65,7 +65,7 @@ def test_the_copy_takes_the_layers_place(viewer, qtbot, messages, slow):
     old.contrast_limits, old.colormap, old.opacity = (10, 90), "green", 0.5
     old.scale = (6, 1, 1)
     viewer.layers.selection = {old}
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     order = [layer.name for layer in viewer.layers]
     offer.make.native.click()
     qtbot.waitUntil(lambda: old not in viewer.layers, timeout=30_000)
@@ -77,7 +77,7 @@ def test_the_copy_takes_the_layers_place(viewer, qtbot, messages, slow):
     assert [str(unit) for unit in new.units] == ["micrometer"] * 3
     assert (list(new.contrast_limits), new.colormap.name, new.opacity) == ([10, 90], "green", 0.5)
     assert viewer.layers.selection == {new}
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == order, timeout=20_000)
     assert widget.layer.value is new
     assert not offer.make.native.isVisible()
@@ -141,7 +141,7 @@ def test_a_folder_is_asked_for_where_that_of_the_file_is_read_only(
 
 
 @pytest.mark.parametrize("what", ["layer", "dock"])
-def test_what_goes_meanwhile(viewer, qtbot, messages, slow, gate, what):
+def test_what_goes_meanwhile(in_napari, viewer, qtbot, messages, slow, gate, what):
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     drop(widget, slow)
     offer = offered(qtbot, widget)

@@ -164,7 +164,7 @@ def test_a_drop_on_the_widget_asks_until_something_else_is_opened_or_chosen(view
     assert not widget.spacings.form.native.isVisible()
     assert shown(widget.datasets) == [True] * 3
     widget.datasets.done.native.click()
-    wait_status(qtbot, widget, "pixel")  # what is on the screen
+    wait_status(qtbot, widget, "· pixel")  # what is on the screen
     ask()
     widget.layer.value = one
     assert shown(widget.datasets) == [False] * 3

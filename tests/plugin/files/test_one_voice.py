@@ -96,7 +96,7 @@ def test_a_layer_of_no_file(viewer, qtbot, messages):
     assert questions_shown(widget) == []
 
 
-def test_which_dataset_is_asked_before_its_voxel_size(viewer, qtbot, messages, tmp_path):
+def test_which_dataset_is_asked_before_its_voxel_size(in_napari, viewer, qtbot, messages, tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "two.h5", "w") as file:
         file["a"], file["b"] = DATA, DATA

@@ -36,7 +36,7 @@ def say(form, sizes, unit):
 
 
 @pytest.mark.parametrize("opened", ["by napari", "dropped"])
-def test_asked_once_and_remembered(viewer, qtbot, messages, unsaid, opened):
+def test_asked_once_and_remembered(in_napari, viewer, qtbot, messages, unsaid, opened):
     def open_file():
         if opened == "dropped":
             drop(widget, unsaid)
@@ -57,7 +57,7 @@ def test_asked_once_and_remembered(viewer, qtbot, messages, unsaid, opened):
     form.apply.native.click()
     assert not form.native.isVisible()
     assert viewer.dims.current_step[:3] == (4, 33, 20)  # the slices that were in view
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.3))
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
     qtbot.waitUntil(lambda: recall(unsaid) == Correction((0.9, 0.2, 0.3), "micrometer"))
@@ -66,7 +66,7 @@ def test_asked_once_and_remembered(viewer, qtbot, messages, unsaid, opened):
     viewer.layers.clear()
     layer = open_file()
     qtbot.waitUntil(lambda: bool(messages), timeout=20_000)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     assert not form.native.isVisible()
     np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.3))
     (message,) = messages
@@ -164,17 +164,18 @@ def test_axes_are_corrected_and_remembered(viewer, qtbot, messages, tmp_path):
     assert layer.data.shape == SHAPE
     np.testing.assert_array_equal(layer.data, DATA)
     np.testing.assert_allclose(layer.scale, (8, 2, 1))
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     qtbot.waitUntil(lambda: recall(path) == Correction((8, 2, 1), "nanometer", "xyz"))
 
     for opened in ("by napari", "dropped"):
         viewer.layers.clear()
+        wait_status(qtbot, widget, "Choose a layer")
         messages.clear()
         if opened == "dropped":
             drop(widget, path)
         else:
             viewer.open(path, plugin="napari")
-        wait_status(qtbot, widget, "pixel")
+        wait_status(qtbot, widget, "· pixel")
         layer = next(layer for layer in viewer.layers if layer.name == "xyz")
         assert layer.data.shape == SHAPE
         np.testing.assert_array_equal(layer.data, DATA)
@@ -190,7 +191,7 @@ def test_a_correction_of_a_correction(viewer, qtbot, messages, tmp_path):
     tifffile.imwrite(path, data, ome=True, metadata=metadata)
     widget = open_widget(viewer)
     drop(widget, path)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     form = widget.spacings.form
     for number, letter in ((0, "c"), (1, "x")):
         widget.spacings.button.native.click()
@@ -209,7 +210,7 @@ def test_a_correction_of_a_correction(viewer, qtbot, messages, tmp_path):
 def test_by_hand_without_a_file(viewer, qtbot, messages):
     layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     form = widget.spacings.form
     widget.spacings.button.native.click()
     assert "no file" in form.question.value
@@ -241,7 +242,7 @@ def test_remembered_axes_that_no_longer_fit_are_left_out(viewer, qtbot, messages
     remember(unsaid, Correction((5.0, 1.0, 1.0), "pixel", "czyx"))
     widget = open_widget(viewer)
     viewer.open(unsaid, plugin="napari")
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     assert viewer.layers["unsaid"].data.shape == SHAPE
     np.testing.assert_allclose(viewer.layers["unsaid"].scale, (5, 1, 1))
     assert any("voxel size" in m and "axes C" not in m for m in messages)
@@ -259,7 +260,7 @@ def test_axes_in_the_order_of_fiji_are_put_in_order(viewer, qtbot, messages, tmp
     assert layer.data.shape == stack.shape
     viewer.dims.set_current_step(axes.index("Z"), 5)
     widget = open_widget(viewer)
-    wait_status(qtbot, widget, "pixel")
+    wait_status(qtbot, widget, "· pixel")
     assert layer.data.shape[-3:] == SHAPE
     np.testing.assert_array_equal(np.asarray(layer.data)[(0,) * (len(axes) - 4) + (1,)], 2 * DATA)
     np.testing.assert_allclose(layer.scale[-3:], (0.8, 0.2, 0.2), rtol=1e-3)

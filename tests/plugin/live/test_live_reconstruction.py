@@ -1,4 +1,4 @@
-"""The live layer in a real (virtual) window."""
+"""The live layer, in a real (virtual) window where that makes a difference."""
 
 import gc
 import threading
@@ -10,6 +10,8 @@ from tests.plugin.conftest import ramp, wait_final
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
+
 from napari_niiv.errors import VolumeError
 from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
@@ -19,9 +21,12 @@ SLOPES = (5.0, 1.0, 2.0)
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(900, 700)
+def viewer(qapp, request):
+    if "in_napari" in request.fixturenames:
+        viewer = request.getfixturevalue("lent_viewer")
+        viewer.window.resize(900, 700)
+    else:
+        viewer = ViewerModel()
     viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, translate=(3, 4, 5), name="ramp", contrast_limits=(0, 300))
     viewer.dims.order = (1, 0, 2)
     viewer.reset_view()
@@ -50,7 +55,7 @@ def assert_exact(viewer, live):
     assert interior > 20
 
 
-def test_it_lies_exactly_on_its_source_in_every_order_and_zoom(viewer, live, qtbot):
+def test_it_lies_exactly_on_its_source_in_every_order_and_zoom(in_napari, viewer, live, qtbot):
     for order in [(1, 0, 2), (2, 0, 1), (1, 2, 0), (2, 1, 0)]:
         if tuple(viewer.dims.order) != order:
             plane = "xz" if order[0] == 1 else "yz"
@@ -86,7 +91,7 @@ def test_what_the_user_set_stays(viewer, live, qtbot):
     assert viewer.layers.selection.active is source
 
 
-def test_3d_and_back(viewer, live, qtbot):
+def test_3d_and_back(in_napari, viewer, live, qtbot):
     viewer.dims.ndisplay = 3
     assert not live.layer.visible
     wait_final(qtbot, live, lambda: setattr(viewer.dims, "ndisplay", 2))
@@ -136,7 +141,7 @@ def test_looking_about_forgets_nothing(viewer, live, qtbot, monkeypatch):
 
 
 @pytest.mark.parametrize("which", ["source", "layer"])
-def test_deleting_either_layer_cleans_up(viewer, live, qtbot, which):
+def test_deleting_either_layer_cleans_up(in_napari, viewer, live, qtbot, which):
     with qtbot.waitSignal(live.closed, timeout=5000):
         viewer.layers.remove(getattr(live, which))
     qtbot.waitUntil(lambda: live.layer not in viewer.layers)
@@ -210,7 +215,7 @@ def test_units_changed_under_the_view(viewer, live, qtbot):
     assert_exact(viewer, live)
 
 
-def test_a_source_that_grows_is_covered_whole(viewer, live, qtbot):
+def test_a_source_that_grows_is_covered_whole(in_napari, viewer, live, qtbot):
     """A picture of the same size is written over the last one, but not where the sliders became longer."""
     source = viewer.layers["ramp"]
     longer = ramp((SHAPE[0], SHAPE[1] + 20, SHAPE[2]), SLOPES)

@@ -47,11 +47,10 @@ def file(tmp_path, texture):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, file):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1280, 800)
-    viewer.open(file, plugin="napari", scale=(4, 1, 1))
-    return viewer
+def viewer(dock_viewer, file):
+    dock_viewer.window.resize(1280, 800)
+    dock_viewer.open(file, plugin="napari", scale=(4, 1, 1))
+    return dock_viewer
 
 
 def opened(viewer, name):
@@ -80,7 +79,7 @@ def own(tmp_path, interpolating_model):
     return path
 
 
-def test_it_starts_from_the_checkpoint_in_use_with_its_blur(viewer, qtbot, messages, own):
+def test_it_starts_from_the_checkpoint_in_use_with_its_blur(in_napari, viewer, qtbot, messages, own):
     widget = in_use(viewer, qtbot, own)
     training = training_of(widget, qtbot)
     config = training.form.settings().complete()
@@ -110,7 +109,7 @@ def test_one_that_cannot_be_trained_on_is_said_and_another_taken(viewer, qtbot, 
 
 
 def test_opened_by_the_menu_it_finds_the_checkpoint_in_use_and_follows_until_one_is_chosen(
-    viewer, qtbot, messages, own
+    in_napari, viewer, qtbot, messages, own
 ):
     widget = in_use(viewer, qtbot, own)
     training = opened(viewer, TRAINING)
@@ -131,7 +130,7 @@ def test_opened_by_the_menu_it_finds_the_checkpoint_in_use_and_follows_until_one
         assert training.form.init.value == expected
 
 
-def test_opened_by_the_menu_it_has_the_voxel_size_found(viewer, file, qtbot, messages):
+def test_opened_by_the_menu_it_has_the_voxel_size_found(in_napari, viewer, file, qtbot, messages):
     viewer.layers.clear()
     viewer.open(file, plugin="napari")
     assert tuple(viewer.layers[0].scale) == (1, 1, 1)
@@ -143,7 +142,9 @@ def test_opened_by_the_menu_it_has_the_voxel_size_found(viewer, file, qtbot, mes
     assert f"{WIDGET} ({PLUGIN})" in viewer.window.dock_widgets
 
 
-def test_both_docks_have_the_whole_column_and_what_a_training_shows_is_in_view(viewer, stub, qtbot, messages):
+def test_both_docks_have_the_whole_column_and_what_a_training_shows_is_in_view(
+    in_napari, viewer, stub, qtbot, messages
+):
     window = viewer.window._qt_window
     window.resize(1280, 800)
     widget = in_use(viewer, qtbot, "em")

@@ -94,12 +94,11 @@ def messages(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, texture):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1000, 700)
+def viewer(dock_viewer, texture):
+    dock_viewer.window.resize(1000, 700)
     data = (texture(SHAPE) * 1000).astype(np.uint16)
-    viewer.add_image(data, scale=(4, 1, 1), units=("um",) * 3, name="my stack")
-    return viewer
+    dock_viewer.add_image(data, scale=(4, 1, 1), units=("um",) * 3, name="my stack")
+    return dock_viewer
 
 
 @pytest.fixture
@@ -298,7 +297,7 @@ def test_what_cannot_be_is_one_sentence_and_changes_nothing(widget, qtbot, messa
 # what a training tells
 
 
-def test_events_become_progress_words_and_curves(widget, stub, qtbot, viewer, tmp_path):
+def test_events_become_progress_words_and_curves(in_napari, widget, stub, qtbot, viewer, tmp_path):
     widget.toggle()
     assert widget.button.text() == "Stop"
     assert not widget.form.visible
@@ -366,7 +365,7 @@ def test_many_points_are_thinned():
     assert len(thinned(points[:0])[0]) == 0
 
 
-def test_the_live_view_follows_every_checkpoint(widget, stub, qtbot, viewer, tmp_path, interpolating_model):
+def test_the_live_view_follows_every_checkpoint(in_napari, widget, stub, qtbot, viewer, tmp_path, interpolating_model):
     path = tmp_path / "my-stack-niiv.safetensors"
     save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
     assert len(viewer.window.dock_widgets) == 1
@@ -540,7 +539,7 @@ def test_an_error_is_one_sentence_and_the_widget_lives(
 
 
 @pytest.mark.parametrize("what", ["dock", "viewer", "layer"])
-def test_what_goes_in_the_middle_ends_the_thread(widget, stub, qtbot, viewer, messages, what):
+def test_what_goes_in_the_middle_ends_the_thread(in_napari, widget, stub, qtbot, viewer, messages, what):
     stub.ticking = True
     widget.toggle()
     qtbot.waitUntil(lambda: "Ticking" in widget.status.text())
@@ -561,7 +560,7 @@ def test_what_goes_in_the_middle_ends_the_thread(widget, stub, qtbot, viewer, me
 
 
 @pytest.mark.parametrize("answer", [KEEP, STOP])
-def test_closing_napari_in_the_middle_asks(widget, stub, qtbot, hold_open, messages, answer):
+def test_closing_napari_in_the_middle_asks(make_napari_viewer, widget, stub, qtbot, hold_open, messages, answer):
     window = widget.window()
     closings = hold_open(window)
     stub.ticking = True

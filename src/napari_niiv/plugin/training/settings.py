@@ -103,9 +103,5 @@ def devices_and_state_path() -> tuple[list[str], StatePath]:
 @functools.cache  # once is enough
 def warm_up() -> None:
     """Import what a training would, and have the garbage that leaves collected: 0.2 s that would hold the viewer up."""
-    from napari_niiv.training.triton import leave_triton_out
-
-    leave_triton_out()
-    for name in ("napari_niiv.training.train", "torch._dynamo"):  # the latter at an optimiser's first step
-        importlib.import_module(name)
+    importlib.import_module("napari_niiv.training.train")
     gc.collect()
