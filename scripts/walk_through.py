@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 import zarr
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtCore import QEvent, QEventLoop, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QWidget
@@ -79,18 +79,16 @@ class Walk:
         return found[0] if found else None
 
     def rest(self, seconds: float = 0.3) -> None:
-        """Let the window live."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            QApplication.processEvents()
-            time.sleep(0.002)
+        """Let the window live, in an event loop as napari does: in none, what is deleted later never is."""
+        loop = QEventLoop()
+        QTimer.singleShot(round(1000 * seconds), loop.quit)
+        loop.exec()
 
     def wait(self, until: Callable[[], Any], what: str, seconds: float = 90) -> None:
         """Let the window live until something is true."""
         end = time.monotonic() + seconds
         while not until():
-            QApplication.processEvents()
-            time.sleep(0.002)
+            self.rest(0.01)
             if time.monotonic() > end:
                 raise AssertionError(f"{what} did not come; the status is {self.status!r}")
 

@@ -4,13 +4,16 @@ Each state of the plugin meets each disturbance in a real window, which all of t
 closed after each.
 """
 
+import errno
 import gc
+import os
 import threading
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from tests.plugin.conftest import ramp, wait_final
@@ -368,6 +371,67 @@ def test_a_training_goes_on_or_ends_with_a_sentence(user, disturb, monkeypatch, 
     user.close(TRAINING)
     works_again(user, side, disturb)
     user.widget.select_checkpoint("em")
+
+
+# a full disk (of exports: tests/plugin/export/test_panel.py; of copies: tests/plugin/files/test_copy_offer.py)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Nothing can be written, as long as the test wants."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        patch.setattr(Path, "write_text", refuse)
+        yield patch
+
+
+def errors():
+    """The sentences of errors, which are told once."""
+    told = [str(note.message) for note in notification_manager.records if note.severity.value == "error"]
+    notification_manager.records.clear()
+    return told
+
+
+def test_a_voxel_size_that_cannot_be_remembered_is_in_use(user, full_disk, tmp_path):
+    path = tmp_path / "no_voxel_size.tif"
+    tifffile.imwrite(path, VALUES)
+    user.viewer.layers.clear()
+    user.widget.open_file(path)
+    form = user.widget.spacings.form
+    user.wait(form.question.native.isVisible)
+    form.sizes["z"].value = "3"
+    form.apply.native.click()
+    user.refined()
+    user.wait(lambda: any("cannot be remembered" in sentence for sentence in told()))
+    (sentence,) = errors()
+    assert "cannot be written (No space left on device)" in sentence
+    assert user.widget.live.source.scale[0] == 3
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_sentence(user, full_disk, monkeypatch, tmp_path, model):
+    def train(volumes, config):
+        yield Preparing("Reading", 0.0, 0.0, 300.0)
+        save_model(model, Card(architecture=model.architecture), config.output)
+        yield Finished(config.output, 1.0, 10, 60.0)
+
+    monkeypatch.setattr(training, "train", train)
+    dock = user.open(TRAINING)
+    for _ in range(2):
+        user.wait(dock.button.isEnabled)
+        dock.button.click()
+        user.wait(lambda: dock.worker is None)
+        if not errors():
+            break
+        assert dock.status.text().endswith("stack-niiv.safetensors (No space left on device); choose another folder.")
+        assert not os.listdir(tmp_path)
+        full_disk.undo()
+    assert dock.status.text().startswith("The model is saved in ")
+    assert os.listdir(tmp_path) == ["stack-niiv.safetensors"]
 
 
 def test_nothing_is_left(user):
