@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 import zarr
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtCore import QEvent, QEventLoop, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QWidget
@@ -79,18 +79,16 @@ class Walk:
         return found[0] if found else None
 
     def rest(self, seconds: float = 0.3) -> None:
-        """Let the window live."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            QApplication.processEvents()
-            time.sleep(0.002)
+        """Let the window live, in an event loop as napari does: in none, what is deleted later never is."""
+        loop = QEventLoop()
+        QTimer.singleShot(round(1000 * seconds), loop.quit)
+        loop.exec()
 
     def wait(self, until: Callable[[], Any], what: str, seconds: float = 90) -> None:
         """Let the window live until something is true."""
         end = time.monotonic() + seconds
         while not until():
-            QApplication.processEvents()
-            time.sleep(0.002)
+            self.rest(0.01)
             if time.monotonic() > end:
                 raise AssertionError(f"{what} did not come; the status is {self.status!r}")
 
@@ -158,9 +156,12 @@ class Walk:
         return [str(note.message) for note in notification_manager.records if note.severity.value == "error"]
 
     def picture(self, path: Path) -> None:
-        """Save what the window shows."""
+        """Save what the window shows, and other windows beside it."""
         self.rest(0.3)
         self.window.grab().save(str(path))
+        others = [other for other in QApplication.topLevelWidgets() if other.isVisible() and other is not self.window]
+        for number, other in enumerate(others, 1):
+            other.grab().save(str(path.with_stem(f"{path.stem} window {number}")))
 
     def fits_the_screen(self) -> None:
         """The window has not grown."""
@@ -442,7 +443,9 @@ def _(walk: Walk) -> None:
 def _(walk: Walk) -> None:
     walk.viewer.layers.clear()
     path = walk.folder / "mine.tif"
-    path.write_bytes(SAMPLE.read_bytes())
+    values = _volume((24, 256, 256))  # not what the checkpoint has seen: a few steps make it better
+    metadata = {"axes": "ZYX", "spacing": 0.8, "unit": "um"}
+    tifffile.imwrite(path, values, imagej=True, metadata=metadata, resolution=(5, 5))
     walk.viewer.open(path)
     walk.wait(lambda: walk.live, "the live layer")
     walk.widget.show_side("xz")
@@ -452,7 +455,8 @@ def _(walk: Walk) -> None:
     training = walk.docked(TRAINING)
     walk.wait(lambda: training.button.isVisible() and training.button.isEnabled(), "its button")
     assert sum(WIDGET in title for title in walk.viewer.window.dock_widgets) == 1
-    training.form.minutes.value = 0.2
+    training.form.minutes.value = 1
+    training.form.steps.value, training.form.batch.value = 30, 4  # advanced settings: as much on any computer
     walk.fits_the_screen()
     walk.click(training.button)
     walk.wait(lambda: training.worker is not None, "the training")
@@ -464,7 +468,32 @@ def _(walk: Walk) -> None:
     training = walk.docked(TRAINING)
     walk.wait(lambda: training.worker is None, "the end of the training", 180)
     walk.wait(lambda: "mine" in str(walk.widget.checkpoint.value), "its checkpoint")
+    assert "by this training" in training.status.text(), training.status.text()
     walk.refined()
+
+
+@step("the file again, with another checkpoint in use: what was fitted to it is offered")
+def _(walk: Walk) -> None:
+    fitted = str(walk.widget.checkpoint.value)
+    walk.viewer.layers.clear()
+    walk.rest()
+    walk.widget.select_checkpoint("em")
+    walk.drop_on_canvas(walk.folder / "mine.tif")
+    offer = walk.widget.fitted
+    walk.wait(lambda: offer.use.native.isVisible(), "the offer")
+    assert offer.sentence.value.startswith("Fitted to this volume on"), offer.sentence.value
+    walk.refined()
+    assert walk.widget.checkpoint.value != fitted
+
+
+@step("the offer is accepted: the checkpoint is the fitted one again")
+def _(walk: Walk) -> None:
+    offer = walk.widget.fitted
+    walk.click(offer.use)
+    walk.wait(lambda: "mine" in str(walk.widget.checkpoint.value), "the fitted checkpoint")
+    walk.wait(lambda: walk.widget.models.loaded[0] == walk.widget.checkpoint.value, "its weights")
+    walk.refined()
+    assert not offer.use.native.isVisible()
 
 
 @step("export: what it will be, and how long it takes")
@@ -475,7 +504,6 @@ def _(walk: Walk) -> None:
     panel = walk.widget.export.panel
     walk.wait(lambda: panel.preview is not None, "what will be written")
     walk.rest(2)
-    walk.picture(walk.folder / "export.png")
     assert "voxels" in panel.summary.text()
 
 

@@ -81,7 +81,8 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str], half: bool
         with whole_file(target) as partial:
             partial.write_bytes(save(tensors, metadata={CARD_KEY: card.model_dump_json()}))
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"The checkpoint cannot be written to {target} ({error}); choose another folder.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"The checkpoint cannot be written to {target} ({reason}); choose another folder.") from error
 
 
 def read_card(name: str | os.PathLike[str]) -> Card:

@@ -107,7 +107,8 @@ def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None
         with whole_file(target) as partial:
             partial.write_bytes(save(tensors, metadata=metadata))
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"The state of the training cannot be written to {target} ({error}).") from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"The state of the training cannot be written to {target} ({reason}).") from error
 
 
 def load_state(config: TrainingConfig, volumes: list[str]) -> State:
