@@ -4,7 +4,8 @@
 
 Opens and deletes volumes, opens the widgets from napari's menus and closes their docks, scrolls, zooms, turns, goes to
 3-D, opens ortho views, switches all controls, trains for seconds, exports small boxes. Once a minute it prints what the
-process holds; in the end all layers and docks are closed, and it prints what is left, and what of the plugin is alive.
+process holds. Every ten minutes, and in the end, all layers and docks are closed before: these rows compare like with
+like. In the end it prints what of the plugin is alive.
 
 --plain       the same walk without the plugin's widgets: what napari, Qt and OpenGL keep by themselves
 --without     kinds of steps to leave out, --only kinds to take (see WEIGHTS), to find what keeps something
@@ -61,6 +62,7 @@ OF_PLUGIN = {"dock", "ortho", "trust", "controls", "freeze", "checkpoint", "trai
 GL: collections.Counter[str] = collections.Counter()  # what vispy made in OpenGL, less what it deleted
 MOST_LAYERS = 5  # of the user's
 TRAINING_SECONDS = 6
+CLOSED_EVERY = 600  # seconds
 
 
 class Mallinfo2(ctypes.Structure):
@@ -459,7 +461,13 @@ def soak(folder: Path, weights: dict[str, float], options: argparse.Namespace) -
     kinds, shares = list(weights), list(weights.values())
     done: collections.Counter[str] = collections.Counter()
     end, next_row = time.monotonic() + 60 * options.minutes, time.monotonic() + 60
+    next_closing = time.monotonic() + CLOSED_EVERY
     while time.monotonic() < end:
+        if time.monotonic() > next_closing:
+            walk.end()
+            walk.rest(3)
+            report.row(f"{(time.monotonic() - report.began) / 60:.1f}, closed", steps)
+            next_closing += CLOSED_EVERY
         kind = walk.choose.choices(kinds, shares)[0]
         try:
             walk.step(kind)
