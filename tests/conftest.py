@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" in os.environ:
     # set_num_threads speaks for one thread: products in others would be cut in two, and rounded differently
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# imports and windows make very many objects that stay: to look through them so often takes a twentieth of the time
+gc.set_threshold(50_000)
 
 # napari's preferences stay in memory: the user's are neither read nor written, dozens of times a test
 os.environ["NAPARI_CONFIG"] = ""

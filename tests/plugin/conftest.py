@@ -73,7 +73,22 @@ def in_napari():
 
 
 @pytest.fixture
-def dock_viewer(request, qapp):
+def make_bare_viewer(qapp):
+    """Makes viewers whose windows have docks but no canvas."""
+    made = []
+
+    def make():
+        made.append(BareViewer())
+        return made[-1]
+
+    yield make
+    for viewer in made:
+        viewer.window.close()
+    process_events()
+
+
+@pytest.fixture
+def dock_viewer(request):
     """A viewer in a window with docks: quick, without a canvas, or `in_napari`'s, or a new one of napari's."""
     if "make_napari_viewer" in request.fixturenames:
         yield request.getfixturevalue("make_napari_viewer")(show=True)
@@ -81,10 +96,7 @@ def dock_viewer(request, qapp):
     if "in_napari" in request.fixturenames:
         yield request.getfixturevalue("lent_viewer")
         return
-    viewer = BareViewer()
-    yield viewer
-    viewer.window.close()
-    process_events()
+    yield request.getfixturevalue("make_bare_viewer")()
 
 
 @pytest.fixture(autouse=True)

@@ -211,10 +211,10 @@ def test_leaving_while_a_read_is_held_up(slow, slow_viewer, interpolating_model,
     qtbot.waitUntil(lambda: not live._scheduler.alive, timeout=5000)
 
 
-def test_the_widget_tells_what_it_waits_for(make_napari_viewer, slow, qtbot, monkeypatch):
+def test_the_widget_tells_what_it_waits_for(dock_viewer, slow, qtbot, monkeypatch):
     for name in ("show_error", "show_info", "show_warning"):
         monkeypatch.setattr(module, name, lambda sentence: pytest.fail(sentence))
-    viewer = make_napari_viewer(show=True)
+    viewer = dock_viewer
     viewer.add_layer(Image(slow, scale=(4, 1, 1), name="slow", contrast_limits=(0, 250)))
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     qtbot.waitUntil(lambda: "pixel" in widget.status.value, timeout=30_000)

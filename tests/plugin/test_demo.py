@@ -8,6 +8,8 @@ from skimage.io import imread
 
 pytest.importorskip("napari")
 
+from napari_niiv.cli import main
+
 # the same safety as tests/conftest.py, for a process of its own
 RUN = """
 import sys
@@ -33,8 +35,8 @@ def test_it_saves_the_refined_window_and_exits(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nowhere/demo.png", "demo.txt"])
-def test_a_screenshot_that_cannot_be_written_is_one_sentence(tmp_path, name):
-    done = demo("--screenshot", str(tmp_path / name))
-    assert done.returncode == 2
-    assert done.stderr.startswith("napari-niiv: ")
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_a_screenshot_that_cannot_be_written_is_one_sentence(tmp_path, capsys, name):
+    assert main(["demo", "--screenshot", str(tmp_path / name)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("napari-niiv: ")
+    assert len(told.strip().splitlines()) == 1

@@ -41,22 +41,22 @@ def test_a_hidden_row_stays_hidden_in_a_group_that_opens(qtbot):
     assert (row.native.isVisible(), hidden.native.isVisible()) == (True, False)
 
 
-def test_groups_open_again_as_they_were_left(make_napari_viewer, qtbot):
+def test_groups_open_again_as_they_were_left(dock_viewer, qtbot):
     def groups() -> dict[str, FoldingGroup]:
         widget = IsotropicReconstruct(viewer)
         qtbot.addWidget(widget.native)
         widgets.append(widget)
         return widget.groups
 
-    viewer, widgets = make_napari_viewer(), []
+    viewer, widgets = dock_viewer, []
     first = groups()
     assert {title for title, group in first.items() if group.is_open} == {"Volume", "Picture", "Compare"}
     first["Volume"].is_open, first["Trust"].is_open = False, True
     assert {title for title, group in groups().items() if group.is_open} == {"Trust", "Picture", "Compare"}
 
 
-def test_the_width_does_not_follow_what_is_open_or_said(make_napari_viewer, qtbot):
-    widget = IsotropicReconstruct(make_napari_viewer())
+def test_the_width_does_not_follow_what_is_open_or_said(dock_viewer, qtbot):
+    widget = IsotropicReconstruct(dock_viewer)
     qtbot.addWidget(widget.native)
     widget.show()
     area = widget.native.findChild(QScrollArea)

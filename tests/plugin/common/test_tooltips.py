@@ -41,8 +41,8 @@ def controls(top: QWidget) -> list[QWidget]:
     return [widget for widget in top.findChildren(QWidget) if isinstance(widget, CONTROLS) and not is_part(widget)]
 
 
-def test_every_control_has_a_tooltip(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer()
+def test_every_control_has_a_tooltip(dock_viewer, qtbot):
+    viewer = dock_viewer
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     _, training = viewer.window.add_plugin_dock_widget(PLUGIN, TRAINING)
     widget.help.cite.native.click()
@@ -59,8 +59,8 @@ def test_every_control_has_a_tooltip(make_napari_viewer, qtbot):
     assert silent == []
 
 
-def test_checkpoints_say_what_they_are_for(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer()
+def test_checkpoints_say_what_they_are_for(dock_viewer, qtbot):
+    viewer = dock_viewer
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     _, training = viewer.window.add_plugin_dock_widget(PLUGIN, TRAINING)
     for combo in (widget.checkpoint.native, training.form.init.native):

@@ -102,10 +102,10 @@ def test_a_number_that_may_be_left_open(typing, text, value):
     assert said == []
 
 
-def test_every_number_of_the_docks_is_taken_so(make_napari_viewer, qtbot, monkeypatch):
+def test_every_number_of_the_docks_is_taken_so(dock_viewer, qtbot, monkeypatch):
     said = []
     monkeypatch.setattr(typed_numbers, "show_warning", said.append)
-    viewer = make_napari_viewer()
+    viewer = dock_viewer
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     _, training = viewer.window.add_plugin_dock_widget(PLUGIN, TRAINING)
     boxes = [

@@ -261,8 +261,8 @@ def test_the_slider_moves_the_line_of_all_also_of_later_ones(viewer, controls, q
 # the mouse
 
 
-def test_the_mouse_drags_the_line_and_not_the_picture(make_napari_viewer, interpolating_model, qtbot):
-    viewer = make_napari_viewer(show=True)
+def test_the_mouse_drags_the_line_and_not_the_picture(lent_viewer, interpolating_model, qtbot):
+    viewer = lent_viewer
     source = viewer.add_image(ramp(SHAPE, SLOPES), scale=(4, 1, 1), name="ramp")
     viewer.dims.order = (1, 0, 2)
     viewer.reset_view()

@@ -223,8 +223,8 @@ def knowing(widget, noise):
 
 
 @pytest.fixture
-def widget(make_napari_viewer, checkpoints, qtbot, messages):
-    viewer = make_napari_viewer(show=True)
+def widget(dock_viewer, checkpoints, qtbot, messages):
+    viewer = dock_viewer
     viewer.window.resize(1000, 700)
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     viewer.dims.order = (1, 0, 2)
@@ -247,7 +247,7 @@ def test_what_is_chosen_by_itself_is_shown(widget, qtbot):
     assert field.auto.text == f"auto ({level:g})"
 
 
-def test_the_slider_changes_the_picture(widget, qtbot):
+def test_the_slider_changes_the_picture(in_napari, widget, qtbot):
     field = widget.denoise.field
     field.auto.value = False
     wait_final(qtbot, widget.live, lambda: setattr(field.slider, "value", 0.07), denoise=0.07)
@@ -278,7 +278,7 @@ def test_another_checkpoint_may_know_less(widget, checkpoints, messages, qtbot):
     assert len(messages) == 1
 
 
-def test_ortho_views_and_space_are_told_the_same(widget, qtbot):
+def test_ortho_views_and_space_are_told_the_same(in_napari, widget, qtbot):
     widget.show_ortho()
     field, panels = widget.denoise.field, widget.ortho.panels
     (side,) = (panel.live for panel in panels if panel.plane == "yz")  # in xy there is nothing to infer

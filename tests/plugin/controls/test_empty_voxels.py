@@ -22,11 +22,11 @@ def data(texture):
     return array
 
 
-def test_they_are_told_corrected_and_remembered(make_napari_viewer, qtbot, data, tmp_path, messages):
+def test_they_are_told_corrected_and_remembered(dock_viewer, qtbot, data, tmp_path, messages):
     np.save(tmp_path / "stack.npy", data)
     origin = Provenance(str(tmp_path / "stack.npy"), stored_axes="zyx")
     array, keywords = layer_data(Volume(data, voxel_size=(4.0, 1.0, 1.0), name="stack", provenance=origin))
-    viewer = make_napari_viewer()
+    viewer = dock_viewer
     layer = viewer.add_image(array, **keywords)
     viewer.dims.order = (1, 0, 2)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)

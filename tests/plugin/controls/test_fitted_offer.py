@@ -28,11 +28,12 @@ def checkpoint(tmp_path, interpolating_model):
 
 
 @pytest.fixture
-def open_again(make_napari_viewer, file, qtbot):
+def open_again(request, make_bare_viewer, file, qtbot):
     """Opens the file in a viewer of its own, with the dock widget."""
 
     def open_it():
-        viewer = make_napari_viewer(show=True)
+        napari = "in_napari" in request.fixturenames
+        viewer = request.getfixturevalue("lent_viewer") if napari else make_bare_viewer()
         viewer.open(file, plugin="napari")
         widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
         qtbot.waitUntil(lambda: widget.models.loaded is not None, timeout=30_000)
@@ -53,7 +54,7 @@ def settle(qtbot, widget):
     qtbot.waitUntil(lambda: bool(done))
 
 
-def test_the_checkpoint_fitted_to_it_is_offered_and_used(open_again, file, checkpoint, qtbot, messages):
+def test_the_checkpoint_fitted_to_it_is_offered_and_used(in_napari, open_again, file, checkpoint, qtbot, messages):
     remember_fit(file, checkpoint)
     remember_settings(file, {"denoise": 0.0, "finest": 0.5})
     widget = open_again()
@@ -171,23 +172,21 @@ def test_a_full_disk_is_told_once_and_what_is_set_is_in_use(open_again, file, qt
     assert widget.live_layers.settings.denoise == 0.03
 
 
-def test_what_was_fitted_in_this_session_is_in_use_when_the_dock_is_opened(
-    make_napari_viewer, checkpoint, qtbot, messages
-):
-    viewer = make_napari_viewer(show=True)
+def test_what_was_fitted_in_this_session_is_in_use_when_the_dock_is_opened(dock_viewer, checkpoint, qtbot, messages):
+    viewer = dock_viewer
     viewer.add_image(DATA, scale=(4, 1, 1), name="no file", metadata={FITTED: str(checkpoint)})
     widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
     qtbot.waitUntil(lambda: widget.models.loaded == (str(checkpoint), "auto"), timeout=20_000)
     assert "no file is restored with brain-niiv.safetensors, which was fitted to it." in messages
 
 
-def test_corrections_of_sections_come_back_with_a_word(make_napari_viewer, tmp_path, qtbot, messages, texture):
+def test_corrections_of_sections_come_back_with_a_word(dock_viewer, tmp_path, qtbot, messages, texture):
     data = (texture((12, 96, 96)) * 200 + 20).astype(np.uint8)
     data[5] = 0
     path = tmp_path / "sections.tif"
     tifffile.imwrite(path, data, imagej=True, metadata={"axes": "ZYX", "spacing": 4.0, "unit": "um"})
     remember_sections(path, {"bridge": False})
-    viewer = make_napari_viewer(show=True)
+    viewer = dock_viewer
     viewer.open(path, plugin="napari")
     widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
     told = "sections: its sections are treated as you have set it for this file."

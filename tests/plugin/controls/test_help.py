@@ -18,8 +18,8 @@ from tests.plugin.test_widget import open_widget
 PROJECT = Path(__file__).parents[3]
 
 
-def test_help_opens_and_tells_of_every_group_of_controls(make_napari_viewer, qtbot):
-    widget = open_widget(make_napari_viewer())
+def test_help_opens_and_tells_of_every_group_of_controls(dock_viewer, qtbot):
+    widget = open_widget(dock_viewer)
     qtbot.mouseClick(widget.help.help.native, Qt.MouseButton.LeftButton)
     window = widget.help.window
     assert window.isVisible()
@@ -49,8 +49,8 @@ def _all(container):
             yield from _all(widget)
 
 
-def test_the_citation_can_be_copied(make_napari_viewer, qtbot):
-    widget = open_widget(make_napari_viewer())
+def test_the_citation_can_be_copied(dock_viewer, qtbot):
+    widget = open_widget(dock_viewer)
     qtbot.mouseClick(widget.help.cite.native, Qt.MouseButton.LeftButton)
     qtbot.mouseClick(widget.help.window.copy, Qt.MouseButton.LeftButton)
     copied = QGuiApplication.clipboard().text()

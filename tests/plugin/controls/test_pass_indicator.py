@@ -55,10 +55,10 @@ def test_each_state_has_a_word_and_looks_different_without_colour(qtbot):
     assert len(seen["interpolated"]) < len(seen["fast"]) < len(seen["refined"])
 
 
-def test_it_follows_the_chosen_layer(make_napari_viewer, qtbot, monkeypatch):
+def test_it_follows_the_chosen_layer(dock_viewer, qtbot, monkeypatch):
     for name in ("show_error", "show_info", "show_warning"):
         monkeypatch.setattr(module, name, lambda sentence: None)
-    viewer = make_napari_viewer(show=True)
+    viewer = dock_viewer
     data = ramp((6, 20, 24), (5.0, 1.0, 2.0))
     viewer.add_image(data, scale=(4, 1, 1), name="stack")
     flat = viewer.add_image(data, name="flat")

@@ -38,8 +38,8 @@ def file(tmp_path, damaged):
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
+def viewer(dock_viewer):
+    viewer = dock_viewer
     viewer.window.resize(900, 700)
     return viewer
 
@@ -89,7 +89,7 @@ def wait_picture(qtbot, form, repaired: bool):
     return waited.args[0].response
 
 
-def test_a_blank_section_is_bridged_by_default(opened, damaged, qtbot) -> None:
+def test_a_blank_section_is_bridged_by_default(in_napari, opened, damaged, qtbot) -> None:
     form = opened(damaged)
     wait_found(qtbot, form)
     control = form.control

@@ -34,8 +34,8 @@ def tried(monkeypatch):
 
 
 @pytest.fixture
-def opened(make_napari_viewer, file):
-    viewer = make_napari_viewer(show=True)
+def opened(dock_viewer, file):
+    viewer = dock_viewer
     viewer.open(file, plugin="napari")
     return viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
 
@@ -47,7 +47,7 @@ def wait_offer(qtbot, widget):
 
 @pytest.mark.parametrize("answer", ["use", "keep"])
 def test_a_better_checkpoint_is_offered_and_the_answer_remembered(
-    opened, file, qtbot, messages, untried, tried, answer
+    in_napari, opened, file, qtbot, messages, untried, tried, answer
 ):
     offer = wait_offer(qtbot, opened)
     assert offer.sentence.value.startswith("lm suits this volume better than em")
@@ -68,10 +68,10 @@ def test_a_better_checkpoint_is_offered_and_the_answer_remembered(
 
 
 def test_what_was_chosen_for_the_file_before_is_offered_without_a_trial(
-    make_napari_viewer, file, qtbot, messages, untried, tried
+    dock_viewer, file, qtbot, messages, untried, tried
 ):
     remember_checkpoint(file, "lm")
-    viewer = make_napari_viewer(show=True)
+    viewer = dock_viewer
     viewer.open(file, plugin="napari")
     widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
     offer = wait_offer(qtbot, widget)

@@ -26,9 +26,9 @@ from tests.plugin.conftest import wait_final
 
 
 @pytest.fixture
-def opened(make_napari_viewer, small_model, texture, qtbot):
+def opened(lent_viewer, small_model, texture, qtbot):
     """The dock widget, with a layer that is live in a side view."""
-    viewer = make_napari_viewer(show=True)
+    viewer = lent_viewer
     viewer.window.resize(1280, 800)
     viewer.add_image(200 * texture((12, 48, 64)), scale=(4, 1, 1), name="tissue")
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)

@@ -173,9 +173,9 @@ def begin(qtbot, panel, gate, blocks=4, fraction=0.2):
 
 
 @pytest.fixture
-def window(make_napari_viewer, messages, texture, monkeypatch, small_model, tmp_path):
-    """A real one with a live layer, a small model, and the export's window open."""
-    viewer = make_napari_viewer(show=True)
+def window(dock_viewer, messages, texture, monkeypatch, small_model, tmp_path):
+    """One with a live layer, a small model, and the export's window open."""
+    viewer = dock_viewer
     data = (200 * texture(SHAPE)).astype(np.uint8)
     viewer.add_image(data, scale=(4, 1, 1), name="my stack")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)

@@ -42,7 +42,7 @@ def click_begin(qtbot, panel, gate, blocks):
     qtbot.waitUntil(lambda: kept_parts(panel.job.target)[0] > 0, timeout=20_000)
 
 
-def test_a_box_stopped_and_gone_on_with_is_as_if_never_stopped(opened, gate, qtbot, tmp_path, messages):
+def test_a_box_stopped_and_gone_on_with_is_as_if_never_stopped(in_napari, opened, gate, qtbot, tmp_path, messages):
     viewer, panel = opened
     viewer.dims.order = (1, 0, 2)
     viewer.reset_view()
@@ -90,7 +90,7 @@ def test_stopped_before_any_part_is_complete(opened, gate, qtbot, tmp_path, mess
 
 
 @pytest.mark.parametrize("answer", [KEEP, STOP])
-def test_closing_napari_in_the_middle_asks(opened, gate, hold_open, qtbot, tmp_path, answer):
+def test_closing_napari_in_the_middle_asks(make_napari_viewer, opened, gate, hold_open, qtbot, tmp_path, answer):
     _, panel = opened
     window = panel.parent().window()
     closings = hold_open(window)
@@ -161,7 +161,7 @@ def test_a_block_that_is_measured_is_given_up(measured, opened, gate, qtbot):
 # what happens meanwhile
 
 
-def test_a_dock_that_is_closed_in_the_middle_and_opened_again_goes_on(window, opened, gate, qtbot, tmp_path):
+def test_a_dock_that_is_closed_in_the_middle_and_opened_again_goes_on(in_napari, window, opened, gate, qtbot, tmp_path):
     viewer, panel = opened
     click_begin(qtbot, panel, gate, 4)
     worker, job = panel.worker, panel.job

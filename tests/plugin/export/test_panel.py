@@ -452,7 +452,7 @@ def test_it_only_hides_when_its_window_is_closed(panel, gate, qtbot, messages):
 # the widget
 
 
-def test_the_live_view_goes_on_meanwhile(window, gate, qtbot, tmp_path):
+def test_the_live_view_goes_on_meanwhile(in_napari, window, gate, qtbot, tmp_path):
     viewer, widget = window
     qtbot.waitUntil(lambda: widget.models.loaded == (str(tmp_path / "tiny.safetensors"), "auto"), timeout=30_000)
     widget.show_side("xz")
@@ -484,7 +484,7 @@ def live_at(widget, index):
 
 
 @pytest.mark.parametrize("what", ["dock", "viewer"])
-def test_what_goes_in_the_middle_keeps_what_is_finished(window, gate, qtbot, tmp_path, what):
+def test_what_goes_in_the_middle_keeps_what_is_finished(in_napari, window, gate, qtbot, tmp_path, what):
     viewer, widget = window
     qtbot.waitUntil(lambda: widget.live_layers.model is not None, timeout=30_000)
     panel = widget.export.open()

@@ -33,10 +33,10 @@ def test_what_is_read():
         assert get_reader(path) is not None
 
 
-def test_a_checkpoint_is_selected_in_the_widget(make_napari_viewer, tmp_path, interpolating_model):
+def test_a_checkpoint_is_selected_in_the_widget(lent_viewer, tmp_path, interpolating_model):
     path = tmp_path / "mine.safetensors"
     save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
-    viewer = make_napari_viewer()
+    viewer = lent_viewer
     assert viewer.open(path, plugin="napari-niiv") == []
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     assert widget.checkpoint.value == str(path)
@@ -104,10 +104,10 @@ def test_folders_are_not_asked_for(tmp_path, name):
     assert not any("niiv" in reader.command for reader in offered)
 
 
-def test_an_n5_is_opened_by_the_widget(make_napari_viewer, qtbot, messages, tmp_path):
+def test_an_n5_is_opened_by_the_widget(lent_viewer, qtbot, messages, tmp_path):
     array = values(3, 16, 20)
     write_n5(tmp_path / "a.n5", array)
-    viewer = make_napari_viewer()
+    viewer = lent_viewer
     widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
     widget.open_files([tmp_path / "a.n5"])
     qtbot.waitUntil(lambda: len(viewer.layers) > 0, timeout=20_000)
@@ -117,10 +117,10 @@ def test_an_n5_is_opened_by_the_widget(make_napari_viewer, qtbot, messages, tmp_
     np.testing.assert_array_equal(layer.data, array)
 
 
-def test_a_damaged_n5_is_one_sentence(make_napari_viewer, qtbot, messages, tmp_path):
+def test_a_damaged_n5_is_one_sentence(lent_viewer, qtbot, messages, tmp_path):
     (tmp_path / "a.n5").mkdir()
     (tmp_path / "a.n5" / "attributes.json").write_bytes(b"{")
-    viewer = make_napari_viewer()
+    viewer = lent_viewer
     widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
     widget.open_files([tmp_path / "a.n5"])
     qtbot.waitUntil(lambda: bool(messages), timeout=20_000)
@@ -129,9 +129,9 @@ def test_a_damaged_n5_is_one_sentence(make_napari_viewer, qtbot, messages, tmp_p
     assert "a.n5" in messages[0]
 
 
-def test_volumes_on_the_canvas(make_napari_viewer, tmp_path):
+def test_volumes_on_the_canvas(lent_viewer, tmp_path):
     write_hdf5(tmp_path / "a.h5", values(3, 16, 20))
-    viewer = make_napari_viewer()
+    viewer = lent_viewer
     (layer,) = viewer.open(tmp_path / "a.h5", plugin="napari-niiv")  # napari lists .h5 too, and fails
     np.testing.assert_allclose(layer.scale, (4, 0.5, 0.6))
     assert str(layer.units[-1]) == "micrometer"
@@ -190,8 +190,8 @@ def test_a_volume_as_a_layer_and_back(axes):
     np.testing.assert_array_equal(again.pyramid[0], coarse)
 
 
-def test_the_file_of_a_layer_is_known(make_napari_viewer, tmp_path):
-    viewer = make_napari_viewer()
+def test_the_file_of_a_layer_is_known(lent_viewer, tmp_path):
+    viewer = lent_viewer
     tifffile.imwrite(tmp_path / "cells.tif", values(5, 16, 20), photometric="minisblack")
     viewer.open(tmp_path / "cells.tif", plugin="napari")
     data, keywords = layer_data(open_volume(tmp_path / "cells.tif"))
@@ -244,8 +244,8 @@ def test_narrow_volumes_are_no_colours():
     assert not napari.layers.Image(data, **keywords).rgb
 
 
-def test_slices_dropped_together_are_a_stack(make_napari_viewer, qtbot, tmp_path, messages):
-    viewer = make_napari_viewer()
+def test_slices_dropped_together_are_a_stack(lent_viewer, qtbot, tmp_path, messages):
+    viewer = lent_viewer
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     array = np.random.default_rng(0).integers(0, 200, (5, 16, 20), np.uint8)
     for number in (0, 1, 2, 4):
@@ -256,8 +256,8 @@ def test_slices_dropped_together_are_a_stack(make_napari_viewer, qtbot, tmp_path
     np.testing.assert_array_equal(widget.layer.value.data, array[[0, 1, 2, 4]])
 
 
-def test_stacks_dropped_together_are_layers_each(make_napari_viewer, qtbot, tmp_path):
-    viewer = make_napari_viewer()
+def test_stacks_dropped_together_are_layers_each(lent_viewer, qtbot, tmp_path):
+    viewer = lent_viewer
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     for name in ("a1", "a2"):
         tifffile.imwrite(tmp_path / f"{name}.tif", np.ones((3, 16, 20), np.uint8), photometric="minisblack")

@@ -18,8 +18,8 @@ DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
+def viewer(dock_viewer):
+    viewer = dock_viewer
     viewer.window.resize(1000, 700)
     for name, z in [("first", 4), ("second", 6)]:
         viewer.add_image(DATA, scale=(z, 1, 1), name=name)
@@ -49,7 +49,7 @@ def widget(viewer, monkeypatch, qtbot):
     return widget
 
 
-def test_each_source_has_one_of_its_own(viewer, live_layers, qtbot):
+def test_each_source_has_one_of_its_own(in_napari, viewer, live_layers, qtbot):
     first, second = (live_layers.open(viewer.layers[name]) for name in ("first", "second"))
     assert live_layers.open(viewer.layers["first"]) is first
     assert len(live_layers) == 2
@@ -163,7 +163,7 @@ def test_the_status_speaks_of_the_chosen_layer(viewer, widget, qtbot):
     assert widget.status.value == words
 
 
-def test_the_switch_goes_off_for_the_layer_whose_picture_was_deleted(viewer, widget, qtbot):
+def test_the_switch_goes_off_for_the_layer_whose_picture_was_deleted(in_napari, viewer, widget, qtbot):
     first, second = viewer.layers["first"], viewer.layers["second"]
     viewer.layers.remove(widget.live_layers.get(second).layer)
     qtbot.waitUntil(lambda: second in widget._off)
@@ -174,7 +174,7 @@ def test_the_switch_goes_off_for_the_layer_whose_picture_was_deleted(viewer, wid
     assert widget.live_layers.get(first) is not None
 
 
-def test_closing_the_dock_ends_all(viewer, widget, qtbot):
+def test_closing_the_dock_ends_all(in_napari, viewer, widget, qtbot):
     live_layers = list(widget.live_layers)
     viewer.window.remove_dock_widget(widget.native)
     qtbot.waitUntil(lambda: not any(live._scheduler.alive for live in live_layers), timeout=5000)

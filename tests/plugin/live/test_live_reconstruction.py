@@ -186,16 +186,16 @@ def test_a_model_can_be_exchanged(viewer, live, qtbot, interpolating_model):
 
 
 @pytest.mark.parametrize("data", [np.zeros((40, 50)), np.zeros((40, 50, 3), np.uint8)], ids=["2-D", "RGB"])
-def test_what_is_no_volume_is_refused(make_napari_viewer, interpolating_model, data):
-    viewer = make_napari_viewer()
+def test_what_is_no_volume_is_refused(interpolating_model, data):
+    viewer = ViewerModel()
     layer = viewer.add_image(data)
     with pytest.raises(VolumeError):
         LiveReconstruction(viewer, layer, LiveSettings(interpolating_model))
     assert len(viewer.layers) == 1
 
 
-def test_several_dimensions_and_units(make_napari_viewer, interpolating_model, qtbot):
-    viewer = make_napari_viewer(show=True)
+def test_several_dimensions_and_units(interpolating_model, qtbot):
+    viewer = ViewerModel()
     data = np.stack([ramp(SHAPE, SLOPES), 100 + ramp(SHAPE, SLOPES)])
     layer = viewer.add_image(data, scale=(1, *SCALE), units=("second", "nm", "nm", "nm"), contrast_limits=(0, 400))
     viewer.dims.order = (0, 2, 1, 3)

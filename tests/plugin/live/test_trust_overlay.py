@@ -17,8 +17,8 @@ from napari_niiv.reconstruction.views.reconstructor import Reconstructor
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, texture):
-    viewer = make_napari_viewer(show=True)
+def viewer(dock_viewer, texture):
+    viewer = dock_viewer
     viewer.window.resize(900, 700)
     viewer.add_image(100 * texture((12, 48, 64)), scale=(4, 1, 1), name="tissue", contrast_limits=(0, 100))
     viewer.dims.order = (1, 0, 2)
@@ -42,7 +42,7 @@ def shown_of(viewer, layer) -> np.ndarray:
     return np.asarray(layer.data)[:, viewer.dims.current_step[1], :]
 
 
-def test_a_map_lies_over_its_picture_and_follows_it(viewer, live, qtbot) -> None:
+def test_a_map_lies_over_its_picture_and_follows_it(in_napari, viewer, live, qtbot) -> None:
     wait_final(qtbot, live, lambda: live.change(trust=("disagreement", "misfit")))
     for step in (viewer.dims.current_step[1], 30):
         if step == 30:
@@ -67,7 +67,7 @@ def test_small_values_are_clear_and_large_ones_are_not(viewer, live, qtbot) -> N
     assert min(alpha["misfit"][[0, -1]]) > 0.8
 
 
-def test_it_goes_with_the_switch_the_layer_or_the_view(viewer, live, qtbot) -> None:
+def test_it_goes_with_the_switch_the_layer_or_the_view(in_napari, viewer, live, qtbot) -> None:
     names = [layer.name for layer in viewer.layers]
     wait_final(qtbot, live, lambda: live.change(trust=("disagreement",)))
     wait_final(qtbot, live, lambda: live.change(trust=()))

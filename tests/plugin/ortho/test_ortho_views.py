@@ -28,10 +28,9 @@ LAYER = {"scale": SCALE, "translate": ORIGIN, "name": "ramp", "contrast_limits":
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(800, 700)
-    return viewer
+def viewer(lent_viewer):
+    lent_viewer.window.resize(800, 700)
+    return lent_viewer
 
 
 @pytest.fixture

@@ -143,9 +143,9 @@ def test_volumes_with_time_are_cut_along_their_own_axes(viewer, opened, qtbot, i
 
 
 @pytest.mark.parametrize(("axis", "from_start"), [("y", True), ("y", False), ("x", True)])
-def test_pixels(make_napari_viewer, axis, from_start):
+def test_pixels(lent_viewer, axis, from_start):
     """A block of ten voxels, looked at straight ahead: six are left of those along the axis, to a fifth of a voxel."""
-    viewer = make_napari_viewer(show=True)
+    viewer = lent_viewer
     viewer.window.resize(700, 500)
     place = {"scale": (3, 2, 2), "translate": (50, -20, 7)}
     source = viewer.add_image(np.full((10, 10, 10), 200, np.uint8), contrast_limits=(0, 200), visible=False, **place)
@@ -162,8 +162,8 @@ def test_pixels(make_napari_viewer, axis, from_start):
 
 
 @pytest.fixture
-def widget(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer(show=True)
+def widget(lent_viewer, qtbot):
+    viewer = lent_viewer
     viewer.window.resize(700, 500)
     viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, name="ramp", contrast_limits=(0, 150))
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)

@@ -295,8 +295,8 @@ def test_the_line_for_the_user():
 
 
 @pytest.fixture
-def viewer_and_dock(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer(show=True)
+def viewer_and_dock(lent_viewer, qtbot):
+    viewer = lent_viewer
     viewer.window.resize(700, 500)
     source = add_ramp(viewer)
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
