@@ -106,6 +106,7 @@ def warm_up() -> None:
     from napari_niiv.training.triton import leave_triton_out
 
     leave_triton_out()
-    for name in ("napari_niiv.training.train", "torch._dynamo"):  # the latter at an optimiser's first step
+    # the last at an optimiser's first step
+    for name in ("pyqtgraph", "napari_niiv.training.train", "torch._dynamo"):
         importlib.import_module(name)
     gc.collect()
