@@ -216,8 +216,8 @@ def _(walk: Walk) -> None:
 def _(walk: Walk) -> None:
     pixel = walk.widget.live.last.pixel_size
     walk.viewer.scene.camera.zoom *= 3
+    walk.wait(lambda: walk.widget.live.last.pixel_size < pixel / 2, "a picture of smaller pixels")
     walk.refined()
-    assert walk.widget.live.last.pixel_size < pixel / 2
     walk.viewer.reset_view()
     walk.refined()
 
@@ -265,8 +265,8 @@ def _(walk: Walk) -> None:
     walk.click(denoise.auto)
     for level in (0.0, 0.09):
         denoise.slider.value = level
+        walk.wait(lambda level=level: walk.widget.live.last.response.denoise == level, "a picture of that level")
         walk.refined()
-        assert walk.widget.live.last.response.denoise == level
     walk.click(denoise.auto)
     walk.refined()
     assert denoise.auto.value
