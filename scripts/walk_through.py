@@ -24,7 +24,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QEventLoop, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QTabBar, QWidget
 from vispy.gloo.glir import GlirProgram
 
 from napari_niiv.plugin.common.closing import KEEP, ClosingQuestion
@@ -125,6 +125,14 @@ class Walk:
         """Press a button, of Qt or magicgui, at its left, where a checkbox has its mark."""
         native = getattr(widget, "native", widget)
         QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=QPoint(8, native.height() // 2))
+        self.rest(0.1)
+
+    def to_front(self, name: str) -> None:
+        """Click the tab of a dock, whose text may be cut."""
+        for bar in self.window.findChildren(QTabBar):
+            for index in range(bar.count()):
+                if bar.tabText(index).startswith(name):
+                    QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(index).center())
         self.rest(0.1)
 
     def drop(self, on: QWidget, *paths: Path) -> None:
@@ -397,7 +405,9 @@ def _(walk: Walk) -> None:
     walk.drop_on_widget(path)
     walk.wait(lambda: walk.widget.datasets.list.isVisible(), "the list")
     walk.click(walk.widget.datasets.open)
-    walk.wait(lambda: walk.live, "the live layer")
+    walk.wait(lambda: len(walk.live) == 2, "the live layer")
+    walk.rest(1)
+    assert walk.widget.layer.value.name.startswith("several")
 
 
 @step("sixteen files at once: one message")
@@ -479,8 +489,9 @@ def _(walk: Walk) -> None:
     walk.rest()
     walk.widget.select_checkpoint("em")
     walk.drop_on_canvas(walk.folder / "mine.tif")
+    walk.to_front(WIDGET)
     offer = walk.widget.fitted
-    walk.wait(lambda: offer.use.native.isVisible(), "the offer")
+    walk.wait(lambda: not offer.use.native.visibleRegion().isEmpty(), "the offer")
     assert offer.sentence.value.startswith("Fitted to this volume on"), offer.sentence.value
     walk.refined()
     assert walk.widget.checkpoint.value != fitted

@@ -139,7 +139,6 @@ def _sentence(words: str) -> QLabel:
     label = QLabel(words)
     label.setWordWrap(True)
     label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-    label.setEnabled(False)  # grey
     label.setMinimumSize(120, 105)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
     return label
