@@ -24,7 +24,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QEventLoop, QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QLineEdit, QTabBar, QWidget
 from vispy.gloo.glir import GlirProgram
 
 from napari_niiv.plugin.common.closing import KEEP, ClosingQuestion
@@ -127,6 +127,14 @@ class Walk:
         QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=QPoint(8, native.height() // 2))
         self.rest(0.1)
 
+    def to_front(self, name: str) -> None:
+        """Click the tab of a dock, whose text may be cut."""
+        for bar in self.window.findChildren(QTabBar):
+            for index in range(bar.count()):
+                if bar.tabText(index).startswith(name):
+                    QTest.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(index).center())
+        self.rest(0.1)
+
     def drop(self, on: QWidget, *paths: Path) -> None:
         """Drop files."""
         mime = QMimeData()
@@ -216,8 +224,8 @@ def _(walk: Walk) -> None:
 def _(walk: Walk) -> None:
     pixel = walk.widget.live.last.pixel_size
     walk.viewer.scene.camera.zoom *= 3
+    walk.wait(lambda: walk.widget.live.last.pixel_size < pixel / 2, "a picture of smaller pixels")
     walk.refined()
-    assert walk.widget.live.last.pixel_size < pixel / 2
     walk.viewer.reset_view()
     walk.refined()
 
@@ -265,8 +273,8 @@ def _(walk: Walk) -> None:
     walk.click(denoise.auto)
     for level in (0.0, 0.09):
         denoise.slider.value = level
+        walk.wait(lambda level=level: walk.widget.live.last.response.denoise == level, "a picture of that level")
         walk.refined()
-        assert walk.widget.live.last.response.denoise == level
     walk.click(denoise.auto)
     walk.refined()
     assert denoise.auto.value
@@ -397,7 +405,9 @@ def _(walk: Walk) -> None:
     walk.drop_on_widget(path)
     walk.wait(lambda: walk.widget.datasets.list.isVisible(), "the list")
     walk.click(walk.widget.datasets.open)
-    walk.wait(lambda: walk.live, "the live layer")
+    walk.wait(lambda: len(walk.live) == 2, "the live layer")
+    walk.rest(1)
+    assert walk.widget.layer.value.name.startswith("several")
 
 
 @step("sixteen files at once: one message")
@@ -479,8 +489,9 @@ def _(walk: Walk) -> None:
     walk.rest()
     walk.widget.select_checkpoint("em")
     walk.drop_on_canvas(walk.folder / "mine.tif")
+    walk.to_front(WIDGET)
     offer = walk.widget.fitted
-    walk.wait(lambda: offer.use.native.isVisible(), "the offer")
+    walk.wait(lambda: not offer.use.native.visibleRegion().isEmpty(), "the offer")
     assert offer.sentence.value.startswith("Fitted to this volume on"), offer.sentence.value
     walk.refined()
     assert walk.widget.checkpoint.value != fitted

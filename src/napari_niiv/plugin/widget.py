@@ -22,6 +22,7 @@ from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources
 from napari_niiv.plugin.common.removal import once_after_removals
+from napari_niiv.plugin.common.selected_volume import SelectedVolume
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
@@ -111,6 +112,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._connect()
         self._drops, self._leaving = Drops(self.native, self.open_files), Leaving(self.native)
         self._tabbed = Tabbed(self.native)
+        self._selected = SelectedVolume(
+            self.native, napari_viewer, lambda: self.layer.value, lambda layer: setattr(self.layer, "value", layer)
+        )
         self._adopt_selected()
         self.models.load()
 

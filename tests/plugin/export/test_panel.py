@@ -257,7 +257,7 @@ def test_the_result_lies_over_its_source(panel, viewer, source, qtbot, tmp_path,
     panel.open_in_napari()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2)
     opened = viewer.layers[-1]
-    assert opened.name == "my-stack-isotropic"
+    assert opened.name == "my stack (isotropic, exported)"
     assert (opened.contrast_limits, opened.colormap.name) == ([20, 150], "magma")
     for corner in np.ndindex(2, 2, 2):
         ends = np.array(corner)
@@ -473,7 +473,7 @@ def test_the_live_view_goes_on_meanwhile(in_napari, window, gate, qtbot, tmp_pat
     expected = reconstruct(panel.job.volume, widget.live_layers.model, block=SMALL["block"])
     np.testing.assert_array_equal(written(panel.job.target), expected.array.compute())
     panel.open_in_napari()
-    qtbot.waitUntil(lambda: viewer.layers[-1].name == "my-stack-isotropic")
+    qtbot.waitUntil(lambda: viewer.layers[-1].name == "my stack (isotropic, exported)")
     assert widget.layer.value is viewer.layers["my stack"]
     assert widget.live is not None
 

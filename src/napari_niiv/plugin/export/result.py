@@ -48,6 +48,7 @@ def add_result(viewer: ViewerModel, job: ExportJob, source: Image | None, data: 
     if source is None or source not in viewer.layers:
         return viewer.add_image(data, **keywords)
     keywords = keywords | over_source(job, source, len(keywords["scale"]))
+    keywords["name"] = f"{source.name} (isotropic, exported)"
     if len(channels_of(viewer, source)) > 1:  # light adds up, so a source would shine through
         keywords |= {name: getattr(source, name) for name in BLENDED}
         source.visible = False

@@ -124,7 +124,7 @@ class VoxelSizeControl:
 
         One sentence, which agrees with what is asked: a file without a voxel size does not say that it is isotropic.
         """
-        name, typing = layer.name, "type the anisotropy (z step ÷ pixel size) above"
+        name, typing = layer.name, "type the anisotropy (z step ÷ pixel size) below"
         if self.asks_of(layer):
             return f"Waiting for the voxel size of {name}: answer the question above, or {typing}."
         if problem := self._problems.get(layer, ""):
@@ -190,8 +190,8 @@ class VoxelSizeControl:
             self._restore(layer, file, correction)
         elif in_order and not spacing.problem and facts.spacing is not None:
             self._resize(layer, spacing.voxel_size, spacing.unit)
-            size = Correction(spacing.voxel_size, spacing.unit).words
-            self._tell(f"{layer.name}: {size} taken from the file{spacing.note and f'; {spacing.note}'}.")
+            size, note = f"voxel size {spacing.short_words} (z × y × x)", spacing.note and f"; {spacing.note}"
+            self._tell(f"{layer.name}: {size} taken from the file{note}.")
         elif in_order and spacing.problem and not correction.silent:
             self._questions[layer] = spacing
         if in_order and not correction.words and spacing.problem:

@@ -326,6 +326,8 @@ class LiveReconstruction(QObject):
         view = visible(self.viewer, self.source, pixel_ratio=self.pixel_ratio, finest=settings.finest)
         if view is None:
             self._drop_picture()
+            if self.viewer.dims.ndisplay == 2 and min(self.viewer.canvas.size) > 0:
+                self.waiting.emit(f"Nothing of {self.source.name} can be restored in this view; scroll or pan to it.")
             return
         request = replace(view.request, project=settings.project, trust=settings.maps, denoise=settings.told)
         view = replace(view, request=request)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -16,10 +15,13 @@ from napari_niiv.training.events import Validation
 MOST_POINTS = 2000
 # readable on dark and on light
 LOSS, MODEL, BICUBIC, LINEAR = "#e08a3c", "#4a90e2", "#3fa66a", "#b366c9"
+LOSS_COMES = "a curve of how far the model is from the truth while it learns: it appears with the first steps"
+QUALITY_COMES = "how good the model is on slices that it never learns from, beside interpolation: after its first trial"
+BLANK = "the slices kept aside to judge by are blank: there is nothing to compare with"
 
 
 class Curves(QWidget):
-    """Two plots over the steps.
+    """Two plots over the steps; before there is something to draw, each is a sentence that says what will come.
 
     Parameters
     ----------
@@ -29,16 +31,24 @@ class Curves(QWidget):
 
     def __init__(self, text: str, background: str) -> None:
         super().__init__()
+        self._colours = text, background
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         self.loss_words, self.quality_words = QLabel(), QLabel()
-        self.loss_plot, self.quality_plot = _plot(), _plot()
-        for label, plot in ((self.loss_words, self.loss_plot), (self.quality_words, self.quality_plot)):
+        self._loss_comes, self._quality_comes = _sentence(LOSS_COMES), _sentence(QUALITY_COMES)
+        # made with their first points: pyqtgraph takes its time
+        self.loss_plot: Any = None
+        self.quality_plot: Any = None
+        self.loss: Any = None
+        self.model: Any = None
+        self.bicubic: Any = None
+        self.linear: Any = None
+        for label, place in ((self.loss_words, self._loss_comes), (self.quality_words, self._quality_comes)):
             label.setTextFormat(Qt.TextFormat.RichText)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             layout.addWidget(label)
-            layout.addWidget(plot, 1)
+            layout.addWidget(place, 1)
         self.loss_words.setToolTip(
             "the mean difference between what the model restores and what is true, called loss: lower is better"
         )
@@ -46,23 +56,14 @@ class Curves(QWidget):
             "peak signal-to-noise ratio, in dB, on xy slices that the model is never trained on, made coarse: "
             "higher is better"
         )
-        self.loss = self.loss_plot.plot(pen=pg.mkPen(LOSS))
-        self.bicubic = self.quality_plot.plot(pen=pg.mkPen(BICUBIC, style=Qt.PenStyle.DashLine))
-        self.linear = self.quality_plot.plot(pen=pg.mkPen(LINEAR, style=Qt.PenStyle.DashLine))
-        self.model = self.quality_plot.plot(
-            pen=pg.mkPen(MODEL), symbol="o", symbolSize=5, symbolBrush=MODEL, symbolPen=None
-        )
-        self.recolour(text, background)
         self.show_progress([], [])
 
     def recolour(self, text: str, background: str) -> None:
         """Take the colours of a theme."""
+        self._colours = text, background
         for plot in (self.loss_plot, self.quality_plot):
-            plot.setBackground(background)
-            for name in ("left", "bottom"):
-                axis = plot.getAxis(name)
-                axis.setPen(text)
-                axis.setTextPen(text)
+            if plot is not None:
+                _plots().recolour(plot, text, background)
 
     def show_progress(self, losses: Sequence[tuple[float, float]], validations: Sequence[Validation]) -> None:
         """Draw what there is."""
@@ -70,28 +71,51 @@ class Curves(QWidget):
         judged = [v for v in validations if v.gain is not None]
         tried, quality = thinned(np.array([(v.step, v.model) for v in judged], np.float64).reshape(-1, 2))
         across = np.array([0.0, max([1.0, *steps[-1:], *tried[-1:]])])
-        self.loss.setData(steps, values)
-        self.loss_words.setText(_named("error in training", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
-        _fit(self.loss_plot, across, values)
-        self.model.setData(tried, quality)
+        self._show_loss(across, steps, values)
+        self._show_quality(across, tried, quality, judged[-1] if judged else None)
         if not judged:
-            for line in (self.bicubic, self.linear):
-                line.setData([], [])
-            self.quality_words.setText(
-                "nothing to judge by" if validations else "closeness to the truth: waits for the first trial"
-            )
-            _fit(self.quality_plot, across, quality)
+            self._quality_comes.setText(BLANK if validations else QUALITY_COMES)
+
+    def _show_loss(self, across: NDArray[Any], steps: NDArray[Any], values: NDArray[Any]) -> None:
+        self.loss_words.setText(_named("error in training", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
+        if len(values) and self.loss_plot is None:
+            self.loss_plot = self._new_plot(after=self._loss_comes)
+            self.loss = _plots().line(self.loss_plot, LOSS)
+        _show_one(self._loss_comes, self.loss_plot, len(values) > 0)
+        if len(values):
+            self.loss.setData(steps, values)
+            _plots().fit(self.loss_plot, across, values)
+
+    def _show_quality(
+        self, across: NDArray[Any], tried: NDArray[Any], quality: NDArray[Any], last: Validation | None
+    ) -> None:
+        if last is not None and self.quality_plot is None:
+            plots, self.quality_plot = _plots(), self._new_plot(after=self._quality_comes)
+            self.bicubic = plots.line(self.quality_plot, BICUBIC, dashed=True)
+            self.linear = plots.line(self.quality_plot, LINEAR, dashed=True)
+            self.model = plots.line(self.quality_plot, MODEL, dots=True)
+        _show_one(self._quality_comes, self.quality_plot, last is not None)
+        if last is None:
+            self.quality_words.setText("closeness to the truth")
             return
-        last = judged[-1]
+        self.model.setData(tried, quality)
         self.bicubic.setData(across, [last.bicubic] * 2)
         self.linear.setData(across, [last.linear] * 2)
-        _fit(self.quality_plot, across, np.append(quality, np.array((last.bicubic, last.linear), np.float64)))
+        _plots().fit(self.quality_plot, across, np.append(quality, np.array((last.bicubic, last.linear), np.float64)))
         named = (
             ("model", MODEL, last.model),
             ("bicubic", BICUBIC, last.bicubic),
             ("linear", LINEAR, last.linear),
         )
         self.quality_words.setText(", ".join(_named(n, colour, f"{v:.2f}") for n, colour, v in named) + " dB")
+
+    def _new_plot(self, after: QLabel) -> Any:
+        """A plot in the place of the sentence that says what will come."""
+        layout, plot = self.layout(), _plots().new_plot()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(layout.indexOf(after) + 1, plot, 1)
+        _plots().recolour(plot, *self._colours)
+        return plot
 
 
 def thinned(points: NDArray[np.float64], most: int = MOST_POINTS) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -103,31 +127,28 @@ def thinned(points: NDArray[np.float64], most: int = MOST_POINTS) -> tuple[NDArr
     return points[:, 0], points[:, 1]
 
 
-def _plot() -> Any:
-    plot = pg.PlotWidget()
-    plot.setMenuEnabled(False)
-    plot.hideButtons()
-    plot.disableAutoRange()
-    plot.setMinimumSize(120, 105)
-    # its own wish is for 480 pixels
-    plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-    # turning the wheel scrolls the widget
-    plot.setMouseEnabled(x=False, y=False)
-    plot.setFrameShape(plot.Shape.NoFrame)
-    plot.getAxis("left").setWidth(44)
-    for name in ("left", "bottom"):
-        plot.getAxis(name).enableAutoSIPrefix(False)
-    plot.showGrid(x=False, y=True, alpha=0.15)
-    return plot
+def _plots() -> Any:
+    """What draws, imported when it is needed."""
+    from napari_niiv.plugin.training import plots
+
+    return plots
 
 
-def _fit(plot: Any, across: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """Show all of it; pyqtgraph would find the range out while it paints, and then paint again."""
-    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
-    least = 1e-3 * max(abs(high), 1e-6)  # a flat curve is not to look like a wild one
-    margin = 0.06 * max(high - low, least)
-    plot.setRange(xRange=(across[0], across[1]), yRange=(low - margin, high + margin), padding=0.02)
-    plot.scene().prepareForPaint()
+def _sentence(words: str) -> QLabel:
+    """A sentence in the place of a plot, as small as a plot may be."""
+    label = QLabel(words)
+    label.setWordWrap(True)
+    label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+    label.setMinimumSize(120, 105)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+    return label
+
+
+def _show_one(sentence: QLabel, plot: Any, drawn: bool) -> None:
+    """Show a plot, or what is said in its place."""
+    sentence.setVisible(not drawn)
+    if plot is not None:
+        plot.setVisible(drawn)
 
 
 def _named(name: str, colour: str, value: str) -> str:

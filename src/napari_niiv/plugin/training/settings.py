@@ -103,5 +103,6 @@ def devices_and_state_path() -> tuple[list[str], StatePath]:
 @functools.cache  # once is enough
 def warm_up() -> None:
     """Import what a training would, and have the garbage that leaves collected: 0.2 s that would hold the viewer up."""
-    importlib.import_module("napari_niiv.training.train")
+    for name in ("pyqtgraph", "napari_niiv.training.train"):
+        importlib.import_module(name)
     gc.collect()
