@@ -7,6 +7,7 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from napari.layers._source import layer_source
 from qtpy.QtCore import QObject
 
 from napari_niiv.plugin.common.layers import LIVE, PROVENANCE, insert_above
@@ -80,11 +81,16 @@ def test_a_file_without_voxel_size_is_chosen_but_not_what_a_plugin_makes(choice,
     choice.viewer.layers.selection = {made}  # the user means it
     at_rest(choice)
     assert choice.layer is made
-    opened = choice.add(
-        volume("opened", (1, 1, 1), metadata={PROVENANCE: Provenance(spacing_problem="does not say its z step")})
-    )
+    with layer_source(path="a.tif"):
+        opened = choice.add(volume("opened", (1, 1, 1)))
     at_rest(choice)
     assert choice.layer is opened
+
+
+def test_what_the_plugin_opens_is_left_to_it(choice, at_rest):
+    choice.add(volume("one of many", metadata={PROVENANCE: Provenance(path="a.tif")}))
+    at_rest(choice)
+    assert choice.count == 0
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_it_can_be_cancelled_and_made_again(viewer, qtbot, messages, slow, gate)
     begun(qtbot, offer)
     assert "left" in offer.bar.format()
     other = viewer.add_image(DATA, scale=(4, 1, 1), name="other")
-    widget.layer.value = other
+    qtbot.waitUntil(lambda: widget.layer.value is other)
     assert offer.bar.isVisible()  # it goes on
     widget.layer.value = viewer.layers["slow"]
     offer.cancel.native.click()

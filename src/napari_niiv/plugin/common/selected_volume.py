@@ -13,13 +13,14 @@ from qtpy.QtCore import QObject
 from napari_niiv.errors import VolumeError
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
-from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, is_source, layer_volume
+from napari_niiv.plugin.common.layers import ISOTROPIC, LIVE, PROVENANCE, is_source, layer_volume
 from napari_niiv.plugin.common.removal import once_after_removals
 
 
 class SelectedVolume:
     """Has a volume chosen when its layer, or its live layer, is selected: by the user, or by napari as it is opened.
 
+    What the plugin itself opens is left to who opens it: of many files dropped on the widget, the first is chosen.
     Nothing is chosen that cannot be restored, such as labels or the result of an export; neither is what napari
     selects when another layer goes, another channel of the chosen volume as it is opened, or a layer without voxel
     size and file that a plugin adds.
@@ -80,11 +81,13 @@ class SelectedVolume:
         if LIVE in layer.metadata:
             layer = getattr(layer, "source_layer", None)
         chosen = self._chosen()
-        if layer is chosen or not is_source(layer) or layer not in self._viewer.layers:
+        if layer is None or layer is chosen or not is_source(layer) or layer not in self._viewer.layers:
             return
         if layer not in new:
             if not removed and _can_be_restored(layer):
                 self._choose(layer)
+        elif PROVENANCE in layer.metadata and layer.source.path is None:
+            return
         elif chosen not in channels_of(self._viewer, layer) and _can_be_restored(layer, opened=True):
             self._choose(layer)
 
@@ -100,5 +103,4 @@ def _can_be_restored(layer: Image, opened: bool = False) -> bool:
     except VolumeError:
         return False
     unsaid = volume.unit == "pixel" and set(volume.voxel_size) == {1.0}
-    from_file = layer.source.path is not None or bool(volume.provenance.spacing_problem)
-    return volume.anisotropy > ISOTROPIC or (unsaid and (from_file or not opened))
+    return volume.anisotropy > ISOTROPIC or (unsaid and (not opened or layer.source.path is not None))
