@@ -7,7 +7,9 @@ pytest.importorskip("napari")
 
 import napari.layers
 from napari.components import ViewerModel
+from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
 from vispy.gloo import gl, glir
 
@@ -99,6 +101,40 @@ def test_a_closed_canvas_leaves_nothing_in_opengl(make_napari_viewer, qtbot, mon
 def test_a_canvas_that_was_never_shown_is_closed(make_napari_viewer):
     make_napari_viewer()
     napari_compat.close_canvas(napari_compat.bare_canvas(ViewerModel()))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_what_a_layer_has_in_opengl_goes_with_it_whatever_context_is_current(make_napari_viewer, qtbot, ours):
+    """Napari alone leaves it, and says nothing."""
+    viewer = make_napari_viewer(show=True)
+    first, second = (viewer.add_image(np.random.default_rng(0).random((6, 16, 16), np.float32)) for _ in range(2))
+    events, emitter = viewer.layers.events, napari_compat.deleting_in_own_context(viewer)
+    if ours:
+        events.end_batch.connect(emitter, position="first")
+    (canvas,) = QtViewer._instances
+    parser = canvas.canvas._scene_canvas.context.shared.parser
+
+    def volumes():
+        return {thing.handle for thing in parser._objects.values() if isinstance(thing, glir.GlirTexture3D)}
+
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: len(volumes()) == 2)
+    both, (context, surface) = volumes(), another_context()
+    with viewer.layers.batched_update():
+        viewer.layers.remove(first)
+        second.contrast_limits = (0.2, 0.5)  # variables of its program that wait to be set
+        context.makeCurrent(surface)
+    canvas.canvas._scene_canvas.set_current()
+    assert sum(bool(gl.glIsTexture(handle)) for handle in both) == (1 if ours else 2)
+
+
+def another_context():
+    """Of OpenGL, such as another canvas has; and where it draws."""
+    context, surface = QOpenGLContext(), QOffscreenSurface()
+    context.setShareContext(QOpenGLContext.globalShareContext())
+    surface.create()
+    assert context.create()
+    return context, surface
 
 
 def test_a_dock_that_stays(make_napari_viewer):

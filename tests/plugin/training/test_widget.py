@@ -243,7 +243,7 @@ def test_files_are_chosen_by_browsing(form, tmp_path, monkeypatch, interpolating
     assert configuration(form).output == tmp_path / "mine-2.safetensors"  # the file that is there stays
 
 
-def test_outputs_are_beside_the_layers_file_and_never_replace_one(widget, viewer, tmp_path):
+def test_outputs_are_beside_the_layers_file_and_never_replace_one(in_napari, widget, viewer, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     tifffile.imwrite(folder / "cells.tif", np.zeros((5, 20, 20), np.uint8))

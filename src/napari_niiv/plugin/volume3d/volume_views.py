@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.live.live_layers import LiveLayers
-from napari_niiv.plugin.napari_compat import before_napari
+from napari_niiv.plugin.napari_compat import before_napari, deleting_in_own_context
 from napari_niiv.plugin.volume3d.camera import BlockCamera
 from napari_niiv.plugin.volume3d.cut_control import CutControl
 
@@ -54,6 +55,9 @@ class VolumeViews(QObject):
         self._entering, ndisplay = before_napari(self._enter), viewer.dims.events.ndisplay
         ndisplay.connect(self._entering, position="first")
         ndisplay.connect(self._entered, position="last")
+        self._deleting = deleting_in_own_context(viewer)
+        for removal in self._removals:
+            removal.connect(self._deleting, position="first")
         live_layers.opened.connect(self._open)
         live_layers.changed.connect(self._apply)
 
@@ -66,8 +70,15 @@ class VolumeViews(QObject):
         ndisplay = self._viewer.dims.events.ndisplay
         ndisplay.disconnect(self._entering)
         ndisplay.disconnect(self._entered)
+        for removal in self._removals:
+            removal.disconnect(self._deleting)
         for view in list(self._views.values()):
             view.close(remove)
+
+    @property
+    def _removals(self) -> tuple[EventEmitter, ...]:
+        events = self._viewer.layers.events
+        return events.removed, events.end_batch
 
     def _apply(self) -> None:
         """Reconstruct anew with the settings of now, where they matter in 3-D."""
