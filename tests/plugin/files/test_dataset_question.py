@@ -158,10 +158,10 @@ def test_a_drop_on_the_widget_asks_until_something_else_is_opened_or_chosen(view
 
     ask()
     widget.spacings.button.native.click()  # what the user opens comes before
-    assert widget.spacings.form.native.isVisible()
+    assert widget.spacings.form.question.native.isVisible()
     assert shown(widget.datasets) == [False] * 3
     widget.spacings.button.native.click()
-    assert not widget.spacings.form.native.isVisible()
+    assert not widget.spacings.form.question.native.isVisible()
     assert shown(widget.datasets) == [True] * 3
     widget.datasets.done.native.click()
     wait_status(qtbot, widget, "· pixel")  # what is on the screen

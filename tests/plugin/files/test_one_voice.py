@@ -31,7 +31,7 @@ def test_a_file_without_a_voxel_size_is_not_isotropic(viewer, qtbot, messages, t
     widget = open_widget(viewer)
     drop(widget, path) if opened == "dropped" else viewer.open(path, plugin="napari")
     form = widget.spacings.form
-    qtbot.waitUntil(form.native.isVisible, timeout=20_000)
+    qtbot.waitUntil(form.question.native.isVisible, timeout=20_000)
     assert form.question.value == "The file of unsaid does not say its z step. What is the size of a voxel?"
     wait_status(qtbot, widget, "Waiting for the voxel size of unsaid")
     assert "isotropic" not in all_said(widget, messages)
@@ -48,9 +48,9 @@ def test_the_anisotropy_typed_is_an_answer(viewer, qtbot, messages, tmp_path):
     tifffile.imwrite(path, DATA, photometric="minisblack")
     widget = open_widget(viewer)
     viewer.open(path, plugin="napari")
-    qtbot.waitUntil(widget.spacings.form.native.isVisible, timeout=20_000)
+    qtbot.waitUntil(widget.spacings.form.question.native.isVisible, timeout=20_000)
     widget.anisotropy.value = 4
-    assert not widget.spacings.form.native.isVisible()
+    assert not widget.spacings.form.question.native.isVisible()
     wait_status(qtbot, widget, "· pixel")
 
 
@@ -81,7 +81,7 @@ def test_sizes_in_units_that_cannot_be_compared_are_told_once(viewer, qtbot, mes
     widget = open_widget(viewer)
     drop(widget, path)
     form = widget.spacings.form
-    qtbot.waitUntil(form.native.isVisible, timeout=20_000)
+    qtbot.waitUntil(form.question.native.isVisible, timeout=20_000)
     assert "does not say" not in form.question.value
     assert "gives its z step in pixel, its pixel size in micrometer, which cannot be compared" in form.question.value
     assert messages == []
@@ -104,16 +104,16 @@ def test_which_dataset_is_asked_before_its_voxel_size(in_napari, viewer, qtbot, 
     tifffile.imwrite(path, DATA, photometric="minisblack")
     viewer.open(path, plugin="napari")
     widget = open_widget(viewer)
-    qtbot.waitUntil(widget.spacings.form.native.isVisible, timeout=20_000)
+    qtbot.waitUntil(widget.spacings.form.question.native.isVisible, timeout=20_000)
     drop(widget, tmp_path / "two.h5")
     qtbot.waitUntil(widget.datasets.list.isVisible, timeout=20_000)
-    assert not widget.spacings.form.native.isVisible()
+    assert not widget.spacings.form.question.native.isVisible()
     assert len(questions_shown(widget)) == 1
     assert widget.status.value == "Choose what to open of two.h5."
     qtbot.waitUntil(lambda: not widget.datasets._together)
     widget.datasets.open.native.click()
     qtbot.waitUntil(lambda: "two/" in widget.spacings.form.question.value, timeout=20_000)
-    qtbot.waitUntil(widget.spacings.form.native.isVisible, timeout=20_000)
+    qtbot.waitUntil(widget.spacings.form.question.native.isVisible, timeout=20_000)
     assert len(questions_shown(widget)) == 1
     assert "isotropic" not in all_said(widget, messages)
     assert [box.native.isHidden() for box in widget.spacings.form.axes] == [False] * 3 + [True] * 3

@@ -19,7 +19,7 @@ def unsaid(tmp_path):
 
 
 def asked(qtbot, widget):
-    qtbot.waitUntil(lambda: widget.spacings.form.native.isVisible(), timeout=20_000)
+    qtbot.waitUntil(lambda: widget.spacings.form.question.native.isVisible(), timeout=20_000)
     return widget.spacings.form
 
 
@@ -55,7 +55,7 @@ def test_asked_once_and_remembered(in_napari, viewer, qtbot, messages, unsaid, o
     viewer.dims.point = (4, 33, 20)
     say(form, ("0,9", "0.2", ".3"), "micrometer")
     form.apply.native.click()
-    assert not form.native.isVisible()
+    assert not form.question.native.isVisible()
     assert viewer.dims.current_step[:3] == (4, 33, 20)  # the slices that were in view
     wait_status(qtbot, widget, "· pixel")
     np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.3))
@@ -67,12 +67,28 @@ def test_asked_once_and_remembered(in_napari, viewer, qtbot, messages, unsaid, o
     layer = open_file()
     qtbot.waitUntil(lambda: bool(messages), timeout=20_000)
     wait_status(qtbot, widget, "· pixel")
-    assert not form.native.isVisible()
+    assert not form.question.native.isVisible()
     np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.3))
     (message,) = messages
     assert "voxel size 0.9 × 0.2 × 0.3 micrometer" in message
     assert "as you have set it" in message
     assert "Voxel size and axes…" in message
+
+
+def test_the_question_does_not_widen_the_dock(in_napari, viewer, qtbot, messages, unsaid):
+    widget = open_widget(viewer)
+    width = widget.native.minimumSizeHint().width()
+    qtbot.waitUntil(lambda: widget.native.width() == width)
+    viewer.open(unsaid, plugin="napari")
+    form = asked(qtbot, widget)
+    qtbot.waitUntil(lambda: form.apply.native.isVisible())
+    assert [box.native.isVisible() for box in form.axes] == [True] * 3 + [False] * 3
+    assert (widget.native.width(), widget.native.minimumSizeHint().width()) == (width, width)
+    form.later.native.click()
+    widget.spacings.button.native.click()  # by hand
+    assert [box.native.isVisible() for box in form.axes] == [True] * 3 + [False] * 3
+    assert not form.never.native.isVisible()
+    assert (widget.native.width(), widget.native.minimumSizeHint().width()) == (width, width)
 
 
 def test_the_question_waits_with_its_layer(viewer, qtbot, messages, unsaid):
@@ -81,13 +97,13 @@ def test_the_question_waits_with_its_layer(viewer, qtbot, messages, unsaid):
     form = asked(qtbot, widget)
     other = viewer.add_image(DATA, scale=(4, 1, 1), name="other")
     widget.layer.value = other
-    assert not form.native.isVisible()
+    assert not form.question.native.isVisible()
     widget.layer.value = viewer.layers["unsaid"]
-    assert form.native.isVisible()
+    assert form.question.native.isVisible()
     form.later.native.click()
     widget.layer.value = other
     widget.layer.value = viewer.layers["unsaid"]
-    assert not form.native.isVisible()
+    assert not form.question.native.isVisible()
     assert recall(unsaid) is None
 
 
@@ -96,14 +112,14 @@ def test_never_is_never(viewer, qtbot, messages, unsaid):
     viewer.open(unsaid, plugin="napari")
     form = asked(qtbot, widget)
     form.never.native.click()
-    assert not form.native.isVisible()
+    assert not form.question.native.isVisible()
     qtbot.waitUntil(lambda: recall(unsaid) == Correction(silent=True))
     viewer.layers.clear()
     (layer,) = viewer.open(unsaid, plugin="napari")
     settled(qtbot, widget, layer)
-    assert not form.native.isVisible()
+    assert not form.question.native.isVisible()
     widget.spacings.button.native.click()  # by hand it opens all the same
-    assert form.native.isVisible()
+    assert form.question.native.isVisible()
     assert form.never.native.isHidden()
 
 
@@ -138,7 +154,7 @@ def test_what_is_no_size_is_one_sentence_and_the_form_stays(viewer, qtbot, messa
     say(form, (bad, "1", "1"), "pixel")
     form.apply.native.click()
     assert any("size along z must be a positive number" in m for m in messages)
-    assert form.native.isVisible()
+    assert form.question.native.isVisible()
     np.testing.assert_allclose(viewer.layers[0].scale, 1)
     form.sizes["z"].value = "500"
     form.apply.native.click()
@@ -222,7 +238,7 @@ def test_by_hand_without_a_file(viewer, qtbot, messages):
     np.testing.assert_allclose(layer.scale, (7, 1, 1))
     widget.spacings.button.native.click()
     widget.spacings.button.native.click()
-    assert not form.native.isVisible()
+    assert not form.question.native.isVisible()
     assert messages == []
 
 

@@ -356,6 +356,13 @@ def test_gains_are_put_honestly():
     assert log.learnt
 
 
+@pytest.mark.parametrize(("quality", "learnt"), [(29.7, False), (30.001, False), (30.2, True)])
+def test_what_was_learnt_from_nothing_is_offered_if_it_is_better_than_interpolation(quality, learnt):
+    log = TrainingLog()
+    log.add(trial(20, quality, Path("a")))
+    assert log.learnt is learnt
+
+
 def test_many_points_are_thinned():
     points = np.stack([np.arange(10_001.0), np.ones(10_001)], axis=1)
     steps, values = thinned(points)

@@ -107,7 +107,7 @@ class VoxelSizeControl:
 
     def open(self) -> None:
         """Show the form for the chosen layer, or hide it."""
-        if self._layer is None or self.form.visible:
+        if self._layer is None or self.form.shown:
             self._dismiss()
             return
         file = layer_file(self._layer)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, LineEdit, PushButton
+from magicgui.widgets import ComboBox, LineEdit, PushButton
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.errors import VolumeError
@@ -39,7 +39,7 @@ class Answer:
     axes: str
 
 
-class SpacingForm(Container):  # type: ignore[type-arg]
+class SpacingForm:
     """Voxel size and axes of a layer; hidden until `ask`.
 
     Parameters
@@ -52,7 +52,7 @@ class SpacingForm(Container):  # type: ignore[type-arg]
     Attributes
     ----------
     rows : list of Widget
-        To be put into another form: the question, and this.
+        To be put into a form: the question, sizes, axes and buttons.
     """
 
     def __init__(
@@ -66,25 +66,19 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         self.unit = ComboBox(choices=lambda widget: self._unit_choices, tooltip="of the three sizes")
         tip = "what this axis is, and how long"
         self.axes = [ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)]
+        self.apply = PushButton(text="Apply", tooltip="gives the layer this voxel size, and remembers it for the file")
+        self.later = PushButton(text="Not now", tooltip="leaves the layer as it is")
+        self.never = PushButton(text="Never ask", tooltip="do not ask for this file again")
         # lest they widen the dock
         for part in (*self.sizes.values(), *self.axes):
             part.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             part.native.setMinimumWidth(44)
-        self.apply = PushButton(text="Apply", tooltip="gives the layer this voxel size, and remembers it for the file")
-        self.later = PushButton(text="Not now", tooltip="leaves the layer as it is")
-        self.never = PushButton(text="Never ask", tooltip="do not ask for this file again")
-        super().__init__(
-            widgets=[
-                row("z, y, x", *self.sizes.values(), self.unit),
-                row("Axes", *self.axes),
-                row("", self.apply, self.later, self.never),
-            ],
-            labels=True,
-            label="",
-        )
-        self.margins = (0, 0, 0, 0)
-        # inside of the form, a sentence would not get the height that it takes
-        self.rows: list[Any] = [self.question, self]
+        self.rows: list[Any] = [
+            self.question,
+            row("z, y, x", *self.sizes.values(), self.unit),
+            row("Axes", *self.axes),
+            row("", self.apply, self.later, self.never),
+        ]
         self._question = questions.add(Urgency.VOXEL_SIZE, *self.rows)
         for number, box in enumerate(self.axes):
             box.changed.connect(partial(self._rename, number))
@@ -111,11 +105,10 @@ class SpacingForm(Container):  # type: ignore[type-arg]
         self._names, self._lengths = list(names), tuple(lengths)
         self._show_names()
         self.later.text = "Cancel" if by_hand else "Not now"
-        self._question.ask(urgency=Urgency.BY_HAND if by_hand else Urgency.VOXEL_SIZE)
-        # what is shown with its parent would be shown again
         for number, box in enumerate(self.axes):
             box.visible = number < len(names)
         self.never.visible = not by_hand
+        self._question.ask(urgency=Urgency.BY_HAND if by_hand else Urgency.VOXEL_SIZE)
 
     def hide(self) -> None:
         """Hide the form and its question."""
@@ -125,6 +118,11 @@ class SpacingForm(Container):  # type: ignore[type-arg]
     def asked(self) -> bool:
         """Whether it is open, or waits for a more urgent question."""
         return self._question.waiting
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is open."""
+        return self._question.shown
 
     def fill(self, sizes: Sequence[float | None], unit: str) -> None:
         """Write a voxel size (z, y, x) into the form; sizes that are None or absurd stay empty."""
@@ -170,12 +168,6 @@ class SpacingForm(Container):  # type: ignore[type-arg]
                 one.value, other.value = other.value, one.value
         self._names[number] = letter
         self._show_names()
-
-    def reset_choices(self, *args: Any, **kwargs: Any) -> None:
-        """Napari calls it when layers change; what is being typed stays."""
-        if self.asked:
-            return
-        super().reset_choices(*args, **kwargs)
 
 
 def _number(letter: str, text: str) -> float:

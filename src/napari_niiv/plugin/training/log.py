@@ -66,8 +66,12 @@ class TrainingLog:
 
     @property
     def learnt(self) -> bool:
-        """Whether the checkpoint is better than the one that the training began with, as far as can be told."""
-        return self.checkpoint is not None and (self.change is None or self.change >= _EQUAL)
+        """Whether the checkpoint is better than the one that the training began with, as far as can be told.
+
+        One from nothing has to be better than interpolation.
+        """
+        worth = self.gain if self.change is None else self.change
+        return self.checkpoint is not None and (worth is None or worth >= _EQUAL)
 
     @property
     def change(self) -> float | None:
