@@ -43,14 +43,17 @@ def test_info_says_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("sections")]
     assert lines == [
         f"sections    section {BLANK} is blank",
-        "sections    sections are displaced by up to 9 pixels",
+        "sections    sections look displaced by up to 9 pixels",
     ]
 
 
 def test_options_and_memory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert repaired() == [{"bridged": [BLANK]}]
     said = capsys.readouterr().err
-    assert f"damaged: section {BLANK} is blank; sections are displaced by up to 9 pixels (give --align" in said
+    assert (
+        f"damaged: section {BLANK} is blank; sections look displaced by up to 9 pixels (--align moves them back)"
+        in said
+    )
     assert repaired("--no-bridge") == []
     (both,) = repaired("--align")
     assert both["bridged"] == [BLANK]

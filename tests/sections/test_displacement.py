@@ -36,7 +36,7 @@ def test_one_section(deep: Array) -> None:
     np.testing.assert_array_equal(found[17], (-9, 14))
     assert np.abs(np.delete(found, 17, axis=0)).max() <= 1
     report = find_sections(Volume(displaced(deep, shifts)))
-    assert report.sentences == ("sections are displaced by up to 14 pixels",)
+    assert report.sentences == ("sections look displaced by up to 14 pixels",)
 
 
 def test_jitter_over_a_slanting_specimen(deep: Array) -> None:

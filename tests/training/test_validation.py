@@ -220,7 +220,7 @@ def test_neighbours_are_a_lateral_pixel_away(small_model, linear_model: Niiv, te
         for weights in model.parameters():
             weights.zero_()
     validation = held_out((training_volume(array, (5,)), factor), context=k)
-    validation.surround(linear_model)
+    assert list(validation.surround(linear_model))[-1] == 1
     watcher = watching(model)
     validation.score(watcher)
     for slices in watcher.given:
@@ -236,7 +236,7 @@ def test_the_centre_stays_what_was_measured(small_model, texture, z: int) -> Non
     validation = held_out((training_volume(array, (z,)), 4.0))
     before, linear = watching(small_model()), validation.linear
     validation.score(before)
-    validation.surround(small_model(seed=1))
+    assert list(validation.surround(small_model(seed=1)))[-1] == 1
     after = watching(small_model())
     validation.score(after)
     for old, new in zip(before.given, after.given, strict=True):
@@ -251,7 +251,7 @@ def test_holes_in_the_neighbourhood_do_no_harm(small_model, texture) -> None:
     array = texture((12, 40, 44)) * 2
     array[6, 3:9] = np.nan
     validation = held_out((training_volume(array, (5,)), 4.0))
-    validation.surround(small_model())
+    assert list(validation.surround(small_model()))[-1] == 1
     assert math.isfinite(validation.score(small_model()))
 
 
@@ -259,5 +259,5 @@ def test_without_context_there_are_no_neighbours(small_model, texture) -> None:
     validation = held_out((training_volume(texture((6, 40, 44)) * 2), 4.0), context=0)
     model = small_model(context=0)
     before = validation.score(model)
-    validation.surround(model)
+    assert list(validation.surround(model)) == []
     assert validation.score(model) == before

@@ -104,7 +104,7 @@ def repair_input(volume: Volume, options: argparse.Namespace) -> tuple[Volume, s
     config = config.model_copy(update=given(options, SectionsConfig))
     report = find_sections(volume)
     repairs = report.repairs(config)
-    hint = " (give --align to align them)" if report.largest_shift and not config.align else ""
+    hint = " (--align moves them back)" if report.largest_shift and not config.align else ""
     notice = f"{volume.name}: {'; '.join(report.sentences)}{hint}." if report.sentences else ""
     return repaired(volume, repairs), notice
 

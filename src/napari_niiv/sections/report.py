@@ -112,7 +112,7 @@ class SectionReport:
             left = len(sentences) - _MOST_SENTENCES
             sentences = [*sentences[:_MOST_SENTENCES], f"and {left} more of this kind"]
         if pixels := self.largest_shift:
-            sentences.append(f"sections are displaced by up to {pixels} pixels")
+            sentences.append(f"sections look displaced by up to {pixels} pixels")
         return tuple(sentences)
 
     def of_channel(self, number: int) -> SectionReport:

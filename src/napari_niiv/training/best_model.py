@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -69,10 +69,10 @@ class BestModel:
             return None
         return max(scores) - self._held_out.bicubic
 
-    def surround(self, model: Niiv) -> None:
-        """Give the slices held out the neighbours that `model` infers."""
+    def surround(self, model: Niiv) -> Iterator[float]:
+        """Give the slices held out the neighbours that `model` infers; yields the part that is done."""
         if self._held_out is not None:
-            self._held_out.surround(model)
+            yield from self._held_out.surround(model)
 
     def keep(self, weights: Mapping[str, Tensor], score: float | None) -> None:
         """Take these weights for the best so far, without a validation."""

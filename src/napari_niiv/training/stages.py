@@ -74,8 +74,10 @@ def first_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
 def second_stage(plan: Plan, progress: Progress) -> Iterator[Event]:
     """Learn with neighbouring slices, from volumes that teachers restored, at last the model itself."""
     restorer = _Restorer(plan, _teachers(plan, progress))
-    yield progress.preparing("Restoring the neighbours of the slices to judge by")
-    progress.best.surround(restorer.models[0])
+    words = "Restoring the neighbours of the slices to judge by"
+    yield progress.preparing(words)
+    for part in progress.best.surround(restorer.models[0]):
+        yield progress.preparing(f"{words} ({part:.0%})")
     model = _pupil(plan, progress)
     with ExitStack() as pools:
         data = yield from _fill(plan, progress, pools, restorer, 2)

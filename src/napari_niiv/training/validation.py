@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -98,12 +98,20 @@ class HeldOut:
         finally:
             model.train(training)
 
-    def surround(self, model: Niiv) -> None:
-        """Give the crops the neighbours that `model` infers, as thick as the measured slices."""
+    def surround(self, model: Niiv) -> Iterator[float]:
+        """Give the crops the neighbours that `model` infers, as thick as the measured slices.
+
+        Yields
+        ------
+        float
+            The part that is done, 0 … 1.
+        """
         if not self._neighbours:
             return
-        with torch.inference_mode():
-            self._chosen = [self._with_neighbours(crop, model) for crop in self._chosen]
+        for number, crop in enumerate(self._chosen):
+            with torch.inference_mode():
+                self._chosen[number] = self._with_neighbours(crop, model)
+            yield (number + 1) / len(self._chosen)
 
     def _with_neighbours(self, crop: _Crop, model: Niiv) -> _Crop:
         k, factor, volume = self._neighbours, crop.volume.anisotropy, crop.volume

@@ -22,13 +22,17 @@ def test_the_most_urgent_alone_is_shown_and_the_next_when_it_is_answered(qtbot):
 
     assert shown() == []
     assert not any(row.native.isVisible() for pair in rows.values() for row in pair)
-    for urgency in reversed(Urgency):  # the least urgent comes up first
+    for urgency in reversed(Urgency):  # the least urgent comes up first, and stays till the user opens another
         asked[urgency].ask()
-        assert shown() == [urgency]
+        assert shown() == [urgency if urgency <= Urgency.DATASET else max(Urgency)]
     for urgency, following in zip(Urgency, [*list(Urgency)[1:], None], strict=True):
         assert shown() == [urgency]
         asked[urgency].ask(False)
         assert shown() == ([] if following is None else [following])
+    asked[Urgency.CHECKPOINT].ask()
     asked[Urgency.COPY].ask()
+    assert shown() == [Urgency.CHECKPOINT]
+    asked[Urgency.CHECKPOINT].ask(False)
+    assert shown() == [Urgency.COPY]
     asked[Urgency.CHECKPOINT].ask(urgency=Urgency.BY_HAND)
     assert shown() == [Urgency.CHECKPOINT]

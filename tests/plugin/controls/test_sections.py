@@ -185,7 +185,10 @@ def test_displacement_is_offered(opened, texture, qtbot) -> None:
     array[6] = np.roll(array[6], (9, -4), (0, 1))
     form = opened(array)
     wait_found(qtbot, form)
-    assert form.control.sentence.value == "Sections are displaced by up to 9 pixels: align for viewing and export."
+    assert form.control.sentence.value == (
+        "Sections look displaced by up to 9 pixels, or the specimen slants: align, and keep it if the side view becomes "
+        "smoother."
+    )
     assert form.control.switches["align"].visible
     assert form.control.switches["align"].value is False
     assert not form.live._volume().repairs

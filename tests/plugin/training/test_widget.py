@@ -393,6 +393,23 @@ def test_the_live_view_follows_every_checkpoint(in_napari, widget, stub, qtbot, 
     assert live.checkpoint.value == str(path)
 
 
+def test_what_is_learnt_from_nothing_is_looked_at_once_it_is_worth_it(
+    widget, stub, qtbot, viewer, tmp_path, interpolating_model
+):
+    path = tmp_path / "mine.safetensors"
+    save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
+    widget.form.init.value = "nothing"
+    widget.toggle()
+    stub.tell(Preparing("Reading", 0.0, 0.0, 300.0), trial(10, 25.0, path), step(20))
+    qtbot.waitUntil(lambda: "20 steps" in widget.status.toolTip())
+    live = reconstruct(viewer)
+    assert live.checkpoint.value == "em"
+    stub.tell(trial(30, 30.5, path), step(40))
+    qtbot.waitUntil(lambda: live.checkpoint.value == str(path))
+    stub.tell(Finished(path, 0.5, 40, 60.0), END)
+    wait_ready(qtbot, widget)
+
+
 def test_a_view_that_is_closed_stays_closed_until_the_end(widget, stub, qtbot, viewer, tmp_path, interpolating_model):
     path = tmp_path / "mine.safetensors"
     save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
@@ -623,7 +640,7 @@ def test_the_button_of_the_other_widget_opens_it_on_its_layer(viewer, qtbot, mes
 
 
 def test_a_real_training(widget, qtbot, viewer, tmp_path, messages, texture):
-    """A few steps from nothing, with the live view following."""
+    """A few steps from nothing: too few to be used."""
     form = widget.form
     viewer.layers["my stack"].data = (texture((8, 132, 136)) * 1000).astype(np.uint16)
     form.init.value = "nothing"
@@ -636,7 +653,8 @@ def test_a_real_training(widget, qtbot, viewer, tmp_path, messages, texture):
     qtbot.waitUntil(lambda: widget.worker is None, timeout=60_000)
     output = tmp_path / "my-stack-niiv.safetensors"
     assert f"The model is saved in {output}" in widget.status.text()
+    assert "It is not used: train for longer." in widget.status.text()
     assert len(widget.curves.model.getData()[0]) >= 1
-    qtbot.waitUntil(lambda: live.models.loaded == (str(output), "auto"), timeout=20_000)
+    assert live.checkpoint.value == "em"
     assert load_model(str(output), "cpu").card.training_volumes[0].name == "my stack"
     assert not state_path(output).exists()

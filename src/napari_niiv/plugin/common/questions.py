@@ -1,4 +1,4 @@
-"""What is asked in a form: one question at a time, the most urgent first."""
+"""What is asked in a form: one question at a time, the most urgent first, and none that changes under the mouse."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Urgency(IntEnum):
     """Whether channels that a slider goes through are to be shown together."""
     COPY = 4
     """Whether a file that reads slowly is to be copied."""
-    SECTIONS = 5
-    """What is to be done about damaged sections."""
-    FITTED = 6
+    FITTED = 5
     """Whether what was fitted to the file, or set for it, is to be used again."""
-    CHECKPOINT = 7
+    CHECKPOINT = 6
     """Whether a checkpoint that suits the volume better is to be used."""
+    SECTIONS = 7
+    """What is to be done about damaged sections."""
 
 
 class Question:
@@ -84,8 +84,12 @@ class Questions:
 
     @property
     def shown(self) -> Question | None:
-        """The question that is asked now."""
-        return min((q for q in self._all if q.waiting), key=lambda q: q.urgency, default=None)
+        """The question that is asked now: once it is, it stays, but for what the user has opened since."""
+        waiting = [question for question in self._all if question.waiting]
+        first = min(waiting, key=lambda question: question.urgency, default=None)
+        if first is None or first.urgency <= Urgency.DATASET:
+            return first
+        return next((question for question in waiting if question.shown), first)
 
     def show_first(self) -> None:
         """Show the most urgent question that waits, and no other."""

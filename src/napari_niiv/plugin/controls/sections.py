@@ -180,5 +180,5 @@ def _words(report: SectionReport) -> str:
     """The sentences for the form."""
     sentences = [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in report.sentences]
     if sentences and report.largest_shift:
-        sentences[-1] += ": align for viewing and export"
+        sentences[-1] += ", or the specimen slants: align, and keep it if the side view becomes smoother"
     return " ".join(f"{sentence}." for sentence in sentences)

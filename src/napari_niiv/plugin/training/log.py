@@ -74,6 +74,11 @@ class TrainingLog:
         return self.checkpoint is not None and (worth is None or worth >= _EQUAL)
 
     @property
+    def presentable(self) -> bool:
+        """Whether the live view is to show the checkpoint: none from nothing, before it is worth something."""
+        return self.goes_on or self.learnt
+
+    @property
     def change(self) -> float | None:
         """What the training added to the PSNR of the model that it began with, in dB; None where that is unknown."""
         first = self.validations[0] if self.goes_on and self.validations else None
@@ -129,12 +134,13 @@ def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str, sta
     state : str
         Where the state lies from which it can be resumed, if there is one.
     """
+    unused = "" if log.presentable or log.gain is None or kept is None else " It is not used: train for longer."
     if log.finished is not None:
-        return f"The model is saved in {kept}: {log.gain_words}."
+        return f"The model is saved in {kept}: {log.gain_words}.{unused}"
     if state:
         return f"{outcome(log, problem, kept, deleted)} It can be resumed: {state} is kept until it is finished."
     worth = f": {log.gain_words}" if log.best is not None else ""
-    saved = f"the best model so far is saved in {kept}{worth}."
+    saved = f"the best model so far is saved in {kept}{worth}.{unused}"
     if problem:
         return f"{problem} {saved[:1].upper()}{saved[1:]}" if kept is not None else problem
     why = f"The training stopped as its layer {deleted!r} was deleted" if deleted else "Stopped"

@@ -255,7 +255,7 @@ class TrainOnVolume(QScrollArea):
     def _receive(self, event: Event) -> None:
         self.log.add(event)
         if not self._previewing or (isinstance(event, Validation) and event.checkpoint is not None):
-            self._preview(event.checkpoint if isinstance(event, Validation) else None)
+            self._preview(event.checkpoint if isinstance(event, Validation) and self.log.presentable else None)
         if isinstance(event, Notice):
             show_info(event.message)
         self._undrawn = True
@@ -310,7 +310,7 @@ class TrainOnVolume(QScrollArea):
         kept = log.checkpoint or (earlier if earlier is not None and earlier.is_file() else None)
         deleted = self._layer.name if self._orphaned and self._layer else ""
         log.words = outcome(log, problem, kept, deleted, self._unfinished(settings.config.output))
-        if log.checkpoint is not None and self._previewing:
+        if log.checkpoint is not None and log.presentable and self._previewing:
             self._previewing = False  # opened again if it was closed
             self._preview(log.checkpoint)
         if log.checkpoint is not None and log.learnt:
