@@ -92,6 +92,7 @@ def test_channels_that_napari_opened_behind_a_slider_are_shown_together_when_the
     assert [layer.name for layer in viewer.layers] == NAMES
     assert [layer.colormap.name for layer in viewer.layers[:2]] == ["magenta", "green"]
     assert widget.layer.value is viewer.layers[0]
+    assert list(viewer.layers.selection) == [viewer.layers[0]]  # the list and the widget speak of the same
     for source, data in zip(viewer.layers[:2], (FIRST, SECOND), strict=True):
         np.testing.assert_array_equal(layer_volume(source).array, data)
         assert layer_volume(source).voxel_size == pytest.approx((0.8, 0.2, 0.2))

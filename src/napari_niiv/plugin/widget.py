@@ -30,6 +30,7 @@ from napari_niiv.plugin.controls.empty_voxels import EmptyVoxelsControl
 from napari_niiv.plugin.controls.fitted_offer import FittedOffer
 from napari_niiv.plugin.controls.help import Help
 from napari_niiv.plugin.controls.model_choice import ModelChoice
+from napari_niiv.plugin.controls.only_in_2d import OnlyIn2D
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.pass_indicator import pass_of
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
@@ -116,6 +117,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.native, napari_viewer, lambda: self.layer.value, lambda layer: setattr(self.layer, "value", layer)
         )
         self._adopt_selected()
+        self._in_2d = OnlyIn2D(self.native, napari_viewer, (*self.compare.pictures, *self.trust.switches))
         self.models.load()
 
     # what the user does

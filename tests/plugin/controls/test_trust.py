@@ -119,7 +119,8 @@ def test_maps_widen_no_dock(opened, qtbot) -> None:
 @pytest.mark.parametrize(
     ("kind", "doubt", "sentence"),
     [
-        ("disagreement", Doubt(5, {"disagreement": 0.0004}), "xz and yz agree everywhere."),
+        ("disagreement", Doubt(5, {"disagreement": 0.0004}), "xz and yz agree nearly everywhere."),
+        ("disagreement", Doubt(5, {"disagreement": 0}), "xz and yz agree everywhere."),
         ("disagreement", Doubt(5, {"disagreement": 0.0314}), "3 % of this view is doubtful."),
         ("misfit", Doubt(5, {"misfit": 0}), "Agrees everywhere."),
         ("misfit", Doubt(5, {"misfit": 0.003}), "0.3 % of this view is doubtful."),

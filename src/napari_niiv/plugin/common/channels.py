@@ -65,10 +65,12 @@ def channel_data(volume: Volume) -> list[tuple[Any, dict[str, Any]]]:
 
 
 def add_channels(viewer: ViewerModel, volume: Volume) -> Image:
-    """Add the image layers that show a volume to a viewer; returns the first."""
+    """Add the image layers that show a volume to a viewer, and select the first, which is returned."""
     added = [viewer.add_image(data, **keywords) for data, keywords in channel_data(volume)]
     # napari gives plugins proxies of what it adds, which are equal and not the same
-    return next(layer for layer in viewer.layers if layer == added[0])
+    first = next(layer for layer in viewer.layers if layer == added[0])
+    viewer.layers.selection = {first}
+    return first
 
 
 def one_channel(volume: Volume, number: int) -> Volume:

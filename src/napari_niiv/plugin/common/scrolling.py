@@ -46,15 +46,22 @@ class ScrollingForm(QScrollArea):
             self._wanted = None
 
     def sizeHint(self) -> QSize:
-        """As high as the form."""
-        return QSize(self.minimumSizeHint().width(), self._form.sizeHint().height())
+        """As high as the form, and the border that napari draws."""
+        return QSize(self.minimumSizeHint().width(), self._form.sizeHint().height() + self._border.height())
 
     def minimumSizeHint(self) -> QSize:
         """As wide as the form and a scroll bar, and a few rows high."""
+        bar = self.verticalScrollBar()
+        across = (SCROLL_BAR if bar is None else bar.sizeHint().width()) + self._border.width()
         width = max(
-            self._form.minimumSizeHint().width() + SCROLL_BAR, self._letters * self.fontMetrics().averageCharWidth()
+            self._form.minimumSizeHint().width() + across, self._letters * self.fontMetrics().averageCharWidth()
         )
         return QSize(width, min(self._form.sizeHint().height(), _LEAST))
+
+    @property
+    def _border(self) -> QSize:
+        margins = self.contentsMargins()
+        return QSize(margins.left() + margins.right(), margins.top() + margins.bottom())
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Have room shared out anew when rows come or go."""

@@ -66,6 +66,8 @@ class Compare:
     ----------
     rows : list of Widget
         To be put into a form.
+    pictures : tuple of Widget
+        Those of them that are about pictures of slices.
     """
 
     def __init__(self, viewer: ViewerModel, live_layers: LiveLayers) -> None:
@@ -89,6 +91,7 @@ class Compare:
             row("Split", self.split, self.position),
             self.steps,
         ]
+        self.pictures = (self.split, self.freeze, self.steps)
         self.hold.native.pressed.connect(lambda: self._compare(True))
         self.hold.native.released.connect(lambda: self._compare(False))
         self.split.changed.connect(self._apply)

@@ -39,6 +39,7 @@ class TrustControls:
         One for each map; of those that are on, the rows are visible.
     rows : list of Widget
         To be put into a form.
+    switches : tuple of CheckBox
     """
 
     def __init__(self, live_layers: LiveLayers, layer: ComboBox) -> None:
@@ -53,7 +54,8 @@ class TrustControls:
         self.project = CheckBox(text="keep measured averages", tooltip=_PROJECT_MEANS)
         legends = [legend.row for legend in self.legends.values()]
         self.rows: list[Any] = [row("Trust", self.disagreement, self.misfit), *legends, self.project]
-        for box in (self.disagreement, self.misfit, self.project):
+        self.switches = (self.disagreement, self.misfit, self.project)
+        for box in self.switches:
             box.changed.connect(self._apply)
         live_layers.changed.connect(self._show)
         live_layers.opened.connect(self._listen_to)
@@ -71,9 +73,8 @@ class TrustControls:
     def _show(self, value: Any = None) -> None:
         """Show what is set now, by these controls or by a map that was deleted by hand."""
         settings = self._live_layers.settings
-        boxes = (self.disagreement, self.misfit, self.project)
         on = ("disagreement" in settings.trust, "misfit" in settings.trust, settings.project)
-        for box, value in zip(boxes, on, strict=True):
+        for box, value in zip(self.switches, on, strict=True):
             with box.changed.blocked():
                 box.value = value
         maps = self._live_layers.settings_of(self._layer.value).maps

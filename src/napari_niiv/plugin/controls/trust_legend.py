@@ -40,7 +40,8 @@ def _of_shares(kind: Trust, doubt: Doubt) -> str:
     if kind == "bridged":
         return "None in this view." if doubt.agrees(kind) else f"{part} of this view is bridged."
     if doubt.agrees(kind):
-        return "xz and yz agree everywhere." if kind == "disagreement" else "Agrees everywhere."
+        where = "nearly everywhere" if doubt.shares[kind] else "everywhere"  # specks may be seen
+        return f"xz and yz agree {where}." if kind == "disagreement" else f"Agrees {where}."
     return f"{part} of this view is doubtful."
 
 
