@@ -76,7 +76,7 @@ def test_counts_and_shapes():
         "3 billion",
     )
     assert output_words((3, 10, 20, 30), "czyx", (0.008, 0.008, 0.0081), "micrometer") == (
-        "3 × 10 × 20 × 30 voxels (c × z × y × x) of 0.008 × 0.008 × 0.0081 µm"
+        "3 × 10 × 20 × 30 voxels (c × z × y × x) of 8 × 8 × 8.1 nm"
     )
     assert output_words((10, 20, 30), "zyx", (1, 1, 1), "pixel").endswith("of 1 × 1 × 1 voxel units")
 

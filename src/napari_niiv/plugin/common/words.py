@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pint
 
 from napari_niiv.errors import Remedy
+from napari_niiv.io.spacing import Spacing
 
 WINDOW_WORDS: Mapping[Remedy, str] = {
     Remedy.RESUME: "go on with Resume",
@@ -57,9 +58,9 @@ def about(seconds: float) -> str:
 
 def output_words(shape: Sequence[int], axes: str, voxel_size: Sequence[float], unit: str) -> str:
     """Such as 128 × 200 × 200 voxels (z × y × x) of 8 × 8 × 8 nm."""
-    short = "voxel units" if unit == "pixel" else f"{pint.Unit(unit):~P}"
-    counts, sizes = map(str, shape), (f"{size:.4g}" for size in voxel_size)
-    return f"{_times(counts)} voxels ({_times(axes)}) of {_times(sizes)} {short}"
+    z, y, x = voxel_size
+    sizes = Spacing((z, y, x), unit).short_words + (" voxel units" if unit == "pixel" else "")
+    return f"{_times(map(str, shape))} voxels ({_times(axes)}) of {sizes}"
 
 
 def _times(parts: Iterable[str]) -> str:
