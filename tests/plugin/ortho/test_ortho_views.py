@@ -93,6 +93,9 @@ def test_every_panel_is_exact_and_shows_what_the_main_viewer_does_not(viewer, or
     ]:
         viewer.dims.order = order
         assert planes(ortho) == expected
+        names = [view.name.overlay.text for view in (ortho, *ortho.panels)]
+        assert names[1:] == expected
+        assert sorted(names) == ["xy", "xz", "yz"]
         zooms = {round(float(v.scene.camera.zoom), 6) for v in (viewer, *(p.viewer for p in ortho.panels))}
         assert len(zooms) == 1
         wait_exact(qtbot, ortho)

@@ -17,6 +17,7 @@ from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.napari_compat import bare_canvas, close_canvas, keep_docked, link_layers, unlink_layers
 from napari_niiv.plugin.ortho.crosshair import CrossHair
 from napari_niiv.plugin.ortho.linked_views import LayerView, LinkedViews
+from napari_niiv.plugin.ortho.plane_name import PlaneName, shown_plane
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.volume import check_anisotropy
 
@@ -60,7 +61,7 @@ class Panel:
         self._connections.connect(self._copy_attribute, *(getattr(source.events, name) for name in COPIED))
         self._connections.connect(self._copy_data, source.events.data)
         self.live = LiveReconstruction(self.viewer, self.copy, _plain(settings), memory=memory)
-        self.cross = CrossHair(self.viewer)
+        self.cross, self.name = CrossHair(self.viewer), PlaneName(self.viewer)
         self.canvas = bare_canvas(self.viewer)  # keys and sliders are the main viewer's
         self._plane = ""
 
@@ -71,9 +72,7 @@ class Panel:
 
     @plane.setter
     def plane(self, plane: str) -> None:
-        self._plane = plane
-        title, ndim = self.viewer.canvas.overlays.text, self.viewer.dims.ndim
-        title.text, title.position, title.visible = plane, "top_left", True
+        self._plane, ndim = plane, self.viewer.dims.ndim
         self.viewer.dims.order = (*range(ndim - 3), *(axis % ndim for axis in VIEWS[plane]))
 
     def close(self, delete: bool) -> None:
@@ -82,6 +81,7 @@ class Panel:
         self.live.close(remove=False)
         unlink_layers([self.source, self.copy], LINKED)
         self.cross.close(erase=False)
+        self.name.close(erase=False)
         if delete:
             close_canvas(self.canvas)
 
@@ -148,7 +148,7 @@ class OrthoViews(QObject):
             panel.live.pixel_ratio = self.widget.devicePixelRatioF()
         self.widget.installEventFilter(self)
         self.widget.destroyed.connect(self.close)
-        self.cross = CrossHair(viewer)
+        self.cross, self.name = CrossHair(viewer), PlaneName(viewer)
         copies = (LayerView(panel.viewer, panel.copy) for panel in self.panels)
         # a throttle, not a debounce: the panels keep up with a drag
         self._moves = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
@@ -197,17 +197,16 @@ class OrthoViews(QObject):
         self._moves.cancel()
         self.links.close()
         self.cross.close(erase=alive)
+        self.name.close(erase=alive)
         panels, self.panels = self.panels, ()
         for panel in panels:
             panel.close(delete=alive)
 
     def _planes(self) -> tuple[str, ...]:
         """The planes that the main viewer does not show; those of before if it shows none of the three."""
-        dims = self.viewer.dims
-        shown = {axis - dims.ndim for axis in dims.order[-2:]}
-        main = [plane for plane, order in VIEWS.items() if set(order[1:]) == shown]
+        main = shown_plane(self.viewer)
         before = tuple(panel.plane for panel in self.panels)
-        return tuple(p for p in VIEWS if p != main[0]) if main else before if all(before) else ("xz", "yz")
+        return tuple(p for p in VIEWS if p != main) if main else before if all(before) else ("xz", "yz")
 
     def _turn(self, event: Any = None) -> None:
         """Show what the main viewer does not; nothing changes where it goes to 3-D."""
