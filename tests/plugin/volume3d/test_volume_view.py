@@ -13,12 +13,16 @@ from tests.plugin.volume3d.conftest import NAME, SCALE, SHAPE, SLOPES, add_ramp,
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
+
 from napari_niiv.geometry import Box, Span
 from napari_niiv.plugin.common.layers import is_source
+from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.volume3d import volume_view as module
 from napari_niiv.plugin.volume3d.progress import Progress
+from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.reconstruction import region
 
 ALL = 10**9
@@ -373,3 +377,16 @@ def test_closing_the_window_in_3d_reads_nothing_more(viewer_and_dock, qtbot):
         viewer.close()
     qtbot.waitUntil(lambda: not view.alive, timeout=5000)
     assert not source.visible
+
+
+def test_what_goes_with_the_widget_is_deleted_in_its_own_context(qtbot):
+    """The callbacks that see to it stay until all layers of ours are gone, and no longer."""
+    viewer = ViewerModel()
+    events = viewer.layers.events
+    before = [len(emitter.callbacks) for emitter in (events.removed, events.end_batch)]
+    views = VolumeViews(viewer, LiveLayers(viewer))
+    with_views = [len(emitter.callbacks) for emitter in (events.removed, events.end_batch)]
+    views.close()
+    assert [len(emitter.callbacks) for emitter in (events.removed, events.end_batch)] == with_views
+    assert with_views != before
+    qtbot.waitUntil(lambda: [len(emitter.callbacks) for emitter in (events.removed, events.end_batch)] == before)

@@ -11,6 +11,7 @@ from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.plugin.common.channels import channels_of
+from napari_niiv.plugin.common.removal import after_removal
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.napari_compat import before_napari, deleting_in_own_context
 from napari_niiv.plugin.volume3d.camera import BlockCamera
@@ -70,10 +71,13 @@ class VolumeViews(QObject):
         ndisplay = self._viewer.dims.events.ndisplay
         ndisplay.disconnect(self._entering)
         ndisplay.disconnect(self._entered)
-        for removal in self._removals:
-            removal.disconnect(self._deleting)
         for view in list(self._views.values()):
             view.close(remove)
+        after_removal(lambda: self._let_go())  # other layers of ours go now
+
+    def _let_go(self) -> None:
+        for removal in self._removals:
+            removal.disconnect(self._deleting)
 
     @property
     def _removals(self) -> tuple[EventEmitter, ...]:
