@@ -73,6 +73,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed: the words of the system where there are some, such as "No space left on device"."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 def unexpected(what: str, error: BaseException) -> str:
     """The sentence for a defect of ours; `what` failed, such as "The training"."""
     return f"{what} failed unexpectedly ({error!r}); please report it."

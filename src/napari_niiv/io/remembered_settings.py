@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_niiv.errors import OutputError
+from napari_niiv.errors import OutputError, reason_of
 from napari_niiv.io.remembered import read_entry, recall_checkpoint, write_entry
 
 _MOST_BYTES = 4 << 30  # of a checkpoint: ours have some million
@@ -46,7 +46,7 @@ class Fit(BaseModel):
         except FileNotFoundError:
             why = "is gone"
         except (OSError, ValueError) as error:  # the latter of a path that cannot be
-            why = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+            why = f"cannot be read ({reason_of(error)})"
         else:
             why = "" if same else "was changed since"
         return f"The checkpoint fitted to this volume, {path.name}, {why}; it is forgotten." if why else ""

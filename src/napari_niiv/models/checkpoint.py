@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from napari_niiv import strict_json
 from napari_niiv.device import choose_device
-from napari_niiv.errors import CheckpointError, OutputError
+from napari_niiv.errors import CheckpointError, OutputError, reason_of
 from napari_niiv.io.write import whole_file
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import FORMAT_VERSION, Card
@@ -81,8 +81,9 @@ def save_model(model: Niiv, card: Card, path: str | os.PathLike[str], half: bool
         with whole_file(target) as partial:
             partial.write_bytes(save(tensors, metadata={CARD_KEY: card.model_dump_json()}))
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"The checkpoint cannot be written to {target} ({reason}); choose another folder.") from error
+        raise OutputError(
+            f"The checkpoint cannot be written to {target} ({reason_of(error)}); choose another folder."
+        ) from error
 
 
 def read_card(name: str | os.PathLike[str]) -> Card:

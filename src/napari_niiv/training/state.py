@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_niiv import strict_json
-from napari_niiv.errors import OutputError, TrainingError
+from napari_niiv.errors import OutputError, TrainingError, reason_of
 from napari_niiv.io.write import remove_left, whole_file
 from napari_niiv.models.weight_files import DamagedWeights, open_weights
 from napari_niiv.training.config import TrainingConfig
@@ -107,8 +107,7 @@ def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None
         with whole_file(target) as partial:
             partial.write_bytes(save(tensors, metadata=metadata))
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"The state of the training cannot be written to {target} ({reason}).") from error
+        raise OutputError(f"The state of the training cannot be written to {target} ({reason_of(error)}).") from error
 
 
 def load_state(config: TrainingConfig, volumes: list[str]) -> State:

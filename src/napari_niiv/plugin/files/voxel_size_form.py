@@ -115,11 +115,6 @@ class SpacingForm:
         self._question.ask(False)
 
     @property
-    def asked(self) -> bool:
-        """Whether it is open, or waits for a more urgent question."""
-        return self._question.waiting
-
-    @property
     def shown(self) -> bool:
         """Whether it is open."""
         return self._question.shown
