@@ -29,6 +29,9 @@ def test_before_there_are_points_it_is_said_what_will_come(curves):
     curves.show_progress([(1, 0.5)], [])
     assert shown(curves) == [QUALITY_COMES]
     assert curves.loss_plot.isVisible()
+    assert curves.loss.opts["symbol"] == "o"  # a line through one point would be nothing
+    curves.show_progress([(1, 0.5), (2, 0.4)], [])
+    assert curves.loss.opts["symbol"] is None
     curves.show_progress([(1, 0.5)], [Validation(2, 1, 0.5, 31.0, 29.0, 30.0, Path("a"))])
     assert shown(curves) == []
     assert curves.quality_plot.isVisible()

@@ -410,6 +410,22 @@ def test_what_is_learnt_from_nothing_is_looked_at_once_it_is_worth_it(
     wait_ready(qtbot, widget)
 
 
+def test_what_is_no_better_than_what_it_began_with_is_not_used(
+    widget, stub, qtbot, viewer, tmp_path, interpolating_model, messages
+):
+    path = tmp_path / "mine.safetensors"
+    save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
+    widget.toggle()
+    stub.tell(Preparing("Reading", 0.0, 0.0, 300.0), trial(0, 31.0, path), trial(10, 30.9))
+    qtbot.waitUntil(lambda: len(viewer.window.dock_widgets) == 2)
+    live = reconstruct(viewer)
+    qtbot.waitUntil(lambda: live.checkpoint.value == str(path))
+    stub.tell(Finished(path, 1.0, 10, 60.0), END)
+    wait_ready(qtbot, widget)
+    assert live.checkpoint.value == "em"
+    assert widget.status.text().endswith("(no better than before this training). It is not used: train for longer.")
+
+
 def test_a_view_that_is_closed_stays_closed_until_the_end(widget, stub, qtbot, viewer, tmp_path, interpolating_model):
     path = tmp_path / "mine.safetensors"
     save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)

@@ -84,6 +84,7 @@ class Curves(QWidget):
         _show_one(self._loss_comes, self.loss_plot, len(values) > 0)
         if len(values):
             self.loss.setData(steps, values)
+            self.loss.setSymbol("o" if len(values) == 1 else None)  # one point is no line
             _plots().fit(self.loss_plot, across, values)
 
     def _show_quality(

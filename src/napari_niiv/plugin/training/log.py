@@ -75,7 +75,7 @@ class TrainingLog:
 
     @property
     def presentable(self) -> bool:
-        """Whether the live view is to show the checkpoint: none from nothing, before it is worth something."""
+        """Whether the live view is to follow the training: none from nothing, before it is worth something."""
         return self.goes_on or self.learnt
 
     @property
@@ -134,7 +134,7 @@ def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str, sta
     state : str
         Where the state lies from which it can be resumed, if there is one.
     """
-    unused = "" if log.presentable or log.gain is None or kept is None else " It is not used: train for longer."
+    unused = "" if log.learnt or log.gain is None or kept is None else " It is not used: train for longer."
     if log.finished is not None:
         return f"The model is saved in {kept}: {log.gain_words}.{unused}"
     if state:

@@ -33,8 +33,8 @@ def new_plot() -> Any:
 def line(plot: Any, colour: str, *, dashed: bool = False, dots: bool = False) -> Any:
     """A curve of a plot, without points yet."""
     style = Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine
-    marks = {"symbol": "o", "symbolSize": 5, "symbolBrush": colour, "symbolPen": None} if dots else {}
-    return plot.plot(pen=pg.mkPen(colour, style=style), **marks)
+    marks = {"symbolSize": 5, "symbolBrush": colour, "symbolPen": None}
+    return plot.plot(pen=pg.mkPen(colour, style=style), symbol="o" if dots else None, **marks)
 
 
 def recolour(plot: Any, text: str, background: str) -> None:

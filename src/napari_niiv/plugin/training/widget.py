@@ -295,6 +295,13 @@ class TrainOnVolume(QScrollArea):
         if checkpoint is not None:
             widget.select_checkpoint(checkpoint)
 
+    def _go_back(self, unused: Path) -> None:
+        """Use what the training began with, as what came of it is no better."""
+        widget, settings = opened(self.viewer, WIDGET), self._settings
+        before = None if settings is None else settings.config.init
+        if widget is not None and before is not None and widget.checkpoint.value == str(unused):
+            widget.select_checkpoint(before)
+
     def _show_stopping(self) -> None:
         self.button.setText(_STOPPING)
         self.button.setEnabled(False)
@@ -310,11 +317,13 @@ class TrainOnVolume(QScrollArea):
         kept = log.checkpoint or (earlier if earlier is not None and earlier.is_file() else None)
         deleted = self._layer.name if self._orphaned and self._layer else ""
         log.words = outcome(log, problem, kept, deleted, self._unfinished(settings.config.output))
-        if log.checkpoint is not None and log.presentable and self._previewing:
-            self._previewing = False  # opened again if it was closed
-            self._preview(log.checkpoint)
         if log.checkpoint is not None and log.learnt:
+            if self._previewing:
+                self._previewing = False  # opened again if it was closed
+                self._preview(log.checkpoint)
             self._remember(log.checkpoint)
+        elif log.checkpoint is not None:
+            self._go_back(log.checkpoint)
         self._layer = None
         self._start.frozen = False
         if self._orphaned:
