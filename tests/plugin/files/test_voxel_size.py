@@ -242,6 +242,19 @@ def test_by_hand_without_a_file(viewer, qtbot, messages):
     assert messages == []
 
 
+def test_an_anisotropy_that_is_typed_is_remembered(viewer, qtbot, messages, unsaid):
+    widget = open_widget(viewer)
+    viewer.open(unsaid, plugin="napari")
+    asked(qtbot, widget)
+    for factor in (3, 4, 5):  # as by the arrows
+        widget.anisotropy.value = factor
+    qtbot.waitUntil(lambda: recall(unsaid) == Correction((5.0, 1.0, 1.0), "pixel"), timeout=10_000)
+    widget.anisotropy.value = 6
+    viewer.add_image(DATA, scale=(4, 1, 1), name="another")  # at once
+    widget.layer.value = viewer.layers["another"]
+    qtbot.waitUntil(lambda: recall(unsaid) == Correction((6.0, 1.0, 1.0), "pixel"), timeout=10_000)
+
+
 def test_what_cannot_be_remembered_is_told_and_holds_for_now(viewer, qtbot, messages, unsaid, monkeypatch):
     (unsaid.parent / "taken").touch()
     monkeypatch.setenv("NAPARI_NIIV_STATE", str(unsaid.parent / "taken"))

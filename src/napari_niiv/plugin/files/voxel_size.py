@@ -10,6 +10,7 @@ from pathlib import Path
 
 from magicgui.widgets import PushButton
 from napari.layers import Image
+from superqt.utils import QSignalDebouncer
 
 from napari_niiv.empty_voxels import Values
 from napari_niiv.errors import NiivError, VolumeError
@@ -53,6 +54,9 @@ class _FileFacts:
     empty: Values | None = None
 
 
+_SETTLED = 500  # ms without a change until an anisotropy is remembered
+
+
 class VoxelSizeControl:
     """Sees to it that the chosen layer has its voxel size; the channels of a volume get it together.
 
@@ -82,9 +86,14 @@ class VoxelSizeControl:
         self.rows = [self.button, *self.form.rows]
         self.button.enabled = False
         self.button.changed.connect(lambda _=None: self.open())
+        self._typed: weakref.ref[Image] | None = None  # its anisotropy was, and is not remembered yet
+        self._settling = QSignalDebouncer(parent=self.button.native)
+        self._settling.setTimeout(_SETTLED)
+        self._settling.triggered.connect(self._remember_typed)
 
     def set_layer(self, layer: Image | None) -> bool:
         """Attend to another layer; True if its voxel size is still being looked up, and `ready` will be called."""
+        self._remember_typed()
         self._layer = layer
         has_voxels = layer is not None and layer.ndim >= 3 and not layer.rgb
         self.button.enabled = has_voxels
@@ -158,6 +167,8 @@ class VoxelSizeControl:
             if self.asks_of(layer):  # that was the answer
                 self._dismiss()
             self.refill()
+            self._typed = weakref.ref(layer)
+            self._settling.throttle()
 
     def _ask(self) -> None:
         """Show the question about the chosen layer, if one is open."""
@@ -252,9 +263,7 @@ class VoxelSizeControl:
         self._questions.pop(layer, None)
         self._problems.pop(layer, None)
         self.form.hide()
-        if (file := layer_file(layer)) is not None:
-            axes = file.stored_axes if provenance_of(layer).axes_corrected else None
-            self._remember(file, Correction(answer.voxel_size, answer.unit, axes))
+        self._remember_size(layer)
         self._ready(layer)
 
     def _resize(self, layer: Image, size: Size, unit: str) -> None:
@@ -281,6 +290,16 @@ class VoxelSizeControl:
         if (file := layer_file(self._layer)) is not None:
             self._remember(file, Correction(silent=True))
         self._dismiss()
+
+    def _remember_typed(self) -> None:
+        layer, self._typed = None if self._typed is None else self._typed(), None
+        if layer is not None:
+            self._remember_size(layer)
+
+    def _remember_size(self, layer: Image) -> None:
+        if (file := layer_file(layer)) is not None:
+            axes = file.stored_axes if provenance_of(layer).axes_corrected else None
+            self._remember(file, Correction(voxel_size(layer), str(layer.units[-1]), axes))
 
     def _remember(self, file: LayerFile, correction: Correction) -> None:
         self._run(lambda: remember(file.path, correction, file.dataset), lambda _: None)
