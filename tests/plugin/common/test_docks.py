@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from magicgui.widgets import Label
 from napari._app_model import get_app_model
 
 from napari_niiv.models.catalog import checkpoint_path
-from napari_niiv.plugin.common.docks import open_dock
+from napari_niiv.plugin.common.docks import is_behind, open_dock
+from napari_niiv.plugin.common.questions import Urgency
+from napari_niiv.plugin.controls import status
 from napari_niiv.plugin.manifest_names import TRAINING, WIDGET
 
 
@@ -42,6 +45,20 @@ def test_training_from_a_widget_that_the_menu_opened(viewer, qtbot):
     qtbot.waitUntil(lambda: widget.models.loaded == used, timeout=20_000)
     live = [layer.name for layer in viewer.layers if layer.name.endswith("(isotropic)")]
     assert live == ["stack (isotropic)"]
+
+
+def test_a_question_behind_another_tab_is_told(viewer, qtbot, monkeypatch):
+    told = []
+    monkeypatch.setattr(status, "show_info", told.append)
+    widget = open_dock(viewer, WIDGET)
+    question = widget._host.questions.add(Urgency.BY_HAND, Label(value="?"))
+    question.ask()
+    question.ask(False)
+    assert told == []
+    widget.open_training()
+    qtbot.waitUntil(lambda: is_behind(widget.native))
+    question.ask()
+    assert told == [f"{WIDGET} has a question: bring its tab to the front."]
 
 
 def test_the_menu_finds_what_the_plugin_opened(viewer):

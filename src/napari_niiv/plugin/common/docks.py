@@ -42,6 +42,12 @@ def open_dock(viewer: Viewer, name: str, *, behind: bool = False) -> Any:
     return widget
 
 
+def is_behind(widget: QWidget) -> bool:
+    """Whether a widget is in a dock that is open, behind another tab."""
+    dock = _dock_of(widget)
+    return dock is not None and dock.isVisible() and dock.visibleRegion().isEmpty()
+
+
 def is_shown(window: weakref.ref[Any] | None) -> bool:
     """Whether a window is there and seen."""
     alive = None if window is None else window()

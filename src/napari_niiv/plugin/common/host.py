@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from napari import Viewer
-from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
 
 from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.docks import is_behind
 from napari_niiv.plugin.common.questions import Questions
+from napari_niiv.plugin.manifest_names import WIDGET
 
 
 class StatusLine(Protocol):
@@ -35,8 +37,8 @@ class Host:
     ----------
     viewer : Viewer
     status : StatusLine
-    parent : QObject
-        With it the background work goes, and answers that come later are dropped.
+    parent : QWidget
+        In the dock. With it the background work goes, and answers that come later are dropped.
 
     Attributes
     ----------
@@ -56,9 +58,15 @@ class Host:
         Shows the sentence of an error as both.
     """
 
-    def __init__(self, viewer: Viewer, status: StatusLine, parent: QObject) -> None:
+    def __init__(self, viewer: Viewer, status: StatusLine, parent: QWidget) -> None:
+        self._parent = parent
         self.viewer, self.background = viewer, Background(parent, status.fail)
         self.run: Callable[..., None] = self.background.run
         self.tell: Callable[[str], Any] = status.tell
         self.inform, self.warn, self.fail = status.inform, status.warn, status.fail
-        self.questions = Questions()
+        self.questions = Questions(self._point_out)
+
+    def _point_out(self) -> None:
+        """Tell of a question that cannot be seen."""
+        if is_behind(self._parent):
+            self.inform(f"{WIDGET} has a question: bring its tab to the front.")

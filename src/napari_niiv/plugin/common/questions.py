@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -65,9 +65,16 @@ class Question:
 
 
 class Questions:
-    """The questions of a form, of which at most one is shown."""
+    """The questions of a form, of which at most one is shown.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    asked : callable, optional
+        Called when one is shown.
+    """
+
+    def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
+        self._asked = asked
         self._all: list[Question] = []
 
     def add(self, urgency: Urgency, *rows: Any) -> Question:
@@ -98,4 +105,7 @@ class Questions:
             if question is not first:
                 question.show(False)
         if first is not None:
+            new = not first.shown
             first.show(True)
+            if new:
+                self._asked()
