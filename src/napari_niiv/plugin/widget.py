@@ -32,10 +32,9 @@ from napari_niiv.plugin.controls.help import Help
 from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.controls.only_in_2d import OnlyIn2D
 from napari_niiv.plugin.controls.output_scale import OutputScale
-from napari_niiv.plugin.controls.pass_indicator import pass_of
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
 from napari_niiv.plugin.controls.sections import SectionsControl
-from napari_niiv.plugin.controls.status import Status
+from napari_niiv.plugin.controls.status import HIDDEN, Status
 from napari_niiv.plugin.controls.suitability import SuitabilityControl
 from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
@@ -263,8 +262,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if (live := self.live) is not None:  # it was live before it was chosen
             if live.failure:
                 self._status.tell(live.failure, "failed")
-            elif live.last is not None:
-                self._status.describe(live.last)
+            else:
                 self._show_visibility()
 
     def _show_settings(self, layer: Image | None) -> None:
@@ -379,7 +377,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if live is None or self.volume_views.get(live.source) is not None:  # that tells of itself
             return
         if not live.failure and live.last is not None:
-            self.indicator.show_state(pass_of(live.last.response) if live.layer.visible else "hidden")
+            if live.layer.visible:
+                self._status.describe(live.last)
+            else:
+                self._status.tell(HIDDEN, "hidden")
 
     def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""

@@ -142,7 +142,7 @@ def test_the_field_is_automatic_until_it_is_not(field, model):
     assert not field.reason.visible
     assert field.slider.max == pytest.approx(0.1)
     field.show_estimate(0.022)
-    assert field.auto.text == "auto (0.022)"
+    assert field.auto.text == "auto (noise 0.022)"
     assert field._number.isHidden()  # it would say the same again, or a number that is not in use
     assert not field.heard
     field.auto.value = False  # stays where it is
@@ -238,13 +238,15 @@ def widget(dock_viewer, checkpoints, qtbot, messages):
 def test_what_is_chosen_by_itself_is_shown(widget, qtbot):
     field = widget.denoise.field
     level = automatic(widget.layer.value, widget.live_layers.model)
-    qtbot.waitUntil(lambda: field.auto.text == f"auto ({level:g})", timeout=20_000)
+    qtbot.waitUntil(lambda: field.auto.text == f"auto (noise {level:g})", timeout=20_000)
     assert field.slider.value == pytest.approx(level, abs=1e-4)
     worse = widget.viewer.add_image(noisy(4.0), scale=(4, 1, 1), name="worse")
     widget.layer.value = worse
-    qtbot.waitUntil(lambda: field.auto.text == f"auto ({automatic(worse, widget.live_layers.model):g})", timeout=20_000)
+    qtbot.waitUntil(
+        lambda: field.auto.text == f"auto (noise {automatic(worse, widget.live_layers.model):g})", timeout=20_000
+    )
     widget.layer.value = widget.viewer.layers["stack"]
-    assert field.auto.text == f"auto ({level:g})"
+    assert field.auto.text == f"auto (noise {level:g})"
 
 
 def test_the_slider_changes_the_picture(in_napari, widget, qtbot):
@@ -253,7 +255,7 @@ def test_the_slider_changes_the_picture(in_napari, widget, qtbot):
     wait_final(qtbot, widget.live, lambda: setattr(field.slider, "value", 0.07), denoise=0.07)
     assert field.auto.text == "auto"
     wait_final(qtbot, widget.live, lambda: setattr(field.auto, "value", True), denoise="auto")
-    assert field.auto.text.startswith("auto (")
+    assert field.auto.text.startswith("auto (noise ")
     widget.live.denoise = 0.03  # by a script
     assert (field.auto.value, field.value) == (False, 0.03)
 
@@ -311,7 +313,7 @@ def test_the_export_takes_the_screens_level(widget, qtbot, tmp_path):
     form = panel.form
     level = automatic(widget.layer.value, widget.live_layers.model)
     assert form.settings().config.denoise == "auto"
-    assert form.denoise.auto.text == f"auto ({level:g})"
+    assert form.denoise.auto.text == f"auto (noise {level:g})"
     widget.denoise.field.auto.value = False
     widget.denoise.field.slider.value = 0.06
     assert form.denoise.value == form.settings().config.denoise == 0.06

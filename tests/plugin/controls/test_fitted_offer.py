@@ -178,6 +178,12 @@ def test_what_was_fitted_in_this_session_is_in_use_when_the_dock_is_opened(dock_
     widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
     qtbot.waitUntil(lambda: widget.models.loaded == (str(checkpoint), "auto"), timeout=20_000)
     assert "no file is restored with brain-niiv.safetensors, which was fitted to it." in messages
+    viewer.add_image(DATA, scale=(4, 1, 1), name="another")
+    widget.layer.value = viewer.layers["another"]
+    assert messages[-1] == (
+        "another is restored with brain-niiv.safetensors, which was fitted to no file: "
+        "choose another checkpoint if it does not suit."
+    )
 
 
 def test_corrections_of_sections_come_back_with_a_word(dock_viewer, tmp_path, qtbot, messages, texture):

@@ -73,8 +73,10 @@ def test_it_follows_the_chosen_layer(dock_viewer, qtbot, monkeypatch):
     wait("refined")
     widget.live.layer.visible = False
     assert widget.indicator.state == "hidden"
+    assert widget.status.value == module.HIDDEN
     widget.live.layer.visible = True
     assert widget.indicator.state == "refined"
+    assert widget.status.value.startswith("xz")
     viewer.dims.ndisplay = 3
     assert widget.indicator.state == "waiting"
     viewer.dims.ndisplay = 2  # before anything has come

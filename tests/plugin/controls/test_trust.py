@@ -165,6 +165,10 @@ def test_a_scale_is_painted_clear_in_the_middle_and_blue_and_red_at_the_ends(qtb
     assert scale.numbers == ()  # not known yet
     scale.show_limits((-4, 4))
     assert scale.numbers == ("-4", "-2", "0", "2", "4")
+    scale.show_limits((-13.1, 13.1))
+    room = sum(scale.fontMetrics().horizontalAdvance(number) for number in scale.numbers)
+    assert scale._fitting(2 * room) == scale.numbers
+    assert scale._fitting(room) == ("-13.1", "0", "13.1")
     scale.resize(200, scale.sizeHint().height())
     picture = scale.grab().toImage()
     blue, grey, red = (picture.pixelColor(x, 1) for x in (1, 100, 198))

@@ -73,7 +73,7 @@ class DenoiseField:
     def show_estimate(self, level: float | None) -> None:
         """Show what "auto" comes to; None as long as it is not known."""
         known = level is not None and self.auto.value and self._highest > 0
-        self.auto.text = f"{AUTO} ({level:g})" if known else AUTO
+        self.auto.text = f"{AUTO} (noise {level:g})" if known else AUTO
         if level is not None and known:
             with self.slider.changed.blocked():
                 self.slider.value = min(level, self._highest)

@@ -61,7 +61,7 @@ class SectionsControl:
         self.switches = {name: setting_widget(SectionsConfig, name) for name in SectionsConfig.model_fields}
         gaps, places = list(self.switches.values())[:2], list(self.switches.values())[2:]
         self._lines = row("Sections", *gaps), row("Sections", *places)
-        self.seen = PushButton(text="OK", tooltip="hides the sentence; the switches below stay, and tell it again")
+        self.seen = PushButton(text="Dismiss", tooltip="hides the sentence; the switches below stay, and tell it again")
         self.rows: list[Any] = [self.sentence, row("", self.seen), *self._lines]
         self._question = host.questions.add(Urgency.SECTIONS, *self.rows[:2])
         self._told: weakref.WeakSet[Image] = weakref.WeakSet()  # and taken note of

@@ -24,6 +24,9 @@ QUALITY = {
 }
 
 
+HIDDEN = "The reconstruction is hidden: show its layer, or that of its source, in the layer list."
+
+
 class Status:
     """Tells what is on the screen, or why nothing is; it speaks of the chosen layer alone.
 

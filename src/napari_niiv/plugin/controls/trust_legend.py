@@ -136,6 +136,12 @@ class Scale(QWidget):
         (low, high), steps = self.limits, 4 if self._appearance.limits[0] < 0 else 2
         return tuple(_grey_level(low + (high - low) * i / steps) for i in range(steps + 1))
 
+    def _fitting(self, width: float) -> tuple[str, ...]:
+        """The numbers; every other one where there is no room for all."""
+        metrics = self.fontMetrics()
+        needed = sum(metrics.horizontalAdvance(f"{number}  ") for number in self.numbers)
+        return self.numbers if needed <= width else self.numbers[::2]
+
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Paint bar, words and numbers."""
         painter = QPainter(self)
@@ -148,7 +154,7 @@ class Scale(QWidget):
         painter.setPen(QColor("black"))
         _write(painter, self._appearance.words, bar.adjusted(_INSET, 0, -_INSET, 0))
         painter.setPen(self.palette().windowText().color())
-        _write(painter, self.numbers, bar.translated(0, bar.height()))
+        _write(painter, self._fitting(bar.width()), bar.translated(0, bar.height()))
         painter.end()
 
 

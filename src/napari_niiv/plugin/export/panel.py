@@ -130,7 +130,12 @@ class ExportPanel(ExportWindow):
 
         def opened(layer: tuple[Any, dict[str, Any]]) -> None:
             self.open_result.setEnabled(True)
+            visible = source is not None and source.visible
             add_result(self.viewer, job, source, *layer)
+            if source is not None and visible and not source.visible:
+                show_info(
+                    f"{source.name} is hidden now, as its light would add to the export's; its eye shows it again."
+                )
 
         def failed(sentence: str) -> None:
             self.open_result.setEnabled(True)
