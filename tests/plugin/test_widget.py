@@ -163,7 +163,7 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     widget.show_side("xz")
     wait_status(qtbot, widget, "refined")
     used = 1 / widget.live.last.pixel_size
-    assert widget.match_zoom.text == f"auto ({used:.2g} per voxel)"
+    assert widget.match_zoom.text == f"auto ({used:.2g}×)"
     assert widget.output_scale.value == pytest.approx(min(used, 4), abs=0.05)
     widget.match_zoom.value = False
     assert widget.match_zoom.text == "auto"
@@ -171,7 +171,7 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     wait_status(qtbot, widget, "pixel 2 voxel")
     assert widget.live.layer.data.shape[2] <= SHAPE[2] // 2
     widget.match_zoom.value = True
-    qtbot.waitUntil(lambda: widget.match_zoom.text == f"auto ({used:.2g} per voxel)", timeout=20_000)
+    qtbot.waitUntil(lambda: widget.match_zoom.text == f"auto ({used:.2g}×)", timeout=20_000)
 
 
 def test_deleting_layers_keeps_switch_and_choices_true(in_napari, viewer, qtbot, messages):

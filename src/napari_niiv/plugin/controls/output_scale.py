@@ -64,7 +64,7 @@ class OutputScale:
             return
         _, y, x = voxel_size(live.source)
         samples = math.sqrt(y * x) / live.last.pixel_size
-        self.match_zoom.text = f"{AUTO} ({samples:.2g} per voxel)"
+        self.match_zoom.text = f"{AUTO} ({samples:.2g}×)"
         with self.samples.changed.blocked():
             self.samples.value = min(max(samples, self.samples.min), self.samples.max)
 
