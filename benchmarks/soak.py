@@ -255,7 +255,15 @@ class Walk:
 
         return [layer for layer in self.viewer.layers if LIVE not in layer.metadata]
 
+    def dismiss(self) -> None:
+        """Close napari's notifications: they go by themselves in a window that is active alone, as none is here."""
+        from napari._qt.dialogs.qt_notification import NapariQtNotification
+
+        for notification in list(NapariQtNotification._instances):
+            notification.close()
+
     def step(self, kind: str) -> None:
+        self.dismiss()
         getattr(self, kind)()
         self.rest(self.choose.choice((0.02, 0.1, 0.3, 1.0)))
 
@@ -421,6 +429,7 @@ class Walk:
         self.widget = None
         for name in (WIDGET, TRAINING):
             self.close_dock(name)
+        self.dismiss()
         self.rest(10, lambda: not any("napari-niiv" in t.name for t in threading.enumerate()))
 
 
