@@ -62,6 +62,17 @@ def test_it_grows_block_by_block_over_its_source(viewer, source, opened, qtbot):
     assert_exact(view)
 
 
+def test_the_controls_of_the_selected_source_draw_the_volume_otherwise(viewer, source, opened, qtbot):
+    view = opened(source)
+    wait_done(qtbot, view)
+    layer = view.layer
+    source.rendering, source.attenuation, source.opacity = "attenuated_mip", 0.2, 0.5
+    assert (layer.rendering, layer.attenuation, layer.opacity) == ("attenuated_mip", 0.2, 0.5)
+    viewer.dims.ndisplay = 2
+    source.opacity = 1
+    assert layer.opacity == 0.5  # it is gone
+
+
 def test_placeholder_then_blocks_reach_the_screen(viewer, source, opened, qtbot, interpolating_model, monkeypatch):
     """What napari was given last is what is there in the end."""
     with torch.no_grad():

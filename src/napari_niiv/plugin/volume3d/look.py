@@ -7,6 +7,8 @@ from typing import Any
 
 from napari.layers import Image
 
+from napari_niiv.plugin.common.connections import Connections
+
 DENSE = 0.25  # the median as a share of the range: electron microscopy has 0.4 … 0.6, light microscopy 0.12 at most
 _NAPARI_DEFAULT = "mip"
 _OWN = ("rendering", "attenuation", "iso_threshold", "interpolation3d", "depiction", "blending", "opacity")
@@ -32,6 +34,27 @@ def look_of(source: Image, dense: bool) -> dict[str, Any]:
     if dense and look["rendering"] == _NAPARI_DEFAULT:
         look["rendering"] = "translucent"
     return {**look, **_kept.get(source, {})}
+
+
+def follow_look(source: Image, layer: Image) -> Connections:
+    """Draw a volume otherwise when its source is set otherwise: that, though hidden, is the selected layer.
+
+    Parameters
+    ----------
+    source : Image
+    layer : Image
+        The volume's.
+
+    Returns
+    -------
+    Connections
+        To be disconnected when the layer goes.
+    """
+    connections = Connections()
+    connections.connect(
+        lambda event: setattr(layer, event.type, getattr(source, event.type)), *(source.events[name] for name in _OWN)
+    )
+    return connections
 
 
 def keep_look(source: Image, layer: Image, given: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.view import VisibleRegion
 from napari_niiv.plugin.napari_compat import link_layers, unlink_layers
 from napari_niiv.plugin.volume3d.cut import Displayed
-from napari_niiv.plugin.volume3d.look import DENSE, keep_look, look_of
+from napari_niiv.plugin.volume3d.look import DENSE, follow_look, keep_look, look_of
 from napari_niiv.plugin.volume3d.progress import Progress
 from napari_niiv.plugin.volume3d.volume_layer import Image, overlay, placement
 from napari_niiv.reconstruction.denoise import Denoise
@@ -108,6 +108,7 @@ class VolumeView(QObject):
         self._leading: tuple[int, ...] | None = None  # T/C index on display; None while there is none to show
         self.dense = False  # whether there is something almost everywhere, as in electron microscopy
         self._look: dict[str, Any] = {}  # how the layer was given to napari
+        self._following = Connections()  # of its look
         self._from_start: bool | None = None  # at which end of its axis the volume is cut
         prepare()
         self._worker = RegionWorker(self._deliver)
@@ -294,6 +295,7 @@ class VolumeView(QObject):
         insert_above(self.viewer.layers, self.source, layer)
         self._shared = (*SHARED, *BLENDED) if len(channels_of(self.viewer, self.source)) > 1 else SHARED
         link_layers([self.source, layer], self._shared)
+        self._following = follow_look(self.source, layer)
         self.appeared.emit(layer, self.dense)
 
     def _cut(self) -> None:
@@ -320,6 +322,7 @@ class VolumeView(QObject):
         if layer is not None:
             self._refreshes.cancel()
             unlink_layers([self.source, layer], self._shared)
+            self._following.disconnect()
             keep_look(self.source, layer, self._look)
         return layer
 
