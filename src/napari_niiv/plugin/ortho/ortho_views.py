@@ -134,7 +134,7 @@ class OrthoViews(QObject):
         memory = memory or Memory()
         self.panels: tuple[Panel, ...] = tuple(Panel(source, settings, memory) for _ in range(2))
         self.widget = QSplitter()
-        self.widget.setMinimumSize(200, 200)
+        self.widget.setMinimumSize(200, 160)  # a window of 800 pixels has no more beside tall layer controls
         for panel, plane in zip(self.panels, self._planes(), strict=True):
             self.widget.addWidget(panel.canvas)
             panel.plane = plane
