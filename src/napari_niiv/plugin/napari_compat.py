@@ -5,11 +5,13 @@ Seen to hold in napari 0.9.
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import napari.layers
-from napari.components import ViewerModel
+from napari.components import LayerList, ViewerModel
 from napari.experimental import link_layers, unlink_layers
 from napari.utils.events import EventEmitter
 from qtpy.QtCore import Qt
@@ -24,13 +26,15 @@ __all__ = [
     "before_napari",
     "close_canvas",
     "closed_by_script",
-    "deleting_in_own_context",
+    "delete_in_own_context",
     "keep_docked",
     "link_layers",
     "own_extent",
     "unlink_layers",
 ]
 
+# of viewers in whose own context OpenGL deletes
+_own_context: weakref.WeakSet[LayerList] = weakref.WeakSet()
 # of napari's own title bar of a dock
 _FLOAT, _HIDE = "QTitleBarFloatButton", "QTitleBarHideButton"
 
@@ -83,13 +87,16 @@ def close_canvas(canvas: QtViewer) -> None:
     canvas.deleteLater()
 
 
-def deleting_in_own_context(viewer: ViewerModel) -> EventEmitter:
-    """A callback for `removed` and `end_batch` of a viewer's layers, to come first.
+def delete_in_own_context(viewer: ViewerModel) -> None:
+    """See to it that what a viewer's layers have in OpenGL goes with them, from now on.
 
-    Napari then has vispy delete what a layer had in OpenGL, and swallows its errors. Where the context of another
-    canvas is current, or none, vispy sets variables of a program that is not in use, fails, and forgets the rest of its
-    commands: textures stay for good, 64 MB for a volume in 3-D.
+    When a layer goes, napari has vispy delete that, and swallows its errors. Where the context of another canvas is
+    current, or none, vispy sets variables of a program that is not in use, fails, and forgets the rest of its commands:
+    textures stay for good, 64 MB for a volume in 3-D. Another context is current after our canvases are gone too.
     """
+    if viewer.layers in _own_context:
+        return
+    _own_context.add(viewer.layers)
 
     def make_current(event: Any) -> None:
         from napari.qt import QtViewer
@@ -97,9 +104,12 @@ def deleting_in_own_context(viewer: ViewerModel) -> EventEmitter:
         model = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
         for canvas in QtViewer._instances:
             if canvas.viewer is model:
-                canvas.canvas._scene_canvas.set_current()
+                with contextlib.suppress(RuntimeError):  # its Qt part is gone, and with it what it had
+                    canvas.canvas._scene_canvas.set_current()
 
-    return before_napari(make_current)
+    emitter = before_napari(make_current)
+    for removal in (viewer.layers.events.removed, viewer.layers.events.end_batch):
+        removal.connect(emitter, position="first")
 
 
 def closed_by_script(window: QMainWindow) -> bool:

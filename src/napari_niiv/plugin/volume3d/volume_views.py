@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from napari.utils.events import EventEmitter
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.plugin.common.channels import channels_of
-from napari_niiv.plugin.common.removal import after_removal
 from napari_niiv.plugin.live.live_layers import LiveLayers
-from napari_niiv.plugin.napari_compat import before_napari, deleting_in_own_context
+from napari_niiv.plugin.napari_compat import before_napari, delete_in_own_context
 from napari_niiv.plugin.volume3d.camera import BlockCamera
 from napari_niiv.plugin.volume3d.cut_control import CutControl
 
@@ -56,9 +54,7 @@ class VolumeViews(QObject):
         self._entering, ndisplay = before_napari(self._enter), viewer.dims.events.ndisplay
         ndisplay.connect(self._entering, position="first")
         ndisplay.connect(self._entered, position="last")
-        self._deleting = deleting_in_own_context(viewer)
-        for removal in self._removals:
-            removal.connect(self._deleting, position="first")
+        delete_in_own_context(viewer)
         live_layers.opened.connect(self._open)
         live_layers.changed.connect(self._apply)
 
@@ -73,16 +69,6 @@ class VolumeViews(QObject):
         ndisplay.disconnect(self._entered)
         for view in list(self._views.values()):
             view.close(remove)
-        after_removal(lambda: self._let_go())  # other layers of ours go now
-
-    def _let_go(self) -> None:
-        for removal in self._removals:
-            removal.disconnect(self._deleting)
-
-    @property
-    def _removals(self) -> tuple[EventEmitter, ...]:
-        events = self._viewer.layers.events
-        return events.removed, events.end_batch
 
     def _apply(self) -> None:
         """Reconstruct anew with the settings of now, where they matter in 3-D."""
