@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from magicgui.widgets import Container
-
 from napari_niiv.plugin.common.folding import FoldingGroup
+from napari_niiv.plugin.common.forms import Form
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.widget import IsotropicReconstruct
 
 
-def on_top(widget: IsotropicReconstruct) -> Container:  # type: ignore[type-arg]
+def on_top(widget: IsotropicReconstruct) -> Form:
     """What a first look needs, and what asks something: it must not be missed in a group that is folded."""
-    rows = Container(
-        widgets=[
+    return Form(
+        [
             *(widget.layer, *widget.datasets.rows, *widget.spacings.form.rows),
             *(*widget.channels.rows, *widget.copying.rows),
             *(*widget.sections.rows, *widget.fitted.rows, *widget.suitability.rows),
             *(*widget.planes.rows, *widget.volume_views.rows, widget.shown_row),
-        ]
+        ],
+        widest="Sections",
     )
-    rows.margins = (0, 0, 0, 0)
-    return rows
 
 
 def grouped(widget: IsotropicReconstruct) -> dict[str, FoldingGroup]:

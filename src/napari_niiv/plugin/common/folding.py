@@ -9,6 +9,7 @@ from magicgui.widgets import Container
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy, QToolButton
 
+from napari_niiv.plugin.common.forms import Form
 from napari_niiv.plugin.common.scrolling import ScrollingForm
 
 _LETTERS_WIDE = 46  # all rows fit in, whatever they say
@@ -38,7 +39,7 @@ class FoldingGroup(Container):  # type: ignore[type-arg]
     """
 
     def __init__(self, title: str, rows: Sequence[Any], tooltip: str, is_open: bool = True) -> None:
-        self._body = Container(widgets=list(rows))
+        self._body = Form(rows)
         self._body.margins = (12, 0, 0, 0)
         super().__init__(widgets=[self._body], labels=False)
         self.margins = (0, 0, 0, 0)

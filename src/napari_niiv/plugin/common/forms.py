@@ -2,17 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import Container, Label
+from magicgui.widgets import Container, Label, PushButton
+from magicgui.widgets.bases import ButtonWidget, Widget
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_niiv.models.catalog import checkpoint_name
 from napari_niiv.plugin.common.words import with_short_names
+
+_BESIDE = 5  # pixels of a label beside its words
+
+
+class Form(Container):  # type: ignore[type-arg]
+    """Rows below each other, each beside its label but for buttons, which carry theirs.
+
+    The labels are Qt's own: of magicgui's, each is two widgets more, and takes ten times as long to make.
+
+    Parameters
+    ----------
+    rows : iterable of Widget or LateRows
+    widest : str
+        The longest label that there is, or may come: all are as wide then. Without it each is as wide as its words.
+
+    Attributes
+    ----------
+    late : list of LateRows
+        Those of the rows that come later.
+    """
+
+    def __init__(self, rows: Iterable[Widget | LateRows], widest: str = "") -> None:
+        rows = list(rows)
+        self.late = [row for row in rows if isinstance(row, LateRows)]
+        super().__init__(widgets=[row for row in rows if isinstance(row, Widget)], labels=False)
+        self.margins = (0, 0, 0, 0)
+        layout = self.native.layout()
+        for place, row in enumerate(rows):
+            if isinstance(row, LateRows):
+                row.enter(layout, place, widest)
+            elif not isinstance(row, ButtonWidget):
+                layout.insertWidget(place, _Labelled(row, widest))
+
+
+class LateRows:
+    """Rows of a form that are made when they are first shown: many are seen by few.
+
+    Parameters
+    ----------
+    make : callable
+        Gives the rows.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[Widget]]) -> None:
+        self._make, self._widest = make, ""
+        self._rows: Sequence[Widget] | None = None
+        self._place = QVBoxLayout()
+
+    def enter(self, layout: QBoxLayout, place: int, widest: str) -> None:
+        """Take a place in the layout of a form; called by the form."""
+        self._widest = widest
+        layout.insertLayout(place, self._place)
+
+    def show(self, shown: bool = True) -> None:
+        """Show or hide the rows."""
+        if self._rows is None and shown:
+            self._rows = self._make()
+            for row in self._rows:
+                plain = isinstance(row, ButtonWidget)
+                self._place.addWidget(row.native if plain else _Labelled(row, self._widest))
+        for row in self._rows or ():
+            row.visible = shown
+
+
+class _Labelled(QWidget):
+    """A row beside its label, there as long as the row is."""
+
+    def __init__(self, row: Widget, widest: str) -> None:
+        super().__init__()
+        self._label = label = QLabel(row.label)
+        native = row.native
+        label.setToolTip(row.tooltip or "")
+        label.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        if widest:
+            label.setMinimumWidth(label.fontMetrics().boundingRect(widest).width() + _BESIDE)
+        row.label_changed.connect(lambda text: label.setText(text))
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(label)
+        with row.native_parent_changed.blocked():  # what it offers is the same
+            layout.addWidget(native)
+        native.installEventFilter(self)
+        if native.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide) and native.isHidden():
+            self.hide()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Come and go with the row, and say what it says."""
+        kind = None if event is None else event.type()
+        if kind in (QEvent.Type.ShowToParent, QEvent.Type.HideToParent):
+            self.setVisible(kind == QEvent.Type.ShowToParent)
+        elif kind == QEvent.Type.ToolTipChange and isinstance(watched, QWidget):
+            self._label.setToolTip(watched.toolTip())
+        return False
 
 
 def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
@@ -20,6 +114,13 @@ def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
     container = Container(widgets=list(widgets), layout="horizontal", label=label, labels=False)
     container.margins = (0, 0, 0, 0)
     return container
+
+
+def button(text: str, tooltip: str, press: Callable[[], Any]) -> PushButton:
+    """A button that does something."""
+    made = PushButton(text=text, tooltip=tooltip)
+    made.changed.connect(lambda _=None: press())
+    return made
 
 
 def paragraph() -> Label:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, PushButton
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QFileDialog
@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_niiv.configuration import setting_of
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import ExportConfig
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import Form, row
 from napari_niiv.plugin.common.layers import layer_volume, repairs_of
 from napari_niiv.plugin.common.output_names import default_output, named_output
 from napari_niiv.plugin.common.setting_widgets import field_value, setting_widget
@@ -28,7 +28,7 @@ FORMATS = [("OME-Zarr (any size)", ZARR), ("TIFF", TIFF)]
 _FILTERS = {ZARR: "OME-Zarr (*.zarr)", TIFF: "TIFF (*.tif *.tiff)"}
 
 
-class ExportForm(Container):  # type: ignore[type-arg]
+class ExportForm(Form):
     """The fields of an export's settings; what is not touched has sensible values.
 
     Parameters
@@ -70,8 +70,7 @@ class ExportForm(Container):  # type: ignore[type-arg]
         self.project = setting_widget(ExportConfig, "project")
         self.denoise = DenoiseField()
         self._fine = (self.output_scale, self.planes, self.denoise.widget, self.dtype, self.project)
-        super().__init__(widgets=[self.part, self.format, self.output_row, self.advanced, *self._fine])
-        self.margins = (0, 0, 0, 0)
+        super().__init__([self.part, self.format, self.output_row, self.advanced, *self._fine])
         self.advanced.changed.connect(self._show_what_applies)
         self.format.changed.connect(self._change_format)
         self.output.native.editingFinished.connect(self._typed)

@@ -18,7 +18,7 @@ from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.catalog import SUFFIX, bundled_description, bundled_models
 from napari_niiv.plugin.common.elided import elided
-from napari_niiv.plugin.common.forms import row, short_names
+from napari_niiv.plugin.common.forms import Form, row, short_names
 from napari_niiv.plugin.common.layers import layer_volume, repairs_of, sources
 from napari_niiv.plugin.common.output_names import (
     StatePath,
@@ -39,7 +39,7 @@ ADVANCED = "what seldom needs to be set: its values suit most data"
 M = TypeVar("M", bound=BaseModel)
 
 
-class TrainingForm(Container):  # type: ignore[type-arg]
+class TrainingForm(Form):
     """Everything a training can be told; what is not touched has sensible values.
 
     Parameters
@@ -109,13 +109,12 @@ class TrainingForm(Container):  # type: ignore[type-arg]
             *(self.seed, self.device, self.output_row),
         )
         super().__init__(
-            widgets=[
+            [
                 *(self.layer, init_row, self.minutes),
                 *(self.degradation, self.fwhm, self.thickness, self.psf_row, self.psf_spacing),
                 *(self.advanced, *self._fine, self.resume),
             ]
         )
-        self.margins = (0, 0, 0, 0)
 
     def settings(self) -> TrainingSettings:
         """What is filled in.
