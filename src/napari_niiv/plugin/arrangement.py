@@ -15,10 +15,17 @@ def on_top(widget: IsotropicReconstruct) -> Form:
     """What a first look needs, and what asks something: it must not be missed in a group that is folded."""
     return Form(
         [
-            *(widget.layer, *widget.datasets.rows, *widget.spacings.form.rows),
-            *(*widget.channels.rows, *widget.copying.rows),
-            *(*widget.sections.rows, *widget.fitted.rows, *widget.suitability.rows),
-            *(*widget.planes.rows, *widget.volume_views.rows, widget.shown_row),
+            widget.layer,
+            *widget.datasets.rows,
+            *widget.spacings.form.rows,
+            *widget.channels.rows,
+            *widget.copying.rows,
+            *widget.sections.rows,
+            *widget.fitted.rows,
+            *widget.suitability.rows,
+            *widget.planes.rows,
+            *widget.volume_views.rows,
+            widget.shown_row,
         ],
         widest="Sections",
     )

@@ -51,7 +51,7 @@ def test_a_question_behind_another_tab_is_told(viewer, qtbot, monkeypatch):
     told = []
     monkeypatch.setattr(status, "show_info", told.append)
     widget = open_dock(viewer, WIDGET)
-    question = widget._host.questions.add(Urgency.BY_HAND, Label(value="?"))
+    question = widget._host.questions.add(Urgency.BY_HAND, lambda: (Label(value="?"),))
     question.ask()
     question.ask(False)
     assert told == []

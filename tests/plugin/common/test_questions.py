@@ -41,7 +41,9 @@ def test_the_most_urgent_alone_is_shown_and_the_next_when_it_is_answered(qtbot):
 def test_each_question_that_comes_up_is_told_once(qtbot):
     told = []
     questions = Questions(lambda: told.append(questions.shown.urgency))
-    first, second = (questions.add(urgency, Label(value="?")) for urgency in (Urgency.CHANNELS, Urgency.FITTED))
+    first, second = (
+        questions.add(urgency, lambda: (Label(value="?"),)) for urgency in (Urgency.CHANNELS, Urgency.FITTED)
+    )
     for _ in range(2):
         first.ask()
         second.ask()

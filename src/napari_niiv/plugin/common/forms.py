@@ -55,10 +55,14 @@ class LateRows:
     ----------
     make : callable
         Gives the rows.
+
+    Attributes
+    ----------
+    shown : bool
     """
 
     def __init__(self, make: Callable[[], Sequence[Widget]]) -> None:
-        self._make, self._widest = make, ""
+        self._make, self._widest, self.shown = make, "", False
         self._rows: Sequence[Widget] | None = None
         self._place = QVBoxLayout()
 
@@ -69,6 +73,7 @@ class LateRows:
 
     def show(self, shown: bool = True) -> None:
         """Show or hide the rows."""
+        self.shown = shown
         if self._rows is None and shown:
             self._rows = self._make()
             for row in self._rows:

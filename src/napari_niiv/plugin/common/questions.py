@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Any
+
+from magicgui.widgets.bases import Widget
+
+from napari_niiv.plugin.common.forms import LateRows
 
 
 class Urgency(IntEnum):
@@ -28,27 +31,26 @@ class Urgency(IntEnum):
     """What is to be done about damaged sections."""
 
 
-class Question:
-    """Rows of a form that ask something; `Questions.add` makes it.
+class Question(LateRows):
+    """Rows of a form that ask something, made when that is asked; `Questions.add` makes it.
 
     Parameters
     ----------
     questions : Questions
         Which of them is shown.
     urgency : Urgency
-    rows : sequence of Widget
+    make : callable
+        Gives the rows.
 
     Attributes
     ----------
     waiting : bool
         Whether it is asked, shown or behind a more urgent one.
-    shown : bool
     """
 
-    def __init__(self, questions: Questions, urgency: Urgency, rows: Sequence[Any]) -> None:
-        self._questions, self.urgency, self._rows = questions, urgency, rows
-        self.waiting = self.shown = False
-        self.show(False)
+    def __init__(self, questions: Questions, urgency: Urgency, make: Callable[[], Sequence[Widget]]) -> None:
+        super().__init__(make)
+        self._questions, self.urgency, self.waiting = questions, urgency, False
 
     def ask(self, waiting: bool = True, urgency: Urgency | None = None) -> None:
         """Ask, or withdraw the question; it appears when no other is more urgent."""
@@ -56,12 +58,6 @@ class Question:
         if urgency is not None:
             self.urgency = urgency
         self._questions.show_first()
-
-    def show(self, shown: bool) -> None:
-        """Show or hide the rows."""
-        self.shown = shown
-        for row in self._rows:
-            row.visible = shown
 
 
 class Questions:
@@ -77,15 +73,16 @@ class Questions:
         self._asked = asked
         self._all: list[Question] = []
 
-    def add(self, urgency: Urgency, *rows: Any) -> Question:
-        """Take rows that ask something; they are hidden until that is asked.
+    def add(self, urgency: Urgency, make: Callable[[], Sequence[Widget]]) -> Question:
+        """What is to be put into the form where something may be asked.
 
         Parameters
         ----------
         urgency : Urgency
-        *rows : Widget
+        make : callable
+            Gives the rows that ask, when that is asked for the first time.
         """
-        question = Question(self, urgency, rows)
+        question = Question(self, urgency, make)
         self._all.append(question)
         return question
 

@@ -6,17 +6,18 @@ import contextlib
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import PushButton
+from magicgui.widgets import Container, Label, PushButton
 from napari.layers import Image
 
 from napari_niiv.errors import OutputError
 from napari_niiv.io.remembered_settings import FileSettings, forget_fit, recall_settings, remember_settings
 from napari_niiv.models.catalog import is_there
 from napari_niiv.plugin.common.channels import channels_of
-from napari_niiv.plugin.common.forms import paragraph, row
+from napari_niiv.plugin.common.forms import button, paragraph, row
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import FITTED
 from napari_niiv.plugin.common.questions import Urgency
@@ -80,7 +81,7 @@ class FittedOffer:
 
     Attributes
     ----------
-    rows : list of Widget
+    rows : list of LateRows
         To be put into a form.
     """
 
@@ -94,18 +95,30 @@ class FittedOffer:
         self._set: tuple[Any, Any] = (None, None)  # noise level and finest pixel, as they were seen last
         self._fitted_to: dict[str, str] = {}  # names of volumes by checkpoints that were fitted to them or chosen so
         self._writer = _Writer(host)
-        self.sentence = paragraph()
-        self.use = PushButton(text="Use it", tooltip="take up what is remembered for this file")
-        self.later = PushButton(
-            text="Not now", tooltip="leave all as it is; it is offered when the file is opened again"
-        )
-        self.answers = row("", self.use, self.later)
-        self.rows: list[Any] = [self.sentence, self.answers]
-        self._question = host.questions.add(Urgency.FITTED, *self.rows)
-        self.use.changed.connect(lambda _=None: self._use())
-        self.later.changed.connect(lambda _=None: self._withdraw())
+        self._question = host.questions.add(Urgency.FITTED, lambda: (self.sentence, self.answers))
+        self.rows = [self._question]
         live_layers.changed.connect(self._note)
-        self._show()
+
+    @cached_property
+    def sentence(self) -> Label:
+        """The question."""
+        return paragraph()
+
+    @cached_property
+    def use(self) -> PushButton:
+        """Takes up what is remembered."""
+        return button("Use it", "take up what is remembered for this file", self._use)
+
+    @cached_property
+    def later(self) -> PushButton:
+        """Takes up nothing."""
+        tip = "leave all as it is; it is offered when the file is opened again"
+        return button("Not now", tip, self._withdraw)
+
+    @cached_property
+    def answers(self) -> Container[Any]:
+        """The row of both buttons."""
+        return row("", self.use, self.later)
 
     def set_layer(self, layer: Image | None) -> None:
         """Attend to another layer: use what was fitted to it just now, offer what was before."""
@@ -203,7 +216,8 @@ class FittedOffer:
 
     def _show(self) -> None:
         offer = None if self._layer is None else self._offers.get(self._layer)
-        self.sentence.value = "" if offer is None else offer.question
+        if offer is not None:
+            self.sentence.value = offer.question
         self._question.ask(offer is not None)
 
 

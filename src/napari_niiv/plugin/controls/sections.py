@@ -6,7 +6,7 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, PushButton
+from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton
 from napari.layers import Image
 
 from napari_niiv.configuration import setting_of
@@ -15,7 +15,7 @@ from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.remembered import recall_sections, remember_sections
 from napari_niiv.plugin.common.channels import channels_of, whole_volume
 from napari_niiv.plugin.common.connections import when_destroyed
-from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.forms import LateRows, button, paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.common.setting_widgets import setting_widget
@@ -46,7 +46,7 @@ class SectionsControl:
 
     Attributes
     ----------
-    rows : list of Widget
+    rows : list of LateRows
         To be put into a form.
     """
 
@@ -57,21 +57,37 @@ class SectionsControl:
             weakref.WeakKeyDictionary()
         )
         self._stop = StopFlag()
-        self.sentence = paragraph()
-        self.switches = {name: setting_widget(SectionsConfig, name) for name in SectionsConfig.model_fields}
-        gaps, places = list(self.switches.values())[:2], list(self.switches.values())[2:]
-        self._lines = row("Sections", *gaps), row("Sections", *places)
-        self.seen = PushButton(text="Dismiss", tooltip="hides the sentence; the switches below stay, and tell it again")
-        self.rows: list[Any] = [self.sentence, row("", self.seen), *self._lines]
-        self._question = host.questions.add(Urgency.SECTIONS, *self.rows[:2])
+        self._question = host.questions.add(Urgency.SECTIONS, lambda: (self.sentence, row("", self.seen)))
+        self._gaps, self._places = LateRows(lambda: (self._lines[0],)), LateRows(lambda: (self._lines[1],))
+        self.rows = [self._question, self._gaps, self._places]
         self._told: weakref.WeakSet[Image] = weakref.WeakSet()  # and taken note of
-        self.seen.changed.connect(self._take_note)
-        for switch in self.switches.values():
-            switch.changed.connect(self._switched)
         live_layers.opened.connect(self._await_picture)
         layer.changed.connect(self.show)
-        when_destroyed(self.sentence.native, self._stop.stop)
-        self.show()
+        when_destroyed(layer.native, self._stop.stop)
+
+    @functools.cached_property
+    def sentence(self) -> Label:
+        """What was found."""
+        return paragraph()
+
+    @functools.cached_property
+    def seen(self) -> PushButton:
+        """Hides the sentence."""
+        return button("Dismiss", "hides the sentence; the switches below stay, and tell it again", self._take_note)
+
+    @functools.cached_property
+    def switches(self) -> dict[str, CheckBox]:
+        """Of what is done, by the names of the settings."""
+        switches = {name: setting_widget(SectionsConfig, name) for name in SectionsConfig.model_fields}
+        for switch in switches.values():
+            switch.changed.connect(self._switched)
+        return switches
+
+    @functools.cached_property
+    def _lines(self) -> tuple[Container[Any], Container[Any]]:
+        """The switches about gaps, and those about places and brightness."""
+        first, second, *others = self.switches.values()
+        return row("Sections", first, second), row("Sections", *others)
 
     def _await_picture(self, live: LiveReconstruction) -> None:
         source = live.source
@@ -118,7 +134,7 @@ class SectionsControl:
             self._live_layers.set_repairs(layer, None)
             self.show()
 
-    def _take_note(self, value: Any = None) -> None:
+    def _take_note(self) -> None:
         if self._layer.value is not None:
             self._told.add(self._layer.value)
         self.show()
@@ -152,16 +168,18 @@ class SectionsControl:
             "align": report.largest_shift > 0,
             "even_brightness": report.uneven,
         }
-        for name, switch in self.switches.items():
+        gaps, places = report.blank or report.damaged, report.largest_shift > 0 or report.uneven
+        for name, switch in self.switches.items() if gaps or places else ():
             with switch.changed.blocked():
                 switch.value = getattr(config, name)
             switch.visible = useful[name]
             switch.tooltip = f"{setting_of(SectionsConfig, name).help}\n{words}".strip()
-        first, second = self._lines
-        first.visible = report.blank or report.damaged
-        second.visible = report.largest_shift > 0 or report.uneven
-        second.label = "" if report.blank or report.damaged else "Sections"
-        write(self.sentence, words)
+        self._gaps.show(gaps)
+        self._places.show(places)
+        if places:
+            self._lines[1].label = "" if gaps else "Sections"
+        if words:
+            write(self.sentence, words)
         self._question.ask(bool(words) and layer not in self._told)
 
 

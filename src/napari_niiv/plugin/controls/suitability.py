@@ -6,14 +6,14 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, PushButton
+from magicgui.widgets import ComboBox, Container, Label, PushButton
 from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.io.remembered_settings import recall_settings
 from napari_niiv.models.catalog import checkpoint_name, is_there
-from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.forms import button, paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.common.questions import Urgency
@@ -49,7 +49,7 @@ class SuitabilityControl:
 
     Attributes
     ----------
-    rows : list of Widget
+    rows : list of LateRows
         To be put into a form.
     """
 
@@ -57,18 +57,33 @@ class SuitabilityControl:
         self._host, self._live_layers, self._layer, self._models = host, live_layers, layer, models
         self._tried: weakref.WeakSet[Image] = weakref.WeakSet()
         self._offers: weakref.WeakKeyDictionary[Image, tuple[str, str]] = weakref.WeakKeyDictionary()
-        self.sentence = paragraph()
-        self.use = PushButton(text="", tooltip="restore with it, and remember that for this file")
-        self.keep = PushButton(text="", tooltip="stay with it, and remember that for this file")
-        self.answers = row("", self.use, self.keep)
-        self.rows: list[Any] = [self.sentence, self.answers]
-        self._question = host.questions.add(Urgency.CHECKPOINT, *self.rows)
-        self.use.changed.connect(lambda _=None: self._answer(self._offered))
-        self.keep.changed.connect(lambda _=None: self._answer(self._models.checkpoint.value))
+        self._question = host.questions.add(Urgency.CHECKPOINT, lambda: (self.sentence, self.answers))
+        self.rows = [self._question]
         live_layers.opened.connect(self._await_picture)
         layer.changed.connect(self.show)
         models.checkpoint.changed.connect(self._withdraw)
-        self.show()
+
+    @functools.cached_property
+    def sentence(self) -> Label:
+        """What there is to say of the checkpoint."""
+        return paragraph()
+
+    @functools.cached_property
+    def use(self) -> PushButton:
+        """Takes the checkpoint that is offered."""
+        tip = "restore with it, and remember that for this file"
+        return button("", tip, lambda: self._answer(self._offered))
+
+    @functools.cached_property
+    def keep(self) -> PushButton:
+        """Stays with the one in use."""
+        tip = "stay with it, and remember that for this file"
+        return button("", tip, lambda: self._answer(self._models.checkpoint.value))
+
+    @functools.cached_property
+    def answers(self) -> Container[Any]:
+        """The row of both buttons."""
+        return row("", self.use, self.keep)
 
     @property
     def _offered(self) -> str | None:
@@ -117,12 +132,15 @@ class SuitabilityControl:
         """Show what is offered for the layer that is chosen now."""
         layer = self._layer.value
         sentence, offered = self._offers.get(layer, ("", "")) if layer is not None else ("", "")
+        if not sentence:
+            self._question.ask(False)
+            return
         write(self.sentence, sentence)
         in_use = self._models.checkpoint.value or ""
         self.use.text, self.keep.text = (
             f"{verb} {shortened(checkpoint_name(name), _BUTTON)}" for verb, name in (("Use", offered), ("Keep", in_use))
         )
-        self._question.ask(bool(sentence))
+        self._question.ask()
         self.use.visible = bool(offered)
 
 

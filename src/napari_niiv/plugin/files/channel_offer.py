@@ -6,15 +6,15 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
 
-from magicgui.widgets import PushButton
+from magicgui.widgets import Label, PushButton
 from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import open_remembered
 from napari_niiv.plugin.common.channels import MOST_CHANNELS, add_channels
-from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.forms import button, paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import finest_data, layer_volume, leading_axes
 from napari_niiv.plugin.common.questions import Urgency
@@ -34,7 +34,7 @@ class ChannelOffer:
 
     Attributes
     ----------
-    rows : list of Widget
+    rows : list of LateRows
         To be put into a form.
     """
 
@@ -42,13 +42,25 @@ class ChannelOffer:
         self._viewer, self._run, self._fail, self._replaced = host.viewer, host.run, host.fail, replaced
         self._layer: Image | None = None
         self._answered: weakref.WeakSet[Image] = weakref.WeakSet()
-        self.sentence = paragraph()
-        self.together = PushButton(text="Show together", tooltip="each channel a layer in its colour, all live at once")
-        self.later = PushButton(text="Not now", tooltip="go on with one layer and its slider")
-        self.rows: list[Any] = [self.sentence, row("", self.together, self.later)]
-        self._question = host.questions.add(Urgency.CHANNELS, *self.rows)
-        self.together.changed.connect(lambda _=None: self.split())
-        self.later.changed.connect(lambda _=None: self._answer())
+        self._question = host.questions.add(
+            Urgency.CHANNELS, lambda: (self.sentence, row("", self.together, self.later))
+        )
+        self.rows = [self._question]
+
+    @cached_property
+    def sentence(self) -> Label:
+        """How many channels there are."""
+        return paragraph()
+
+    @cached_property
+    def together(self) -> PushButton:
+        """Shows them together."""
+        return button("Show together", "each channel a layer in its colour, all live at once", self.split)
+
+    @cached_property
+    def later(self) -> PushButton:
+        """Leaves the layer as it is."""
+        return button("Not now", "go on with one layer and its slider", self._answer)
 
     def set_layer(self, layer: Image | None) -> None:
         """Offer it for another layer, or for the same when its axes are known, if it holds channels."""

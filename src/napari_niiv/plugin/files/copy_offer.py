@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import PushButton
+from magicgui.widgets import Container, Label, PushButton
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject
@@ -19,7 +20,7 @@ from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.channels import channel_data, channels_of, one_channel, whole_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.forms import LateRows, button, paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, provenance_of
 from napari_niiv.plugin.common.questions import Urgency
@@ -46,7 +47,7 @@ class CopyOffer:
 
     Attributes
     ----------
-    rows : list of Widget
+    rows : list of LateRows
         To be put into a form.
     """
 
@@ -59,21 +60,48 @@ class CopyOffer:
         self._finished: CopyFinished | None = None
         self._stopped, self._preparing, self._drawn = False, False, 0.0
         self._declined: weakref.WeakSet[Image] = weakref.WeakSet()
-        self.sentence, self.copying = paragraph(), paragraph()
-        self.make = PushButton(text="Make a zarr copy…", tooltip="beside the file, compressed as well")
-        self.later = PushButton(text="Not now", tooltip="go on with the file as it is")
-        self.cancel = PushButton(text="Cancel", tooltip="nothing stays of the copy")
-        self.bar = QProgressBar()
-        self.bar.setRange(0, _WHOLE)
-        self.running = row("", self.cancel)
-        self.running.native.layout().insertWidget(0, self.bar)
-        # not in a container of their own: a sentence in it would not get the height that it takes
-        self.rows: list[Any] = [self.sentence, row("", self.make, self.later), self.copying, self.running]
-        self._question = host.questions.add(Urgency.COPY, *self.rows[:2])
-        self._show()
-        self.later.changed.connect(self._decline)
-        self.make.changed.connect(lambda _=None: self.start())
-        self.cancel.changed.connect(lambda _=None: self.stop())
+        self._question = host.questions.add(Urgency.COPY, lambda: (self.sentence, row("", self.make, self.later)))
+        self._progress = LateRows(lambda: (self.copying, self.running))
+        self.rows = [self._question, self._progress]
+
+    @cached_property
+    def sentence(self) -> Label:
+        """Why a copy would be good."""
+        return paragraph()
+
+    @cached_property
+    def make(self) -> PushButton:
+        """Makes it."""
+        return button("Make a zarr copy…", "beside the file, compressed as well", self.start)
+
+    @cached_property
+    def later(self) -> PushButton:
+        """Makes none."""
+        return button("Not now", "go on with the file as it is", self._decline)
+
+    @cached_property
+    def copying(self) -> Label:
+        """What is copied now."""
+        return paragraph()
+
+    @cached_property
+    def bar(self) -> QProgressBar:
+        """How far it is."""
+        bar = QProgressBar()
+        bar.setRange(0, _WHOLE)
+        return bar
+
+    @cached_property
+    def cancel(self) -> PushButton:
+        """Gives it up."""
+        return button("Cancel", "nothing stays of the copy", self.stop)
+
+    @cached_property
+    def running(self) -> Container[Any]:
+        """The row of both."""
+        made = row("", self.cancel)
+        made.native.layout().insertWidget(0, self.bar)
+        return made
 
     def set_layer(self, layer: Image | None) -> None:
         """Offer a copy of another layer's file, if it reads slowly."""
@@ -104,7 +132,7 @@ class CopyOffer:
 
         self._run(lambda: free_target(file.path, folder), begin, failed)
 
-    def _decline(self, value: Any = None) -> None:
+    def _decline(self) -> None:
         if self._layer is not None:
             self._declined.add(self._layer)
         self._show()
@@ -189,11 +217,12 @@ class CopyOffer:
         reason = "" if layer is None or layer_file(layer) is None else provenance_of(layer).slow
         if running and self._sources:
             write(self.copying, f"Copying {self._sources[0].name} to {self._target.name}…")
-        self.copying.visible = self.running.visible = running
-        if layer is not None:
+        self._progress.show(running)
+        asked = bool(reason) and not running and layer not in self._declined
+        if layer is not None and asked:
             write(self.sentence, f"{layer.name} reads slowly: {reason}. A zarr copy beside it would be fast.")
-        self.make.enabled = self.later.enabled = not self._preparing
-        self._question.ask(bool(reason) and not running and layer not in self._declined)
+            self.make.enabled = self.later.enabled = not self._preparing
+        self._question.ask(asked)
 
 
 def replace_layer(viewer: ViewerModel, old: Image, volume: Volume, between: Callable[[Image, Image], None]) -> Image:

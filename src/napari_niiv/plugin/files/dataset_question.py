@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from magicgui.widgets import PushButton
+from magicgui.widgets import Label, PushButton
+from magicgui.widgets.bases import Widget
 from qtpy.QtCore import QTimer
 
 from napari_niiv.errors import DatasetChoice
-from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.forms import button, paragraph, row, write
 from napari_niiv.plugin.common.questions import Questions, Urgency
 from napari_niiv.plugin.files.dataset_list import DatasetList
 
@@ -30,8 +31,7 @@ class DatasetQuestion:
 
     Attributes
     ----------
-    list : DatasetList
-    rows : list of Widget
+    rows : list of LateRows
         To be put into a form.
     """
 
@@ -44,17 +44,35 @@ class DatasetQuestion:
         self._open_dataset, self._declined = open_dataset, declined
         self._waiting: dict[Path, DatasetChoice] = {}
         self._together = False  # whether what is offered next belongs to what was offered last
-        self.question, self.list = paragraph(), DatasetList()
+        self._question = questions.add(Urgency.DATASET, self._make)
+        self.rows = [self._question]
+
+    @cached_property
+    def question(self) -> Label:
+        """Which of how many."""
+        return paragraph()
+
+    @cached_property
+    def list(self) -> DatasetList:
+        """The images."""
+        images = DatasetList()
+        images.opened.connect(self._open_chosen)
+        return images
+
+    @cached_property
+    def open(self) -> PushButton:
+        """Opens the one that is chosen."""
+        return button("Open", "opens the image chosen in the list as a layer", self._open_chosen)
+
+    @cached_property
+    def done(self) -> PushButton:
+        """Opens none."""
+        return button("Not now", "opens none of them; drop the file again to be asked again", self._decline)
+
+    def _make(self) -> tuple[Widget, ...]:
         listed = row("")
         listed.native.layout().addWidget(self.list)
-        self.open = PushButton(text="Open", tooltip="opens the image chosen in the list as a layer")
-        self.done = PushButton(text="Not now", tooltip="opens none of them; drop the file again to be asked again")
-        # not in a container of their own: a sentence in it would not get the height that it takes
-        self.rows: list[Any] = [self.question, listed, row("", self.open, self.done)]
-        self._question = questions.add(Urgency.DATASET, *self.rows)
-        self.open.changed.connect(self._open_chosen)
-        self.list.opened.connect(self._open_chosen)
-        self.done.changed.connect(self._decline)
+        return self.question, listed, row("", self.open, self.done)
 
     def offer(self, path: Path, choice: DatasetChoice, again: bool = False) -> None:
         """Ask which image of a file to open.
@@ -97,13 +115,13 @@ class DatasetQuestion:
             self.list.show_images(tuple(zip(choice.datasets, choice.descriptions, strict=True)))
         self._question.ask(bool(self._waiting))
 
-    def _open_chosen(self, value: Any = None) -> None:
+    def _open_chosen(self) -> None:
         if self._first and (name := self.list.chosen) is not None:
             path, _ = self._first
             self._close()
             self._open_dataset(path, name)
 
-    def _decline(self, value: Any = None) -> None:
+    def _decline(self) -> None:
         self._close()
         self._declined()
 

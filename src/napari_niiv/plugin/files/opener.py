@@ -92,7 +92,7 @@ class Opener:
         connections = Connections()
         connections.connect(self._another, host.viewer.layers.events.inserted)
         # a function, as Qt would not keep what a method belongs to
-        when_destroyed(self.datasets.question.native, connections.disconnect)
+        when_destroyed(layer.native, connections.disconnect)
 
     def open_all(self, paths: list[Path]) -> None:
         """Open files that were dropped together: slices of one picture each as a stack, others each by itself."""

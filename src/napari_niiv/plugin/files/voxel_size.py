@@ -166,7 +166,8 @@ class VoxelSizeControl:
             self._problems.pop(layer, None)
             if self.asks_of(layer):  # that was the answer
                 self._dismiss()
-            self.refill()
+            if self.form.shown:
+                self.refill()
             self._typed = weakref.ref(layer)
             self._settling.throttle()
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
-from magicgui.widgets import ComboBox, LineEdit, PushButton
+from magicgui.widgets import ComboBox, Label, LineEdit, PushButton
+from magicgui.widgets.bases import Widget
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.forms import button, paragraph, row, write
 from napari_niiv.plugin.common.questions import Questions, Urgency
 
 _UNITS = {"pixel": "pixel", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "angstrom": "Å"}
@@ -51,41 +52,73 @@ class SpacingForm:
 
     Attributes
     ----------
-    rows : list of Widget
+    rows : list of LateRows
         To be put into a form: the question, sizes, axes and buttons.
     """
 
     def __init__(
         self, questions: Questions, apply: Callable[[], None], later: Callable[[], None], never: Callable[[], None]
     ) -> None:
+        self._apply, self._later, self._never = apply, later, never
         self._lengths: tuple[int, ...] = ()
         self._names: list[str] = []
         self._unit_choices = [(short, name) for name, short in _UNITS.items()]
-        self.question = paragraph()
-        self.sizes = {a: LineEdit(tooltip=f"size of a voxel along {a}") for a in _SPATIAL}
-        self.unit = ComboBox(choices=lambda widget: self._unit_choices, tooltip="of the three sizes")
+        self._question = questions.add(Urgency.VOXEL_SIZE, self._make)
+        self.rows = [self._question]
+
+    @cached_property
+    def question(self) -> Label:
+        """What is asked."""
+        return paragraph()
+
+    @cached_property
+    def sizes(self) -> dict[str, LineEdit]:
+        """Of a voxel, by the letters of its axes."""
+        edits = {a: LineEdit(tooltip=f"size of a voxel along {a}") for a in _SPATIAL}
+        for edit in edits.values():
+            edit.native.returnPressed.connect(self._apply)
+        return edits
+
+    @cached_property
+    def unit(self) -> ComboBox:
+        """Of the sizes."""
+        return ComboBox(choices=lambda widget: self._unit_choices, tooltip="of the three sizes")
+
+    @cached_property
+    def axes(self) -> list[ComboBox]:
+        """One for each axis that a layer may have."""
         tip = "what this axis is, and how long"
-        self.axes = [ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)]
-        self.apply = PushButton(text="Apply", tooltip="gives the layer this voxel size, and remembers it for the file")
-        self.later = PushButton(text="Not now", tooltip="leaves the layer as it is")
-        self.never = PushButton(text="Never ask", tooltip="do not ask for this file again")
+        boxes = [ComboBox(choices=partial(self._choices, number), tooltip=tip) for number in range(_MOST_AXES)]
+        for number, box in enumerate(boxes):
+            box.changed.connect(partial(self._rename, number))
+        return boxes
+
+    @cached_property
+    def apply(self) -> PushButton:
+        """Takes what is written."""
+        return button("Apply", "gives the layer this voxel size, and remembers it for the file", self._apply)
+
+    @cached_property
+    def later(self) -> PushButton:
+        """Takes nothing."""
+        return button("Not now", "leaves the layer as it is", self._later)
+
+    @cached_property
+    def never(self) -> PushButton:
+        """Takes nothing, ever."""
+        return button("Never ask", "do not ask for this file again", self._never)
+
+    def _make(self) -> tuple[Widget, ...]:
         # lest they widen the dock
         for part in (*self.sizes.values(), *self.axes):
             part.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             part.native.setMinimumWidth(44)
-        self.rows: list[Any] = [
+        return (
             self.question,
             row("z, y, x", *self.sizes.values(), self.unit),
             row("Axes", *self.axes),
             row("", self.apply, self.later, self.never),
-        ]
-        self._question = questions.add(Urgency.VOXEL_SIZE, *self.rows)
-        for number, box in enumerate(self.axes):
-            box.changed.connect(partial(self._rename, number))
-        for button, act in ((self.apply, apply), (self.later, later), (self.never, never)):
-            button.changed.connect(lambda _=None, act=act: act())
-        for edit in self.sizes.values():
-            edit.native.returnPressed.connect(apply)
+        )
 
     def ask(self, sentence: str, names: str, lengths: Sequence[int], by_hand: bool) -> None:
         """Show the form for a layer, after `fill`.
