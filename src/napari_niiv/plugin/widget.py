@@ -98,10 +98,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.help = Help()
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
-        self.groups = grouped(self)
+        self.top, self.groups = on_top(self), grouped(self)
         bottom = (self.train, *self.export.rows, self.help.row)
         super().__init__(
-            widgets=[self.on, on_top(self), self.status, Scrolled(self.groups.values()), *bottom], labels=False
+            widgets=[self.on, self.top, self.status, Scrolled(self.groups.values()), *bottom], labels=False
         )
         self._ended_sources: list[Image] = []
         self._endings = once_after_removals(self.native, self._switch_off_ended)

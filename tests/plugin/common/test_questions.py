@@ -1,27 +1,36 @@
 """One question at a time, the most urgent first."""
 
+from functools import partial
+
 import pytest
 
 pytest.importorskip("napari")
 
-from magicgui.widgets import Container, Label, PushButton
+from magicgui.widgets import Label, PushButton
 
+from napari_niiv.plugin.common.forms import Form
 from napari_niiv.plugin.common.questions import Questions, Urgency
 
 
 def test_the_most_urgent_alone_is_shown_and_the_next_when_it_is_answered(qtbot):
-    rows = {urgency: (Label(value="?"), PushButton(text=urgency.name)) for urgency in Urgency}
-    form = Container(widgets=[row for pair in rows.values() for row in pair])
+    rows = {}
+
+    def make(urgency):
+        assert urgency not in rows
+        rows[urgency] = (Label(value="?"), PushButton(text=urgency.name))
+        return rows[urgency]
+
+    questions = Questions()
+    asked = {urgency: questions.add(urgency, partial(make, urgency)) for urgency in Urgency}
+    form = Form(asked.values())
     qtbot.addWidget(form.native)
     form.show()
-    questions = Questions()
-    asked = {urgency: questions.add(urgency, *pair) for urgency, pair in rows.items()}
 
     def shown():
         return [urgency for urgency, pair in rows.items() if all(row.native.isVisible() for row in pair)]
 
     assert shown() == []
-    assert not any(row.native.isVisible() for pair in rows.values() for row in pair)
+    assert rows == {}
     for urgency in reversed(Urgency):  # the least urgent comes up first, and stays till the user opens another
         asked[urgency].ask()
         assert shown() == [urgency if urgency <= Urgency.DATASET else max(Urgency)]

@@ -118,7 +118,7 @@ def test_a_blank_section_is_bridged_by_default(in_napari, opened, damaged, qtbot
 def test_nothing_is_shown_of_a_sound_volume(opened, texture, qtbot) -> None:
     form = opened((200 * texture((12, 48, 64))).astype(np.uint8))
     wait_found(qtbot, form)
-    assert not any(part.visible for part in form.control.rows)
+    assert not any(row.shown for row in form.control.rows)
     assert repairs_of(form.layer) is not None
     assert not repairs_of(form.layer)
 

@@ -62,7 +62,7 @@ def test_a_better_checkpoint_is_offered_and_the_answer_remembered(
     # another picture does not bring it back
     with qtbot.waitSignal(opened.live.shown, timeout=30_000):
         opened.show_side("yz")
-    assert not offer.sentence.value
+    assert not offer.sentence.visible
     assert tried[0] == ["em"]
     assert all("taken from the file" in m for m in messages)
 

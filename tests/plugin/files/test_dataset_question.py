@@ -12,6 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListView, QStyleOptionViewItem
 
 from napari_niiv.errors import DatasetChoice
+from napari_niiv.plugin.common.forms import Form
 from napari_niiv.plugin.common.questions import Questions
 from napari_niiv.plugin.files.dataset_list import MOST_ROWS
 from napari_niiv.plugin.files.dataset_question import DatasetQuestion
@@ -36,9 +37,7 @@ def asking(qtbot):
     """A question in a window, and what was opened."""
     opened = []
     asking = SimpleNamespace(opened=opened, offer=DatasetQuestion(Questions(), lambda *chosen: opened.append(chosen)))
-    from magicgui.widgets import Container
-
-    asking.form = Container(widgets=asking.offer.rows)
+    asking.form = Form(asking.offer.rows)
     qtbot.addWidget(asking.form.native)
     asking.form.native.resize(300, 400)
     asking.form.show()
@@ -51,7 +50,7 @@ def lines(offer):
 
 
 def shown(offer):
-    return [not part.native.isHidden() for part in offer.rows]
+    return all(row.shown for row in offer.rows)
 
 
 def part(offer):
@@ -73,7 +72,7 @@ def test_files_opened_together_wait_for_each_other(asking, qtbot, tmp_path):
     assert lines(offer) == ["z"]
     offer.done.native.click()
     assert asking.opened == [(tmp_path / "a.h5", "y/1")]
-    assert shown(offer) == [False] * 3
+    assert shown(offer) is False
 
 
 def test_what_is_opened_later_takes_the_place_of_the_question(asking, tmp_path):
@@ -82,7 +81,7 @@ def test_what_is_opened_later_takes_the_place_of_the_question(asking, tmp_path):
     part(offer)
     offer.offer(tmp_path / "b.h5", DatasetChoice("b.h5", ["z", "w"]))
     offer.done.native.click()
-    assert shown(offer) == [False] * 3
+    assert shown(offer) is False
 
 
 def test_keys_and_double_clicks_open(asking, qtbot, tmp_path):
@@ -134,7 +133,7 @@ def test_napari_opens_the_widget_that_asks(make_napari_viewer, qtbot, file):
     viewer = make_napari_viewer()
     assert viewer.open(file, plugin="napari-niiv") == []
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    assert shown(widget.datasets) == [True] * 3
+    assert shown(widget.datasets)
     assert lines(widget.datasets) == [
         "more/raw  — 4 × 16 × 20 uint8, 4 × 0.5 × 0.5 µm",
         "raw  — 3 × 16 × 20 uint8, 4 × 0.5 × 0.5 µm",
@@ -144,7 +143,7 @@ def test_napari_opens_the_widget_that_asks(make_napari_viewer, qtbot, file):
     qtbot.waitUntil(lambda: len(viewer.layers) > 0, timeout=20_000)
     assert widget.layer.value.data.shape == (4, 16, 20)
     np.testing.assert_allclose(widget.layer.value.scale, (4, 0.5, 0.5))
-    assert shown(widget.datasets) == [False] * 3
+    assert shown(widget.datasets) is False
 
 
 def test_a_drop_on_the_widget_asks_until_something_else_is_opened_or_chosen(viewer, qtbot, messages, file):
@@ -153,28 +152,28 @@ def test_a_drop_on_the_widget_asks_until_something_else_is_opened_or_chosen(view
 
     def ask():
         drop(widget, file)
-        qtbot.waitUntil(lambda: shown(widget.datasets) == [True] * 3, timeout=20_000)
+        qtbot.waitUntil(lambda: shown(widget.datasets), timeout=20_000)
         qtbot.waitUntil(lambda: not widget.datasets._together)
 
     ask()
     widget.spacings.button.native.click()  # what the user opens comes before
     assert widget.spacings.form.question.native.isVisible()
-    assert shown(widget.datasets) == [False] * 3
+    assert shown(widget.datasets) is False
     widget.spacings.button.native.click()
     assert not widget.spacings.form.question.native.isVisible()
-    assert shown(widget.datasets) == [True] * 3
+    assert shown(widget.datasets)
     widget.datasets.done.native.click()
     wait_status(qtbot, widget, "· pixel")  # what is on the screen
     ask()
     widget.layer.value = one
-    assert shown(widget.datasets) == [False] * 3
+    assert shown(widget.datasets) is False
     ask()
     viewer.add_image(DATA, scale=(4, 1, 1), name="three")
-    assert shown(widget.datasets) == [False] * 3
+    assert shown(widget.datasets) is False
     ask()
     drop(widget, file)
-    assert shown(widget.datasets) == [False] * 3
-    qtbot.waitUntil(lambda: shown(widget.datasets) == [True] * 3, timeout=20_000)
+    assert shown(widget.datasets) is False
+    qtbot.waitUntil(lambda: shown(widget.datasets), timeout=20_000)
     assert messages == []
 
 

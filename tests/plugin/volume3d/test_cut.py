@@ -175,9 +175,10 @@ def test_the_slider(widget, qtbot):
     """It is there in 3-D only, moves the plane, and follows what a program sets; layers may go meanwhile."""
     viewer, control, source = widget.viewer, widget.volume_views.cut, widget.layer.value
     (line,) = control.rows
-    assert not line.visible
+    assert not line.shown
     viewer.dims.ndisplay = 3
-    assert line.visible
+    assert line.shown
+    assert control.share.visible
     assert "reading" in widget.status.value
     assert widget.indicator.state == "waiting"
     control.share.value = 20  # before there is a volume
@@ -200,7 +201,7 @@ def test_the_slider(widget, qtbot):
     widget.live_layers.change(finest=2.0)
     assert "reading" in widget.status.value  # begins anew
     viewer.dims.ndisplay = 2
-    assert not line.visible
+    assert not line.shown
     for ndisplay in (3, 2, 3):  # in a hurry
         viewer.dims.ndisplay = ndisplay
     control.share.value = 50
@@ -210,9 +211,9 @@ def test_the_slider(widget, qtbot):
     viewer.layers.remove(layer)
     control.share.value = 60
     assert widget.volume_views.get(source) is None
-    assert not line.visible
+    assert not line.shown
     viewer.dims.ndisplay = 2
     viewer.dims.ndisplay = 3
     viewer.layers.remove(source)
     control.share.value = 10
-    assert not line.visible
+    assert not line.shown
