@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_niiv.plugin.common import folding
-from napari_niiv.plugin.common.folding import FoldingGroup
+from napari_niiv.plugin.common.folding import FoldingGroup, Scrolled
 from napari_niiv.plugin.widget import IsotropicReconstruct
 
 
@@ -23,8 +23,9 @@ def _nothing_folded(monkeypatch):
 def test_a_click_folds_the_rows_away(qtbot):
     row = CheckBox(text="a row")
     group = FoldingGroup("Title", [row], "what it is for")
-    qtbot.addWidget(group.native)
-    group.show()
+    form = Scrolled([group])
+    qtbot.addWidget(form.native)
+    form.show()
     assert (row.native.isVisible(), group.header.toolTip()) == (True, "what it is for")
     qtbot.mouseClick(group.header, Qt.MouseButton.LeftButton)
     assert (row.native.isVisible(), group.is_open) == (False, False)
@@ -35,8 +36,9 @@ def test_a_click_folds_the_rows_away(qtbot):
 def test_a_hidden_row_stays_hidden_in_a_group_that_opens(qtbot):
     row, hidden = CheckBox(text="a row"), CheckBox(text="another", visible=False)
     group = FoldingGroup("Title", [row, hidden], "", is_open=False)
-    qtbot.addWidget(group.native)
-    group.show()
+    form = Scrolled([group])
+    qtbot.addWidget(form.native)
+    form.show()
     group.is_open = True
     assert (row.native.isVisible(), hidden.native.isVisible()) == (True, False)
 

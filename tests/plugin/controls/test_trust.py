@@ -40,7 +40,7 @@ def opened(lent_viewer, small_model, texture, qtbot):
 
 
 def visible_legends(trust) -> list[str]:
-    return [kind for kind, legend in trust.legends.items() if legend.row.visible]
+    return [kind for kind, legend in trust.legends.items() if legend.row.shown]
 
 
 def layer_named(viewer, kind: str):

@@ -7,7 +7,7 @@ from typing import Any
 
 from magicgui.widgets import Container
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSizePolicy, QToolButton
+from qtpy.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_niiv.plugin.common.forms import Form
 from napari_niiv.plugin.common.scrolling import ScrollingForm
@@ -17,8 +17,8 @@ _LETTERS_WIDE = 46  # all rows fit in, whatever they say
 _open: dict[str, bool] = {}  # as the user left each group, until napari ends
 
 
-class FoldingGroup(Container):  # type: ignore[type-arg]
-    """Rows of a form under a title; a click on it folds them away.
+class FoldingGroup(Form):
+    """Rows of a form under a title; a click on it folds them away. `Scrolled` puts both into a window.
 
     A group that was folded or opened by the user comes the same way when its form is opened again.
 
@@ -39,10 +39,8 @@ class FoldingGroup(Container):  # type: ignore[type-arg]
     """
 
     def __init__(self, title: str, rows: Sequence[Any], tooltip: str, is_open: bool = True) -> None:
-        self._body = Form(rows)
-        self._body.margins = (12, 0, 0, 0)
-        super().__init__(widgets=[self._body], labels=False)
-        self.margins = (0, 0, 0, 0)
+        super().__init__(rows)
+        self.margins = (12, 0, 0, 0)
         self.title = title
         self.header = header = QToolButton()
         header.setText(title)
@@ -51,8 +49,10 @@ class FoldingGroup(Container):  # type: ignore[type-arg]
         header.setAutoRaise(True)
         header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.native.layout().insertWidget(0, header)
-        self._show(_open.get(title, is_open))
+        is_open = _open.get(title, is_open)
+        if not is_open:  # to be shown, it must be in a window
+            self.native.hide()
+        self._point(is_open)
         header.toggled.connect(self._toggled)
 
     @property
@@ -66,12 +66,12 @@ class FoldingGroup(Container):  # type: ignore[type-arg]
 
     def _toggled(self, is_open: bool) -> None:
         _open[self.title] = is_open
-        self._show(is_open)
+        self._point(is_open)
+        self.native.setVisible(is_open)
 
-    def _show(self, is_open: bool) -> None:
+    def _point(self, is_open: bool) -> None:
         self.header.setChecked(is_open)
         self.header.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
-        self._body.native.setVisible(is_open)
 
 
 class Scrolled(Container):  # type: ignore[type-arg]
@@ -79,17 +79,23 @@ class Scrolled(Container):  # type: ignore[type-arg]
 
     Parameters
     ----------
-    groups : list of Widget
+    groups : list of FoldingGroup
     """
 
-    def __init__(self, groups: Iterable[Any]) -> None:
-        self._form = Container(widgets=list(groups), labels=False)
-        self._form.margins = (0, 0, 0, 0)
-        self._form.native.layout().addStretch()
+    def __init__(self, groups: Iterable[FoldingGroup]) -> None:
+        self._groups = list(groups)
         super().__init__(labels=False)
         self.margins = (0, 0, 0, 0)
-        self.native.layout().addWidget(ScrollingForm(self._form.native, _LETTERS_WIDE))
+        form = QWidget()
+        layout = QVBoxLayout(form)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for group in self._groups:
+            layout.addWidget(group.header)
+            layout.addWidget(group.native)
+        layout.addStretch()
+        self.native.layout().addWidget(ScrollingForm(form, _LETTERS_WIDE))
 
     def reset_choices(self, *args: Any, **kwargs: Any) -> None:
         """Ask all choices of the groups anew."""
-        self._form.reset_choices(*args, **kwargs)
+        for group in self._groups:
+            group.reset_choices(*args, **kwargs)

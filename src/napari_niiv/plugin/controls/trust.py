@@ -80,7 +80,7 @@ class TrustControls:
         maps = self._live_layers.settings_of(self._layer.value).maps
         for kind in set(maps) ^ set(self._explained):  # no other, as it changes the layout of the form
             self.legends[kind].show_sentence(WAITING)
-            self.legends[kind].row.visible = kind in maps
+            self.legends[kind].row.show(kind in maps)
         self._explained = maps
         self._judge()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import Container
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import LateRows, row
 from napari_niiv.plugin.live.trust_appearance import APPEARANCES
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class MapLegend(QWidget):
 
     Attributes
     ----------
-    row : Container
-        The legend beside the map's name, to be put into a form; hidden at first.
+    row : LateRows
+        The legend beside the map's name, to be put into a form.
     scale : Scale or None
         Its colours; a map of what is there or not has no scale.
     """
@@ -85,9 +86,12 @@ class MapLegend(QWidget):
         emphasis = self._sentence.font()
         emphasis.setBold(True)
         self._sentence.setFont(emphasis)
-        self.row = row(appearance.name)
-        self.row.native.layout().addWidget(self)
-        self.row.visible = False
+        self.row = LateRows(lambda: (self._named(appearance.name),))
+
+    def _named(self, name: str) -> Container[Any]:
+        named = row(name)
+        named.native.layout().addWidget(self)
+        return named
 
     @property
     def sentence(self) -> str:
