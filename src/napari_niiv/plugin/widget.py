@@ -99,10 +99,9 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.help = Help()
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
         self.top, self.groups = on_top(self), grouped(self)
-        bottom = (self.train, *self.export.rows, self.help.row)
-        super().__init__(
-            widgets=[self.on, self.top, self.status, Scrolled(self.groups.values()), *bottom], labels=False
-        )
+        groups = Scrolled(self.groups.values())
+        super().__init__(widgets=[self.on, self.top, self.status, groups, self.train, *self.export.rows], labels=False)
+        self.native.layout().addWidget(self.help.row.native)
         self._ended_sources: list[Image] = []
         self._endings = once_after_removals(self.native, self._switch_off_ended)
         self._joining = once_after_removals(self.native, self.live_layers.join)

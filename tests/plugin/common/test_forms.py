@@ -36,9 +36,24 @@ def test_a_label_comes_and_goes_with_its_row_and_says_the_same(shown_form):
     name.visible = False
     assert shown(form) == ["Other"]
     name.visible = True
-    name.label, name.tooltip = "Title", "of something else"
-    label = next(label for label in form.native.findChildren(QLabel) if label.text() == "Title")
+    name.tooltip = "of something else"
+    label = next(label for label in form.native.findChildren(QLabel) if label.text() == "Name")
     assert label.toolTip() == "of something else"
+
+
+def test_a_row_has_one_label_and_offers_anew_what_is_in_it(shown_form):
+    offered = ["a"]
+    box, button = ComboBox(choices=lambda widget: offered), PushButton(text="…")
+    both = row("Both", box, button)
+    form = shown_form([LineEdit(label="Name"), both])
+    assert shown(form) == ["Name", "Both"]
+    both.visible = False
+    assert (shown(form), both.visible, box.visible) == (["Name"], False, False)
+    both.visible = True
+    assert (shown(form), both.visible, box.visible) == (["Name", "Both"], True, True)
+    offered.append("b")
+    form.reset_choices()
+    assert box.choices == ("a", "b")
 
 
 def test_labels_are_as_wide_as_the_widest_that_may_come(shown_form):

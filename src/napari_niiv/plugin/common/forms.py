@@ -21,11 +21,11 @@ _BESIDE = 5  # pixels of a label beside its words
 class Form(Container):  # type: ignore[type-arg]
     """Rows below each other, each beside its label but for buttons, which carry theirs.
 
-    The labels are Qt's own: of magicgui's, each is two widgets more, and takes ten times as long to make.
+    Labels and rows are Qt's own: those of magicgui are widgets of its, and take ten times as long to make.
 
     Parameters
     ----------
-    rows : iterable of Widget or LateRows
+    rows : iterable of Widget, Row or LateRows
     widest : str
         The longest label that there is, or may come: all are as wide then. Without it each is as wide as its words.
 
@@ -35,8 +35,9 @@ class Form(Container):  # type: ignore[type-arg]
         Those of the rows that come later.
     """
 
-    def __init__(self, rows: Iterable[Widget | LateRows], widest: str = "") -> None:
+    def __init__(self, rows: Iterable[Widget | Row | LateRows], widest: str = "") -> None:
         rows = list(rows)
+        self._rows = [row for row in rows if isinstance(row, Row)]
         self.late = [row for row in rows if isinstance(row, LateRows)]
         super().__init__(widgets=[row for row in rows if isinstance(row, Widget)], labels=False)
         self.margins = (0, 0, 0, 0)
@@ -46,6 +47,56 @@ class Form(Container):  # type: ignore[type-arg]
                 row.enter(layout, place, widest)
             elif not isinstance(row, ButtonWidget):
                 layout.insertWidget(place, _Labelled(row, widest))
+
+    def reset_choices(self, *args: Any, **kwargs: Any) -> None:
+        """Ask all choices anew."""
+        super().reset_choices(*args, **kwargs)
+        for row in self._rows:
+            row.reset_choices()
+
+
+class Row:
+    """Widgets beside each other, under one label.
+
+    Parameters
+    ----------
+    label : str
+    *widgets : Widget or QWidget
+
+    Attributes
+    ----------
+    native : QWidget
+        Holds the widgets.
+    title : QLabel
+        The label; a form puts it beside them.
+    """
+
+    def __init__(self, label: str, *widgets: Widget | QWidget) -> None:
+        self._widgets, self.native, self.title = widgets, QWidget(), QLabel(label)
+        layout = QHBoxLayout(self.native)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in widgets:
+            layout.addWidget(widget.native if isinstance(widget, Widget) else widget)
+
+    @property
+    def visible(self) -> bool:
+        """Whether it is seen; setting it shows or hides it."""
+        return bool(self.native.isVisible())
+
+    @visible.setter
+    def visible(self, value: bool) -> None:
+        self.native.setVisible(value)
+
+    def reset_choices(self) -> None:
+        """Ask all choices in it anew."""
+        for widget in self._widgets:
+            if hasattr(widget, "reset_choices"):
+                widget.reset_choices()
+
+
+def row(label: str, *widgets: Widget | QWidget) -> Row:
+    """Widgets beside each other, under one label."""
+    return Row(label, *widgets)
 
 
 class LateRows:
@@ -61,9 +112,9 @@ class LateRows:
     shown : bool
     """
 
-    def __init__(self, make: Callable[[], Sequence[Widget]]) -> None:
+    def __init__(self, make: Callable[[], Sequence[Widget | Row]]) -> None:
         self._make, self._widest, self.shown = make, "", False
-        self._rows: Sequence[Widget] | None = None
+        self._rows: Sequence[Widget | Row] | None = None
         self._place = QVBoxLayout()
 
     def enter(self, layout: QBoxLayout, place: int, widest: str) -> None:
@@ -86,20 +137,18 @@ class LateRows:
 class _Labelled(QWidget):
     """A row beside its label, there as long as the row is."""
 
-    def __init__(self, row: Widget, widest: str) -> None:
+    def __init__(self, row: Widget | Row, widest: str) -> None:
         super().__init__()
-        self._label = label = QLabel(row.label)
+        self._label = label = row.title if isinstance(row, Row) else QLabel(row.label)
         native = row.native
-        label.setToolTip(row.tooltip or "")
+        label.setToolTip(native.toolTip())
         label.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         if widest:
             label.setMinimumWidth(label.fontMetrics().boundingRect(widest).width() + _BESIDE)
-        row.label_changed.connect(lambda text: label.setText(text))
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(label)
-        with row.native_parent_changed.blocked():  # what it offers is the same
-            layout.addWidget(native)
+        layout.addWidget(native)
         native.installEventFilter(self)
         if native.testAttribute(Qt.WidgetAttribute.WA_WState_ExplicitShowHide) and native.isHidden():
             self.hide()
@@ -112,13 +161,6 @@ class _Labelled(QWidget):
         elif kind == QEvent.Type.ToolTipChange and isinstance(watched, QWidget):
             self._label.setToolTip(watched.toolTip())
         return False
-
-
-def row(label: str, *widgets: Any) -> Container:  # type: ignore[type-arg]
-    """Widgets beside each other, under one label."""
-    container = Container(widgets=list(widgets), layout="horizontal", label=label, labels=False)
-    container.margins = (0, 0, 0, 0)
-    return container
 
 
 def button(text: str, tooltip: str, press: Callable[[], Any]) -> PushButton:

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from magicgui.widgets.bases import Widget
 
-from napari_niiv.plugin.common.forms import LateRows
+from napari_niiv.plugin.common.forms import LateRows, Row
 
 
 class Urgency(IntEnum):
@@ -48,7 +48,7 @@ class Question(LateRows):
         Whether it is asked, shown or behind a more urgent one.
     """
 
-    def __init__(self, questions: Questions, urgency: Urgency, make: Callable[[], Sequence[Widget]]) -> None:
+    def __init__(self, questions: Questions, urgency: Urgency, make: Callable[[], Sequence[Widget | Row]]) -> None:
         super().__init__(make)
         self._questions, self.urgency, self.waiting = questions, urgency, False
 
@@ -73,7 +73,7 @@ class Questions:
         self._asked = asked
         self._all: list[Question] = []
 
-    def add(self, urgency: Urgency, make: Callable[[], Sequence[Widget]]) -> Question:
+    def add(self, urgency: Urgency, make: Callable[[], Sequence[Widget | Row]]) -> Question:
         """What is to be put into the form where something may be asked.
 
         Parameters

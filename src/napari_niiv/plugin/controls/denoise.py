@@ -47,7 +47,8 @@ class DenoiseField:
         self._number.setDecimals(DIGITS)
         self.reason = paragraph()
         self.reason.value = WITHOUT_NOISE
-        self.widget = Container(widgets=[row("", self.auto, self.slider), self.reason], label="Denoise", labels=False)
+        self.widget = Container(widgets=[self.reason], label="Denoise", labels=False)
+        self.widget.native.layout().insertWidget(0, row("", self.auto, self.slider).native)
         self.widget.margins = (0, 0, 0, 0)
         self.auto.changed.connect(self._apply)
         self.slider.changed.connect(self._apply)

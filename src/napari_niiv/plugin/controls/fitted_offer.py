@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import Container, Label, PushButton
+from magicgui.widgets import Label, PushButton
 from napari.layers import Image
 
 from napari_niiv.errors import OutputError
 from napari_niiv.io.remembered_settings import FileSettings, forget_fit, recall_settings, remember_settings
 from napari_niiv.models.catalog import is_there
 from napari_niiv.plugin.common.channels import channels_of
-from napari_niiv.plugin.common.forms import button, paragraph, row
+from napari_niiv.plugin.common.forms import Row, button, paragraph, row
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import FITTED
 from napari_niiv.plugin.common.questions import Urgency
@@ -116,7 +116,7 @@ class FittedOffer:
         return button("Not now", tip, self._withdraw)
 
     @cached_property
-    def answers(self) -> Container[Any]:
+    def answers(self) -> Row:
         """The row of both buttons."""
         return row("", self.use, self.later)
 

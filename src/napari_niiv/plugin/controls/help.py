@@ -83,7 +83,7 @@ class Help:
 
     Attributes
     ----------
-    row : Container
+    row : Row
         To be put into a form.
     window : TextWindow or None
         The one that was opened last.

@@ -6,7 +6,7 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton
+from magicgui.widgets import CheckBox, ComboBox, Label, PushButton
 from napari.layers import Image
 
 from napari_niiv.configuration import setting_of
@@ -15,7 +15,7 @@ from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.remembered import recall_sections, remember_sections
 from napari_niiv.plugin.common.channels import channels_of, whole_volume
 from napari_niiv.plugin.common.connections import when_destroyed
-from napari_niiv.plugin.common.forms import LateRows, button, paragraph, row, write
+from napari_niiv.plugin.common.forms import LateRows, Row, button, paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.common.setting_widgets import setting_widget
@@ -84,7 +84,7 @@ class SectionsControl:
         return switches
 
     @functools.cached_property
-    def _lines(self) -> tuple[Container[Any], Container[Any]]:
+    def _lines(self) -> tuple[Row, Row]:
         """The switches about gaps, and those about places and brightness."""
         first, second, *others = self.switches.values()
         return row("Sections", first, second), row("Sections", *others)
@@ -177,7 +177,7 @@ class SectionsControl:
         self._gaps.show(gaps)
         self._places.show(places)
         if places:
-            self._lines[1].label = "" if gaps else "Sections"
+            self._lines[1].title.setText("" if gaps else "Sections")
         if words:
             write(self.sentence, words)
         self._question.ask(bool(words) and layer not in self._told)

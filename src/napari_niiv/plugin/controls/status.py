@@ -42,7 +42,7 @@ class Status:
     indicator : PassIndicator
     sentence : str
         What was said last, whole.
-    shown : Container
+    shown : Row
         Holds the indicator, to be put into a form.
     """
 
@@ -50,8 +50,7 @@ class Status:
         self._layer = layer
         self.sentence = ""
         self.indicator = PassIndicator()
-        self.shown = row("Shown")
-        self.shown.native.layout().addWidget(self.indicator)
+        self.shown = row("Shown", self.indicator)
         self.label = Label(value="Choose a layer, or drop a volume here.")
         wrapped(self.label.native)
         self.label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)

@@ -6,14 +6,14 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox, Container, Label, PushButton
+from magicgui.widgets import ComboBox, Label, PushButton
 from napari.layers import Image
 
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.io.remembered_settings import recall_settings
 from napari_niiv.models.catalog import checkpoint_name, is_there
-from napari_niiv.plugin.common.forms import button, paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, button, paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.common.questions import Urgency
@@ -81,7 +81,7 @@ class SuitabilityControl:
         return button("", tip, lambda: self._answer(self._models.checkpoint.value))
 
     @functools.cached_property
-    def answers(self) -> Container[Any]:
+    def answers(self) -> Row:
         """The row of both buttons."""
         return row("", self.use, self.keep)
 

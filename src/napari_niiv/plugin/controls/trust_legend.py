@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from magicgui.widgets import Container
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
@@ -86,12 +85,7 @@ class MapLegend(QWidget):
         emphasis = self._sentence.font()
         emphasis.setBold(True)
         self._sentence.setFont(emphasis)
-        self.row = LateRows(lambda: (self._named(appearance.name),))
-
-    def _named(self, name: str) -> Container[Any]:
-        named = row(name)
-        named.native.layout().addWidget(self)
-        return named
+        self.row = LateRows(lambda: (row(appearance.name, self),))
 
     @property
     def sentence(self) -> str:

@@ -73,6 +73,7 @@ class ExportForm(Form):
         super().__init__([self.part, self.format, self.output_row, self.advanced, *self._fine])
         self.advanced.changed.connect(self._show_what_applies)
         self.format.changed.connect(self._change_format)
+        self.output.changed.connect(lambda _=None: self.changed.emit(self))
         self.output.native.editingFinished.connect(self._typed)
         self.browse.changed.connect(self._browse)
         self._show_what_applies()

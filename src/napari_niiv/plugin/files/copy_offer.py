@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from magicgui.widgets import Container, Label, PushButton
+from magicgui.widgets import Label, PushButton
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject
@@ -20,7 +20,7 @@ from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.channels import channel_data, channels_of, one_channel, whole_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.forms import LateRows, button, paragraph, row, write
+from napari_niiv.plugin.common.forms import LateRows, Row, button, paragraph, row, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, provenance_of
 from napari_niiv.plugin.common.questions import Urgency
@@ -97,11 +97,9 @@ class CopyOffer:
         return button("Cancel", "nothing stays of the copy", self.stop)
 
     @cached_property
-    def running(self) -> Container[Any]:
+    def running(self) -> Row:
         """The row of both."""
-        made = row("", self.cancel)
-        made.native.layout().insertWidget(0, self.bar)
-        return made
+        return row("", self.bar, self.cancel)
 
     def set_layer(self, layer: Image | None) -> None:
         """Offer a copy of another layer's file, if it reads slowly."""

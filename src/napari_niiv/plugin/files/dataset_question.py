@@ -7,11 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 from magicgui.widgets import Label, PushButton
-from magicgui.widgets.bases import Widget
 from qtpy.QtCore import QTimer
 
 from napari_niiv.errors import DatasetChoice
-from napari_niiv.plugin.common.forms import button, paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, button, paragraph, row, write
 from napari_niiv.plugin.common.questions import Questions, Urgency
 from napari_niiv.plugin.files.dataset_list import DatasetList
 
@@ -69,10 +68,8 @@ class DatasetQuestion:
         """Opens none."""
         return button("Not now", "opens none of them; drop the file again to be asked again", self._decline)
 
-    def _make(self) -> tuple[Widget, ...]:
-        listed = row("")
-        listed.native.layout().addWidget(self.list)
-        return self.question, listed, row("", self.open, self.done)
+    def _make(self) -> tuple[Label, Row, Row]:
+        return self.question, row("", self.list), row("", self.open, self.done)
 
     def offer(self, path: Path, choice: DatasetChoice, again: bool = False) -> None:
         """Ask which image of a file to open.

@@ -9,11 +9,10 @@ from functools import cached_property, partial
 from typing import Any
 
 from magicgui.widgets import ComboBox, Label, LineEdit, PushButton
-from magicgui.widgets.bases import Widget
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.plugin.common.forms import button, paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, button, paragraph, row, write
 from napari_niiv.plugin.common.questions import Questions, Urgency
 
 _UNITS = {"pixel": "pixel", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "angstrom": "Å"}
@@ -108,7 +107,7 @@ class SpacingForm:
         """Takes nothing, ever."""
         return button("Never ask", "do not ask for this file again", self._never)
 
-    def _make(self) -> tuple[Widget, ...]:
+    def _make(self) -> tuple[Label, Row, Row, Row]:
         # lest they widen the dock
         for part in (*self.sizes.values(), *self.axes):
             part.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

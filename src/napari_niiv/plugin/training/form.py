@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, PushButton
 from napari import Viewer
 from napari.layers import Image
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,7 @@ from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.catalog import SUFFIX, bundled_description, bundled_models
 from napari_niiv.plugin.common.elided import elided
-from napari_niiv.plugin.common.forms import Form, row, short_names
+from napari_niiv.plugin.common.forms import Form, Row, row, short_names
 from napari_niiv.plugin.common.layers import layer_volume, repairs_of, sources
 from napari_niiv.plugin.common.output_names import (
     StatePath,
@@ -311,7 +311,7 @@ class TrainingForm(Form):
             line.value = path
 
 
-def _row(configuration: type[BaseModel], name: str, widget: Any, tooltip: str) -> tuple[PushButton, Container[Any]]:
+def _row(configuration: type[BaseModel], name: str, widget: Any, tooltip: str) -> tuple[PushButton, Row]:
     """A field beside a button that opens a file dialog: the button, and the row of both."""
     button = PushButton(text="Browse…", tooltip=tooltip)
     return button, row(setting_of(configuration, name).label, widget, button)
