@@ -7,7 +7,7 @@ pytest.importorskip("napari")
 from magicgui.widgets import CheckBox, ComboBox, LineEdit, PushButton
 from qtpy.QtWidgets import QLabel
 
-from napari_niiv.plugin.common.forms import Form, LateRows, paragraph, row
+from napari_niiv.plugin.common.forms import Form, LateRows, Row, paragraph
 
 
 def shown(form) -> list[str]:
@@ -44,7 +44,7 @@ def test_a_label_comes_and_goes_with_its_row_and_says_the_same(shown_form):
 def test_a_row_has_one_label_and_offers_anew_what_is_in_it(shown_form):
     offered = ["a"]
     box, button = ComboBox(choices=lambda widget: offered), PushButton(text="…")
-    both = row("Both", box, button)
+    both = Row("Both", box, button)
     form = shown_form([LineEdit(label="Name"), both])
     assert shown(form) == ["Name", "Both"]
     both.visible = False
@@ -69,7 +69,7 @@ def test_rows_are_made_at_their_place_when_they_are_first_shown(shown_form, qtbo
     made = []
 
     def make():
-        sentence, buttons = paragraph(), row("", PushButton(text="OK"))
+        sentence, buttons = paragraph(), Row("", PushButton(text="OK"))
         sentence.value = "so many words that they need more than a line or two in a form that is as narrow as this"
         made.append((sentence, buttons))
         return made[-1]

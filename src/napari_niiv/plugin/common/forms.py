@@ -94,11 +94,6 @@ class Row:
                 widget.reset_choices()
 
 
-def row(label: str, *widgets: Widget | QWidget) -> Row:
-    """Widgets beside each other, under one label."""
-    return Row(label, *widgets)
-
-
 class LateRows:
     """Rows of a form that are made when they are first shown: many are seen by few.
 

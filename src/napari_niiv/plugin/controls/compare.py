@@ -8,7 +8,7 @@ from typing import Any
 from magicgui.widgets import CheckBox, PushButton, Slider
 from napari.components import ViewerModel
 
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import Row
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
@@ -87,8 +87,8 @@ class Compare:
             text="steps between z slices", tooltip="the z slider of the xy view moves by about a pixel's size"
         )
         self.rows = [
-            row("Compare", self.hold, self.freeze),
-            row("Split", self.split, self.position),
+            Row("Compare", self.hold, self.freeze),
+            Row("Split", self.split, self.position),
             self.steps,
         ]
         self.pictures = (self.split, self.freeze, self.steps)

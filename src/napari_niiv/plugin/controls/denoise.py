@@ -8,7 +8,7 @@ from typing import Any
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider
 from qtpy.QtWidgets import QDoubleSpinBox
 
-from napari_niiv.plugin.common.forms import paragraph, row
+from napari_niiv.plugin.common.forms import Row, paragraph
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -48,7 +48,7 @@ class DenoiseField:
         self.reason = paragraph()
         self.reason.value = WITHOUT_NOISE
         self.widget = Container(widgets=[self.reason], label="Denoise", labels=False)
-        self.widget.native.layout().insertWidget(0, row("", self.auto, self.slider).native)
+        self.widget.native.layout().insertWidget(0, Row("", self.auto, self.slider).native)
         self.widget.margins = (0, 0, 0, 0)
         self.auto.changed.connect(self._apply)
         self.slider.changed.connect(self._apply)

@@ -10,7 +10,7 @@ from napari.layers import Image
 from napari_niiv.empty_voxels import Values, empty_setting, empty_words
 from napari_niiv.io.remembered import remember_empty
 from napari_niiv.plugin.common.channels import channels_of
-from napari_niiv.plugin.common.forms import paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, paragraph, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import empty_values, set_empty_values
 from napari_niiv.plugin.files.layer_file import layer_file
@@ -53,7 +53,7 @@ class EmptyVoxelsControl:
         self.typed = LineEdit(tooltip="their values, such as 0 or 0, 255")
         self.typed.visible = False
         self.sentence = paragraph()
-        self.rows: list[Any] = [row("Empty voxels", self.choice, self.typed), self.sentence]
+        self.rows: list[Any] = [Row("Empty voxels", self.choice, self.typed), self.sentence]
         self.choice.changed.connect(self._choose)
         self.typed.native.editingFinished.connect(self._apply)
         layer.changed.connect(self.show)

@@ -17,7 +17,7 @@ from napari_niiv.errors import OutputError
 from napari_niiv.io.remembered_settings import FileSettings, forget_fit, recall_settings, remember_settings
 from napari_niiv.models.catalog import is_there
 from napari_niiv.plugin.common.channels import channels_of
-from napari_niiv.plugin.common.forms import Row, button, paragraph, row
+from napari_niiv.plugin.common.forms import Row, button, paragraph
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import FITTED
 from napari_niiv.plugin.common.questions import Urgency
@@ -118,7 +118,7 @@ class FittedOffer:
     @cached_property
     def answers(self) -> Row:
         """The row of both buttons."""
-        return row("", self.use, self.later)
+        return Row("", self.use, self.later)
 
     def set_layer(self, layer: Image | None) -> None:
         """Attend to another layer: use what was fitted to it just now, offer what was before."""

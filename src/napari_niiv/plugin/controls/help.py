@@ -10,7 +10,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QPushButton, QTextBrowser, QVBoxLayout, QWidget
 
 from napari_niiv._version import __version__
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import Row
 from napari_niiv.plugin.manifest_names import PLUGIN
 
 _SIZE = (560, 520)
@@ -92,7 +92,7 @@ class Help:
     def __init__(self) -> None:
         self.help = PushButton(text="Help", tooltip="what the controls are for, and how to go about it")
         self.cite = PushButton(text="How to cite", tooltip="the paper of the method, and this software, to be copied")
-        self.row = row("", self.help, self.cite)
+        self.row = Row("", self.help, self.cite)
         self.window: TextWindow | None = None
         self.help.changed.connect(lambda _=None: self._open("Help", help_text()))
         self.cite.changed.connect(lambda _=None: self._open("How to cite", citation(), citation()))

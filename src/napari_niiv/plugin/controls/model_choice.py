@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_niiv.models.catalog import SUFFIX, bundled_description, bundled_models
 from napari_niiv.plugin.common.elided import elided
-from napari_niiv.plugin.common.forms import row, short_names
+from napari_niiv.plugin.common.forms import Row, short_names
 from napari_niiv.plugin.common.host import Host
 
 Wanted = tuple[str, str]
@@ -110,7 +110,7 @@ class ModelChoice:
             choices=lambda widget: self._devices,
             tooltip="what computes: auto takes a GPU where there is one",
         )
-        self.rows: list[Any] = [row("Checkpoint", self.checkpoint, self.browse), self.device]
+        self.rows: list[Any] = [Row("Checkpoint", self.checkpoint, self.browse), self.device]
         self.checkpoint.native.activated.connect(self._note_choice)  # before it is loaded, by the user alone
         self.checkpoint.changed.connect(self.load)
         self.device.changed.connect(self.load)

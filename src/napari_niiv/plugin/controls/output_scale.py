@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, FloatSlider
 from qtpy.QtWidgets import QDoubleSpinBox
 
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import Row
 from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.common.typed_numbers import typed
 
@@ -45,7 +45,7 @@ class OutputScale:
         )
         self._number = typed(self.samples, "output scale").native.findChild(QDoubleSpinBox)
         self._enable()
-        self.rows = [row("Output scale", self.match_zoom, self.samples)]
+        self.rows = [Row("Output scale", self.match_zoom, self.samples)]
         self.match_zoom.changed.connect(self._apply)
         self.samples.changed.connect(self._apply)
 

@@ -8,7 +8,7 @@ from magicgui.widgets import PushButton
 from napari.components import ViewerModel
 
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import Row
 from napari_niiv.plugin.common.layers import VIEWS
 
 
@@ -32,7 +32,7 @@ class PlaneButtons:
     def __init__(self, viewer: ViewerModel, beside: PushButton) -> None:
         self._viewer = viewer
         self.buttons = {name: PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS}
-        self.rows: list[Any] = [row("View", *self.buttons.values(), beside)]
+        self.rows: list[Any] = [Row("View", *self.buttons.values(), beside)]
         for name, button in self.buttons.items():
             button.native.setCheckable(True)
             button.changed.connect(lambda _=None, name=name: self.show(name))

@@ -15,7 +15,7 @@ from napari_niiv.interrupt import Interrupted, StopFlag
 from napari_niiv.io.remembered import recall_sections, remember_sections
 from napari_niiv.plugin.common.channels import channels_of, whole_volume
 from napari_niiv.plugin.common.connections import when_destroyed
-from napari_niiv.plugin.common.forms import LateRows, Row, button, paragraph, row, write
+from napari_niiv.plugin.common.forms import LateRows, Row, button, paragraph, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.questions import Urgency
 from napari_niiv.plugin.common.setting_widgets import setting_widget
@@ -57,7 +57,7 @@ class SectionsControl:
             weakref.WeakKeyDictionary()
         )
         self._stop = StopFlag()
-        self._question = host.questions.add(Urgency.SECTIONS, lambda: (self.sentence, row("", self.seen)))
+        self._question = host.questions.add(Urgency.SECTIONS, lambda: (self.sentence, Row("", self.seen)))
         self._gaps, self._places = LateRows(lambda: (self._lines[0],)), LateRows(lambda: (self._lines[1],))
         self.rows = [self._question, self._gaps, self._places]
         self._told: weakref.WeakSet[Image] = weakref.WeakSet()  # and taken note of
@@ -87,7 +87,7 @@ class SectionsControl:
     def _lines(self) -> tuple[Row, Row]:
         """The switches about gaps, and those about places and brightness."""
         first, second, *others = self.switches.values()
-        return row("Sections", first, second), row("Sections", *others)
+        return Row("Sections", first, second), Row("Sections", *others)
 
     def _await_picture(self, live: LiveReconstruction) -> None:
         source = live.source

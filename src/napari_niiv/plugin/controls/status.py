@@ -9,7 +9,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 
-from napari_niiv.plugin.common.forms import row, wrapped, write
+from napari_niiv.plugin.common.forms import Row, wrapped, write
 from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 
@@ -50,7 +50,7 @@ class Status:
         self._layer = layer
         self.sentence = ""
         self.indicator = PassIndicator()
-        self.shown = row("Shown", self.indicator)
+        self.shown = Row("Shown", self.indicator)
         self.label = Label(value="Choose a layer, or drop a volume here.")
         wrapped(self.label.native)
         self.label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)

@@ -13,7 +13,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.io.remembered_settings import recall_settings
 from napari_niiv.models.catalog import checkpoint_name, is_there
-from napari_niiv.plugin.common.forms import Row, button, paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, button, paragraph, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
 from napari_niiv.plugin.common.questions import Urgency
@@ -83,7 +83,7 @@ class SuitabilityControl:
     @functools.cached_property
     def answers(self) -> Row:
         """The row of both buttons."""
-        return row("", self.use, self.keep)
+        return Row("", self.use, self.keep)
 
     @property
     def _offered(self) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox
 
-from napari_niiv.plugin.common.forms import row
+from napari_niiv.plugin.common.forms import Row
 from napari_niiv.plugin.common.scrolling import scroll_to
 from napari_niiv.plugin.controls.trust_legend import WAITING, MapLegend, judgement
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -53,7 +53,7 @@ class TrustControls:
         )
         self.project = CheckBox(text="keep measured averages", tooltip=_PROJECT_MEANS)
         legends = [legend.row for legend in self.legends.values()]
-        self.rows: list[Any] = [row("Trust", self.disagreement, self.misfit), *legends, self.project]
+        self.rows: list[Any] = [Row("Trust", self.disagreement, self.misfit), *legends, self.project]
         self.switches = (self.disagreement, self.misfit, self.project)
         for box in self.switches:
             box.changed.connect(self._apply)

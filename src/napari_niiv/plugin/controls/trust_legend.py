@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_niiv.plugin.common.forms import LateRows, row
+from napari_niiv.plugin.common.forms import LateRows, Row
 from napari_niiv.plugin.live.trust_appearance import APPEARANCES
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class MapLegend(QWidget):
         emphasis = self._sentence.font()
         emphasis.setBold(True)
         self._sentence.setFont(emphasis)
-        self.row = LateRows(lambda: (row(appearance.name, self),))
+        self.row = LateRows(lambda: (Row(appearance.name, self),))
 
     @property
     def sentence(self) -> str:

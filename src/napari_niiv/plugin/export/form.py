@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_niiv.configuration import setting_of
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import ExportConfig
-from napari_niiv.plugin.common.forms import Form, row
+from napari_niiv.plugin.common.forms import Form, Row
 from napari_niiv.plugin.common.layers import layer_volume, repairs_of
 from napari_niiv.plugin.common.output_names import default_output, named_output
 from napari_niiv.plugin.common.setting_widgets import field_value, setting_widget
@@ -60,7 +60,7 @@ class ExportForm(Form):
         )
         self.output = LineEdit(tooltip="where to write; its ending, .zarr or .tif, is the format")
         self.browse = PushButton(text="Browse…", tooltip="choose where to write")
-        self.output_row = row("Save to", self.output, self.browse)
+        self.output_row = Row("Save to", self.output, self.browse)
         self.advanced = CheckBox(
             text="Advanced settings", value=False, tooltip="how fine, from which side views, and of which type"
         )

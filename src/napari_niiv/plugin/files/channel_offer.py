@@ -14,7 +14,7 @@ from napari.layers import Image
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import open_remembered
 from napari_niiv.plugin.common.channels import MOST_CHANNELS, add_channels
-from napari_niiv.plugin.common.forms import button, paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, button, paragraph, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import finest_data, layer_volume, leading_axes
 from napari_niiv.plugin.common.questions import Urgency
@@ -43,7 +43,7 @@ class ChannelOffer:
         self._layer: Image | None = None
         self._answered: weakref.WeakSet[Image] = weakref.WeakSet()
         self._question = host.questions.add(
-            Urgency.CHANNELS, lambda: (self.sentence, row("", self.together, self.later))
+            Urgency.CHANNELS, lambda: (self.sentence, Row("", self.together, self.later))
         )
         self.rows = [self._question]
 

@@ -20,7 +20,7 @@ from napari_niiv.io.copy import CopyFinished, copy_to_zarr, free_target
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.channels import channel_data, channels_of, one_channel, whole_volume
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.forms import LateRows, Row, button, paragraph, row, write
+from napari_niiv.plugin.common.forms import LateRows, Row, button, paragraph, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import PROVENANCE, finest_data, layer_data, provenance_of
 from napari_niiv.plugin.common.questions import Urgency
@@ -60,7 +60,7 @@ class CopyOffer:
         self._finished: CopyFinished | None = None
         self._stopped, self._preparing, self._drawn = False, False, 0.0
         self._declined: weakref.WeakSet[Image] = weakref.WeakSet()
-        self._question = host.questions.add(Urgency.COPY, lambda: (self.sentence, row("", self.make, self.later)))
+        self._question = host.questions.add(Urgency.COPY, lambda: (self.sentence, Row("", self.make, self.later)))
         self._progress = LateRows(lambda: (self.copying, self.running))
         self.rows = [self._question, self._progress]
 
@@ -99,7 +99,7 @@ class CopyOffer:
     @cached_property
     def running(self) -> Row:
         """The row of both."""
-        return row("", self.bar, self.cancel)
+        return Row("", self.bar, self.cancel)
 
     def set_layer(self, layer: Image | None) -> None:
         """Offer a copy of another layer's file, if it reads slowly."""

@@ -10,7 +10,7 @@ from magicgui.widgets import Label, PushButton
 from qtpy.QtCore import QTimer
 
 from napari_niiv.errors import DatasetChoice
-from napari_niiv.plugin.common.forms import Row, button, paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, button, paragraph, write
 from napari_niiv.plugin.common.questions import Questions, Urgency
 from napari_niiv.plugin.files.dataset_list import DatasetList
 
@@ -69,7 +69,7 @@ class DatasetQuestion:
         return button("Not now", "opens none of them; drop the file again to be asked again", self._decline)
 
     def _make(self) -> tuple[Label, Row, Row]:
-        return self.question, row("", self.list), row("", self.open, self.done)
+        return self.question, Row("", self.list), Row("", self.open, self.done)
 
     def offer(self, path: Path, choice: DatasetChoice, again: bool = False) -> None:
         """Ask which image of a file to open.

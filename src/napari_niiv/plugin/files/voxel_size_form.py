@@ -12,7 +12,7 @@ from magicgui.widgets import ComboBox, Label, LineEdit, PushButton
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.errors import VolumeError
-from napari_niiv.plugin.common.forms import Row, button, paragraph, row, write
+from napari_niiv.plugin.common.forms import Row, button, paragraph, write
 from napari_niiv.plugin.common.questions import Questions, Urgency
 
 _UNITS = {"pixel": "pixel", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "angstrom": "Å"}
@@ -114,9 +114,9 @@ class SpacingForm:
             part.native.setMinimumWidth(44)
         return (
             self.question,
-            row("z, y, x", *self.sizes.values(), self.unit),
-            row("Axes", *self.axes),
-            row("", self.apply, self.later, self.never),
+            Row("z, y, x", *self.sizes.values(), self.unit),
+            Row("Axes", *self.axes),
+            Row("", self.apply, self.later, self.never),
         )
 
     def ask(self, sentence: str, names: str, lengths: Sequence[int], by_hand: bool) -> None:

@@ -18,7 +18,7 @@ from napari_niiv.degradation import Gaussian, Skip
 from napari_niiv.errors import TrainingError
 from napari_niiv.models.catalog import SUFFIX, bundled_description, bundled_models
 from napari_niiv.plugin.common.elided import elided
-from napari_niiv.plugin.common.forms import Form, Row, row, short_names
+from napari_niiv.plugin.common.forms import Form, Row, short_names
 from napari_niiv.plugin.common.layers import layer_volume, repairs_of, sources
 from napari_niiv.plugin.common.output_names import (
     StatePath,
@@ -314,7 +314,7 @@ class TrainingForm(Form):
 def _row(configuration: type[BaseModel], name: str, widget: Any, tooltip: str) -> tuple[PushButton, Row]:
     """A field beside a button that opens a file dialog: the button, and the row of both."""
     button = PushButton(text="Browse…", tooltip=tooltip)
-    return button, row(setting_of(configuration, name).label, widget, button)
+    return button, Row(setting_of(configuration, name).label, widget, button)
 
 
 def _checked(configuration: type[M], **values: Any) -> M:

@@ -8,7 +8,7 @@ from typing import Any
 
 from magicgui.widgets import ComboBox, Slider
 
-from napari_niiv.plugin.common.forms import LateRows, row
+from napari_niiv.plugin.common.forms import LateRows, Row
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
@@ -28,7 +28,7 @@ class CutControl:
 
     def __init__(self, live_layers: LiveLayers) -> None:
         self._live_layers = live_layers
-        self._row = LateRows(lambda: (row("Cut (%)", self.share, self.axis),))
+        self._row = LateRows(lambda: (Row("Cut (%)", self.share, self.axis),))
         self.rows = [self._row]
         live_layers.changed.connect(self._follow)
 
