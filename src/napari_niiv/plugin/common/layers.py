@@ -113,8 +113,10 @@ def volume_events(layer: Image) -> tuple[Any, ...]:
 def insert_above(layers: LayerList, below: Layer, layer: Layer) -> None:
     """Add a layer over another; what the user has selected stays selected."""
     selection = set(layers.selection)
-    layers.insert(layers.index(below) + 1, layer)
-    layers.selection = selection
+    # napari selects what comes: unseen, as its controls and its list would be drawn twice
+    with layers.selection.events.blocker_all():
+        layers.insert(layers.index(below) + 1, layer)
+        layers.selection = selection
 
 
 def voxel_size(layer: Image) -> tuple[float, float, float]:
