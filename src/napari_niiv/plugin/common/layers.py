@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -191,13 +192,15 @@ def set_empty_values(layer: Image, values: Values | None) -> None:
 
 def unit_factors(units: Any, target: pint.Unit) -> NDArray[np.float64]:
     """How many `target` units each of the units is; 1 where they do not measure the same."""
-    factors = []
-    for unit in units:
-        try:
-            factors.append(float((1 * unit).to(target).magnitude))
-        except pint.DimensionalityError:
-            factors.append(1.0)
-    return np.array(factors)
+    return np.array([_unit_factor(unit, target) for unit in units])
+
+
+@lru_cache(maxsize=128)  # asked for at every scroll
+def _unit_factor(unit: pint.Unit, target: pint.Unit) -> float:
+    try:
+        return float((1 * unit).to(target).magnitude)
+    except pint.DimensionalityError:
+        return 1.0
 
 
 def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
@@ -209,7 +212,7 @@ def layer_units(viewer: ViewerModel, layer: Image) -> NDArray[np.float64]:
     if world is None:
         return np.ones(layer.ndim)
     pairs = zip(world[viewer.dims.ndim - layer.ndim :], layer.units, strict=True)
-    return np.array([unit_factors([w], u)[0] for w, u in pairs])
+    return np.array([_unit_factor(w, u) for w, u in pairs])
 
 
 def is_source(layer: Any) -> bool:
