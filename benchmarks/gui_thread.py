@@ -2,18 +2,20 @@
 
     python benchmarks/gui_thread.py [--most 20]                           (on Linux without a display: under xvfb-run)
 
-Goes through the steps of scripts/walk_through.py while another thread looks at the GUI thread's stack a thousand times
-a second. A turn is what the plugin does from being called by Qt or napari to its return, with what it calls of theirs;
-the share of napari's and vispy's functions, and of imports, is told apart. Turns shorter than the sampling are not
-seen. Both the time by the clock and that of the processor are printed: a turn that other programs keep waiting takes
-long by the clock alone, one that waits for a file or a lock likewise.
+Goes through the steps of scripts/walk_through.py while a signal looks at the GUI thread's stack a thousand times a
+second. A turn is what the plugin does from being called by Qt or napari to its return, with what it calls of theirs;
+the share of napari's and vispy's functions, of imports and of collecting garbage is told apart. Turns shorter than the
+sampling are not seen. Both the time by the clock and that of the processor are printed: a turn that other programs keep
+waiting takes long by the clock alone, one that waits for a file or a lock likewise.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import gc
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -42,42 +44,60 @@ class Turn:
 
     step: str
     name: str
+    began: float
     wall: float = 0.0
     processor: float = 0.0
-    samples: int = 0
-    ours: int = 0  # samples in which none of napari's functions was called
+    own: float = 0.0  # of the processor, where none of napari's functions was called
     inner: collections.Counter[str] = field(default_factory=collections.Counter)
 
 
-class Sampler(threading.Thread):
-    """Looks at the stack of the main thread."""
+class Sampler:
+    """Looks at the stack of the main thread, on that thread.
+
+    Another thread would see it mostly where it lets go of Python's lock, and take what comes before for what is there.
+    """
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.step, self.turns, self.ended = "", list[Turn](), False
+        self.step, self.turns = "", list[Turn]()
+        self._entry: FrameType | None = None
+        self._before = self._garbage = 0.0
+        self._collecting: float | None = None  # since when garbage is collected
 
-    def run(self) -> None:
-        main = threading.main_thread().ident
-        assert main is not None
-        clock = time.pthread_getcpuclockid(main)
-        entry: FrameType | None = None
-        began = (0.0, 0.0)
-        while not self.ended:
-            time.sleep(PERIOD)
-            stack, theirs = self._stack(sys._current_frames().get(main))
-            now = (time.perf_counter(), time.clock_gettime(clock))
-            outermost = stack[0] if stack else None
-            if outermost is not None and outermost is not entry:
-                code = outermost.f_code
-                self.turns.append(Turn(self.step, f"{Path(code.co_filename).stem}.{code.co_qualname}"))
-                began = now
-            elif outermost is not None:
-                turn = self.turns[-1]
-                turn.wall, turn.processor = now[0] - began[0], now[1] - began[1]
-                turn.samples, turn.ours = turn.samples + 1, turn.ours + (not theirs)
-                inner = stack[-1].f_code
-                turn.inner[f"{Path(inner.co_filename).stem}.{inner.co_qualname}:{stack[-1].f_lineno}"] += 1
-            entry = outermost
+    def start(self) -> None:
+        """Begin."""
+        gc.callbacks.append(self._note_garbage)
+        signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, PERIOD, PERIOD)
+
+    def stop(self) -> None:
+        """End."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        gc.callbacks.remove(self._note_garbage)
+
+    def _look(self, number: int, frame: FrameType | None) -> None:
+        if self._collecting is not None:
+            return
+        now, garbage = time.thread_time(), self._garbage
+        stack, theirs = self._stack(frame)
+        outermost = stack[0] if stack else None
+        if outermost is not None and outermost is not self._entry:
+            name = f"{Path(outermost.f_code.co_filename).stem}.{outermost.f_code.co_qualname}"
+            self.turns.append(Turn(self.step, name, time.perf_counter()))
+        elif outermost is not None:
+            turn, passed = self.turns[-1], now - self._before
+            turn.wall = time.perf_counter() - turn.began
+            turn.processor += passed
+            turn.own += 0.0 if theirs else passed - garbage
+            inner = stack[-1].f_code
+            turn.inner[f"{Path(inner.co_filename).stem}.{inner.co_qualname}:{stack[-1].f_lineno}"] += 1
+        self._entry, self._before, self._garbage = outermost, time.thread_time(), 0.0
+
+    def _note_garbage(self, phase: str, info: dict[str, int]) -> None:
+        """Garbage is collected wherever the next object is made."""
+        if threading.current_thread() is threading.main_thread():
+            if self._collecting is not None:
+                self._garbage += time.thread_time() - self._collecting
+            self._collecting = time.thread_time() if phase == "start" else None
 
     @staticmethod
     def _stack(frame: FrameType | None) -> tuple[list[FrameType], bool]:
@@ -106,15 +126,9 @@ def main() -> None:
         for words, function in STEPS:
             sampler.step = words
             function(walk)
-        sampler.ended = True
-        sampler.join()
+        sampler.stop()
         walk.viewer.close()
     report(sampler.turns, options.most)
-
-
-def own(turn: Turn) -> float:
-    """Seconds of the processor outside of napari's functions."""
-    return turn.processor * turn.ours / max(1, turn.samples)
 
 
 def report(turns: list[Turn], most: float) -> None:
@@ -122,7 +136,7 @@ def report(turns: list[Turn], most: float) -> None:
     for name, values in (
         ("by the clock", [1e3 * turn.wall for turn in turns]),
         ("of the processor", [1e3 * turn.processor for turn in turns]),
-        ("of the processor, without napari's functions", [1e3 * own(turn) for turn in turns]),
+        ("of the processor, without napari's functions", [1e3 * turn.own for turn in turns]),
     ):
         p50, p95, p99, top = np.percentile(values, (50, 95, 99, 100))
         long = sum(value > most for value in values)
@@ -136,7 +150,7 @@ def report(turns: list[Turn], most: float) -> None:
     for name, found in sorted(kinds.items(), key=lambda item: -max(turn.processor for turn in item[1])):
         worst = max(found, key=lambda turn: turn.processor)
         where = ", ".join(f"{place} {count}" for place, count in worst.inner.most_common(3))
-        times = " | ".join(f"{1e3 * seconds:.0f}" for seconds in (worst.processor, own(worst), worst.wall))
+        times = " | ".join(f"{1e3 * seconds:.0f}" for seconds in (worst.processor, worst.own, worst.wall))
         print(f"| {name} | {len(found)} | {times} | {worst.step} | {where} |")
 
 
