@@ -73,6 +73,13 @@ def wait_shown(qtbot, widget, plane="xz"):
     qtbot.waitUntil(settled, timeout=20_000)
 
 
+def redraws(viewer):
+    """Filled with napari's batches of changes to the layers."""
+    batches = []
+    viewer.layers.events.end_batch.connect(batches.append)
+    return batches
+
+
 def colours(viewer):
     return viewer.screenshot(flash=False)[..., :3].astype(float)
 
@@ -273,10 +280,28 @@ def test_in_3d_each_channel_is_a_volume(in_napari, viewer, opened, qtbot):
     assert [layer.name for layer in shown] == ["cells C0 (isotropic, 3-D)", "cells C1 (isotropic, 3-D)"]
     second.blending = "translucent"
     assert [layer.blending for layer in shown] == ["additive", "translucent"]
+    batches = redraws(viewer)
     viewer.dims.ndisplay = 2
+    assert len(batches) == 1
     wait_shown(qtbot, widget)
     assert [layer.name for layer in viewer.layers] == NAMES
     assert all(layer.visible for layer in viewer.layers)
+
+
+def test_what_goes_of_all_channels_goes_at_once(viewer, opened, qtbot):
+    """Napari collects all garbage whenever a layer goes, but once where several go together."""
+    widget, *sources = opened
+    batches = redraws(viewer)
+    widget.trust.misfit.native.click()
+    assert len(pictures(viewer)) == 4
+    assert not batches
+    widget.trust.misfit.native.click()
+    assert len(pictures(viewer)) == 2
+    assert len(batches) == 1
+    viewer.layers.selection = set(sources)
+    viewer.layers.remove_selected()  # a batch of napari's
+    qtbot.waitUntil(lambda: not viewer.layers)
+    assert len(batches) == 3
 
 
 def test_the_result_of_an_export_takes_the_channels_place():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from napari.components import LayerList, ViewerModel
@@ -16,7 +16,9 @@ Removal = Literal["now", "later", "never"]
 """When layers of ours go: later while napari deletes others, never from a viewer that is gone."""
 
 
-_at_once: weakref.WeakSet[LayerList] = weakref.WeakSet()
+# where layers go at once, and what begins napari's batch with the first; None since it did
+_at_once: weakref.WeakKeyDictionary[LayerList, contextlib.ExitStack | None] = weakref.WeakKeyDictionary()
+_leaving: list[tuple[ViewerModel, Layer]] = []
 
 
 @contextlib.contextmanager
@@ -25,32 +27,44 @@ def at_once(layers: LayerList) -> Iterator[None]:
     if layers in _at_once:
         yield
         return
-    _at_once.add(layers)
+    _at_once[layers] = batch = contextlib.ExitStack()
     try:
-        with layers.batched_update():
+        with batch:
             yield
     finally:
-        _at_once.discard(layers)
+        del _at_once[layers]
 
 
-def remove_layers(viewer: ViewerModel, layers: list[Layer], how: Removal) -> None:
-    """Remove those of the layers that are still in a viewer."""
-
-    def remove_all() -> None:
+def remove_layers(viewer: ViewerModel, layers: Iterable[Layer], how: Removal) -> None:
+    """Remove those of the layers that are still in a viewer; all that go later go at once."""
+    if how == "now":
         with at_once(viewer.layers):
             for layer in layers:
                 remove(viewer, layer)
-
-    if how == "now":
-        remove_all()
     elif how == "later":
-        after_removal(remove_all)
+        if not _leaving:
+            after_removal(_remove_leaving)
+        _leaving.extend((viewer, layer) for layer in layers)
+
+
+def _remove_leaving() -> None:
+    leaving = tuple(_leaving)
+    _leaving.clear()
+    with contextlib.ExitStack() as batches:
+        for viewer, layer in leaving:
+            batches.enter_context(at_once(viewer.layers))
+            remove(viewer, layer)
 
 
 def remove(viewer: ViewerModel, layer: Layer) -> None:
     """Remove a layer from a viewer, if it is still there."""
-    if layer in viewer.layers:
-        viewer.layers.remove(layer)
+    layers = viewer.layers
+    if layer not in layers:
+        return
+    if (batch := _at_once.get(layers)) is not None:
+        _at_once[layers] = None
+        batch.enter_context(layers.batched_update())
+    layers.remove(layer)
 
 
 def after_removal(action: Callable[[], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -154,7 +153,7 @@ class LiveLayers(QObject):
         self._close(list(self._by_source), remove)
 
     def _close(self, sources: Iterable[Image], remove: bool = True) -> None:
-        with at_once(self._viewer.layers) if remove else contextlib.nullcontext():
+        with at_once(self._viewer.layers):
             for source in sources:
                 if (live := self._by_source.pop(source, None)) is not None:
                     live.close(remove)
@@ -181,8 +180,9 @@ class LiveLayers(QObject):
         self._apply()
 
     def _apply(self) -> None:
-        for live in self:
-            live.apply(self.settings_of(live.source))
+        with at_once(self._viewer.layers):  # maps of trust go
+            for live in self:
+                live.apply(self.settings_of(live.source))
         self.changed.emit()
 
     def _forget(self, live: LiveReconstruction) -> None:

@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.plugin.common.channels import channels_of
+from napari_niiv.plugin.common.removal import at_once
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.napari_compat import before_napari, delete_in_own_context
 from napari_niiv.plugin.volume3d.camera import BlockCamera
@@ -67,8 +68,7 @@ class VolumeViews(QObject):
         ndisplay = self._viewer.dims.events.ndisplay
         ndisplay.disconnect(self._entering)
         ndisplay.disconnect(self._entered)
-        for view in list(self._views.values()):
-            view.close(remove)
+        self._close_views(remove)
 
     def _apply(self) -> None:
         """Reconstruct anew with the settings of now, where they matter in 3-D."""
@@ -77,6 +77,13 @@ class VolumeViews(QObject):
 
     def _entered(self, event: Any = None) -> None:
         self._camera.after()
+        if self._viewer.dims.ndisplay != 3:
+            self._close_views()
+
+    def _close_views(self, remove: bool = True) -> None:
+        with at_once(self._viewer.layers):
+            for view in list(self._views.values()):
+                view.close(remove)
 
     def _enter(self, event: Any = None) -> None:
         self._camera.before()
