@@ -1,5 +1,7 @@
 """What the plugin relies on in napari beside its public interface: each test fails when napari changes it."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ pytest.importorskip("napari")
 import napari.layers
 from napari.components import ViewerModel
 from napari.qt import QtViewer
+from napari.utils.action_manager import action_manager
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QOffscreenSurface, QOpenGLContext
 from qtpy.QtWidgets import QDockWidget, QPushButton, QWidget
@@ -74,6 +77,18 @@ def test_a_canvas_without_sliders_keys_and_drops(make_napari_viewer):
     assert not canvas.acceptDrops()
     assert canvas.canvas.native.focusPolicy() == Qt.FocusPolicy.NoFocus
     napari_compat.close_canvas(canvas)
+
+
+def test_shortcuts_are_as_before_a_canvas_and_nobody_is_told(make_napari_viewer):
+    make_napari_viewer()
+    before, told = copy.deepcopy(action_manager._shortcuts), []
+    assert before
+    action_manager.events.shortcut_changed.connect(told.append)
+    napari_compat.close_canvas(napari_compat.bare_canvas(ViewerModel()))
+    assert action_manager._shortcuts == before
+    assert not told
+    QtViewer(ViewerModel()).close()
+    assert told  # else it need not be kept from it
 
 
 def test_a_closed_canvas_leaves_nothing_in_opengl(make_napari_viewer, qtbot, monkeypatch):

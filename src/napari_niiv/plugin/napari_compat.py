@@ -60,8 +60,11 @@ def before_napari(callback: Callable[[Any], None]) -> EventEmitter:
 def bare_canvas(viewer: ViewerModel) -> QtViewer:
     """A canvas of its own for a viewer, without sliders; it takes neither keys nor dropped files."""
     from napari.qt import QtViewer  # with vispy, which a viewer without a window does not need
+    from napari.utils.action_manager import action_manager
 
-    canvas = QtViewer(viewer)
+    # it binds all shortcuts anew, as they are; told of each, all canvases would write their welcome anew
+    with action_manager.events.shortcut_changed.blocker():
+        canvas = QtViewer(viewer)
     canvas.dims.hide()
     canvas.setAcceptDrops(False)
     canvas.canvas.native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
