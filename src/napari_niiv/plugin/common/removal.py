@@ -23,7 +23,7 @@ _leaving: list[tuple[ViewerModel, Layer]] = []
 
 @contextlib.contextmanager
 def at_once(layers: LayerList) -> Iterator[None]:
-    """A context in which napari redraws its scene once for all layers that go: it collects all garbage each time."""
+    """A context in which napari redraws its scene once for all layers that go, if any: it collects all garbage then."""
     if layers in _at_once:
         yield
         return

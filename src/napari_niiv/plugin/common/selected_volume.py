@@ -74,7 +74,7 @@ class SelectedVolume:
         layer, new, removed, last = self._selected(), set(self._new), self._removed, self._last()
         self._new.clear()
         self._removed = False
-        # as one of ours comes, it is selected for a moment: what was chosen by hand stays
+        # one of ours that has just come was not selected by hand: what was chosen stays
         if layer is None or layer is last or (layer in new and LIVE in layer.metadata):
             return
         self._last = _reference(layer)
