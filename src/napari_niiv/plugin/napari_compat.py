@@ -97,21 +97,21 @@ def delete_in_own_context(viewer: ViewerModel) -> None:
     current, or none, vispy sets variables of a program that is not in use, fails, and forgets the rest of its commands:
     textures stay for good, 64 MB for a volume in 3-D. Another context is current after our canvases are gone too.
     """
-    if viewer.layers in _own_context:
+    model = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy, of whose parts each is one, made anew
+    if model.layers in _own_context:
         return
-    _own_context.add(viewer.layers)
+    _own_context.add(model.layers)
 
     def make_current(event: Any) -> None:
         from napari.qt import QtViewer
 
-        model = getattr(viewer, "__wrapped__", viewer)  # plugins are given a proxy
         for canvas in QtViewer._instances:
             if canvas.viewer is model:
                 with contextlib.suppress(RuntimeError):  # its Qt part is gone, and with it what it had
                     canvas.canvas._scene_canvas.set_current()
 
     emitter = before_napari(make_current)
-    for removal in (viewer.layers.events.removed, viewer.layers.events.end_batch):
+    for removal in (model.layers.events.removed, model.layers.events.end_batch):
         removal.connect(emitter, position="first")
 
 

@@ -14,6 +14,7 @@ from tests.plugin.volume3d.conftest import NAME, SCALE, SHAPE, SLOPES, add_ramp,
 pytest.importorskip("napari")
 
 from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 
 from napari_niiv.geometry import Box, Span
 from napari_niiv.plugin.common.layers import is_source
@@ -396,5 +397,6 @@ def test_what_goes_after_the_widget_is_deleted_in_the_viewers_own_context():
     emitters = viewer.layers.events.removed, viewer.layers.events.end_batch
     before = [len(emitter.callbacks) for emitter in emitters]
     for _ in range(2):
-        VolumeViews(viewer, LiveLayers(viewer)).close()
+        proxy = PublicOnlyProxy(viewer)  # as napari gives it to plugins
+        VolumeViews(proxy, LiveLayers(proxy)).close()
         assert [len(emitter.callbacks) for emitter in emitters] == [n + 1 for n in before]
