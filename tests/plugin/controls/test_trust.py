@@ -48,7 +48,11 @@ def layer_named(viewer, kind: str):
 
 
 def switch_on(qtbot, opened, name: str) -> None:
-    wait_final(qtbot, opened.live, lambda: setattr(getattr(opened.trust, name), "value", True))
+    def told(shown) -> bool:  # a picture asked for before may still come
+        return shown.final and shown.response.doubt is not None and name in shown.response.doubt.shares
+
+    with qtbot.waitSignal(opened.live.shown, timeout=20_000, check_params_cb=told):
+        getattr(opened.trust, name).value = True
 
 
 def test_what_a_map_says_comes_into_view_in_a_low_window(opened, qtbot) -> None:

@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.plugin.common.channels import channels_of
+from napari_niiv.plugin.common.freed_memory import give_back_soon
 from napari_niiv.plugin.common.removal import at_once
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.napari_compat import before_napari, delete_in_own_context
@@ -56,6 +57,7 @@ class VolumeViews(QObject):
         ndisplay.connect(self._entering, position="first")
         ndisplay.connect(self._entered, position="last")
         delete_in_own_context(viewer)
+        viewer.layers.events.removed.connect(give_back_soon)
         live_layers.opened.connect(self._open)
         live_layers.changed.connect(self._apply)
 
@@ -69,6 +71,8 @@ class VolumeViews(QObject):
         ndisplay.disconnect(self._entering)
         ndisplay.disconnect(self._entered)
         self._close_views(remove)
+        self._viewer.layers.events.removed.disconnect(give_back_soon)
+        give_back_soon()  # other layers of ours go now
 
     def _apply(self) -> None:
         """Reconstruct anew with the settings of now, where they matter in 3-D."""
