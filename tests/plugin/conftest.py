@@ -12,6 +12,7 @@ pytest.importorskip("pytestqt")
 
 from npe2 import PluginManifest
 from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QAbstractButton, QApplication
 
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.niiv import Niiv
@@ -40,6 +41,17 @@ def _plugins_are_looked_for_once():
         found = functools.cache(lambda paths: list(discover(paths=paths)))
         patch.setattr(PluginManifest, "discover", lambda paths=(): iter(found(tuple(paths))))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_button_is_a_window():
+    """What is shown before it is in its form is a window of its own."""
+    yield
+    windows = QApplication.topLevelWidgets() if QApplication.instance() is not None else []
+    stray = [window for window in windows if isinstance(window, QAbstractButton) and window.isVisible()]
+    for window in stray:
+        window.close()
+    assert not [window.text() for window in stray]
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,19 @@ def test_a_row_has_one_label_and_offers_anew_what_is_in_it(shown_form):
     assert box.choices == ("a", "b")
 
 
+def test_rows_that_come_later_can_be_prepared_before_what_is_in_them_is_shown(shown_form):
+    use, keep = PushButton(text="Use"), PushButton(text="Keep")
+    late = LateRows(lambda: [Row("Answers", use, keep)])
+    form = shown_form([LineEdit(label="Name"), late])
+    late.prepare()
+    use.visible, keep.visible = True, False
+    assert shown(form) == ["Name"]
+    assert not use.visible
+    late.show()
+    assert shown(form) == ["Name", "Answers"]
+    assert (use.visible, keep.visible) == (True, False)
+
+
 def test_labels_are_as_wide_as_the_widest_that_may_come(shown_form):
     line, box = LineEdit(label="A"), ComboBox(label="Rather long", choices=["a"])
     late = LineEdit(label="B")

@@ -117,14 +117,20 @@ class LateRows:
         self._widest = widest
         layout.insertLayout(place, self._place)
 
-    def show(self, shown: bool = True) -> None:
-        """Show or hide the rows."""
-        self.shown = shown
-        if self._rows is None and shown:
+    def prepare(self) -> None:
+        """Make the rows, hidden, before any of their widgets is shown or hidden: outside of a form it is a window."""
+        if self._rows is None:
             self._rows = self._make()
             for row in self._rows:
                 plain = isinstance(row, ButtonWidget)
                 self._place.addWidget(row.native if plain else _Labelled(row, self._widest))
+                row.visible = False
+
+    def show(self, shown: bool = True) -> None:
+        """Show or hide the rows."""
+        self.shown = shown
+        if shown:
+            self.prepare()
         for row in self._rows or ():
             row.visible = shown
 

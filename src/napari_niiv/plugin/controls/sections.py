@@ -169,6 +169,9 @@ class SectionsControl:
             "even_brightness": report.uneven,
         }
         gaps, places = report.blank or report.damaged, report.largest_shift > 0 or report.uneven
+        if gaps or places:
+            self._gaps.prepare()
+            self._places.prepare()
         for name, switch in self.switches.items() if gaps or places else ():
             with switch.changed.blocked():
                 switch.value = getattr(config, name)

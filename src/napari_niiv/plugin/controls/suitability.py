@@ -135,6 +135,7 @@ class SuitabilityControl:
         if not sentence:
             self._question.ask(False)
             return
+        self._question.prepare()
         write(self.sentence, sentence)
         in_use = self._models.checkpoint.value or ""
         self.use.text, self.keep.text = (

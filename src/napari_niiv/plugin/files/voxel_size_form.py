@@ -133,6 +133,7 @@ class SpacingForm:
         by_hand : bool
             Whether the user opened it, and was not asked.
         """
+        self._question.prepare()
         write(self.question, sentence)
         self._names, self._lengths = list(names), tuple(lengths)
         self._show_names()
