@@ -34,7 +34,7 @@ from napari_niiv.plugin.controls.only_in_2d import OnlyIn2D
 from napari_niiv.plugin.controls.output_scale import OutputScale
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
 from napari_niiv.plugin.controls.sections import SectionsControl
-from napari_niiv.plugin.controls.status import HIDDEN, Status
+from napari_niiv.plugin.controls.status import Status
 from napari_niiv.plugin.controls.suitability import SuitabilityControl
 from napari_niiv.plugin.controls.trust import TrustControls
 from napari_niiv.plugin.export.panel import ExportControls
@@ -49,6 +49,7 @@ from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY
 
 if TYPE_CHECKING:
+    from napari_niiv.models.niiv import Niiv
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.plugin.ortho.ortho_views import OrthoViews
 
@@ -84,7 +85,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.match_zoom, self.output_scale = self.scale.match_zoom, self.scale.samples
         self._ortho = OrthoButton(host, self.live_layers)
         self.ortho_button = self._ortho.button
-        self.planes = PlaneButtons(napari_viewer, self.ortho_button)
+        self.planes = PlaneButtons(napari_viewer, self.layer, self.ortho_button)
         self.on = CheckBox(text="Reconstruct", value=True, tooltip="shows the restored picture over the chosen layer")
         self.suitability = SuitabilityControl(host, self.live_layers, self.layer, self.models)
         self.compare, self.trust = Compare(napari_viewer, self.live_layers), TrustControls(self.live_layers, self.layer)
@@ -116,7 +117,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         )
         self._adopt_selected()
         self._in_2d = OnlyIn2D(self.native, napari_viewer, (*self.compare.pictures, *self.trust.switches))
-        self.models.load()
+        self.models.set_layer(self.layer.value)
 
     # what the user does
 
@@ -134,6 +135,13 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def select_checkpoint(self, path: Path | str) -> None:
         """Add a checkpoint to the choices and use it; if it is in use, its file is read anew."""
         self.models.select(path)
+
+    def use_checkpoint(self, layer: Image | None, path: Path | str) -> None:
+        """The same for a layer, which need not be chosen, and the other channels of its volume."""
+        if layer is not None and layer not in channels_of(self.viewer, self.layer.value):
+            self.models.assign(layer, str(path))
+        else:
+            self.select_checkpoint(path)
 
     def open_training(self) -> None:
         """Open the dock widget that trains, on the layer chosen here, from the checkpoint in use."""
@@ -161,7 +169,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             return
         self.on.value = True
         self._refresh()
-        if self.live is None and self.live_layers.model is not None:
+        if self.live is None and self.model is not None:
             self.ortho_button.value = False  # the status says why
 
     @property
@@ -173,6 +181,11 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
     def live(self) -> LiveReconstruction | None:
         """The live reconstruction of the chosen layer, if it is live; others may be live beside it."""
         return self.live_layers.get(self.layer.value)
+
+    @property
+    def model(self) -> Niiv | None:
+        """The model of the chosen layer, None as long as it is not loaded."""
+        return self.live_layers.settings_of(self.layer.value).model
 
     def close_live(self) -> None:
         """Stop the live reconstruction of the chosen layer."""
@@ -247,6 +260,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
         self.anisotropy.enabled = layer is not None
+        self.models.set_layer(layer)
         self._show_settings(layer)
         self.copying.set_layer(layer)
         self.fitted.set_layer(layer)
@@ -259,10 +273,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             return
         self._refresh()
         if (live := self.live) is not None:  # it was live before it was chosen
-            if live.failure:
-                self._status.tell(live.failure, "failed")
-            else:
-                self._show_visibility()
+            self._status.show(live)
 
     def _show_settings(self, layer: Image | None) -> None:
         """Show the layer's own settings; those of the layer chosen before stay as they are."""
@@ -270,7 +281,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.on.value = layer not in self._off
         self.scale.show(self.live_layers.settings_of(layer).finest)
         self.scale.show_used(self.live)
-        self.denoise.show_estimate()
+        self.denoise.show()
         for control in (self.empty_voxels, self.sections, self.suitability):
             control.show()
 
@@ -306,6 +317,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._close_live_of(source)
         if source in self._off:
             self._off.add(copy)
+        if (checkpoint := self.models.checkpoint_of(source)) != self.models.checkpoint_of(copy) and checkpoint:
+            self.models.assign(copy, checkpoint)
         if self.layer.value is source:
             self.layer.value = copy
 
@@ -313,8 +326,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         if self.layer.value is not None:
             self.live_layers.set_finest(self.layer.value, finest)
 
-    def _adopt_model(self, model: Any) -> None:
-        self.live_layers.model = model
+    def _adopt_model(self, model: Any, layer: Image | None) -> None:
+        self.live_layers.set_model(layer, model)
         self._refresh()
 
     def _refresh(self, value: Any = None) -> None:
@@ -336,7 +349,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         elif not self.on.value:
             self.close_live()
             self._status.tell("Off.", "off")
-        elif self.live_layers.model is None:
+        elif self.model is None:
             self._status.tell("Loading the model…", "waiting")
         else:
             self._go_live(layer)
@@ -357,9 +370,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         live.pixel_ratio = self.native.devicePixelRatioF()
         status = self._status
         live.waiting.connect(lambda sentence: status.wait_for(live.source, sentence))
-        live.layer.events.visible.connect(self._show_visibility)
         live.shown.connect(lambda shown: status.report(live.source, shown))
-        live.shown.connect(self._show_visibility)
+        live.layer.events.visible.connect(lambda e: None if self.volume_views.get(live.source) else status.show(live))
         live.shown.connect(lambda shown: self.scale.show_used(self.live))
         live.failed.connect(lambda sentence: self._fail_for(live, sentence))
         window = self.native.window()  # of a dock that floats, the dock
@@ -369,17 +381,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         """Say what went wrong; without one of its channels nothing is shown of a volume."""
         together = self.live is not None and self.live.channels is not None and self.live.channels is live.channels
         self._status.fail_for(self.layer.value if together else live.source, sentence)
-
-    def _show_visibility(self, event: Any = None) -> None:
-        """Say so if the user hides the picture; the next one says that it is back."""
-        live = self.live
-        if live is None or self.volume_views.get(live.source) is not None:  # that tells of itself
-            return
-        if not live.failure and live.last is not None:
-            if live.layer.visible:
-                self._status.describe(live.last)
-            else:
-                self._status.tell(HIDDEN, "hidden")
 
     def _note_ended(self, live: LiveReconstruction) -> None:
         """A live layer went, by the user's hand or with its source."""

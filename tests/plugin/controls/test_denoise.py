@@ -217,7 +217,7 @@ def checkpoints(small_model, tmp_path):
 
 def knowing(widget, noise):
     """Whether a checkpoint that knows so much is in use, and a picture of it on the screen."""
-    model = widget.live_layers.model
+    model = widget.model
     done = widget.live is not None and widget.live.last is not None and widget.live.last.final
     return model is not None and model.architecture.noise == noise and done
 
@@ -237,14 +237,12 @@ def widget(dock_viewer, checkpoints, qtbot, messages):
 
 def test_what_is_chosen_by_itself_is_shown(widget, qtbot):
     field = widget.denoise.field
-    level = automatic(widget.layer.value, widget.live_layers.model)
+    level = automatic(widget.layer.value, widget.model)
     qtbot.waitUntil(lambda: field.auto.text == f"auto (noise {level:g})", timeout=20_000)
     assert field.slider.value == pytest.approx(level, abs=1e-4)
     worse = widget.viewer.add_image(noisy(4.0), scale=(4, 1, 1), name="worse")
     widget.layer.value = worse
-    qtbot.waitUntil(
-        lambda: field.auto.text == f"auto (noise {automatic(worse, widget.live_layers.model):g})", timeout=20_000
-    )
+    qtbot.waitUntil(lambda: field.auto.text == f"auto (noise {automatic(worse, widget.model):g})", timeout=20_000)
     widget.layer.value = widget.viewer.layers["stack"]
     assert field.auto.text == f"auto (noise {level:g})"
 
@@ -285,7 +283,7 @@ def test_ortho_views_and_space_are_told_the_same(in_napari, widget, qtbot):
     field, panels = widget.denoise.field, widget.ortho.panels
     (side,) = (panel.live for panel in panels if panel.plane == "yz")  # in xy there is nothing to infer
     qtbot.waitUntil(lambda: side.estimate is not None, timeout=20_000)
-    assert side.estimate == automatic(widget.layer.value, widget.live_layers.model)
+    assert side.estimate == automatic(widget.layer.value, widget.model)
     field.auto.value = False
     field.slider.value = 0.08
     qtbot.waitUntil(lambda: side.last.response.denoise == 0.08, timeout=20_000)
@@ -296,7 +294,7 @@ def test_ortho_views_and_space_are_told_the_same(in_napari, widget, qtbot):
     ):
         widget.viewer.dims.ndisplay = 3
     shown = np.array(widget.volume_views.get(source).layer.data)
-    expected = reconstruct(layer_volume(source), widget.live_layers.model, denoise=0.08).array.compute()
+    expected = reconstruct(layer_volume(source), widget.model, denoise=0.08).array.compute()
     np.testing.assert_allclose(shown, expected, atol=2e-2)
     with qtbot.waitSignal(
         widget.volume_views.progress, timeout=60_000, check_params_cb=lambda _, each: 0 < each.blocks == each.done
@@ -311,7 +309,7 @@ def test_ortho_views_and_space_are_told_the_same(in_napari, widget, qtbot):
 def test_the_export_takes_the_screens_level(widget, qtbot, tmp_path):
     panel = widget.export.open()
     form = panel.form
-    level = automatic(widget.layer.value, widget.live_layers.model)
+    level = automatic(widget.layer.value, widget.model)
     assert form.settings().config.denoise == "auto"
     assert form.denoise.auto.text == f"auto (noise {level:g})"
     widget.denoise.field.auto.value = False
@@ -331,6 +329,6 @@ def test_the_export_takes_the_screens_level(widget, qtbot, tmp_path):
     assert record["settings"]["denoise"] == "auto"
     assert record["noise"] == {"levels": [level]}
     result = zarr.open_array(tmp_path / "out.zarr" / "0", mode="r")[...]
-    expected = reconstruct(layer_volume(widget.layer.value), widget.live_layers.model, denoise=level)
+    expected = reconstruct(layer_volume(widget.layer.value), widget.model, denoise=level)
     np.testing.assert_array_equal(result, expected.array.compute())
     panel.close()

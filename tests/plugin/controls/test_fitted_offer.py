@@ -180,10 +180,9 @@ def test_what_was_fitted_in_this_session_is_in_use_when_the_dock_is_opened(dock_
     assert "no file is restored with brain-niiv.safetensors, which was fitted to it." in messages
     viewer.add_image(DATA, scale=(4, 1, 1), name="another")
     widget.layer.value = viewer.layers["another"]
-    assert messages[-1] == (
-        "another is restored with brain-niiv.safetensors, which was fitted to no file: "
-        "choose another checkpoint if it does not suit."
-    )
+    assert widget.checkpoint.value == "em"  # what was fitted to one is not for another
+    widget.layer.value = viewer.layers["no file"]
+    assert widget.checkpoint.value == str(checkpoint)
 
 
 def test_corrections_of_sections_come_back_with_a_word(dock_viewer, tmp_path, qtbot, messages, texture):

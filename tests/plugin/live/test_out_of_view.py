@@ -23,7 +23,7 @@ def viewer(qapp):
 def test_it_is_said_that_nothing_of_it_is_in_view_until_something_is(viewer, live, qtbot):
     with qtbot.waitSignal(live.waiting, timeout=5000) as said:
         viewer.dims.set_current_step(0, 30)
-    assert said.args == ["Nothing of ramp can be restored in this view; scroll or pan to it."]
+    assert said.args == ["Nothing of ramp is in this view; press xy, xz or yz to go to it."]
     assert not live.layer.visible
     wait_final(qtbot, live, lambda: viewer.dims.set_current_step(0, 5), index=5.0)
     assert live.layer.visible

@@ -180,7 +180,7 @@ def test_what_it_made_is_in_use_remembered_and_offered_in_a_new_viewer(
     widget = opened(viewer, WIDGET)
     qtbot.waitUntil(lambda: widget.models.loaded == (str(own), "auto"), timeout=20_000)
     assert widget.layer.value is viewer.layers["renamed"]
-    qtbot.waitUntil(lambda: widget.live is not None and widget.live.model is widget.live_layers.model, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.live is not None and widget.live.model is widget.model, timeout=20_000)
     qtbot.waitUntil(lambda: recall_settings(file).fit is not None, timeout=5000)
     viewer.window.remove_dock_widget(widget.native)  # opened again, it is in use without a question
     widget = opened(viewer, WIDGET)

@@ -383,11 +383,11 @@ def test_the_live_view_follows_every_checkpoint(in_napari, widget, stub, qtbot, 
     stub.tell(trial(10, 31.0, path))
     qtbot.waitUntil(lambda: live.models.loaded == (str(path), "auto"), timeout=20_000)
     assert live.checkpoint.value == str(path)
-    qtbot.waitUntil(lambda: live.live is not None and live.live.model is live.live_layers.model, timeout=20_000)
-    before = live.live_layers.model
+    qtbot.waitUntil(lambda: live.live is not None and live.live.model is live.model, timeout=20_000)
+    before = live.model
     stub.tell(trial(20, 31.5, path))
-    qtbot.waitUntil(lambda: live.live_layers.model is not before, timeout=20_000)
-    assert live.live.model is live.live_layers.model
+    qtbot.waitUntil(lambda: live.model is not before, timeout=20_000)
+    assert live.live.model is live.model
     stub.tell(Finished(path, 1.5, 20, 60.0), END)
     wait_ready(qtbot, widget)
     assert live.checkpoint.value == str(path)

@@ -112,16 +112,16 @@ class DenoiseControl:
         self._model: Any = None
         self.field = DenoiseField(lambda denoise: live_layers.change(denoise=denoise))
         self.rows = [self.field.widget]
-        live_layers.changed.connect(self._show)
+        live_layers.changed.connect(self.show)
         live_layers.opened.connect(lambda live: live.shown.connect(lambda shown: self.show_estimate()))
 
     def show_estimate(self) -> None:
         """Show what "auto" comes to for the layer that is chosen now, as far as it is known."""
         self.field.show_estimate(self._live_layers.estimate_of(self._layer.value))
 
-    def _show(self) -> None:
-        """Show what is set now, and say if another checkpoint knows less of it."""
-        settings = self._live_layers.settings
+    def show(self) -> None:
+        """Show what is set for the chosen layer, and say if another checkpoint knows less of it."""
+        settings = self._live_layers.settings_of(self._layer.value)
         model, self._model = self._model, settings.model
         self.field.show(settings)
         self.show_estimate()

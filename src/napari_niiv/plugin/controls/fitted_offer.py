@@ -16,7 +16,6 @@ from napari.layers import Image
 from napari_niiv.errors import OutputError
 from napari_niiv.io.remembered_settings import FileSettings, forget_fit, recall_settings, remember_settings
 from napari_niiv.models.catalog import is_there
-from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.forms import Row, button, paragraph
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import FITTED
@@ -93,7 +92,6 @@ class FittedOffer:
         self._looked_up: weakref.WeakSet[Image] = weakref.WeakSet()
         self._offers: weakref.WeakKeyDictionary[Image, _Offer] = weakref.WeakKeyDictionary()
         self._set: tuple[Any, Any] = (None, None)  # noise level and finest pixel, as they were seen last
-        self._fitted_to: dict[str, str] = {}  # names of volumes by checkpoints that were fitted to them or chosen so
         self._writer = _Writer(host)
         self._question = host.questions.add(Urgency.FITTED, lambda: (self.sentence, self.answers))
         self.rows = [self._question]
@@ -122,9 +120,6 @@ class FittedOffer:
 
     def set_layer(self, layer: Image | None) -> None:
         """Attend to another layer: use what was fitted to it just now, offer what was before."""
-        for each in self._host.viewer.layers:
-            if isinstance(fitted := each.metadata.get(FITTED), str):
-                self._fitted_to[fitted] = each.name
         self._layer = layer
         self._set = self._settings()
         self._show()
@@ -137,13 +132,6 @@ class FittedOffer:
                 self._models.select(fitted)
                 self._host.inform(f"{layer.name} is restored with {Path(fitted).name}, which was fitted to it.")
             return
-        other = self._fitted_to.get(self._models.checkpoint.value or "")
-        if other is not None and other not in (each.name for each in channels_of(self._host.viewer, layer)):
-            in_use = Path(self._models.checkpoint.value).name
-            self._host.inform(
-                f"{layer.name} is restored with {in_use}, which was fitted to {other}: "
-                "choose another checkpoint if it does not suit."
-            )
         if file is not None:
             waiting = weakref.ref(layer)
             self._host.run(lambda: _look_up(file), lambda found: self._offer(waiting, *found))
@@ -180,7 +168,6 @@ class FittedOffer:
             self._live_layers.set_finest(layer, settings.finest)
         if settings.fit is not None:
             self._models.select(settings.fit.checkpoint)
-            self._fitted_to[settings.fit.checkpoint] = layer.name
             if file is not None:
                 self._writer.write(file, {"checkpoint": settings.fit.checkpoint})
         self._restored(layer)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import PushButton
+import numpy as np
+from magicgui.widgets import ComboBox, PushButton
 from napari.components import ViewerModel
+from napari.layers import Image
 
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.forms import Row
-from napari_niiv.plugin.common.layers import VIEWS
+from napari_niiv.plugin.common.layers import VIEWS, layer_units, sources
+
+_FILLED = 0.95  # of the window, as napari does
 
 
 class PlaneButtons:
@@ -18,6 +23,8 @@ class PlaneButtons:
     Parameters
     ----------
     viewer : ViewerModel
+    layer : ComboBox
+        Where the layer is chosen: of several volumes, its own comes into view.
     beside : PushButton
         Comes last in their row.
 
@@ -29,8 +36,8 @@ class PlaneButtons:
         To be put into a form.
     """
 
-    def __init__(self, viewer: ViewerModel, beside: PushButton) -> None:
-        self._viewer = viewer
+    def __init__(self, viewer: ViewerModel, layer: ComboBox, beside: PushButton) -> None:
+        self._viewer, self._layer = viewer, layer
         self.buttons = {name: PushButton(text=name, tooltip=f"look at the {name} plane") for name in VIEWS}
         self.rows: list[Any] = [Row("View", *self.buttons.values(), beside)]
         for name, button in self.buttons.items():
@@ -52,6 +59,9 @@ class PlaneButtons:
         last = tuple(axis % dims.ndim for axis in VIEWS[plane])
         dims.order = (*range(dims.ndim - 3), *last)
         self._viewer.reset_view()
+        layer = self._layer.value
+        if layer is not None and len(sources(self._viewer)) > len(channels_of(self._viewer, layer)):
+            go_to(self._viewer, layer)
         self._mark()  # a click on the plane in view has raised its button
 
     def _mark(self, event: Any = None) -> None:
@@ -60,3 +70,18 @@ class PlaneButtons:
             across = VIEWS[name][0] % dims.ndim if dims.ndim >= 3 else None
             shown = dims.ndisplay == 2 and across is not None and dims.order[-3] == across
             button.native.setChecked(shown)
+
+
+def go_to(viewer: ViewerModel, layer: Image) -> None:
+    """Fit the camera of a viewer in 2-D to the volume of a layer, and move the slider into it if it is outside."""
+    offset = viewer.dims.ndim - layer.ndim
+    low, high = layer.extent.world / layer_units(viewer, layer)
+    middle = (low + high) / 2
+    point = np.array(viewer.dims.point)
+    inside = (low <= point[offset:]) & (point[offset:] <= high)
+    point[offset:] = np.where(inside, point[offset:], middle)
+    viewer.dims.point = tuple(point)
+    across = [axis - offset for axis in viewer.dims.displayed]
+    viewer.scene.camera.center = (viewer.scene.camera.center[0], *middle[across])
+    size = np.maximum((high - low)[across], 1e-12)
+    viewer.scene.camera.zoom = _FILLED * float(np.min(np.array(viewer.canvas.viewbox_size(viewer.layers)) / size))

@@ -14,6 +14,7 @@ from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 
 if TYPE_CHECKING:
+    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.plugin.live.shown import Shown
     from napari_niiv.plugin.volume3d.progress import Progress
 
@@ -103,6 +104,19 @@ class Status:
             self.tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
         if progress.notice:
             show_warning(progress.notice)
+
+    def show(self, live: LiveReconstruction) -> None:
+        """Say how the live picture of the chosen layer is now."""
+        if not self._speaks_of(live.source):
+            return
+        if live.failure:
+            self.tell(live.failure, "failed")
+        elif not live.wanted:
+            self.tell(HIDDEN, "hidden")
+        elif live.absence:
+            self.tell(live.absence, "waiting")
+        elif live.last is not None:
+            self.describe(live.last)
 
     def describe(self, shown: Shown) -> None:
         """Say which picture of the chosen layer is on the screen."""

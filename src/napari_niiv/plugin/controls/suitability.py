@@ -13,6 +13,7 @@ from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered import recall_checkpoint, remember_checkpoint
 from napari_niiv.io.remembered_settings import recall_settings
 from napari_niiv.models.catalog import checkpoint_name, is_there
+from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.forms import Row, button, paragraph, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume
@@ -95,7 +96,7 @@ class SuitabilityControl:
 
     def _try(self, layer: Image, shown: Any = None) -> None:
         """Try the checkpoint on a layer, if it was not yet."""
-        model, loaded = self._live_layers.model, self._models.loaded
+        model, loaded = self._live_layers.settings_of(layer).model, self._models.loaded_for(layer)
         if layer in self._tried or model is None or loaded is None:
             return
         self._tried.add(layer)
@@ -108,7 +109,7 @@ class SuitabilityControl:
         waiting = weakref.ref(layer)
 
         def done(offer: tuple[str, str]) -> None:
-            if (alive := waiting()) is not None and offer[0] and self._models.checkpoint.value == name:
+            if (alive := waiting()) is not None and offer[0] and self._models.checkpoint_of(alive) == name:
                 self._offers[alive] = offer
                 self.show()
 
@@ -124,8 +125,10 @@ class SuitabilityControl:
         self.show()
 
     def _withdraw(self, value: Any = None) -> None:
-        """The user has chosen: what was offered before is of no interest."""
-        self._offers.clear()
+        """The user has chosen for a volume: what was offered for it before is of no interest."""
+        if (layer := self._layer.value) is not None:
+            for each in channels_of(self._host.viewer, layer):
+                self._offers.pop(each, None)
         self.show()
 
     def show(self, value: Any = None) -> None:

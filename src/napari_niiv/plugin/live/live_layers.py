@@ -30,11 +30,11 @@ class LiveLayers(QObject):
 
     The channels of a volume begin and end together, but for one whose own layer is deleted.
 
-    All settings are common to all sources but `finest` and `repairs`, which each source has of its own, live or not;
-    the latter lie in the layer's metadata, as exports and trainings need them too. Whatever changes the settings, a
-    control or the mouse in a picture, all live reconstructions get the new ones, and then `changed` is emitted:
-    controls, ortho views and 3-D views listen to it alone. `opened` brings each new live reconstruction, `ended` one
-    that ended by itself, as its layer or its source was deleted.
+    All settings are common to all sources but `model`, `finest` and `repairs`, which a source may have of its own, live
+    or not; the latter lie in the layer's metadata, as exports and trainings need them too. Whatever changes the
+    settings, a control or the mouse in a picture, all live reconstructions get the new ones, and then `changed` is
+    emitted: controls, ortho views and 3-D views listen to it alone. `opened` brings each new live reconstruction,
+    `ended` one that ended by itself, as its layer or its source was deleted.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ class LiveLayers(QObject):
     Attributes
     ----------
     settings : LiveSettings
-        Those common to all sources; `finest` is that of sources that have none of their own, `repairs` is None.
+        Those common to all sources; `model` and `finest` are those of sources that have none of their own, `repairs`
+        is None.
     """
 
     opened = Signal(object)
@@ -56,6 +57,7 @@ class LiveLayers(QObject):
         self.settings = LiveSettings()
         self._by_source: dict[Image, LiveReconstruction] = {}
         self._finest: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
+        self._models: weakref.WeakKeyDictionary[Image, Niiv] = weakref.WeakKeyDictionary()
         self._memory: Memory | None = None
 
     def __len__(self) -> int:
@@ -72,8 +74,9 @@ class LiveLayers(QObject):
         """The settings of a source, live or not; None has those common to all."""
         if source is None:
             return self.settings
+        model = self._models.get(source, self.settings.model)
         finest = self._finest.get(source, self.settings.finest)
-        return replace(self.settings, finest=finest, repairs=repairs_of(source))
+        return replace(self.settings, model=model, finest=finest, repairs=repairs_of(source))
 
     def estimate_of(self, source: Image | None) -> float | None:
         """The noise level that "auto" comes to for a source that is live; None as long as it is not known."""
@@ -92,6 +95,14 @@ class LiveLayers(QObject):
             self._finest.update(dict.fromkeys(channels_of(self._viewer, source), finest))
             self._apply()
 
+    def set_model(self, source: Image | None, model: Niiv) -> None:
+        """Set the model of one source and its other channels; None stands for those that have none of their own."""
+        if source is None:
+            self.change(model=model)
+        elif model is not self.settings_of(source).model:
+            self._models.update(dict.fromkeys(channels_of(self._viewer, source), model))
+            self._apply()
+
     def set_repairs(self, source: Image, repairs: Repairs | None) -> None:
         """Set what is done to the sections of one source; None where that is not known."""
         if repairs != repairs_of(source):
@@ -100,11 +111,12 @@ class LiveLayers(QObject):
 
     @property
     def model(self) -> Niiv | None:
-        """The model of all; those that are live redraw when it is set."""
+        """The model of sources that have none of their own; when it is set, it becomes that of all."""
         return self.settings.model
 
     @model.setter
     def model(self, model: Niiv) -> None:
+        self._models.clear()
         self.change(model=model)
 
     @property
@@ -176,7 +188,7 @@ class LiveLayers(QObject):
             return
         if settings.finest != known.finest:
             self._finest[live.source] = settings.finest
-        self.settings = replace(settings, finest=self.settings.finest, repairs=None)
+        self.settings = replace(settings, model=self.settings.model, finest=self.settings.finest, repairs=None)
         self._apply()
 
     def _apply(self) -> None:

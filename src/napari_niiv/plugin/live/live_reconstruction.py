@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import napari.layers
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare
+from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare, single_shot
 from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
 from napari_niiv.plugin.common.removal import Removal, after_removal
 from napari_niiv.plugin.live.channels import LiveChannels
@@ -106,7 +105,7 @@ class LiveReconstruction(QObject):
         self._reconstructor: Reconstructor | None = self._new_reconstructor()
         self._requested = RequestedViews()
         self._open = True
-        self.failure = ""
+        self.failure = self.absence = ""  # sentences, why there is no picture
         self.last: Shown | None = None
         self._picture = LivePicture(viewer, source, self._drag_split)
         self.layer = self._picture.layer
@@ -118,8 +117,8 @@ class LiveReconstruction(QObject):
         prepare()
         self._scheduler = Scheduler(self._deliver)
         # no throttle of superqt: a burst of events waits for its end here, yet a scroll is asked for at once
-        self._timer = _single_shot(self, COALESCE_MS, self._request)
-        self._slow_timer = _single_shot(self, SLOW_SOURCE_MS, self._tell_slow_source)
+        self._timer = single_shot(self, COALESCE_MS, self._request)
+        self._slow_timer = single_shot(self, SLOW_SOURCE_MS, self._tell_slow_source)
         self._slicing = self._current_slicing()
         self._connections = Connections()
         self._connect()
@@ -152,6 +151,11 @@ class LiveReconstruction(QObject):
         if model is self.model:
             self._rebuild()  # its weights may be others
         self.change(model=model)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the picture is to be seen: the user has not hidden it."""
+        return self._picture.wanted
 
     finest = _setting("finest", "No pixel is smaller than this, in lateral voxels; 0 follows the zoom.")
     steps = _setting(
@@ -327,7 +331,8 @@ class LiveReconstruction(QObject):
         if view is None:
             self._drop_picture()
             if self.viewer.dims.ndisplay == 2 and min(self.viewer.canvas.size) > 0:
-                self.waiting.emit(f"Nothing of {self.source.name} can be restored in this view; scroll or pan to it.")
+                self.absence = f"Nothing of {self.source.name} is in this view; press xy, xz or yz to go to it."
+                self.waiting.emit(self.absence)
             return
         request = replace(view.request, project=settings.project, trust=settings.maps, denoise=settings.told)
         view = replace(view, request=request)
@@ -383,14 +388,6 @@ class LiveReconstruction(QObject):
     def _show(self, view: View, response: SliceResponse, final: bool) -> None:
         if not self._picture.show(view, response, thumbnail=final):
             return
-        self.failure = ""
+        self.failure = self.absence = ""
         self.last = Shown(response, view.pixel_size, unit_name(self.source), final)
         self.shown.emit(self.last)
-
-
-def _single_shot(parent: QObject, milliseconds: int, callback: Callable[[], None]) -> QTimer:
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.timeout.connect(callback)
-    return timer

@@ -121,7 +121,7 @@ class StartChoice:
     def _in_use(self) -> str | None:
         """The checkpoint in use in the other dock widget, if that is open."""
         widget = opened(self._form.viewer, WIDGET)
-        return None if widget is None else widget.checkpoint.value
+        return None if widget is None else widget.models.checkpoint_of(self._form.layer.value)
 
 
 def _anisotropy(layer: Image | None) -> float:

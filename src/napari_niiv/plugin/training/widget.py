@@ -293,14 +293,14 @@ class TrainOnVolume(QScrollArea):
             widget.layer.value = self._layer
         self._previewing = True
         if checkpoint is not None:
-            widget.select_checkpoint(checkpoint)
+            widget.use_checkpoint(self._layer, checkpoint)
 
     def _go_back(self, unused: Path) -> None:
         """Use what the training began with, as what came of it is no better."""
         widget, settings = opened(self.viewer, WIDGET), self._settings
         before = None if settings is None else settings.config.init
-        if widget is not None and before is not None and widget.checkpoint.value == str(unused):
-            widget.select_checkpoint(before)
+        if widget is not None and before is not None and widget.models.checkpoint_of(self._layer) == str(unused):
+            widget.use_checkpoint(self._layer, before)
 
     def _show_stopping(self) -> None:
         self.button.setText(_STOPPING)
