@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.sections.evidence import are_displaced
 from napari_niiv.sections.trend import trend
 
 Shift = tuple[float, float]
@@ -129,6 +130,17 @@ class Matcher:
         if not sure.any() or np.abs(whole).max() < LEAST_SHIFT:
             return ()
         return tuple((int(y), int(x)) for y, x in whole)
+
+    def displaced(self) -> bool:
+        """Whether what `shifts` undoes is displacement for sure, and not the specimen."""
+        steps = self._steps[1:]
+        if len(steps) < 2:
+            return False
+        return are_displaced(
+            np.array([step.shift for step in steps]),
+            np.array([step.gain for step in steps]),
+            np.array([step.likeness for step in steps]),
+        )
 
     def _spectra(self, pictures: Sequence[NDArray[Any]]) -> NDArray[np.complexfloating]:
         rows, columns = self._size

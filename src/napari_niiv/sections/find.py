@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,24 @@ class _Statistics:
     repeats: bool
 
 
+class _Comparison(NamedTuple):
+    """What comparing each section with the next has told.
+
+    Attributes
+    ----------
+    shifts : tuple of tuple of int
+        What undoes jumps from section to section; empty if there are none.
+    displaced : bool
+        Whether sections are displaced for sure.
+    unlike : tuple of int
+        Sections that have little in common with their neighbours.
+    """
+
+    shifts: tuple[tuple[int, int], ...] = ()
+    displaced: bool = False
+    unlike: tuple[int, ...] = ()
+
+
 def find_blank(volume: Volume) -> SectionReport:
     """Only what is blank or repeated: what is to be known before a volume is reconstructed; see `find_sections`."""
     return _found(volume, never, thorough=False)
@@ -92,6 +110,7 @@ def _found(volume: Volume, interrupt: Interrupt, *, thorough: bool) -> SectionRe
     axes = volume.axes[:-3]
     findings: dict[Index, SectionFindings] = {}
     shifts: dict[Index, tuple[tuple[int, int], ...]] = {}
+    displaced: list[Index] = []
     if volume.shape[-3] < 3:
         return SectionReport(axes)
     if voxels_read(volume) > MOST_DECODED:
@@ -99,14 +118,15 @@ def _found(volume: Volume, interrupt: Interrupt, *, thorough: bool) -> SectionRe
     total = int(np.prod(volume.shape[:-2]))
     for indices in _times(axes, volume.shape[:-3]):
         channels = [volume.at(*index) for index in indices]
-        statistics, moved, unlike = _survey(channels, total, interrupt, thorough)
+        statistics, compared = _survey(channels, total, interrupt, thorough)
         for index, channel, part in zip(indices, channels, statistics, strict=True):
             found = _damage(channel, part)
-            found = replace(found, unlike=tuple(z for z in unlike if z not in found.blank))
+            found = replace(found, unlike=tuple(z for z in compared.unlike if z not in found.blank))
             findings[index] = _with_levels(found, part) if thorough else found
-            if moved:
-                shifts[index] = moved
-    return SectionReport(axes, tuple(findings.items()), tuple(shifts.items()))
+            if compared.shifts:
+                shifts[index] = compared.shifts
+                displaced += [index] if compared.displaced else []
+    return SectionReport(axes, tuple(findings.items()), tuple(shifts.items()), tuple(displaced))
 
 
 def _times(axes: str, leading: tuple[int, ...]) -> Iterator[list[Index]]:
@@ -120,8 +140,8 @@ def _times(axes: str, leading: tuple[int, ...]) -> Iterator[list[Index]]:
 
 def _survey(
     channels: Sequence[Volume], total: int, interrupt: Interrupt, thorough: bool
-) -> tuple[list[list[_Statistics]], tuple[tuple[int, int], ...], tuple[int, ...]]:
-    """Statistics of the sections of each channel, the shifts that undo displacement, and which are unlike others."""
+) -> tuple[list[list[_Statistics]], _Comparison]:
+    """Statistics of the sections of each channel, and how the sections lie and look beside each other."""
     windows = chosen_windows(channels, total)
     statistics: list[list[_Statistics]] = [[] for _ in channels]
     before: list[NDArray[Any] | None] = [None] * len(channels)
@@ -144,8 +164,8 @@ def _survey(
                 matcher.add(first + z, [window[z] for part in parts for window in part])
                 interrupt()
     if matcher is None:
-        return statistics, (), ()
-    return statistics, matcher.shifts(channels[0].shape[0]), matcher.unlike()
+        return statistics, _Comparison()
+    return statistics, _Comparison(matcher.shifts(channels[0].shape[0]), matcher.displaced(), matcher.unlike())
 
 
 def _statistics_of(samples: NDArray[Any], before: NDArray[Any] | None) -> _Statistics:

@@ -66,8 +66,10 @@ class SectionReport:
     findings : tuple of (tuple of int, SectionFindings)
         For each T and C index.
     shifts : tuple of (tuple of int, tuple)
-        For each T and C index, the shifts (y, x) of its sections, in pixels, that undo their displacement; those of all
-        channels of a time are the same. Indices that are not displaced are left out.
+        For each T and C index, the shifts (y, x) of its sections, in pixels, that undo jumps between them, which may be
+        the specimen's; those of all channels of a time are the same. Indices without any are left out.
+    displaced : tuple of tuple of int
+        The T and C indices of which these jumps are displacement for sure.
     too_large : bool
         Whether nothing was looked at, as that would have cost too much.
     """
@@ -75,6 +77,7 @@ class SectionReport:
     axes: str = ""
     findings: tuple[tuple[Index, SectionFindings], ...] = ()
     shifts: tuple[tuple[Index, tuple[tuple[int, int], ...]], ...] = ()
+    displaced: tuple[Index, ...] = ()
     too_large: bool = False
 
     @property
@@ -93,9 +96,15 @@ class SectionReport:
         return any(found.darker or found.brighter for _, found in self.findings)
 
     @property
+    def alignable(self) -> bool:
+        """Whether aligning would move sections, displaced for sure or not."""
+        return bool(self.shifts)
+
+    @property
     def largest_shift(self) -> int:
-        """Pixels by which sections are displaced at the most; 0 if they are not."""
-        return max((abs(v) for _, part in self.shifts for shift in part for v in shift), default=0)
+        """Pixels by which sections are displaced at the most; 0 if they are not for sure."""
+        displaced = [part for index, part in self.shifts if index in self.displaced]
+        return max((abs(v) for part in displaced for shift in part for v in shift), default=0)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -123,7 +132,9 @@ class SectionReport:
             return tuple((index[:axis] + index[axis + 1 :], part) for index, part in parts if index[axis] == number)
 
         axes = self.axes.replace("c", "")
-        return replace(self, axes=axes, findings=alone(self.findings), shifts=alone(self.shifts))
+        displaced = tuple(index for index, _ in alone((index, None) for index in self.displaced))
+        findings, shifts = alone(self.findings), alone(self.shifts)
+        return replace(self, axes=axes, findings=findings, shifts=shifts, displaced=displaced)
 
     def repairs(self, config: SectionsConfig) -> Repairs:
         """What is to be done by a configuration."""

@@ -186,8 +186,7 @@ def test_displacement_is_offered(opened, texture, qtbot) -> None:
     form = opened(array)
     wait_found(qtbot, form)
     assert form.control.sentence.value == (
-        "Sections look displaced by up to 9 pixels, or the specimen slants: align, and keep it if the side view "
-        "becomes smoother."
+        "Sections look displaced by up to 9 pixels: align, and keep it if the side view becomes smoother."
     )
     assert form.control.switches["align"].visible
     assert form.control.switches["align"].value is False

@@ -120,7 +120,7 @@ class SectionsControl:
                     self._found[alive] = (report.of_channel(number) if len(waiting) > 1 else report), config
                     self._apply(alive)
                     known = known or alive
-            if known is not None and config != SectionsConfig() and report.sentences:
+            if known is not None and config != SectionsConfig() and (report.sentences or report.alignable):
                 self._host.inform(f"{known.name}: its sections are treated as you have set it for this file.")
 
         self._host.run(lambda: _find(volume, place, self._stop), done, lambda sentence: None)
@@ -165,10 +165,10 @@ class SectionsControl:
         useful = {
             "bridge": report.blank,
             "bridge_damaged": report.damaged,
-            "align": report.largest_shift > 0,
+            "align": report.alignable,
             "even_brightness": report.uneven,
         }
-        gaps, places = report.blank or report.damaged, report.largest_shift > 0 or report.uneven
+        gaps, places = report.blank or report.damaged, report.alignable or report.uneven
         if gaps or places:
             self._gaps.prepare()
             self._places.prepare()
@@ -201,5 +201,5 @@ def _words(report: SectionReport) -> str:
     """The sentences for the form."""
     sentences = [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in report.sentences]
     if sentences and report.largest_shift:
-        sentences[-1] += ", or the specimen slants: align, and keep it if the side view becomes smoother"
+        sentences[-1] += ": align, and keep it if the side view becomes smoother"
     return " ".join(f"{sentence}." for sentence in sentences)
