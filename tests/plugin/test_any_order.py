@@ -236,8 +236,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert {live.source, live.layer} <= set(layers)
             self.ours.update({live, live.layer})
         if (ortho := self.widget.ortho) is not None:
-            assert ortho.source in layers
-            self.ours.update({ortho, *(panel.copy for panel in ortho.panels)})
+            assert set(ortho.sources) <= set(layers)
+            self.ours.update({ortho, *(copy for panel in ortho.panels for copy in panel.copies)})
         for layer in self.layers:
             if layer not in layers:
                 assert not _listeners(layer)

@@ -240,7 +240,7 @@ def ortho(user):
         side(user)
         user.widget.ortho_button.native.click()
     for panel in user.widget.ortho.panels:
-        user.wait(lambda panel=panel: panel.live.last is not None and panel.live.last.final)
+        user.wait(lambda panel=panel: all(live.last is not None and live.last.final for live in panel.lives))
 
 
 def volume(user):

@@ -83,7 +83,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         typed(self.anisotropy, "anisotropy")
         self.scale = OutputScale(self._apply_finest)
         self.match_zoom, self.output_scale = self.scale.match_zoom, self.scale.samples
-        self._ortho = OrthoButton(host, self.live_layers)
+        self._ortho = OrthoButton(host, self.live_layers, self.layer)
         self.ortho_button = self._ortho.button
         self.planes = PlaneButtons(napari_viewer, self.layer, self.ortho_button)
         self.on = CheckBox(text="Reconstruct", value=True, tooltip="shows the restored picture over the chosen layer")
@@ -256,7 +256,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _choose_layer(self, value: Any = None) -> None:
         layer = self.layer.value
-        if self.ortho is not None and self.ortho.source is not layer:
+        if layer not in self._ortho.sources:
             self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
         self.anisotropy.enabled = layer is not None
@@ -303,8 +303,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _close_live_of(self, layer: Image) -> None:
         """Before the data of a layer are turned, or it goes."""
-        if layer is self.layer.value:
-            self._ortho.close()
+        self._ortho.close_of(layer)
         self.live_layers.close(layer)
 
     def _layer_ready(self, layer: Image) -> None:

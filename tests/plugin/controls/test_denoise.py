@@ -281,7 +281,7 @@ def test_another_checkpoint_may_know_less(widget, checkpoints, messages, qtbot):
 def test_ortho_views_and_space_are_told_the_same(in_napari, widget, qtbot):
     widget.show_ortho()
     field, panels = widget.denoise.field, widget.ortho.panels
-    (side,) = (panel.live for panel in panels if panel.plane == "yz")  # in xy there is nothing to infer
+    (side,) = (panel.lives[0] for panel in panels if panel.plane == "yz")  # in xy there is nothing to infer
     qtbot.waitUntil(lambda: side.estimate is not None, timeout=20_000)
     assert side.estimate == automatic(widget.layer.value, widget.model)
     field.auto.value = False

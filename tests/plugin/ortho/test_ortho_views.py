@@ -42,17 +42,22 @@ def source(viewer):
 
 @pytest.fixture
 def ortho(viewer, source, interpolating_model, qtbot):
-    ortho = OrthoViews(viewer, source, LiveSettings(interpolating_model))
+    ortho = OrthoViews(viewer, [source], always(interpolating_model))
     wait_exact(qtbot, ortho)
     yield ortho
     ortho.close()
 
 
+def always(model):
+    """The same settings for every source."""
+    return lambda source: LiveSettings(model)
+
+
 def difference(panel, slopes=SLOPES):
     """How far a panel's live layer is from the ramp at the panel's point, or None if it does not show this slice."""
-    layer, view = panel.live.layer, panel.viewer
+    layer, view = panel.lives[0].layer, panel.viewer
     shown = sorted(view.dims.displayed)
-    if not layer.visible or panel.live._scheduler.generation not in panel.live._requested:
+    if not layer.visible or panel.lives[0]._scheduler.generation not in panel.lives[0]._requested:
         return None
     data = np.asarray(layer.data)
     if data.shape[shown[0]] <= 1 or data.shape[shown[1]] <= 1:
@@ -137,21 +142,21 @@ def test_panels_look_like_their_source(viewer, source, ortho, qtbot, interpolati
     assert list(viewer.layers) == [source]
     source.contrast_limits, source.colormap, source.name = (10, 200), "magma", "renamed"
     for panel in ortho.panels:
-        assert panel.copy.data is source.data
-        assert tuple(panel.live.layer.contrast_limits) == (10, 200)
-        assert panel.live.layer.colormap.name == "magma"
-        assert panel.copy.name == "renamed"
-    ortho.panels[0].copy.gamma = 0.5
-    assert source.gamma == ortho.panels[1].live.layer.gamma == 0.5
+        assert panel.copies[0].data is source.data
+        assert tuple(panel.lives[0].layer.contrast_limits) == (10, 200)
+        assert panel.lives[0].layer.colormap.name == "magma"
+        assert panel.copies[0].name == "renamed"
+    ortho.panels[0].copies[0].gamma = 0.5
+    assert source.gamma == ortho.panels[1].lives[0].layer.gamma == 0.5
     source.data = 2 * DATA
     wait_exact(qtbot, ortho, tuple(2 * s for s in SLOPES))
     other = copy.deepcopy(interpolating_model)
     finals = [lambda shown: shown.final] * 2
-    with qtbot.waitSignals([p.live.shown for p in ortho.panels], timeout=20_000, check_params_cbs=finals):
-        ortho.apply(LiveSettings(other))
-    assert all(panel.live.model is other for panel in ortho.panels)
+    with qtbot.waitSignals([p.lives[0].shown for p in ortho.panels], timeout=20_000, check_params_cbs=finals):
+        ortho.apply(always(other))
+    assert all(panel.lives[0].model is other for panel in ortho.panels)
     source.translate = (0, 0, 0)
-    assert all(tuple(panel.copy.translate) == (0, 0, 0) for panel in ortho.panels)
+    assert all(tuple(panel.copies[0].translate) == (0, 0, 0) for panel in ortho.panels)
 
 
 def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
@@ -168,9 +173,9 @@ def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
         events += (source.events.data, source.events.scale, source.events.gamma)
         before = [len(e.callbacks) for e in events]
         callbacks, threads = len(viewer.mouse_drag_callbacks), threading.active_count()
-        ortho = OrthoViews(viewer, source, LiveSettings(interpolating_model))
-        schedulers = [panel.live._scheduler for panel in ortho.panels]
-        with qtbot.waitSignal(ortho.panels[0].live.shown, timeout=20_000):
+        ortho = OrthoViews(viewer, [source], always(interpolating_model))
+        schedulers = [panel.lives[0]._scheduler for panel in ortho.panels]
+        with qtbot.waitSignal(ortho.panels[0].lives[0].shown, timeout=20_000):
             pass
         with qtbot.waitSignal(ortho.closed, timeout=5000):
             end(ortho)
@@ -194,12 +199,12 @@ def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
 def test_pyramids_are_shown_and_what_is_no_volume_is_refused(viewer, interpolating_model, qtbot):
     for data in (np.zeros((40, 50)), np.zeros((40, 50, 3), np.uint8)):
         with pytest.raises(VolumeError):
-            OrthoViews(viewer, viewer.add_image(data), LiveSettings(interpolating_model))
+            OrthoViews(viewer, [viewer.add_image(data)], always(interpolating_model))
     assert not viewer.window.dock_widgets
     viewer.layers.clear()
     layer = viewer.add_image([DATA, DATA[:, ::2, ::2]], multiscale=True, **LAYER)
     viewer.dims.point = (23.0, 30.0, 40.0)
-    ortho = OrthoViews(viewer, layer, LiveSettings(interpolating_model))
+    ortho = OrthoViews(viewer, [layer], always(interpolating_model))
     wait_exact(qtbot, ortho)
     ortho.close()
 
@@ -208,7 +213,7 @@ def test_the_button_opens_and_closes_them(viewer, source, qtbot):
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
     widget.ortho_button.native.click()  # before the model is there
     qtbot.waitUntil(lambda: widget.ortho is not None, timeout=30_000)
-    assert widget.live.source == widget.ortho.source == source
+    assert (widget.live.source, widget.ortho.sources) == (source, (source,))
     widget.ortho.dock.destroyOnClose()
     assert (widget.ortho, widget.ortho_button.value) == (None, False)
     widget.on.value = False
@@ -216,10 +221,10 @@ def test_the_button_opens_and_closes_them(viewer, source, qtbot):
     assert widget.on.value is True
     assert widget.ortho is not None
     widget.layer.value = other = viewer.add_image(DATA, **{**LAYER, "name": "other"})
-    assert widget.ortho.source == other
+    assert widget.ortho.sources == (other,)
     viewer.layers.remove(other)  # the widget goes on to another layer, and so do they
     qtbot.waitUntil(lambda: widget.ortho is not None)
-    assert widget.live.source == widget.ortho.source == source
+    assert (widget.live.source, widget.ortho.sources) == (source, (source,))
     widget.ortho_button.native.click()
     assert (widget.ortho, widget.ortho_button.value) == (None, False)
     viewer.layers.clear()
@@ -230,6 +235,7 @@ def test_the_button_opens_and_closes_them(viewer, source, qtbot):
 
 
 SCRIPT = """
+import sys
 import napari
 import numpy as np
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
@@ -238,7 +244,7 @@ from vispy.gloo.glir import GlirProgram
 
 GlirProgram.delete = lambda self: None
 viewer = napari.Viewer()
-viewer.add_image(np.random.rand(8, 32, 32), scale=(4, 1, 1))
+viewer.add_image(np.random.rand(int(sys.argv[1]), 8, 32, 32), channel_axis=0, scale=(4, 1, 1))
 _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
 window = widget.native.window()
 widget.show_ortho()
@@ -249,18 +255,19 @@ def wait():
     timer.stop()
     kept.append(widget.ortho.panels)
     widget.ortho.closed.connect(lambda: print("closed"))
-    widget.ortho.panels[0].live.shown.connect(lambda shown: QTimer.singleShot(0, window.close))
+    widget.ortho.panels[0].lives[0].shown.connect(lambda shown: QTimer.singleShot(0, window.close))
 
 kept, timer = [], QTimer()
 timer.timeout.connect(wait)
 timer.start(10)
 napari.run()
-print([panel.live._scheduler._closed for panel in kept[0]])
+print([live._scheduler._closed for panel in kept[0] for live in panel.lives])
 """
 
 
-def test_the_window_can_be_closed_meanwhile():
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_window_can_be_closed_meanwhile(channels):
+    done = subprocess.run([sys.executable, "-c", SCRIPT, str(channels)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:2] == ["closed", "[True, True]"]
+    assert done.stdout.split("\n")[:2] == ["closed", str([True, True] * channels)]
     assert "Traceback" not in done.stderr

@@ -153,12 +153,17 @@ class LiveLayers(QObject):
             if live.source in self._viewer.layers:
                 self.open(live.source)
 
+    def together(self, source: Image | None) -> list[Image]:
+        """A source that is live, and the other channels of its volume that are live with it, the lowest first."""
+        if (live := self.get(source)) is None:
+            return []
+        group, layers = live.channels, list(self._viewer.layers)
+        found = [each.source for each in self if each is live or (group and each.channels is group)]
+        return sorted(found, key=lambda each: layers.index(each) if each in layers else -1)
+
     def close(self, source: Image | None, remove: bool = True) -> None:
         """End the live reconstruction of a source, if it has one, and those of the other channels of its volume."""
-        if (live := self.get(source)) is not None:
-            group = live.channels
-            together = [each.source for each in self if each is live or (group and each.channels is group)]
-            self._close(together, remove)
+        self._close(self.together(source), remove)
 
     def close_all(self, remove: bool = True) -> None:
         """End all of them; the layers stay if `remove` is false, as in a viewer that is gone."""

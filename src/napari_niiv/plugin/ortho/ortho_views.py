@@ -2,65 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QSplitter, QWidget
 from superqt.utils import QSignalThrottler
 
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.layers import SHARED, VIEWS, layer_volume
+from napari_niiv.plugin.common.layers import VIEWS, layer_volume
+from napari_niiv.plugin.live.channels import LiveChannels
 from napari_niiv.plugin.live.live_reconstruction import COALESCE_MS, LiveReconstruction
 from napari_niiv.plugin.live.settings import LiveSettings
-from napari_niiv.plugin.napari_compat import bare_canvas, close_canvas, keep_docked, link_layers, unlink_layers
+from napari_niiv.plugin.napari_compat import bare_canvas, close_canvas, keep_docked
 from napari_niiv.plugin.ortho.crosshair import CrossHair
 from napari_niiv.plugin.ortho.linked_views import LayerView, LinkedViews
 from napari_niiv.plugin.ortho.plane_name import PlaneName, shown_plane
+from napari_niiv.plugin.ortho.source_copy import SourceCopy
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.volume import check_anisotropy
 
 NAME = "Ortho views"
-LINKED = (*SHARED, "visible")
-COPIED = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "name")
+SettingsOf = Callable[[Image], LiveSettings]
+"""The settings of a layer; split, maps and steps are the main viewer's alone."""
 
 
 class Panel:
-    """One of the ortho views: a canvas with a copy of the source and its live layer.
+    """One of the ortho views: a canvas with copies of the sources and their live layers.
 
     Parameters
     ----------
-    source : Image
-        The layer of the main viewer.
-    settings : LiveSettings
-        With a model; split, maps and steps are the main viewer's alone.
+    sources : sequence of Image
+        The layers of the main viewer, the lowest first.
+    settings_of : callable
+        Gives the settings of each, with a model.
     memory : Memory
         Where voxels and latent grids are kept.
 
     Attributes
     ----------
-    copy : Image
-        The source's data in this view, which follows the source's transforms and looks.
-    live : LiveReconstruction
-        The live reconstruction of the copy.
+    copies : tuple of Image
+        The sources' data in this view, which follow the sources' transforms and looks.
+    lives : tuple of LiveReconstruction
+        The live reconstructions of the copies.
     """
 
-    def __init__(self, source: Image, settings: LiveSettings, memory: Memory) -> None:
-        self.source = source
+    def __init__(self, sources: Sequence[Image], settings_of: SettingsOf, memory: Memory) -> None:
         self.viewer = ViewerModel()
         # napari's own take the last two axes for those on display: a double click would jump elsewhere
         self.viewer.mouse_drag_callbacks.clear()
         self.viewer.mouse_double_click_callbacks.clear()
-        data, state, kind = source.as_layer_data_tuple()
-        self.copy = Layer.create(data, {**state, "opacity": 1.0}, kind)
-        self.viewer.add_layer(self.copy)
+        several = len(sources) > 1
+        self._copies = tuple(SourceCopy(self.viewer, source, blended=several) for source in sources)
+        self.copies: tuple[Image, ...] = tuple(copy.layer for copy in self._copies)
         self.viewer.layers.selection.clear()
-        link_layers([source, self.copy], LINKED)
-        self._connections = Connections()
-        self._connections.connect(self._copy_attribute, *(getattr(source.events, name) for name in COPIED))
-        self._connections.connect(self._copy_data, source.events.data)
-        self.live = LiveReconstruction(self.viewer, self.copy, _plain(settings), memory=memory)
+        self.lives = tuple(
+            LiveReconstruction(self.viewer, copy.layer, _plain(settings_of(copy.source)), memory=memory)
+            for copy in self._copies
+        )
+        if several:
+            channels = LiveChannels(self.viewer)
+            for live in self.lives:
+                live.join(channels)
         self.cross, self.name = CrossHair(self.viewer), PlaneName(self.viewer)
         self.canvas = bare_canvas(self.viewer)  # keys and sliders are the main viewer's
         self._plane = ""
@@ -75,44 +80,42 @@ class Panel:
         self._plane, ndim = plane, self.viewer.dims.ndim
         self.viewer.dims.order = (*range(ndim - 3), *(axis % ndim for axis in VIEWS[plane]))
 
+    def apply(self, settings_of: SettingsOf) -> None:
+        """Reconstruct with other settings, if these are others."""
+        for copy, live in zip(self._copies, self.lives, strict=True):
+            live.apply(_plain(settings_of(copy.source)))
+
     def close(self, delete: bool) -> None:
-        """Stop, disconnect from the source, and delete the canvas unless its window is doing so."""
-        self._connections.disconnect()
-        self.live.close(remove=False)
-        unlink_layers([self.source, self.copy], LINKED)
+        """Stop, disconnect from the sources, and delete the canvas unless its window is doing so."""
+        for live in self.lives:
+            live.close(remove=False)
+        for copy in self._copies:
+            copy.close()
         self.cross.close(erase=False)
         self.name.close(erase=False)
         if delete:
             close_canvas(self.canvas)
 
-    def _copy_attribute(self, event: Any) -> None:
-        setattr(self.copy, event.type, getattr(self.source, event.type))
-
-    def _copy_data(self, event: Any) -> None:
-        if self.source.ndim == self.copy.ndim:  # otherwise all is closed
-            self.copy.metadata = self.source.metadata
-            self.copy.data = self.source.as_layer_data_tuple()[0]
-
 
 class OrthoViews(QObject):
     """Two panels in a dock, which show the planes that the main viewer does not; all on the GUI thread but the work.
 
-    The live layer of the main viewer itself belongs to the dock widget.
+    The live layers of the main viewer itself belong to the dock widget. The end of one of the sources is theirs.
 
     Parameters
     ----------
     viewer : Viewer
-    source : Image
-        A layer of it.
-    settings : LiveSettings
-        With a model.
+    sources : sequence of Image
+        A layer of it, or the channels of a volume, the lowest first.
+    settings_of : callable
+        Gives the settings of each, with a model.
     memory : Memory, optional
         Where voxels and latent grids are kept.
 
     Raises
     ------
     VolumeError
-        If the source cannot be reconstructed.
+        If one of the sources cannot be reconstructed.
     """
 
     failed = Signal(str)
@@ -121,53 +124,55 @@ class OrthoViews(QObject):
     def __init__(
         self,
         viewer: Any,
-        source: Image,
-        settings: LiveSettings,
+        sources: Sequence[Image],
+        settings_of: SettingsOf,
         *,
         memory: Memory | None = None,
     ) -> None:
         super().__init__()
-        volume = layer_volume(source)
-        check_anisotropy(volume.anisotropy, volume.name)
-        self.viewer, self.source = viewer, source
+        for source in sources:
+            volume = layer_volume(source)
+            check_anisotropy(volume.anisotropy, volume.name)
+        self.viewer, self.sources = viewer, tuple(sources)
         self._open = True
         memory = memory or Memory()
-        self.panels: tuple[Panel, ...] = tuple(Panel(source, settings, memory) for _ in range(2))
+        self.panels: tuple[Panel, ...] = tuple(Panel(sources, settings_of, memory) for _ in range(2))
         self.widget = QSplitter()
         self.widget.setMinimumSize(200, 160)  # a window of 800 pixels has no more beside tall layer controls
         for panel, plane in zip(self.panels, self._planes(), strict=True):
             self.widget.addWidget(panel.canvas)
             panel.plane = plane
-            panel.live.failed.connect(self.failed)
-            panel.live.closed.connect(self.close)
+            for live in panel.lives:
+                live.failed.connect(self.failed)
+                live.closed.connect(self.close)
         self.dock = viewer.window.add_dock_widget(self.widget, name=NAME, area="bottom")
         # in another window its canvases would lose their OpenGL resources (vispy #1759)
         keep_docked(self.dock)
         self._window: QWidget | None = self.widget.window()
-        for panel in self.panels:
-            panel.live.pixel_ratio = self.widget.devicePixelRatioF()
+        for live in (live for panel in self.panels for live in panel.lives):
+            live.pixel_ratio = self.widget.devicePixelRatioF()
         self.widget.installEventFilter(self)
         self.widget.destroyed.connect(self.close)
         self.cross, self.name = CrossHair(viewer), PlaneName(viewer)
-        copies = (LayerView(panel.viewer, panel.copy) for panel in self.panels)
+        copies = (LayerView(panel.viewer, panel.copies[0]) for panel in self.panels)
         # a throttle, not a debounce: the panels keep up with a drag
         self._moves = QSignalThrottler(QSignalThrottler.EmissionPolicy.Trailing, self)
         self._moves.setTimeout(COALESCE_MS)
-        self.links = LinkedViews([LayerView(viewer, source), *copies], self._moves.throttle)
+        self.links = LinkedViews([LayerView(viewer, sources[0]), *copies], self._moves.throttle)
         self._moves.triggered.connect(self.links.settle)
         self._connections = Connections()
         # after napari has fitted the main view to its new order
         self._connections.connect(self._turn, viewer.dims.events.order, position="last")
         self._connections.connect(self._removed, viewer.layers.events.removed)
-        self._connections.connect(self._check_axes, source.events.data)
+        self._connections.connect(self._check_axes, *(source.events.data for source in sources))
 
-    def apply(self, settings: LiveSettings) -> None:
+    def apply(self, settings_of: SettingsOf) -> None:
         """Reconstruct with another model, noise level, resolution or repairs, if these are others."""
         for panel in self.panels:
-            panel.live.apply(_plain(settings))
+            panel.apply(settings_of)
 
     def close(self) -> None:
-        """End: stop the work, disconnect from the viewer and the source, and remove the dock."""
+        """End: stop the work, disconnect from the viewer and the sources, and remove the dock."""
         if not self._open:
             return
         alive = _exists(self._window)  # otherwise it is taking its canvases along, which must not be touched
@@ -191,7 +196,7 @@ class OrthoViews(QObject):
         return False
 
     def _release(self, alive: bool) -> None:
-        """Stop the work and disconnect from viewer and source; delete the canvases if they are alive."""
+        """Stop the work and disconnect from viewer and sources; delete the canvases if they are alive."""
         self._open, self._window = False, None
         self._connections.disconnect()
         self._moves.cancel()
@@ -217,11 +222,13 @@ class OrthoViews(QObject):
         self.links.follow()
 
     def _removed(self, event: Any) -> None:
-        if event.value == self.source:
+        if event.value in self.sources:
             self.close()
 
     def _check_axes(self, event: Any = None) -> None:
-        if self._open and self.source.ndim != self.panels[0].copy.ndim:
+        if not self._open:
+            return
+        if any(source.ndim != copy.ndim for source, copy in zip(self.sources, self.panels[0].copies, strict=True)):
             self.close()
 
 
