@@ -10,8 +10,9 @@ pytest.importorskip("napari")
 from napari_niiv.export.kept import kept_parts
 from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import save_model
-from napari_niiv.plugin.common.layers import empty_values, repairs_of, set_empty_values
+from napari_niiv.plugin.common.layers import empty_values, layer_volume, repairs_of, set_empty_values
 from napari_niiv.plugin.export.form import ALL, BOX, ONE
+from napari_niiv.reconstruction.whole import reconstruct
 from napari_niiv.sections.repairs import Repairs, SectionRepairs
 from tests.plugin.export.conftest import SHAPE, begin, name, run, shown, wait_ended, wait_preview, wait_target, written
 from tests.plugin.test_widget import drop, open_widget
@@ -120,8 +121,13 @@ def test_the_result_is_a_layer_a_channel_over_hidden_sources(opened, file, qtbot
     assert messages[-1].startswith("cells C0 and cells C1 are hidden now")
     assert widget.layer.value in both
     viewer.layers.remove(both[0])
+    count = len(viewer.layers)
     panel.open_in_napari()  # over what is there still
-    qtbot.waitUntil(lambda: len(viewer.layers) > 3, timeout=10_000)
+    qtbot.waitUntil(lambda: len(viewer.layers) == count + 2, timeout=10_000)
+    orphan, other = viewer.layers[-2:]
+    assert (orphan.name, other.name) == ("cells-isotropic C0", "cells C1 (isotropic, exported) [1]")
+    assert orphan.blending == other.blending == "additive"
+    assert [tuple(orphan.colormap.map(1.0).ravel()[:3])] == [(1, 0, 1)]
     if suffix == ".tif":
         with tifffile.TiffFile(target) as tiff:
             assert 'Name="C0" Color="-16711681"' in tiff.ome_metadata
@@ -195,6 +201,28 @@ def test_a_box_of_all_channels_is_stopped_and_gone_on_with(in_napari, opened, ga
     wait_target(qtbot, panel, expected)
     run(qtbot, panel)
     np.testing.assert_array_equal(written(target), written(expected))
+
+
+def test_channels_that_napari_split(viewer, make_panel, texture, qtbot, tmp_path):
+    """They know neither their numbers nor a file; the lowest is not added up."""
+    data = (200 * texture((2, *SHAPE))).astype(np.uint8)
+    low, high = viewer.add_image(data, channel_axis=0, scale=(4, 1, 1), name="split", colormap=["gray", "red"])
+    low.blending = "opaque"
+    panel = make_panel()
+    target = tmp_path / "split-isotropic.zarr"
+    assert panel.preview.job.target == target
+    assert panel.title.text() == "split, 2 channels"
+    run(qtbot, panel)
+    shown = zarr.open_group(target, mode="r").attrs["ome"]["omero"]["channels"]
+    assert [(channel["label"], channel["color"]) for channel in shown] == [("split", "FFFFFF"), ("split [1]", "FF0000")]
+    for number, layer in enumerate((low, high)):
+        expected = reconstruct(layer_volume(layer), panel.live_layers.model).array.compute()
+        np.testing.assert_array_equal(written(target)[number], expected)
+    high.visible = False
+    panel.open_in_napari()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4)
+    assert [layer.blending for layer in viewer.layers] == ["opaque", "additive"] * 2
+    assert [layer.visible for layer in viewer.layers] == [False, False, True, True]
 
 
 def test_voxels_in_memory_do_not_need_their_file(opened, file, tmp_path, qtbot):

@@ -55,11 +55,12 @@ class ExportForm(Form):
         self._base: Path | None = None
         # the chosen layer, among the other channels of its volume
         self._channels: list[Image] = []
+        self._choices = self._channel_words()
         self._dtype = "source"
         self._shown = ""
         self.channels = ComboBox(
             label="Channels",
-            choices=self._channel_choices,
+            choices=lambda widget: list(zip(self._choices, (ALL, ONE), strict=True)),
             tooltip="all channels of the volume in one file, with their names and colours; or the one of the chosen "
             "layer",
         )
@@ -116,9 +117,11 @@ class ExportForm(Form):
         """Offer the channels that the layer's volume has by now; of one there is nothing to choose."""
         layer, chosen = self.layer, self.channels.value
         self._channels = [] if layer is None else in_file_order(channels_of(self.viewer, layer))
-        with self.changed.blocked(), self.channels.changed.blocked():
-            self.channels.reset_choices()
-            self.channels.value = chosen
+        if (words := self._channel_words()) != self._choices:  # a list that is open stays so
+            self._choices = words
+            with self.changed.blocked(), self.channels.changed.blocked():
+                self.channels.reset_choices()
+                self.channels.value = chosen
         self.channels.visible = len(self._channels) > 1
 
     @property
@@ -168,9 +171,9 @@ class ExportForm(Form):
         box = self._box(layer) if self.part.value == BOX else None
         return ExportConfig(**settings, denoise=self.denoise.value, box=box)
 
-    def _channel_choices(self, widget: Any) -> list[tuple[str, str]]:
-        name = channel_name(self.layer) if self.layer is not None else ""
-        return [(f"all {len(self._channels)} together", ALL), (f"{name} alone", ONE)]
+    def _channel_words(self) -> tuple[str, str]:
+        name = "" if self.layer is None else channel_name(self.layer)
+        return f"all {len(self._channels)} together", f"{name} alone"
 
     def _dtypes(self, widget: Any) -> list[tuple[str, str | None]]:
         setting = setting_of(ExportConfig, "dtype")

@@ -35,7 +35,7 @@ _RECTANGLE = "For another part, zoom, or draw a rectangle in a side view and kee
 
 
 class ExportPanel(ExportWindow):
-    """Asks where to write the isotropic volume of a layer, writes it, and opens it.
+    """Asks where to write the isotropic volume of a layer, or of all channels that it is one of, writes and opens it.
 
     While it is open it follows the layer that is chosen, and the view. Closed in the middle of an export it only
     hides; with its parent it goes, and the export stops: what is finished is kept.
