@@ -94,7 +94,7 @@ class Volume:
     origin : tuple of float
         World position of the centre of voxel (0, 0, 0), in `unit`.
     metadata : mapping
-        What else the file says of the image, such as "channel_names" and "channel_colours" ("#rrggbb").
+        What else is known of the image, such as "channel_names", "channel_colours" ("#rrggbb") and "channel_limits".
     pyramid : tuple of array-like
         The same at coarser resolutions, finest first, without `array` itself. Their voxels cover whole numbers of its
         voxels; those that do not, or are not coarser in y and x alike, are not used.

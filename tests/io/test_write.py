@@ -117,3 +117,12 @@ def test_the_output_is_checked_before_any_work(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OutputError, match="cannot be written to"):
         check_output(tmp_path / "b.tif")
     assert (tmp_path / "a.tif").read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("colours", [["#ff8000", "#0000ff"], ["#ff8000", ""], ["#ff8000"]])
+def test_names_and_colours_of_channels(tmp_path: Path, colours: list[str]) -> None:
+    metadata = {"channel_names": ["a", "b"], "channel_colours": colours}
+    write_tiff(Volume(np.ones((2, 3, 4, 5), np.uint8), "czyx", metadata=metadata), tmp_path / "a.tif")
+    again = open_volume(tmp_path / "a.tif").metadata
+    assert again["channel_names"] == ["a", "b"]
+    assert again.get("channel_colours") == (colours if len(colours) == 2 and all(colours) else None)

@@ -49,6 +49,11 @@ def ome_colour(text: str | None) -> str:
     return rgb_colour(red, green, blue)
 
 
+def to_ome_colour(colour: str) -> int:
+    """The integer by which OME-XML writes a colour that is known as "#rrggbb"."""
+    return int.from_bytes(bytes.fromhex(f"{colour.removeprefix('#')}ff"), "big", signed=True)
+
+
 def lut_colour(lut: Any) -> str:
     """The colour at the end of a lookup table of ImageJ, an array (3, 256) that begins with black; else empty."""
     table = np.asarray(lut)

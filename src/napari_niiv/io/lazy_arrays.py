@@ -168,6 +168,10 @@ class Stacked(LazyArray):
     parts : sequence of array-like
     axis : int
         Of the whole, along which they lie; the axes before it are as those of each part.
+
+    Attributes
+    ----------
+    parts : tuple of array-like
     """
 
     def __init__(self, parts: Sequence[Any], axis: int) -> None:
@@ -176,11 +180,11 @@ class Stacked(LazyArray):
         super().__init__(
             (*shape[:axis], len(parts), *shape[axis:]), parts[0].dtype, whole and (*whole[:axis], 1, *whole[axis:])
         )
-        self._parts, self._axis = tuple(parts), axis
+        self.parts, self._axis = tuple(parts), axis
 
     def at_leading(self, leading: tuple[int, ...]) -> Any:
         """What `volume.picked` asks for: the 3-D array at an index of the leading axes, without reading it."""
-        part = self._parts[leading[self._axis]]
+        part = self.parts[leading[self._axis]]
         for place in (*leading[: self._axis], *leading[self._axis + 1 :]):
             part = one_of(part, 0, place)
         return part
@@ -188,8 +192,8 @@ class Stacked(LazyArray):
     def _read(self, key: Key) -> Any:
         place, others = key[self._axis], (*key[: self._axis], *key[self._axis + 1 :])
         if isinstance(place, int):
-            return self._parts[place][others]
-        read = [np.asarray(part[others]) for part in self._parts[place]]
+            return self.parts[place][others]
+        read = [np.asarray(part[others]) for part in self.parts[place]]
         return np.stack(read, axis=sum(isinstance(part, slice) for part in key[: self._axis]))
 
 

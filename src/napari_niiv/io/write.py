@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.file_locks import LockedError, lock
+from napari_niiv.io.channel_facts import to_ome_colour
 from napari_niiv.volume import Volume, as_announced
 
 _SUFFIXES = (".tif", ".tiff")
@@ -231,9 +232,7 @@ def save_tiff(
         sizes = {f"PhysicalSize{a}": v for a, v in zip("ZYX", (z, y, x), strict=True)}
         units = {f"PhysicalSize{a}Unit": unit for a in "ZYX"}
         metadata = {"axes": volume.axes.upper(), **sizes, **units, **_ome_origin(volume, unit)}
-        names = volume.metadata.get("channel_names")
-        if names and "c" in volume.axes and len(names) == volume.shape[volume.axes.index("c")]:
-            metadata["Channel"] = {"Name": [str(name) for name in names]}
+        metadata |= _ome_channels(volume)
         if identity is not None:
             metadata["UUID"] = f"urn:uuid:{identity}"
         options |= {"ome": True, "metadata": metadata}
@@ -246,6 +245,18 @@ def _imagej_origin(volume: Volume) -> dict[str, float]:
         return {}
     places = zip("zyx", volume.origin, volume.voxel_size, strict=True)
     return {f"{axis}origin": -origin / size for axis, origin, size in places}
+
+
+def _ome_channels(volume: Volume) -> dict[str, Any]:
+    """Names and colours of the channels, in OME's attributes."""
+    count = volume.shape[volume.axes.index("c")] if "c" in volume.axes else 0
+    names, colours = (volume.metadata.get(f"channel_{what}") or () for what in ("names", "colours"))
+    facts: dict[str, Any] = {}
+    if count and len(names) == count:
+        facts["Name"] = [str(name) for name in names]
+    if count and len(colours) == count and all(colours):
+        facts["Color"] = [to_ome_colour(colour) for colour in colours]
+    return {"Channel": facts} if facts else {}
 
 
 def _ome_origin(volume: Volume, unit: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_niiv.plugin.common.channels import MOST_CHANNELS, channel_data, channels_of, whole_volume
-from napari_niiv.plugin.common.layers import layer_volume, provenance_of
+from napari_niiv.plugin.common.channels import MOST_CHANNELS, channel_data, channels_of, repaired_volume, whole_volume
+from napari_niiv.plugin.common.layers import REPAIRS, layer_volume, provenance_of
+from napari_niiv.sections.repairs import Repairs, SectionRepairs
 from napari_niiv.volume import Provenance, Volume
 
 SHAPE = (2, 5, 6, 7)
@@ -106,3 +107,39 @@ def test_channels_are_one_volume_again(axes, axis):
     np.testing.assert_array_equal(whole.array[..., 1:3, 0, ::2], array[..., 1:3, 0, ::2])
     for index in np.ndindex(array.shape[:-3]):
         np.testing.assert_array_equal(whole.at(*index).read_raw(), array[index])
+
+
+def test_what_the_channels_are_called():
+    def names(*layers):
+        whole = whole_volume(layers)
+        return whole.name, whole.metadata["channel_names"]
+
+    def made(**metadata):
+        return [Image(data, **keywords) for data, keywords in channel_data(volume(values(*SHAPE), **metadata))]
+
+    assert names(*made()) == ("cells", ["C0", "C1"])
+    assert names(*made(channel_names=["Alexa 488", "Alexa 568"])) == ("cells", ["Alexa 488", "Alexa 568"])
+    first, second = made()
+    first.name = "nuclei"
+    assert names(first, second) == ("cells", ["nuclei", "C1"])
+    others = [Image(values(5, 6, 7), name=name) for name in ("a.b nuclei", "membranes")]
+    assert names(*others) == ("a.b nuclei", ["a.b nuclei", "membranes"])
+
+
+@pytest.mark.parametrize(("axes", "axis"), [("czyx", 0), ("tczyx", 1)])
+def test_repairs_and_looks_come_with_the_channels(axes, axis):
+    array = values(*SHAPE) if axis == 0 else values(3, *SHAPE)
+    layers = [Image(data, **keywords) for data, keywords in channel_data(volume(array, axes))]
+    layers[1].contrast_limits, layers[1].colormap = (10, 90), "cyan"
+    index = (2,) * axis
+    for number, layer in enumerate(layers):
+        assert repaired_volume(layers).repairs is None  # one of them was not looked at yet
+        layer.metadata[REPAIRS] = Repairs.of({index: SectionRepairs(bridged=(1 + number,))})
+    whole = repaired_volume(layers)
+    assert whole.metadata["channel_colours"] == ["#ff00ff", "#00ffff"]
+    assert whole.metadata["channel_limits"][1] == (10, 90)
+    for number, layer in enumerate(layers):
+        assert whole.at(*index, number).repairs.parts == (((), SectionRepairs(bridged=(1 + number,))),)
+        alone = repaired_volume([layer])
+        np.testing.assert_array_equal(whole.at(*index, number).read_raw(), alone.at(*index).read_raw())
+        assert "channel_colours" not in alone.metadata

@@ -326,6 +326,18 @@ def test_events_become_progress_words_and_curves(in_napari, widget, stub, qtbot,
     wait_ready(qtbot, widget)
 
 
+def test_it_says_that_one_of_several_channels_is_learnt_from(widget, stub, qtbot, viewer, texture, tmp_path):
+    data = (texture((2, *SHAPE)) * 1000).astype(np.uint16)
+    viewer.add_image(data, channel_axis=0, scale=(4, 1, 1), name="cells")
+    for layer, words in (("cells", "cells, one of 2 channels, from em, to "), ("my stack", "my stack, from em, to ")):
+        widget.form.layer.value = viewer.layers[layer]
+        wait_ready(qtbot, widget)
+        widget.toggle()
+        assert widget.summary.text().startswith(words)
+        stub.tell(step(10), Finished(tmp_path / "x.safetensors", 0.82, 10, 60.0), END)
+        wait_ready(qtbot, widget)
+
+
 def test_a_notice_is_told(widget, stub, qtbot, messages):
     widget.toggle()
     stub.tell(Notice("Memory ran out; going on with 4 patches in a step."), END)

@@ -68,9 +68,10 @@ def channels(
     name : str
         Of the volume: that of its only channel, if this has no name.
     facts : mapping
-        Metadata of the volume: its "channel_names" and "channel_colours" are used if there are as many.
+        Metadata of the volume: its "channel_names", "channel_colours" and "channel_limits" are used if there are as
+        many.
     windows : sequence of tuple of float
-        Lowest and highest intensity to show, of each channel.
+        Lowest and highest intensity to show, of each channel, where no limits of contrast are known.
     dtype : dtype
         Of the voxels.
     """
@@ -78,6 +79,8 @@ def channels(
     names, colours = facts.get("channel_names") or (), facts.get("channel_colours") or ()
     if len(names) != count:
         names = [name if count == 1 else f"channel {i}" for i in range(count)]
+    if len(known := facts.get("channel_limits") or ()) == count:
+        windows = known
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     shown = []
     for number, (label, (low, high)) in enumerate(zip(names, windows, strict=True)):

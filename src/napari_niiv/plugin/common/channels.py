@@ -14,7 +14,9 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.colormaps import CMYBGR, MAGENTA_GREEN
+from numpy.typing import NDArray
 
+from napari_niiv.io.channel_facts import rgb_colour
 from napari_niiv.io.lazy_arrays import Stacked, one_of
 from napari_niiv.plugin.common.layers import (
     finest_data,
@@ -22,8 +24,11 @@ from napari_niiv.plugin.common.layers import (
     layer_data,
     layer_volume,
     provenance_of,
+    repairs_of,
     source_file,
 )
+from napari_niiv.sections.repair import repaired
+from napari_niiv.sections.repairs import Index, Repairs, SectionRepairs
 from napari_niiv.volume import Volume
 
 MOST_CHANNELS = 8  # more are a spectrum, through which one slider goes
@@ -46,14 +51,14 @@ class ChannelOf:
     number: int
 
 
-def channel_data(volume: Volume) -> list[tuple[Any, dict[str, Any]]]:
+def channel_data(volume: Volume, most: int = MOST_CHANNELS) -> list[tuple[Any, dict[str, Any]]]:
     """Data and keywords of the image layers that show a volume, lazily: one of each channel, in its colour, added up.
 
-    A volume of one channel, or of more than `MOST_CHANNELS`, is one layer, whose slider goes through them.
+    A volume of one channel, or of more than `most`, is one layer, whose slider goes through them.
     """
     axis = volume.axes.find("c")
     count = volume.shape[axis] if axis >= 0 else 1
-    if not 2 <= count <= MOST_CHANNELS:
+    if not 2 <= count <= most:
         return [layer_data(volume)]
     identity = uuid.uuid4().hex
     layers = []
@@ -110,6 +115,77 @@ def channels_of(viewer: ViewerModel, layer: Image) -> list[Image]:
     return group if layer in group else [layer]
 
 
+def in_file_order(channels: Sequence[Image]) -> list[Image]:
+    """The channels of a volume as its file has them; those that do not know stay as they are."""
+    return sorted(channels, key=lambda each: 0 if (channel := channel_of(each)) is None else channel.number)
+
+
+def channel_name(layer: Image) -> str:
+    """What a channel is called among those of its volume, such as C0; the name of its layer where the user gave one."""
+    own = _own_name(layer)
+    return own if own and layer.name.endswith(f" {own}") else str(layer.name)
+
+
+def whole_name(channels: Sequence[Image]) -> str:
+    """What the volume is called whose channels these layers are: without their names, or as its file."""
+    first, *others = (str(each.name).removesuffix(f" {_own_name(each)}") for each in channels)
+    if not others or set(others) == {first}:
+        return first
+    path = source_file(channels[0])
+    return Path(path).stem if path else str(channels[0].name)
+
+
+def channels_words(layer: Image, channels: Sequence[Image], together: bool = False) -> str:
+    """A layer, or all channels of its volume, in words.
+
+    Parameters
+    ----------
+    layer : Image
+    channels : sequence of Image
+        From `channels_of`.
+    together : bool
+        Whether they are meant, not the layer alone.
+
+    Returns
+    -------
+    str
+        Such as "cells, 2 channels", or "cells C0, one of 2 channels"; of a volume of one channel the layer's name.
+    """
+    if len(channels) < 2:
+        return str(layer.name)
+    return (
+        f"{whole_name(channels)}, {len(channels)} channels"
+        if together
+        else f"{layer.name}, one of {len(channels)} channels"
+    )
+
+
+def repaired_volume(channels: Sequence[Image]) -> Volume:
+    """As `whole_volume`, its sections repaired as the layers say it; of several with their colours and contrast.
+
+    Raises
+    ------
+    VolumeError
+        As `layer_volume`.
+    """
+    volumes = [layer_volume(each, repairs_of(each)) for each in channels]
+    if len(volumes) == 1:
+        return volumes[0]
+    whole = whole_volume(channels)
+    axis, parts = whole.axes.index("c"), dict[Index, SectionRepairs]()
+    for number, volume in enumerate(volumes):
+        for index, part in () if volume.repairs is None else volume.repairs.parts:
+            parts[*index[:axis], number, *index[axis:]] = part
+    shown = {
+        "channel_colours": [_colour(each) for each in channels],
+        "channel_limits": [tuple(map(float, each.contrast_limits)) for each in channels],
+    }
+    whole = replace(whole, metadata=MappingProxyType({**whole.metadata, **shown}))
+    # where nobody has looked at one of them, that is left to who uses the volume
+    known = all(volume.repairs is not None for volume in volumes)
+    return repaired(whole, Repairs.of(parts)) if known else whole
+
+
 def whole_volume(channels: Sequence[Image]) -> Volume:
     """The volume whose channels these layers are, in this order, lazily; of one layer its own.
 
@@ -122,15 +198,14 @@ def whole_volume(channels: Sequence[Image]) -> Volume:
     if len(volumes) == 1:
         return volumes[0]
     first, axis = volumes[0], 1 if volumes[0].axes.startswith("t") else 0
-    names = [name for each in volumes for name in each.metadata.get("channel_names") or [each.name]]
     levels = zip(*([each.array, *each.pyramid] for each in volumes), strict=False)
     array, *pyramid = (Stacked(level, axis) for level in levels)
     return replace(
         first,
         array=array,
         axes=f"{first.axes[:axis]}c{first.axes[axis:].replace('c', 'q')}",
-        name=Path(first.provenance.path or first.name).stem,
-        metadata=MappingProxyType({"channel_names": names}),
+        name=whole_name(channels),
+        metadata=MappingProxyType({"channel_names": [channel_name(each) for each in channels]}),
         pyramid=tuple(pyramid),
     )
 
@@ -139,6 +214,21 @@ def channel_of(layer: Image) -> ChannelOf | None:
     """Which channel of a volume a layer of this plugin shows; None where it shows none."""
     channel = layer.metadata.get(CHANNEL)
     return channel if isinstance(channel, ChannelOf) else None
+
+
+def _own_name(layer: Image) -> str:
+    """What the name of a channel's layer ends with when it is made; empty where this plugin did not make it."""
+    channel = channel_of(layer)
+    names: Sequence[str] = layer.metadata.get("channel_names") or ()
+    if channel is None:
+        return ""
+    return str(names[0]) if len(names) == 1 else f"C{channel.number}"
+
+
+def _colour(layer: Image) -> str:
+    """The brightest colour of a layer as "#rrggbb"; empty if that is black."""
+    brightest: NDArray[np.floating] = np.asarray(layer.colormap.map(np.ones(1))).reshape(-1)
+    return rgb_colour(*(float(part) for part in 255 * brightest[:3]))
 
 
 def _alike(one: Image, other: Image) -> bool:

@@ -15,16 +15,18 @@ StatePath = Callable[[Path], Path]
 """Gives the path of the state of an interrupted work, from the path of its output."""
 
 
-def default_output(layer: Image, ending: str) -> Path:
+def default_output(layer: Image, ending: str, name: str | None = None) -> Path:
     """Beside the layer's file if that can be written to, else in the home folder.
 
     Parameters
     ----------
     layer : Image
     ending : str
-        What follows the layer's name, such as "-niiv.safetensors".
+        What follows the name, such as "-niiv.safetensors".
+    name : str, optional
+        By default the layer's.
     """
-    name = re.sub(r"[^\w.\-]+", "-", layer.name).strip("-.") or "volume"
+    name = re.sub(r"[^\w.\-]+", "-", name or layer.name).strip("-.") or "volume"
     file = source_file(layer)
     folder = Path(file).parent if file else None
     if folder is None or not folder.is_dir() or not os.access(folder, os.W_OK):

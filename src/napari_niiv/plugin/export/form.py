@@ -15,14 +15,23 @@ from qtpy.QtWidgets import QFileDialog
 from napari_niiv.configuration import setting_of
 from napari_niiv.errors import OutputError
 from napari_niiv.export.config import ExportConfig
+from napari_niiv.plugin.common.channels import (
+    channel_name,
+    channels_of,
+    channels_words,
+    in_file_order,
+    repaired_volume,
+    whole_name,
+)
+from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.forms import Form, Row
-from napari_niiv.plugin.common.layers import layer_volume, repairs_of
 from napari_niiv.plugin.common.output_names import default_output, named_output
 from napari_niiv.plugin.common.setting_widgets import field_value, setting_widget
 from napari_niiv.plugin.controls.denoise import DenoiseField
 from napari_niiv.plugin.export.settings import SUFFIXES, TIFF, ZARR, ExportSettings
 
 WHOLE, BOX = "whole", "box"
+ALL, ONE = "all", "one"
 PARTS = [("whole volume", WHOLE), ("current view, or rectangle", BOX)]
 FORMATS = [("OME-Zarr (any size)", ZARR), ("TIFF", TIFF)]
 _FILTERS = {ZARR: "OME-Zarr (*.zarr)", TIFF: "TIFF (*.tif *.tiff)"}
@@ -44,8 +53,18 @@ class ExportForm(Form):
         self.named: Path | None = None
         # instead of the layer's name, what a finished export was called
         self._base: Path | None = None
+        # the chosen layer, among the other channels of its volume
+        self._channels: list[Image] = []
+        self._choices = self._channel_words()
         self._dtype = "source"
         self._shown = ""
+        self.channels = ComboBox(
+            label="Channels",
+            choices=lambda widget: list(zip(self._choices, (ALL, ONE), strict=True)),
+            tooltip="all channels of the volume in one file, with their names and colours; or the one of the chosen "
+            "layer",
+        )
+        elided(self.channels)
         self.part = ComboBox(
             label="Part",
             choices=lambda widget: PARTS,
@@ -70,7 +89,8 @@ class ExportForm(Form):
         self.project = setting_widget(ExportConfig, "project")
         self.denoise = DenoiseField()
         self._fine = (self.output_scale, self.planes, self.denoise.widget, self.dtype, self.project)
-        super().__init__([self.part, self.format, self.output_row, self.advanced, *self._fine])
+        super().__init__([self.channels, self.part, self.format, self.output_row, self.advanced, *self._fine])
+        self.channels.changed.connect(lambda _=None: self.changed.emit(self))
         self.advanced.changed.connect(self._show_what_applies)
         self.format.changed.connect(self._change_format)
         self.output.changed.connect(lambda _=None: self.changed.emit(self))
@@ -79,14 +99,43 @@ class ExportForm(Form):
         self._show_what_applies()
 
     def choose_layer(self, layer: Image | None) -> None:
-        """Export this layer, to a place of its own."""
-        self.layer, self.named, self._base = layer, None, None
+        """Export this layer, to a place of its own; another channel of what is exported together changes nothing."""
+        same = len(self.exported) > 1 and layer in self.exported
+        self.layer = layer
+        self.follow_channels()
+        if same:
+            return
+        self.named = self._base = None
         with self.changed.blocked():
             self.output.value = self._shown = ""
         dtype = "" if layer is None else str(layer.dtype)
         if dtype != self._dtype:
             self._dtype = dtype
             self.dtype.reset_choices()
+
+    def follow_channels(self) -> None:
+        """Offer the channels that the layer's volume has by now; of one there is nothing to choose."""
+        layer, chosen = self.layer, self.channels.value
+        self._channels = [] if layer is None else in_file_order(channels_of(self.viewer, layer))
+        if (words := self._channel_words()) != self._choices:  # a list that is open stays so
+            self._choices = words
+            with self.changed.blocked(), self.channels.changed.blocked():
+                self.channels.reset_choices()
+                self.channels.value = chosen
+        self.channels.visible = len(self._channels) > 1
+
+    @property
+    def exported(self) -> list[Image]:
+        """The layers whose volume is exported: the chosen one, or all channels that it is one of."""
+        together = self.layer in self._channels and self.channels.value == ALL
+        return self._channels if together else [] if self.layer is None else [self.layer]
+
+    @property
+    def words(self) -> str:
+        """What is exported; empty if that is nothing."""
+        if self.layer is None:
+            return ""
+        return channels_words(self.layer, self._channels, self.channels.value == ALL)
 
     def next_output(self) -> None:
         """Have the next export of the layer written beside the last one, with a number."""
@@ -103,7 +152,7 @@ class ExportForm(Form):
         if self.layer is None:
             raise OutputError("Choose a layer in Isotropic reconstruct; open a volume if there is none.")
         return ExportSettings(
-            volume=layer_volume(self.layer, repairs_of(self.layer)),
+            volume=repaired_volume(self.exported),
             named=self.named,
             default=self._default(self.layer),
             config=self._config(self.layer),
@@ -122,6 +171,10 @@ class ExportForm(Form):
         box = self._box(layer) if self.part.value == BOX else None
         return ExportConfig(**settings, denoise=self.denoise.value, box=box)
 
+    def _channel_words(self) -> tuple[str, str]:
+        name = "" if self.layer is None else channel_name(self.layer)
+        return f"all {len(self._channels)} together", f"{name} alone"
+
     def _dtypes(self, widget: Any) -> list[tuple[str, str | None]]:
         setting = setting_of(ExportConfig, "dtype")
         named = [(words, value) for value, words in setting.choices.items()]
@@ -130,7 +183,8 @@ class ExportForm(Form):
     def _default(self, layer: Image) -> Callable[[], Path]:
         if (base := self._base) is not None:
             return lambda: base
-        return functools.partial(default_output, layer, f"-isotropic{self.format.value}")
+        name = whole_name(self.exported) if len(self.exported) > 1 else None
+        return functools.partial(default_output, layer, f"-isotropic{self.format.value}", name)
 
     def _box(self, layer: Image) -> Any:
         from napari_niiv.plugin.volume3d.chosen_box import chosen_box

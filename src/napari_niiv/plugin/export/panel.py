@@ -35,7 +35,7 @@ _RECTANGLE = "For another part, zoom, or draw a rectangle in a side view and kee
 
 
 class ExportPanel(ExportWindow):
-    """Asks where to write the isotropic volume of a layer, writes it, and opens it.
+    """Asks where to write the isotropic volume of a layer, or of all channels that it is one of, writes and opens it.
 
     While it is open it follows the layer that is chosen, and the view. Closed in the middle of an export it only
     hides; with its parent it goes, and the export stops: what is finished is kept.
@@ -64,9 +64,10 @@ class ExportPanel(ExportWindow):
         self.worker: EventWorker | None = None
         # what is known of the export that the form asks for
         self.preview: ExportPreview | None = None
-        # the export that runs, or ran last, its layer and its events
+        # the export that runs, or ran last, its layers, what they are called, and its events
         self.job: ExportJob | None = None
-        self._source: Image | None = None
+        self._sources: list[Image] = []
+        self._exported = ""
         self._log = ExportLog()
         # counts the previews asked for: the answer to the last one counts
         self._generation = 0
@@ -121,27 +122,23 @@ class ExportPanel(ExportWindow):
 
     def open_in_napari(self) -> None:
         """Show the result over its source."""
-        job, source = self.job, self._source
+        job, sources = self.job, self._sources
         if job is None:
             return
-        from napari_niiv.plugin.export.result import add_result, open_result
+        from napari_niiv.plugin.export.result import add_results, open_result
 
         self.open_result.setEnabled(False)
 
-        def opened(layer: tuple[Any, dict[str, Any]]) -> None:
+        def opened(layers: Any) -> None:
             self.open_result.setEnabled(True)
-            visible = source is not None and source.visible
-            add_result(self.viewer, job, source, *layer)
-            if source is not None and visible and not source.visible:
-                show_info(
-                    f"{source.name} is hidden now, as its light would add to the export's; its eye shows it again."
-                )
+            if hidden := add_results(self.viewer, job, sources, layers):
+                show_info(hidden)
 
         def failed(sentence: str) -> None:
             self.open_result.setEnabled(True)
             self._fail(sentence)
 
-        self._background.run(lambda: open_result(job), opened, failed)
+        self._background.run(lambda: open_result(job, len(sources)), opened, failed)
 
     def refresh_preview(self) -> None:
         """Find out what would be written where, off the GUI thread, and show it."""
@@ -184,7 +181,9 @@ class ExportPanel(ExportWindow):
         layer = self._chosen()
         if layer is not self.form.layer:
             self.form.choose_layer(layer)
-        self.form.denoise.show_estimate(self.live_layers.estimate_of(layer))
+        self.form.follow_channels()
+        estimates = {self.live_layers.estimate_of(each) for each in self.form.exported}
+        self.form.denoise.show_estimate(estimates.pop() if len(estimates) == 1 else None)
         if (seen := self._signature(layer)) != self._seen:
             self._seen = seen
             self.refresh_preview()
@@ -203,14 +202,12 @@ class ExportPanel(ExportWindow):
     def _signature(self, layer: Image | None) -> Any:
         if layer is None or self.live_layers.model is None:
             return layer
-        place = np.asarray(layer.affine.affine_matrix).tobytes()
         try:
             box: Any = self.form.settings().config.box
         except NiivError as error:
             box = str(error)
-        own = (layer.name, empty_values(layer), *layer.scale, *layer.translate, *np.ravel(layer.rotate), *layer.shear)
-        told = self.live_layers.model, self.form.denoise.value, repairs_of(layer)
-        return id(layer), id(layer.data), place, own, box, told
+        told = self.live_layers.model, self.form.denoise.value
+        return self.form.words, *map(_state, self.form.exported), box, told
 
     def _changed(self, value: Any = None) -> None:
         """Something in the form is another."""
@@ -299,7 +296,8 @@ class ExportPanel(ExportWindow):
         model = self.live_layers.model
         if model is None or self.worker is not None:
             return
-        self.job, self._source, self._log = job, self.form.layer, ExportLog(job.is_tiff)
+        self.job, self._log = job, ExportLog(job.is_tiff)
+        self._sources, self._exported = list(self.form.exported), self.form.words
         self._estimate.stop()
         self.worker = EventWorker(self, lambda: job.start(model), "export", KEEPS, job.kept)
         self.worker.received.connect(self._receive)
@@ -324,7 +322,7 @@ class ExportPanel(ExportWindow):
 
     def _show_progress(self, job: ExportJob) -> None:
         output = f": {self._log.output}" if self._log.output else ""
-        self.show_summary(f"{job.volume.name}, to {job.target}{output}")
+        self.show_summary(f"{self._exported}, to {job.target}{output}")
         self.show_progress(self._log)
         self.progress_text.emit(f"Exporting… {int(100 * self._log.fraction)} %")
 
@@ -350,6 +348,12 @@ class ExportPanel(ExportWindow):
     def _fail(self, sentence: str) -> None:
         self.show_status(sentence)
         show_error(sentence)
+
+
+def _state(layer: Image) -> Any:
+    """What of a layer tells whether it is exported otherwise."""
+    own = (layer.name, empty_values(layer), *layer.scale, *layer.translate, *np.ravel(layer.rotate), *layer.shear)
+    return id(layer), id(layer.data), np.asarray(layer.affine.affine_matrix).tobytes(), own, repairs_of(layer)
 
 
 class ExportControls:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.export.config import ExportConfig
+from napari_niiv.io.lazy_arrays import Stacked
 from napari_niiv.plugin.common.layers import ISOTROPIC
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
 from napari_niiv.plugin.common.words import bytes_of, output_words
@@ -261,6 +262,8 @@ def _without_lost_file(volume: Volume) -> Volume:
     from napari_niiv.export.fingerprint import source_path
 
     path = source_path(volume)
-    if path is None or path.exists() or not in_memory(as_measured(volume).array):
+    array = as_measured(volume).array
+    channels = array.parts if isinstance(array, Stacked) else (array,)
+    if path is None or path.exists() or not all(map(in_memory, channels)):
         return volume
     return dataclasses.replace(volume, provenance=dataclasses.replace(volume.provenance, path=None))

@@ -87,10 +87,9 @@ class ExportWindow(QDialog):
         begun = preview is not None and preview.begun
         resumable = preview is not None and preview.resumable is not None
         exists = preview is not None and preview.exists
-        layer = self.form.layer
-        self.title.setText("" if layer is None else with_short_names(layer.name, _LONGEST))
-        self.title.setToolTip("" if layer is None else layer.name)
-        self.title.setVisible(not running and layer is not None)
+        self.title.setText(with_short_names(self.form.words, _LONGEST))
+        self.title.setToolTip(self.form.words)
+        self.title.setVisible(not running and self.form.layer is not None)
         self.form.visible = not running
         self.estimate.setVisible(not running and preview is not None and bool(self.estimate.text()))
         self.progress.setVisible(running)

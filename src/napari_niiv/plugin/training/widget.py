@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_niiv.errors import NiivError
 from napari_niiv.io.remembered_settings import remember_fit
 from napari_niiv.plugin.common.background import Background
+from napari_niiv.plugin.common.channels import channels_of, channels_words
 from napari_niiv.plugin.common.connections import when_destroyed
 from napari_niiv.plugin.common.docks import Tabbed, open_dock, opened
 from napari_niiv.plugin.common.event_worker import EventWorker
@@ -134,10 +135,9 @@ class TrainOnVolume(QScrollArea):
         self.worker.received.connect(self._receive)
         self.worker.stopping.connect(self._show_stopping)
         self.worker.ended.connect(self._ended)
+        trained = channels_words(self._layer, channels_of(self.viewer, self._layer))
         self.summary.setText(
-            with_short_names(
-                f"{settings.volume.name}, from {Path(config.init or NOTHING).name}, to {config.output.name}"
-            )
+            with_short_names(f"{trained}, from {Path(config.init or NOTHING).name}, to {config.output.name}")
         )
         self.summary.setToolTip(str(config.output))
         self._show_state()
