@@ -19,9 +19,7 @@ _COUNTED = 3
 _LEAST_EVIDENCE = 0.08
 
 
-def are_displaced(
-    steps: NDArray[np.float64], gains: NDArray[np.float64], likeness: NDArray[np.float64]
-) -> bool:
+def are_displaced(steps: NDArray[np.float64], gains: NDArray[np.float64], likeness: NDArray[np.float64]) -> bool:
     """Whether some sections lie beside both of their neighbours, which lie upon each other.
 
     Parameters

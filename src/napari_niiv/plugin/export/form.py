@@ -25,6 +25,7 @@ from napari_niiv.plugin.common.channels import (
 )
 from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.forms import Form, Row
+from napari_niiv.plugin.common.layers import along_world
 from napari_niiv.plugin.common.output_names import default_output, named_output
 from napari_niiv.plugin.common.setting_widgets import field_value, setting_widget
 from napari_niiv.plugin.controls.denoise import DenoiseField
@@ -129,6 +130,16 @@ class ExportForm(Form):
         """The layers whose volume is exported: the chosen one, or all channels that it is one of."""
         together = self.layer in self._channels and self.channels.value == ALL
         return self._channels if together else [] if self.layer is None else [self.layer]
+
+    @property
+    def axes_words(self) -> str:
+        """What of the layer's place is not written; empty where all is."""
+        if self.layer is None or along_world(self.layer):
+            return ""
+        return (
+            "The layer is rotated, sheared or mirrored in napari: the file is written along the layer's own axes, "
+            "without that."
+        )
 
     @property
     def words(self) -> str:

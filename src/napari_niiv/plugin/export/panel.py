@@ -18,13 +18,14 @@ from napari_niiv.errors import NiivError
 from napari_niiv.events import Notice
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.event_worker import EventWorker
-from napari_niiv.plugin.common.layers import along_world, empty_values, repairs_of
+from napari_niiv.plugin.common.layers import empty_values, repairs_of
 from napari_niiv.plugin.common.words import WINDOW_WORDS
 from napari_niiv.plugin.export.estimate import ExportEstimate
 from napari_niiv.plugin.export.log import ExportLog, outcome
 from napari_niiv.plugin.export.settings import ExportJob, ExportPreview, preview_export
 from napari_niiv.plugin.export.window import ExportWindow
 from napari_niiv.plugin.live.live_layers import LiveLayers
+from napari_niiv.plugin.live.settings import LiveSettings
 
 # between two checks of what the viewer shows
 WATCH_MS = 500
@@ -141,7 +142,7 @@ class ExportPanel(ExportWindow):
         self._background.run(lambda: open_result(job, len(sources)), opened, failed)
 
     def refresh_preview(self) -> None:
-        """Find out what would be written where, off the GUI thread, and show it."""
+        """Find out what would be written where, and show it."""
         self._estimate.stop()
         self._request_preview(self._show_preview, lambda sentence: self._show_preview(None, sentence))
 
@@ -181,6 +182,10 @@ class ExportPanel(ExportWindow):
         layer = self._chosen()
         if layer is not self.form.layer:
             self.form.choose_layer(layer)
+            self._adopt_noise_level()
+            if layer not in self._sources:  # what is open was made of another
+                self._log = ExportLog(False)
+                self._show_state()
         self.form.follow_channels()
         estimates = {self.live_layers.estimate_of(each) for each in self.form.exported}
         self.form.denoise.show_estimate(estimates.pop() if len(estimates) == 1 else None)
@@ -190,23 +195,28 @@ class ExportPanel(ExportWindow):
 
     def _adopt_noise_level(self) -> None:
         """Take the noise level of the live views when they change it, or the model; other changes leave it."""
-        settings = self.live_layers.settings
+        settings = self._settings
         if (settings.model, settings.told) != self._told:
             self._show_noise_level()
 
     def _show_noise_level(self) -> None:
-        settings = self.live_layers.settings
+        settings = self._settings
         self._told = settings.model, settings.told
         self.form.denoise.show(settings)
 
+    @property
+    def _settings(self) -> LiveSettings:
+        """Those of the layer that is exported."""
+        return self.live_layers.settings_of(self.form.layer)
+
     def _signature(self, layer: Image | None) -> Any:
-        if layer is None or self.live_layers.model is None:
+        if layer is None or self._settings.model is None:
             return layer
         try:
             box: Any = self.form.settings().config.box
         except NiivError as error:
             box = str(error)
-        told = self.live_layers.model, self.form.denoise.value
+        told = self._settings.model, self.form.denoise.value
         return self.form.words, *map(_state, self.form.exported), box, told
 
     def _changed(self, value: Any = None) -> None:
@@ -218,7 +228,7 @@ class ExportPanel(ExportWindow):
     def _request_preview(self, then: Callable[[ExportPreview], None], failed: Callable[[str], None]) -> None:
         self._generation += 1
         generation = self._generation
-        if self.live_layers.model is None:
+        if self._settings.model is None:
             failed(_LOADING if self.form.layer is not None else "Choose a layer in Isotropic reconstruct.")
             return
         try:
@@ -241,26 +251,16 @@ class ExportPanel(ExportWindow):
         else:
             self.form.show_output(preview.job.target)
             part = _RECTANGLE if preview.job.config.box is not None else ""
-            lines = [preview.description, part, preview.warning, self._axes_words()]
+            lines = [preview.description, part, preview.warning, self.form.axes_words]
             self.show_summary("\n".join(line for line in lines if line))
             self._ask_estimate(preview)
         self._show_state()
 
     def _ask_estimate(self, preview: ExportPreview) -> None:
-        model = self.live_layers.model
+        model = self._settings.model
         if model is not None and self.isVisible() and not self._beginning:
-            self._estimate.ask(
-                preview.resumable or preview.job, model, self._signature(self.form.layer), preview.missing
-            )
-
-    def _axes_words(self) -> str:
-        layer = self.form.layer
-        if layer is None or along_world(layer):
-            return ""
-        return (
-            "The layer is rotated, sheared or mirrored in napari: the file is written along the layer's own axes, "
-            "without that."
-        )
+            job = preview.resumable or preview.job
+            self._estimate.ask(job, model, self._signature(self.form.layer), preview.missing)
 
     def _begin(self, how: str) -> None:
         """Start if what was asked for is still what is there.
@@ -293,7 +293,7 @@ class ExportPanel(ExportWindow):
         self._request_preview(start, refused)
 
     def _run(self, job: ExportJob) -> None:
-        model = self.live_layers.model
+        model = self._settings.model
         if model is None or self.worker is not None:
             return
         self.job, self._log = job, ExportLog(job.is_tiff)
