@@ -293,7 +293,7 @@ def _listeners(of: Any) -> list[Any]:
 
 @pytest.fixture
 def _without_a_window(qapp, interpolating_model, monkeypatch):
-    monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._adopt(interpolating_model))
+    monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._adopt(interpolating_model, None))
     monkeypatch.setattr(ortho_views, "bare_canvas", lambda viewer: QWidget())
     monkeypatch.setattr(ortho_views, "close_canvas", QWidget.deleteLater)
     monkeypatch.setattr(AnyOrder, "qapp", qapp)

@@ -33,7 +33,7 @@ def viewer(dock_viewer):
 
 @pytest.fixture(autouse=True)
 def _interpolates(interpolating_model, monkeypatch):
-    monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._adopt(interpolating_model))
+    monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._adopt(interpolating_model, None))
 
 
 @pytest.fixture

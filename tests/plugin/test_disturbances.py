@@ -151,7 +151,11 @@ def user(windows, model, qtbot, monkeypatch, tmp_path):
     """Who has the widget open; what a test leaves as it was serves the next."""
     raised = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
-    monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._host.run(lambda: model, self._adopt))
+    monkeypatch.setattr(
+        ModelChoice,
+        "load",
+        lambda self, value=None: self._host.run(lambda: model, lambda model: self._adopt(model, None)),
+    )
     monkeypatch.setattr(estimate, "SETTLE_MS", 10**8)
     monkeypatch.setattr(Path, "home", classmethod(lambda cls: tmp_path))
     notification_manager.records.clear()

@@ -15,7 +15,15 @@ from napari_niiv.degradation import Gaussian, Measured
 from napari_niiv.errors import NiivError, OutputError, TrainingError
 from napari_niiv.models.architecture import Architecture
 from napari_niiv.training.config import TrainingConfig
-from napari_niiv.training.state import State, _checksum, forget_state, load_state, save_state, state_path
+from napari_niiv.training.state import (
+    State,
+    _checksum,
+    as_interrupted,
+    forget_state,
+    load_state,
+    save_state,
+    state_path,
+)
 
 VOLUMES = ["cells (8, 64, 64) 4"]
 TENSORS = {
@@ -119,6 +127,25 @@ def test_what_does_not_change_the_training_may_differ(tmp_path: Path, settings) 
 def test_other_settings_are_refused(tmp_path: Path, settings) -> None:
     save_state(HALF, config(tmp_path), VOLUMES)
     assert f"another {next(iter(settings))}" in refused(config(tmp_path, **settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"degradation": Gaussian(fwhm=2.1), "init": "em"},
+        {"degradation": Measured(profile=(1, 2, 1), spacing=0.5), "learning_rate": 1e-3, "loss": "dists"},
+        {"architecture": Architecture(features=8), "anisotropies": (4.0,), "lateral": 64},
+    ],
+)
+def test_the_settings_that_it_had_can_be_taken_up(tmp_path: Path, settings) -> None:
+    had = config(tmp_path, **settings)
+    save_state(HALF, had, VOLUMES)
+    resumed = as_interrupted(config(tmp_path, resume=True, minutes=7, device="cpu", seed=5))
+    assert resumed == had.model_copy(update={"resume": True, "minutes": 7, "device": "cpu"})
+    assert load_state(resumed, VOLUMES).steps == 57
+    state_path(had.output).write_bytes(b"damaged")
+    with pytest.raises(TrainingError, match="is damaged"):
+        as_interrupted(resumed)
 
 
 @pytest.mark.parametrize("volumes", [[], ["cells (9, 64, 64) 4"], [*VOLUMES, "more (8, 9, 9) 4"]])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
@@ -118,7 +118,39 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
     TrainingError
         If there is none, it is damaged, or it belongs to other settings or volumes.
     """
-    path = state_path(config.output)
+    facts, tensors = _read(config.output)
+    wanted = _fixed_settings(config)
+    different = [key for key in wanted if facts.config.get(key) != wanted[key]]
+    if different or facts.volumes != volumes:
+        what = f"another {different[0]}" if different else "other volumes"
+        name = state_path(config.output).name
+        raise TrainingError(
+            f"The interrupted training at {name} was of {what}; repeat its settings, or start anew, overwriting it."
+        )
+    unpacked = {name: tensor.float() if tensor.dtype in _PACKED else tensor for name, tensor in tensors.items()}
+    return State(facts.stage, facts.begin, facts.steps, facts.seconds, facts.best, unpacked)
+
+
+def as_interrupted(config: TrainingConfig) -> TrainingConfig:
+    """A configuration that resumes, with the settings that the interrupted training had.
+
+    Where it runs, for how long and the like may be others.
+
+    Raises
+    ------
+    TrainingError
+        If there is none, or it is damaged.
+    """
+    facts, _ = _read(config.output)
+    try:
+        return TrainingConfig(**{name: getattr(config, name) for name in _MAY_DIFFER}, **facts.config)
+    except (ValidationError, TypeError) as error:
+        raise damaged(config.output) from error
+
+
+def _read(output: Path) -> tuple[_Facts, dict[str, Tensor]]:
+    """What is written in the state of a training."""
+    path = state_path(output)
     if not path.is_file():
         raise TrainingError(f"There is no interrupted training at {path}; start it without resuming.")
     try:
@@ -126,19 +158,9 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
             text, tensors = file.metadata[_KEY], file.tensors()
             if file.metadata[_SUM] != _checksum(text, tensors):
                 raise ValueError("its checksum is another")
-        facts = _Facts.model_validate(strict_json.parse(text, finite=False))
+        return _Facts.model_validate(strict_json.parse(text, finite=False)), tensors
     except (DamagedWeights, OSError, ValueError, KeyError) as error:
-        raise damaged(config.output) from error
-    wanted = _fixed_settings(config)
-    different = [key for key in wanted if facts.config.get(key) != wanted[key]]
-    if different or facts.volumes != volumes:
-        what = f"another {different[0]}" if different else "other volumes"
-        raise TrainingError(
-            f"The interrupted training at {path.name} was of {what}; repeat its settings, or start anew, "
-            "overwriting it."
-        )
-    unpacked = {name: tensor.float() if tensor.dtype in _PACKED else tensor for name, tensor in tensors.items()}
-    return State(facts.stage, facts.begin, facts.steps, facts.seconds, facts.best, unpacked)
+        raise damaged(output) from error
 
 
 def damaged(output: Path) -> TrainingError:

@@ -51,7 +51,7 @@ def ortho(viewer, sources, interpolating_model, qtbot):
 @pytest.fixture
 def widget(viewer, sources, interpolating_model, monkeypatch, qtbot):
     """The dock widget with the second channel chosen, and the ortho views that its button opened."""
-    monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._adopt(interpolating_model))
+    monkeypatch.setattr(ModelChoice, "load", lambda self, value=None: self._adopt(interpolating_model, None))
     widget = open_widget(viewer)
     widget.ortho_button.native.click()
     wait_final(qtbot, widget.ortho)

@@ -604,6 +604,8 @@ def test_what_goes_in_the_middle_ends_the_thread(in_napari, widget, stub, qtbot,
         viewer.layers.remove("my stack")
     qtbot.waitUntil(lambda: not worker.alive, timeout=5000)
     assert stub.closed.is_set()
+    if what == "dock":
+        assert messages == [module.CLOSED]
     if what == "layer":
         wait_ready(qtbot, widget)
         assert messages == [

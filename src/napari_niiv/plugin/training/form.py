@@ -145,7 +145,7 @@ class TrainingForm(Form):
             learning_rate=_number(self.learning_rate.value, "learning rate"),
             resume=self.resuming,
         )
-        return TrainingSettings(volume, config, self._psf_file())
+        return TrainingSettings(volume, config, None if config.resume else self._psf_file())
 
     def _psf_file(self) -> PsfFile | None:
         if self.degradation.value != "measured":

@@ -49,13 +49,17 @@ class TrainingSettings:
         return train([self.volume], self.complete())
 
     def complete(self) -> TrainingConfig:
-        """The whole configuration, with the degradation that the PSF's file holds.
+        """The whole configuration: the degradation as the PSF's file has it, or all as an interrupted training had it.
 
         Raises
         ------
         TrainingError, VolumeError
             If the file is unusable.
         """
+        if self.config.resume:
+            from napari_niiv.training.state import as_interrupted
+
+            return as_interrupted(self.config)
         if self.psf is None:
             return self.config
         from napari_niiv.io.psf import read_psf

@@ -53,6 +53,7 @@ SETTLE_MS = 20
 _LOADING, _TRAIN, _RESUME = "Loading…", "Train on this volume", "Resume training"
 _STOP, _STOPPING = "Stop", "Stopping…"
 KEEPS = "Stopped, it keeps its best model so far, and can be resumed."
+CLOSED = "The training stops, as its tab was closed; it keeps its best model so far, if there is one."
 # of the progress bar
 _WHOLE = 1000
 
@@ -136,9 +137,8 @@ class TrainOnVolume(QScrollArea):
         self.worker.stopping.connect(self._show_stopping)
         self.worker.ended.connect(self._ended)
         trained = channels_words(self._layer, channels_of(self.viewer, self._layer))
-        self.summary.setText(
-            with_short_names(f"{trained}, from {Path(config.init or NOTHING).name}, to {config.output.name}")
-        )
+        start = "resumed" if config.resume else f"from {Path(config.init or NOTHING).name}"
+        self.summary.setText(with_short_names(f"{trained}, {start}, to {config.output.name}"))
         self.summary.setToolTip(str(config.output))
         self._show_state()
         self._draw()
@@ -225,6 +225,10 @@ class TrainOnVolume(QScrollArea):
             for event in (layers.inserted, layers.removed):
                 event.disconnect(self._layers_changed)
             theme.disconnect(self._recolour)
+            if self.worker is not None:
+                show_info(CLOSED)
+                if self.log.checkpoint is not None and not self.log.learnt:
+                    self._go_back(self.log.checkpoint)
 
         when_destroyed(self, gone)
 
