@@ -185,6 +185,10 @@ def test_a_hidden_channel_hides_its_picture_alone(in_napari, viewer, opened, qtb
     first.visible = True
     wait_shown(qtbot, widget)
     assert all(layer.visible for layer in viewer.layers)
+    seen = colours(viewer)
+    cover(viewer).visible = False  # light would add up
+    assert cover(viewer).visible
+    np.testing.assert_array_equal(colours(viewer), seen)
     for layer in pictures(viewer):  # by the user: the sources are seen
         layer.visible = False
     assert not cover(viewer).visible

@@ -435,7 +435,9 @@ def test_what_is_no_better_than_what_it_began_with_is_not_used(
     stub.tell(Finished(path, 1.0, 10, 60.0), END)
     wait_ready(qtbot, widget)
     assert live.checkpoint.value == "em"
-    assert widget.status.text().endswith("(no better than before this training). It is not used: train for longer.")
+    assert widget.status.text().endswith(
+        "(no better than before this training). It is not used: what it began with serves as well."
+    )
 
 
 def test_a_view_that_is_closed_stays_closed_until_the_end(widget, stub, qtbot, viewer, tmp_path, interpolating_model):

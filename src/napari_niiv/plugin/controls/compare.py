@@ -91,7 +91,7 @@ class Compare:
             Row("Split", self.split, self.position),
             self.steps,
         ]
-        self.pictures = (self.split, self.freeze, self.steps)
+        self.pictures = (self.hold, self.split, self.freeze, self.steps)
         self.hold.native.pressed.connect(lambda: self._compare(True))
         self.hold.native.released.connect(lambda: self._compare(False))
         self.split.changed.connect(self._apply)

@@ -136,9 +136,12 @@ class Scale(QWidget):
 
     def _fitting(self, width: float) -> tuple[str, ...]:
         """The numbers; every other one where there is no room for all."""
-        metrics = self.fontMetrics()
-        needed = sum(metrics.horizontalAdvance(f"{number}  ") for number in self.numbers)
-        return self.numbers if needed <= width else self.numbers[::2]
+        widths = [self.fontMetrics().horizontalAdvance(f"{number}  ") for number in self.numbers]
+        if len(widths) < 3:
+            return self.numbers
+        # the first begins where the bar does, the others are in the middle of their places
+        fits = max(widths[0], widths[-1]) + max(widths[1:-1]) / 2 <= width / (len(widths) - 1)
+        return self.numbers if fits else self.numbers[::2]
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Paint bar, words and numbers."""

@@ -66,10 +66,11 @@ class ExportWindow(QDialog):
         self.status.setStyleSheet("font-weight: bold")
         buttons = QHBoxLayout()
         for button in (self.discard, self.anew, self.start, self.open_result, self.cancel):
-            button.setAutoDefault(False)  # Enter in a field is no order to begin
             buttons.addWidget(button)
         layout.addStretch(1)
         layout.addLayout(buttons)
+        for button in self.findChildren(QPushButton):
+            button.setAutoDefault(False)  # Enter in a field is no order to begin, nor to browse
         self.setMinimumWidth(WIDTH)
 
     def show_state(self, preview: ExportPreview | None, *, running: bool, finished: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Layer
+from napari.utils.notifications import show_info
 
 from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.layers import COVER, finest_data, insert_above
@@ -125,6 +126,7 @@ class LiveChannels:
         top = ordered[-1].source
         if self._cover is None:
             self._cover, self._drawn = _cover(ordered[0]), ()
+            self._cover.events.visible.connect(self._keep_cover)
             insert_above(self._viewer.layers, top, self._cover)
         self._pile(top, [self._cover, *(each.layer for each in ordered)])
 
@@ -146,6 +148,13 @@ class LiveChannels:
         if event.value is self._cover:
             self._cover = None
             after_removal(self._restore)
+
+    def _keep_cover(self, event: Any = None) -> None:
+        """Nor can it be hidden: light would add up to a wrong picture."""
+        cover = self._cover
+        if cover is not None and not cover.visible and any(each.layer.visible for each in self._pictures):
+            cover.visible = True
+            show_info("The cover stays as long as channels are restored: without it they would shine through.")
 
     def _restore(self) -> None:
         if self._pictures and self._cover is None:

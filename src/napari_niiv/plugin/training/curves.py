@@ -77,7 +77,7 @@ class Curves(QWidget):
             self._quality_comes.setText(BLANK if validations else QUALITY_COMES)
 
     def _show_loss(self, across: NDArray[Any], steps: NDArray[Any], values: NDArray[Any]) -> None:
-        self.loss_words.setText(_named("error in training", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
+        self.loss_words.setText(_named("deviation while learning", LOSS, f"{values[-1]:.4f}" if len(values) else ""))
         if len(values) and self.loss_plot is None:
             self.loss_plot = self._new_plot(after=self._loss_comes)
             self.loss = _plots().line(self.loss_plot, LOSS)

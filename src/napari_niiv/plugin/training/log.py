@@ -134,7 +134,8 @@ def outcome(log: TrainingLog, problem: str, kept: Path | None, deleted: str, sta
     state : str
         Where the state lies from which it can be resumed, if there is one.
     """
-    unused = "" if log.learnt or log.gain is None or kept is None else " It is not used: train for longer."
+    advice = "what it began with serves as well" if log.goes_on else "train for longer"
+    unused = "" if log.learnt or log.gain is None or kept is None else f" It is not used: {advice}."
     if log.finished is not None:
         return f"The model is saved in {kept}: {log.gain_words}.{unused}"
     if state:

@@ -215,7 +215,7 @@ class TrainOnVolume(QScrollArea):
     def _connect(self) -> None:
         self.button.clicked.connect(self.toggle)
         self.form.resume.changed.connect(self._show_state)
-        self.form.layer.changed.connect(self._show_state)
+        self.form.layer.changed.connect(self._forget_outcome)
         layers, theme = self.viewer.layers.events, self.viewer.events.theme
         for event in (layers.inserted, layers.removed):
             event.connect(self._layers_changed)
@@ -305,6 +305,14 @@ class TrainOnVolume(QScrollArea):
         before = None if settings is None else settings.config.init
         if widget is not None and before is not None and widget.models.checkpoint_of(self._layer) == str(unused):
             widget.use_checkpoint(self._layer, before)
+
+    def _forget_outcome(self, value: Any = None) -> None:
+        """Another layer is chosen: what came of the last training says nothing of it."""
+        if self.worker is None:
+            self.status.clear()
+            for widget in (self.curves, self.status):
+                widget.hide()
+        self._show_state()
 
     def _show_stopping(self) -> None:
         self.button.setText(_STOPPING)
