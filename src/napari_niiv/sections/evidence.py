@@ -17,10 +17,12 @@ _AROUND = 5
 _COUNTED = 3
 # gain in correlation that they have together, at the least: 0.05 at the most in sound volumes
 _LEAST_EVIDENCE = 0.08
+# by how much steps turn back, of all sections together: never above 0 in sound volumes
+_LEAST_TURNING = 0.05
 
 
 def are_displaced(steps: NDArray[np.float64], gains: NDArray[np.float64], likeness: NDArray[np.float64]) -> bool:
-    """Whether some sections lie beside both of their neighbours, which lie upon each other.
+    """Whether some sections lie beside both of their neighbours, which lie upon each other, or steps often turn back.
 
     Parameters
     ----------
@@ -31,7 +33,8 @@ def are_displaced(steps: NDArray[np.float64], gains: NDArray[np.float64], likene
     likeness : array, shape (n,)
         That correlation, the step followed.
     """
-    return bool(np.sort(evidence(steps, gains, likeness))[-_COUNTED:].sum() >= _LEAST_EVIDENCE)
+    clearest = np.sort(evidence(steps, gains, likeness))[-_COUNTED:].sum()
+    return bool(clearest >= _LEAST_EVIDENCE or turning(steps, gains) >= _LEAST_TURNING)
 
 
 def evidence(
@@ -51,6 +54,16 @@ def evidence(
     alike = likeness >= _LIKE * _usual(likeness)
     beside = (offset >= _LEAST_OFFSET) & (apart <= _APART * offset) & alike[:-1] & alike[1:]
     return np.where(beside, np.minimum(gains[:-1], gains[1:]), 0.0)
+
+
+def turning(steps: NDArray[np.float64], gains: NDArray[np.float64]) -> float:
+    """How much steps turn back rather than go on: the cosines between each and the next, by their gains.
+
+    Of sections that are displaced each by itself, steps turn back by and large, though they seldom undo each other.
+    """
+    lengths = np.linalg.norm(steps, axis=1, keepdims=True)
+    weighted = np.sqrt(gains)[:, None] * steps / np.maximum(lengths, 1e-9)
+    return float(-(weighted[1:] * weighted[:-1]).sum())
 
 
 def _usual(values: NDArray[np.float64]) -> NDArray[np.float64]:
