@@ -28,7 +28,7 @@ def click(qtbot, button):
 def opened(window, qtbot):
     """The viewer, and the export's window, opened by its button."""
     viewer, widget = window
-    qtbot.waitUntil(lambda: widget.live_layers.model is not None and widget.live is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget.model is not None and widget.live is not None, timeout=30_000)
     click(qtbot, widget.export.button.native)
     panel = widget.export.panel
     wait_preview(qtbot, panel)
@@ -70,9 +70,9 @@ def test_a_box_stopped_and_gone_on_with_is_as_if_never_stopped(in_napari, opened
     # never stopped
     anew = panel.job.config.model_copy(update={"resume": False})
     other = settings_module.dataclasses.replace(panel.job, target=tmp_path / "other.zarr", config=anew)
-    list(other.start(panel.live_layers.model))
+    list(other.start(panel._settings.model))
     np.testing.assert_array_equal(result, written(other.target))
-    whole = reconstruct(panel.job.volume, panel.live_layers.model, block=SMALL["block"]).array.compute()
+    whole = reconstruct(panel.job.volume, panel._settings.model, block=SMALL["block"]).array.compute()
     (z0, z1), (y0, y1), (x0, x1) = box
     assert result.shape == (4 * (z1 - z0), y1 - y0, x1 - x0)
     assert np.abs(result - whole[4 * z0 : 4 * z1, y0:y1, x0:x1].astype(int)).max() <= 1
@@ -179,7 +179,7 @@ def test_a_dock_that_is_closed_in_the_middle_and_opened_again_goes_on(in_napari,
     qtbot.waitUntil(lambda: again.worker is not None, timeout=5000)
     wait_ended(qtbot, again)
     assert again._log.started.resumed > 0
-    expected = reconstruct(job.volume, widget.live_layers.model, block=SMALL["block"]).array.compute()
+    expected = reconstruct(job.volume, widget.model, block=SMALL["block"]).array.compute()
     np.testing.assert_array_equal(written(job.target), expected)
 
 

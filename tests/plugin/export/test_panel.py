@@ -470,7 +470,7 @@ def test_the_live_view_goes_on_meanwhile(in_napari, window, gate, qtbot, tmp_pat
     gate.allow()
     wait_ended(qtbot, panel)
     assert widget.export.button.text == "Export isotropic volume…"
-    expected = reconstruct(panel.job.volume, widget.live_layers.model, block=SMALL["block"])
+    expected = reconstruct(panel.job.volume, widget.model, block=SMALL["block"])
     np.testing.assert_array_equal(written(panel.job.target), expected.array.compute())
     panel.open_in_napari()
     qtbot.waitUntil(lambda: viewer.layers[-1].name == "my stack (isotropic, exported)")
@@ -486,7 +486,7 @@ def live_at(widget, index):
 @pytest.mark.parametrize("what", ["dock", "viewer"])
 def test_what_goes_in_the_middle_keeps_what_is_finished(in_napari, window, gate, qtbot, tmp_path, what):
     viewer, widget = window
-    qtbot.waitUntil(lambda: widget.live_layers.model is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget.model is not None, timeout=30_000)
     panel = widget.export.open()
     wait_preview(qtbot, panel)
     begin(qtbot, panel, gate, 8)

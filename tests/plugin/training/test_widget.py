@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
@@ -23,6 +24,7 @@ from napari_niiv.models.card import Card
 from napari_niiv.models.checkpoint import load_model, save_model
 from napari_niiv.plugin.common.closing import KEEP, STOP
 from napari_niiv.plugin.common.output_names import free_output, interrupted_output
+from napari_niiv.plugin.common.words import bytes_of
 from napari_niiv.plugin.controls import status as other_module
 from napari_niiv.plugin.controls.model_choice import ModelLoader
 from napari_niiv.plugin.files.reader import PLUGIN, TRAINING, WIDGET
@@ -33,7 +35,7 @@ from napari_niiv.plugin.training.log import TrainingLog, gain_words
 from napari_niiv.training import train as core
 from napari_niiv.training.config import DEFAULT_MINUTES, TrainingConfig
 from napari_niiv.training.events import Finished, Notice, Preparing, TrainingStep, Validation
-from napari_niiv.training.state import state_path
+from napari_niiv.training.state import State, save_state, state_path
 from tests.plugin.conftest import click_answer, closing_question
 
 SHAPE = (12, 48, 64)
@@ -506,14 +508,16 @@ def test_stop_keeps_the_best_checkpoint_and_offers_to_resume(widget, stub, qtbot
     assert widget.button.text() == "Stopping…"
     assert not widget.button.isEnabled()
     output.touch()
-    state_path(output).write_bytes(bytes(30_000))
+    half = State(1, 0.0, 10, 5.0, 30.5, {"best.w": torch.zeros(30, 1000)})
+    save_state(half, configuration(widget.form).model_copy(update={"output": output}), ["my stack"])
+    size = bytes_of(state_path(output).stat().st_size)
     stub.tell(step(11))
     wait_ready(qtbot, widget)
     assert stub.closed.is_set()
     shown = [m for m in messages if m.startswith("Stopped")]
     assert shown == [
         f"Stopped; the best model so far is saved in {output}: {gain_words(0.5)}. "
-        f"It can be resumed: {state_path(output)} (30 kB) is kept until it is finished."
+        f"It can be resumed: {state_path(output)} ({size}) is kept until it is finished."
     ]
     assert widget.status.text() == shown[0]
     assert widget.button.text() == "Resume training"

@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.forms import Row
-from napari_niiv.plugin.common.layers import VIEWS, layer_units, sources
+from napari_niiv.plugin.common.layers import VIEWS, finest_data, layer_units, sources
 
 _FILLED = 0.95  # of the window, as napari does
 
@@ -75,7 +75,9 @@ class PlaneButtons:
 def go_to(viewer: ViewerModel, layer: Image) -> None:
     """Fit the camera of a viewer in 2-D to the volume of a layer, and move the slider into it if it is outside."""
     offset = viewer.dims.ndim - layer.ndim
-    low, high = layer.extent.world / layer_units(viewer, layer)
+    edges = (np.full(layer.ndim, -0.5), np.array(finest_data(layer).shape) - 0.5)
+    corners = np.array([layer.data_to_world(edge) for edge in edges]) / layer_units(viewer, layer)
+    low, high = corners.min(0), corners.max(0)
     middle = (low + high) / 2
     point = np.array(viewer.dims.point)
     inside = (low <= point[offset:]) & (point[offset:] <= high)
