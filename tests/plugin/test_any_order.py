@@ -323,9 +323,13 @@ def test_all_go_at_once(kinds, way, ndisplay):
 def test_channels_come_and_go_one_by_one():
     """Whichever goes first, the cover is there as long as one of them is live."""
     user = AnyOrder()
-    user.begin(["channel", "channel", "channel"])
-    user.let_the_window_live()
+    user.begin(["channel"])
+    user.widget.show_ortho()
+    for kind in ("channel", "channel"):
+        user.add(kind, 9)
+        user.let_the_window_live()
     for left in (2, 1, 0):
+        assert len(user.widget.ortho.sources) == left + 1
         assert len(user.widget.live_layers) == left + 1
         assert sum(COVER in layer.metadata for layer in user.viewer.layers) == 1
         user.remove_one(0)
