@@ -9,6 +9,8 @@ from napari_niiv.models.architecture import Architecture
 from napari_niiv.models.card import Card, VolumeCredit
 from napari_niiv.training.plan import Plan
 
+_MOST_LISTED = 3  # volumes, in the description; the card has all
+
 
 def training_card(plan: Plan, architecture: Architecture, metrics: Mapping[str, float]) -> Card:
     """The card of a checkpoint, from what the training was planned to be.
@@ -17,10 +19,11 @@ def training_card(plan: Plan, architecture: Architecture, metrics: Mapping[str, 
     """
     config, before = plan.config, plan.init.card if plan.init is not None else None
     names = dict.fromkeys(volume.name for group in plan.groups for volume in group.volumes)
+    more = len(names) - _MOST_LISTED
+    listed = ", ".join(list(names)[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
     return Card(
         name=config.output.stem,
-        description="Self-supervised on the volumes named here"
-        + (f", from the checkpoint {before.name}." if before else "."),
+        description=f"Self-supervised on {listed}" + (f", from the checkpoint {before.name}." if before else "."),
         architecture=architecture,
         degradation=config.degradation,
         loss=config.loss,

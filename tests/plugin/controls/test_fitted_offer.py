@@ -60,7 +60,7 @@ def test_the_checkpoint_fitted_to_it_is_offered_and_used(in_napari, open_again, 
     widget = open_again()
     day = datetime.date.today().isoformat()
     question = wait_question(qtbot, widget)
-    assert question == f"Fitted to this volume on {day}, and you had denoise 0 and output scale 2: use it?"
+    assert question == f"Fitted to this volume on {day}: brain-niiv, and you had denoise 0 and output scale 2. Use it?"
     assert (widget.checkpoint.value, widget.live_layers.settings.denoise) == ("em", "auto")  # not before it is wanted
     widget.fitted.use.native.click()
     assert not widget.fitted.answers.visible

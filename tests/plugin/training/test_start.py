@@ -190,7 +190,8 @@ def test_what_it_made_is_in_use_remembered_and_offered_in_a_new_viewer(
     again.open(file, plugin="napari", scale=(4, 1, 1))
     widget = opened(again, WIDGET)
     qtbot.waitUntil(lambda: widget.fitted.answers.visible, timeout=20_000)
-    assert widget.fitted.sentence.value == f"Fitted to this volume on {datetime.date.today().isoformat()}: use it?"
+    day = datetime.date.today().isoformat()
+    assert widget.fitted.sentence.value == f"Fitted to this volume on {day}: {own.stem}. Use it?"
     widget.fitted.use.native.click()
     qtbot.waitUntil(lambda: widget.models.loaded == (str(own), "auto"), timeout=20_000)
 

@@ -15,8 +15,8 @@ from napari.layers import Image
 
 from napari_niiv.errors import OutputError
 from napari_niiv.io.remembered_settings import FileSettings, forget_fit, recall_settings, remember_settings
-from napari_niiv.models.catalog import is_there
-from napari_niiv.plugin.common.forms import Row, button, paragraph
+from napari_niiv.models.catalog import checkpoint_name, is_there
+from napari_niiv.plugin.common.forms import Row, button, paragraph, write
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import FITTED
 from napari_niiv.plugin.common.questions import Urgency
@@ -49,11 +49,12 @@ class _Offer:
 
     @property
     def question(self) -> str:
-        """One sentence, to be answered by yes or no."""
+        """What is offered, to be answered by yes or no."""
         if self.settings.fit is None:
             return f"You had {self.words} for this volume: use it again?"
         also = f", and you had {self.words}" if self.words else ""
-        return f"Fitted to this volume on {self.settings.fit.day.isoformat()}{also}: use it?"
+        name = checkpoint_name(self.settings.fit.checkpoint)
+        return f"Fitted to this volume on {self.settings.fit.day.isoformat()}: {name}{also}. Use it?"
 
     @property
     def answer(self) -> str:
@@ -204,7 +205,7 @@ class FittedOffer:
     def _show(self) -> None:
         offer = None if self._layer is None else self._offers.get(self._layer)
         if offer is not None:
-            self.sentence.value = offer.question
+            write(self.sentence, offer.question)
         self._question.ask(offer is not None)
 
 
