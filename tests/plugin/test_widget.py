@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication
 from napari_niiv.models.card import Card
 from napari_niiv.models.catalog import bundled_models
 from napari_niiv.models.checkpoint import save_model
+from napari_niiv.plugin.controls.model_choice import ModelLoader
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 SHAPE = (12, 48, 64)
@@ -291,3 +292,13 @@ def test_a_default_checkpoint_that_cannot_be_loaded_is_tried_once(viewer, qtbot,
     with qtbot.assertNotEmitted(widget._host.background._finished, wait=300):
         pass
     assert len(tries) == 1
+
+
+def test_a_model_is_loaded_once_for_a_volume_that_is_there(dock_viewer, qtbot, monkeypatch):
+    loads = []
+    load = ModelLoader.load
+    monkeypatch.setattr(ModelLoader, "load", lambda self, wanted: loads.append(wanted) or load(self, wanted))
+    dock_viewer.add_image(np.zeros((4, 8, 8), np.float32), scale=(4, 1, 1))
+    _, widget = dock_viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    qtbot.waitUntil(lambda: widget.models.loaded is not None, timeout=30_000)
+    assert loads == [("em", "auto")]

@@ -6,9 +6,10 @@ import weakref
 from typing import Any
 
 from napari import Viewer
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from napari_niiv.plugin.common.timers import single_shot
 from napari_niiv.plugin.manifest_names import PLUGIN
 
 # property of a dock of ours that has had its place: where the user puts it later is his choice
@@ -69,9 +70,8 @@ class Tabbed(QObject):
 
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
-        self._later = QTimer(self)  # napari is not through with a dock while it is shown
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self._show_in_place)
+        # napari is not through with a dock while it is shown
+        self._later = single_shot(self, 0, self._show_in_place)
         widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:

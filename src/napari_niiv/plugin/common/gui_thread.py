@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Qt, Signal
 
 _messenger: _Messenger | None = None
 
@@ -37,12 +37,3 @@ def on_gui_thread(action: Callable[[], Any]) -> None:
     if _messenger is None:
         raise RuntimeError("prepare comes first")
     _messenger.posted.emit(action)
-
-
-def single_shot(parent: QObject, milliseconds: int, callback: Callable[[], None]) -> QTimer:
-    """A timer that calls once, so long after it was started last."""
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.timeout.connect(callback)
-    return timer

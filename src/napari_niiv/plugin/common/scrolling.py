@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
+
+from napari_niiv.plugin.common.timers import single_shot
 
 SCROLL_BAR = 12  # pixels across
 _SETTLE_MS = 20  # until rows that came are laid out
@@ -30,10 +32,8 @@ class ScrollingForm(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         form.installEventFilter(self)
         self._wanted: QWidget | None = None
-        self._scrolling = QTimer(self)  # rows that have just come are not in their places yet
-        self._scrolling.setSingleShot(True)
-        self._scrolling.setInterval(_SETTLE_MS)
-        self._scrolling.timeout.connect(self._scroll)
+        # rows that have just come are not in their places yet
+        self._scrolling = single_shot(self, _SETTLE_MS, self._scroll)
 
     def bring_into_view(self, widget: QWidget) -> None:
         """Scroll until a widget of the form is seen, as soon as it is laid out."""

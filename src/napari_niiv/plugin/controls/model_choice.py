@@ -41,15 +41,20 @@ class ModelLoader:
         failed: Callable[[Wanted, str], None],
     ) -> None:
         self._run, self._loaded, self._failed = run, loaded, failed
-        self._busy = False
+        self._now: Wanted | None = None
         self._next: Wanted | None = None
+
+    @property
+    def awaited(self) -> Wanted | None:
+        """What was asked for last, until it is loaded."""
+        return self._next or self._now
 
     def load(self, wanted: Wanted) -> None:
         """Load a checkpoint on a device, at once or when the load that runs has ended."""
-        if self._busy:
+        if self._now is not None:
             self._next = wanted
             return
-        self._busy = True
+        self._now = wanted
 
         def work() -> tuple[Any, list[str]]:  # importing torch takes seconds, so even that happens elsewhere
             from napari_niiv.device import available_devices
@@ -68,7 +73,7 @@ class ModelLoader:
         self._run(work, done, failed)
 
     def _go_on(self) -> None:
-        self._busy = False
+        self._now = None
         following, self._next = self._next, None
         if following is not None:
             self.load(following)
@@ -147,7 +152,7 @@ class ModelChoice:
         self._layer = None if layer is None else weakref.ref(layer)
         with self.checkpoint.changed.blocked():
             self._show(self.checkpoint_of(layer))
-        if self.checkpoint.value is not None and self.loaded != self._wanted:
+        if self.checkpoint.value is not None and self._wanted not in (self.loaded, self._loader.awaited):
             self.load()
 
     def assign(self, layer: Image, checkpoint: str) -> None:

@@ -172,11 +172,11 @@ class SectionsControl:
         if gaps or places:
             self._gaps.prepare()
             self._places.prepare()
-        for name, switch in self.switches.items() if gaps or places else ():
-            with switch.changed.blocked():
-                switch.value = getattr(config, name)
-            switch.visible = useful[name]
-            switch.tooltip = f"{setting_of(SectionsConfig, name).help}\n{words}".strip()
+            for name, switch in self.switches.items():
+                with switch.changed.blocked():
+                    switch.value = getattr(config, name)
+                switch.visible = useful[name]
+                switch.tooltip = f"{setting_of(SectionsConfig, name).help}\n{words}".strip()
         self._gaps.show(gaps)
         self._places.show(places)
         if places:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.interrupt import StopFlag
 from napari_niiv.plugin.common.background import Background
 from napari_niiv.plugin.common.connections import when_destroyed
 from napari_niiv.plugin.common.event_worker import lower_priority
+from napari_niiv.plugin.common.timers import single_shot
 from napari_niiv.plugin.common.words import about, bytes_of
 from napari_niiv.reconstruction.denoise import AUTO
 
@@ -40,10 +41,7 @@ class ExportEstimate(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._background = Background(self, lambda _: None)
-        self._settle = QTimer(self)
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(SETTLE_MS)
-        self._settle.timeout.connect(self._measure)
+        self._settle = single_shot(self, SETTLE_MS, self._measure)
         # what is to be found out, what it depends on, and its answer: an Estimate, or the sentence of an error
         self._asked: tuple[ExportJob, Niiv, float] | None = None
         self._key: Any = None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_niiv.plugin.common.forms import wrapped
+from napari_niiv.plugin.common.timers import single_shot
 from napari_niiv.plugin.common.words import with_short_names
 from napari_niiv.plugin.export.form import ExportForm
 from napari_niiv.plugin.export.log import ExportLog
@@ -49,9 +49,8 @@ class ExportWindow(QDialog):
         ):
             button.setToolTip(tip)
         self._lay_out()
-        self._fit = QTimer(self)  # once the layout knows of what has just been shown
-        self._fit.setSingleShot(True)
-        self._fit.timeout.connect(self._fit_height)
+        # once the layout knows of what has just been shown
+        self._fit = single_shot(self, 0, self._fit_height)
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)

@@ -15,9 +15,10 @@ from qtpy.QtCore import QObject, Signal
 from napari_niiv.errors import NiivError
 from napari_niiv.models.niiv import Niiv
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare, single_shot
+from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare
 from napari_niiv.plugin.common.layers import layer_volume, unit_name, volume_events
 from napari_niiv.plugin.common.removal import Removal, after_removal
+from napari_niiv.plugin.common.timers import single_shot
 from napari_niiv.plugin.live.channels import LiveChannels
 from napari_niiv.plugin.live.picture import LivePicture
 from napari_niiv.plugin.live.requested_views import RequestedViews

@@ -9,7 +9,7 @@ from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QDockWidget,
@@ -32,6 +32,7 @@ from napari_niiv.plugin.common.event_worker import EventWorker
 from napari_niiv.plugin.common.forms import Leaving, wrapped
 from napari_niiv.plugin.common.layers import FITTED
 from napari_niiv.plugin.common.scrolling import SCROLL_BAR, ScrollingForm, Yielding
+from napari_niiv.plugin.common.timers import single_shot
 from napari_niiv.plugin.common.words import WINDOW_WORDS, bytes_of, with_short_names
 from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.manifest_names import WIDGET
@@ -89,18 +90,11 @@ class TrainOnVolume(QScrollArea):
         self.curves = Curves(*self._colours())
         self._lay_out()
         self._background = Background(self, self._fail)
-        self._drawing = QTimer(self)
-        self._drawing.setSingleShot(True)
-        self._drawing.setInterval(DRAW_MS)
-        self._drawing.timeout.connect(self._draw_news)
+        self._drawing = single_shot(self, DRAW_MS, self._draw_news)
         self._undrawn = False
-        self._reveal = QTimer(self)
-        self._reveal.setSingleShot(True)
-        self._reveal.setInterval(SETTLE_MS)
-        self._reveal.timeout.connect(lambda: self._content.setUpdatesEnabled(True))
-        self._sizing = QTimer(self)  # napari is not through with a dock while it is shown
-        self._sizing.setSingleShot(True)
-        self._sizing.timeout.connect(self._find_size)
+        self._reveal = single_shot(self, SETTLE_MS, lambda: self._content.setUpdatesEnabled(True))
+        # napari is not through with a dock while it is shown
+        self._sizing = single_shot(self, 0, self._find_size)
         self._leaving, self._tabbed = Leaving(self), Tabbed(self)
         self._connect()
         self._start = StartChoice(self.form, self._background.run, self._show_state, self._say)
