@@ -28,7 +28,8 @@ def click(qtbot, button):
 def opened(window, qtbot):
     """The viewer, and the export's window, opened by its button."""
     viewer, widget = window
-    qtbot.waitUntil(lambda: widget.model is not None and widget.live is not None, timeout=30_000)
+    chosen = (widget.checkpoint.value, "auto")  # before it, the one that the widget begins with may be in use
+    qtbot.waitUntil(lambda: widget.models.loaded == chosen and widget.live is not None, timeout=30_000)
     click(qtbot, widget.export.button.native)
     panel = widget.export.panel
     wait_preview(qtbot, panel)

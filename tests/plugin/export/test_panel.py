@@ -486,7 +486,7 @@ def live_at(widget, index):
 @pytest.mark.parametrize("what", ["dock", "viewer"])
 def test_what_goes_in_the_middle_keeps_what_is_finished(in_napari, window, gate, qtbot, tmp_path, what):
     viewer, widget = window
-    qtbot.waitUntil(lambda: widget.model is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget.models.loaded == (widget.checkpoint.value, "auto"), timeout=30_000)
     panel = widget.export.open()
     wait_preview(qtbot, panel)
     begin(qtbot, panel, gate, 8)
