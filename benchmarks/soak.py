@@ -93,6 +93,32 @@ def resident() -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def mappings() -> dict[str, int]:
+    """Megabytes resident of each kind of mapping, and how much of it is in huge pages, which come and go by themselves.
+
+    Of the process' own: the heap of `brk`, glibc's further arenas (64 MiB each), what else is anonymous.
+    """
+    sizes: collections.Counter[str] = collections.Counter()
+    kind = ""
+    with open("/proc/self/smaps") as file:
+        for line in file:
+            head = line.split()
+            if "-" in head[0] and not head[0].endswith(":"):
+                begin, end = (int(v, 16) for v in head[0].split("-"))
+                path = head[5] if len(head) > 5 else ""
+                if path.startswith("/"):
+                    kind = "files"
+                elif path.startswith("["):
+                    kind = path.strip("[]")
+                else:
+                    kind = "arenas" if begin % (64 << 20) == 0 and end - begin <= 64 << 20 else "anonymous"
+            elif head[0] == "Rss:":
+                sizes[kind] += int(head[1])
+            elif head[0] == "AnonHugePages:":
+                sizes["huge pages"] += int(head[1])
+    return {kind: size // 1000 for kind, size in sizes.most_common()}
+
+
 def alive() -> dict[str, list[Any]]:
     """Objects of the classes that matter."""
     found: dict[str, list[Any]] = {kind: [] for kind in CLASSES}
@@ -476,6 +502,7 @@ def soak(folder: Path, weights: dict[str, float], options: argparse.Namespace) -
             walk.end()
             walk.rest(3)
             report.row(f"{(time.monotonic() - report.began) / 60:.1f}, closed", steps)
+            print(mappings(), flush=True)
             next_closing += CLOSED_EVERY
         kind = walk.choose.choices(kinds, shares)[0]
         try:
@@ -496,6 +523,7 @@ def soak(folder: Path, weights: dict[str, float], options: argparse.Namespace) -
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     report.row("closed, trimmed", steps)
+    print(mappings())
     print("steps:", dict(done))
     for record in notification_manager.records:  # sentences for the user are none
         if (raised := getattr(record, "exception", None)) is not None:
@@ -510,6 +538,7 @@ def soak(folder: Path, weights: dict[str, float], options: argparse.Namespace) -
     walk.viewer.close()
     walk.rest(2)
     report.row("napari closed", steps)
+    print(mappings())
     return bool(errors or threads)
 
 

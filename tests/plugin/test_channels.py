@@ -196,6 +196,26 @@ def test_a_hidden_channel_hides_its_picture_alone(in_napari, viewer, opened, qtb
     assert second.visible
 
 
+def test_a_channel_whose_picture_is_hidden_stays_away_in_comparison_and_in_3d(in_napari, viewer, opened, qtbot):
+    widget, first, second = opened
+    one, other = pictures(viewer)
+    one.visible = False
+    np.testing.assert_array_equal(colours(viewer)[..., 0], 0)
+    widget.live_layers.change(comparing=True)
+    seen = colours(viewer)
+    np.testing.assert_array_equal(seen[..., 0], 0)
+    assert seen[..., 1].any()
+    widget.live_layers.change(comparing=False)
+    assert [layer.visible for layer in (first, second, one, other)] == [True, True, False, True]
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: len(viewer.layers) == 7, timeout=20_000)
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert shown == ["cells C1 (isotropic, 3-D)"]
+    viewer.dims.ndisplay = 2
+    qtbot.waitUntil(lambda: other.visible, timeout=20_000)
+    assert [layer.visible for layer in (first, second, one, other)] == [True, True, False, True]
+
+
 def test_frozen_pictures_look_the_same(in_napari, viewer, opened):
     widget, *_ = opened
     live = colours(viewer)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Image as NapariImage
 from napari.layers import Layer
 from napari.utils.notifications import show_info
 
@@ -46,6 +47,7 @@ class LiveChannels:
         self._drawn: tuple[Any, ...] = ()  # what is on it
         self._connections = Connections()
         self._frame: tuple[Any, float] = (None, 0.0)
+        self._hidden: list[NapariImage] = []  # sources, as long as sources are compared
         self.complete = False
 
     def join(self, pictures: Sequence[LivePicture]) -> None:
@@ -62,6 +64,7 @@ class LiveChannels:
 
     def leave(self, picture: LivePicture, how: Removal) -> None:
         """Let a picture go that ends; with the last one goes the cover."""
+        self.compare(False)
         self._pictures.remove(picture)
         if self._pictures:
             if self._cover is not None:
@@ -79,6 +82,21 @@ class LiveChannels:
         for picture in changed if self.complete == before else tuple(self._pictures):
             picture.place()
         self.cover()
+
+    def compare(self, on: bool) -> None:
+        """While the sources are seen, hide those of channels whose pictures the user has hidden."""
+        if on and not self._hidden and any(each.wanted for each in self._pictures):
+            self._hidden = [each.source for each in self._pictures if not each.wanted and each.source.visible]
+            for source in self._hidden:
+                source.visible = False
+        elif not on and self._hidden:
+            hidden, self._hidden = self._hidden, []
+            for source in hidden:
+                source.visible = True
+
+    def leaves_out(self, picture: LivePicture) -> bool:
+        """Whether the user has hidden the picture of a channel, and not those of all."""
+        return not picture.wanted and any(each.wanted for each in self._pictures)
 
     def cover(self, event: Any = None) -> None:
         """Cover the sources where there are pictures over them, and nowhere else."""

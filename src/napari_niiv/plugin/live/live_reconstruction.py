@@ -158,6 +158,11 @@ class LiveReconstruction(QObject):
         """Whether the picture is to be seen: the user has not hidden it."""
         return self._picture.wanted
 
+    @property
+    def left_out(self) -> bool:
+        """Whether it is of a channel that the user does not want to see, but others of its volume."""
+        return self._picture.left_out
+
     finest = _setting("finest", "No pixel is smaller than this, in lateral voxels; 0 follows the zoom.")
     steps = _setting(
         "steps", "Whether the z slider of an xy view stops between the slices, in steps of about a pixel's size."

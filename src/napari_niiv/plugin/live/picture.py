@@ -75,6 +75,8 @@ class LivePicture:
         for kind in settings.maps:
             if kind not in self._overlays:
                 self._overlays[kind] = TrustOverlay(self._viewer, self.source, self.layer, kind)
+        if settings.comparing != before.comparing and self._channels is not None:
+            self._channels.compare(settings.comparing)
         if (settings.split, settings.comparing) != (before.split, before.comparing):
             self._arrange()
         if settings.steps != before.steps:
@@ -118,6 +120,11 @@ class LivePicture:
         """Whether it is to be seen: the user has hidden neither it nor, of a channel, its source."""
         hidden = self._channels is not None and not self.source.visible
         return not hidden and (self.layer.visible or self.hidden_by_us)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it is of a channel that the user does not want to see, but others of its volume."""
+        return self._channels is not None and self._channels.leaves_out(self)
 
     def keep_split(self, event: Any = None) -> None:
         """The line stays where it is on the screen: before the window is drawn, not when the next picture comes."""

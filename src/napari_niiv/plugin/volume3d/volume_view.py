@@ -69,6 +69,8 @@ class VolumeView(QObject):
         In voxels of the source, such as `chosen_box` gives; the whole volume by default.
     budget : int, optional
         No more voxels than this are shown; by default 16 million when the model is on a CPU, 64 million else.
+    visible : bool
+        Whether the volume is shown; else its layer is hidden until the user shows it.
 
     Raises
     ------
@@ -95,8 +97,10 @@ class VolumeView(QObject):
         *,
         box: Box | None = None,
         budget: int | None = None,
+        visible: bool = True,
     ) -> None:
         super().__init__()
+        self._visible = visible
         self._shape = layer_volume(source).shape
         self.viewer, self.source, self.box = viewer, source, box
         self.layer: Image | None = None
@@ -291,6 +295,7 @@ class VolumeView(QObject):
         look = look_of(self.source, self.dense)
         self.layer = layer = overlay(self.source, data, place, look)
         self._look = {name: getattr(layer, name) for name in look}
+        layer.visible = self._visible
         self._cut()
         insert_above(self.viewer.layers, self.source, layer)
         self._shared = (*SHARED, *BLENDED) if len(channels_of(self.viewer, self.source)) > 1 else SHARED
@@ -320,6 +325,7 @@ class VolumeView(QObject):
         """Let go of the layer of the volume that is shown, if there is one."""
         layer, self.layer = self.layer, None
         if layer is not None:
+            self._visible = layer.visible
             self._refreshes.cancel()
             unlink_layers([self.source, layer], self._shared)
             self._following.disconnect()

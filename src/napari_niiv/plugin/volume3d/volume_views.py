@@ -103,7 +103,7 @@ class VolumeViews(QObject):
         source, settings = live.source, live.settings
         budget = default_budget(live.model) // len(channels_of(self._viewer, source))
         box = chosen_box(self._viewer, source, budget, settings.output_scale)
-        view = VolumeView(self._viewer, source, settings, box=box, budget=budget)
+        view = VolumeView(self._viewer, source, settings, box=box, budget=budget, visible=not live.left_out)
         self._views[source] = view
         view.waiting.connect(lambda: self.waiting.emit(source, WAITING))
         view.progress.connect(lambda progress: self.progress.emit(source, progress))
