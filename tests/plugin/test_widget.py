@@ -63,6 +63,9 @@ def test_it_goes_live_by_itself_on_an_anisotropic_layer(in_napari, viewer, qtbot
     assert viewer.layers["stack (isotropic)"] not in [value for _, value in widget._sources()]
     widget.show_side("xy")
     wait_status(qtbot, widget, "as measured")
+    viewer.scene.camera.zoom *= 10
+    qtbot.waitUntil(lambda: widget.live.last.pixel_size < 1, timeout=20_000)
+    wait_status(qtbot, widget, "xy · pixel 1 µm · as measured")  # no finer than the voxels
     widget.on.value = False
     assert [layer.name for layer in viewer.layers] == ["stack"]
     widget.on.value = True
@@ -173,6 +176,9 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     assert widget.live.layer.data.shape[2] <= SHAPE[2] // 2
     widget.match_zoom.value = True
     qtbot.waitUntil(lambda: widget.match_zoom.text == f"auto ({used:.2g}×)", timeout=20_000)
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: "3-D · pixel 1 voxel" in widget.status.value, timeout=20_000)
+    assert widget.match_zoom.text == "auto (1×)"
 
 
 def test_deleting_layers_keeps_switch_and_choices_true(in_napari, viewer, qtbot, messages):

@@ -81,7 +81,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
         )
         typed(self.anisotropy, "anisotropy")
-        self.scale = OutputScale(self._apply_finest)
+        self.scale = OutputScale(self.layer, self._apply_finest)
         self.match_zoom, self.output_scale = self.scale.match_zoom, self.scale.samples
         self._ortho = OrthoButton(host, self.live_layers, self.layer)
         self.ortho_button = self._ortho.button
@@ -152,12 +152,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.planes.show(plane)
 
     def freeze(self) -> None:
-        """Keep the picture of the chosen layer as a layer of its own."""
+        """Keep the picture of the chosen layer as a layer of its own, hidden."""
         if (live := self.live) is None:
             self._status.fail("Nothing is live to be frozen; choose a layer and switch Reconstruct on.")
             return
         try:
-            live.freeze()
+            self._status.inform(f"Kept as {live.freeze().name}: open its eye to see it over what is live.")
         except NiivError as error:
             self._status.fail(str(error))
 
@@ -199,6 +199,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.live_layers.ended.connect(self._note_ended)
         self.volume_views.waiting.connect(self._status.wait_for)
         self.volume_views.progress.connect(self._status.report_volume)
+        self.volume_views.progress.connect(self.scale.show_volume)
         self.volume_views.failed.connect(self._status.fail_for)
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)

@@ -244,9 +244,8 @@ def test_a_users_key_is_left_alone(viewer, controls):
 
 def test_the_slider_moves_the_line_of_all_also_of_later_ones(viewer, controls, qtbot):
     (live,) = controls._live_layers
-    assert not controls.position.enabled
-    controls.split.value = True
-    controls.position.value = 30
+    controls.position.value = 30  # splits the window
+    assert controls.split.value
     assert live.split == pytest.approx(0.3)
     other = Image(ramp(SHAPE, SLOPES), scale=(4, 1, 1), name="other")
     viewer.layers.append(other)

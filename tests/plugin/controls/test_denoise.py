@@ -138,7 +138,7 @@ def field(qapp):
 
 def test_the_field_is_automatic_until_it_is_not(field, model):
     field.show(LiveSettings(model))
-    assert (field.value, field.auto.enabled, field.slider.enabled) == ("auto", True, False)
+    assert (field.value, field.auto.enabled, field.slider.enabled) == ("auto", True, True)
     assert not field.reason.visible
     assert field.slider.max == pytest.approx(0.1)
     field.show_estimate(0.022)
@@ -147,7 +147,6 @@ def test_the_field_is_automatic_until_it_is_not(field, model):
     assert not field.heard
     field.auto.value = False  # stays where it is
     assert field.heard == [field.value] == [0.022]
-    assert field.slider.enabled
     assert not field._number.isHidden()
     field.slider.value = 0.0567
     assert field.heard[-1] == 0.057
@@ -179,6 +178,14 @@ def test_the_field_is_within_what_the_model_knows(field, small_model, model):
     field.show(LiveSettings(model, denoise=0.09))
     assert field.value == 0.09
     assert not field.heard
+
+
+def test_the_slider_takes_over_when_it_is_moved(field, model):
+    field.show(LiveSettings(model))
+    field.show_estimate(0.022)
+    field.slider.value = 0.05
+    assert not field.auto.value
+    assert field.heard == [field.value] == [0.05]
 
 
 @pytest.mark.parametrize("denoise", ["auto", 0.05])

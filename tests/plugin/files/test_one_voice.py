@@ -165,3 +165,17 @@ def test_files_of_which_none_can_be_opened_are_said_in_the_status(viewer, qtbot,
     drop(widget, *bad)
     wait_status(qtbot, widget, "2 of 2 files cannot be opened: bada.tif is not")
     assert len(messages) == 1
+
+
+def test_a_file_that_cannot_be_opened_leaves_the_status_to_the_picture(viewer, qtbot, messages, tmp_path):
+    widget = open_widget(viewer)
+    drop(widget, saved(tmp_path / "stack.tif", spacing=4.0, unit="um"))
+    wait_status(qtbot, widget, "· pixel")
+    said, path = widget.status.value, tmp_path / "notes.txt"
+    path.write_text("stain: 2 h")
+    before = len(messages)
+    drop(widget, path)
+    qtbot.waitUntil(lambda: len(messages) > before, timeout=20_000)
+    assert "notes.txt" in messages[-1]
+    assert widget.status.value == said
+    assert widget.indicator.state != "failed"

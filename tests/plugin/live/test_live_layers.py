@@ -142,11 +142,14 @@ def test_settings_are_those_of_the_chosen_layer(viewer, widget, qtbot):
     assert widget.live_layers.get(second).finest == 0
     widget.layer.value = second
     assert widget.match_zoom.value
-    assert not widget.output_scale.enabled
     assert widget.anisotropy.value == pytest.approx(6)
     widget.layer.value = first
     assert not widget.match_zoom.value
     assert widget.output_scale.value == pytest.approx(0.5)
+    widget.match_zoom.value = True
+    widget.output_scale.value = 2  # takes over
+    assert not widget.match_zoom.value
+    assert widget.live_layers.get(first).finest == 0.5
 
 
 def test_the_status_speaks_of_the_chosen_layer(viewer, widget, qtbot):

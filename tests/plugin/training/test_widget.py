@@ -554,6 +554,10 @@ def test_an_interrupted_training_found_on_disk_is_offered(viewer, qtbot, message
     widget.form.resume.value = True
     assert widget.button.text() == "Resume training"
     assert widget.form.output.value == str(output)
+    assert not widget.form.degradation.native.isEnabled()  # it goes on with what it had
+    assert widget.form.minutes.native.isEnabled()
+    widget.form.resume.value = False
+    assert widget.form.degradation.native.isEnabled()
 
 
 @pytest.mark.parametrize(

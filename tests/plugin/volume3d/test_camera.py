@@ -191,3 +191,17 @@ def test_nothing_of_a_viewer_is_kept(interpolating_model, qtbot):
     qtbot.waitUntil(lambda: gc.collect() is not None and [ref() for ref in went] == [None, None], timeout=10_000)
     views.close()
     live_layers.close_all()
+
+
+def test_a_cut_is_of_the_volume_that_it_was_made_in(viewer, views, block, qtbot):
+    enter(qtbot, views, block)
+    views._live_layers.change(cut=0.5)
+    viewer.dims.ndisplay = 2
+    enter(qtbot, views, block)
+    assert views._live_layers.settings.cut == 0.5
+    viewer.dims.ndisplay = 2
+    views._live_layers.close(block)
+    other = add_ramp(viewer)
+    views._live_layers.open(other)
+    enter(qtbot, views, other)
+    assert views._live_layers.settings.cut == 0

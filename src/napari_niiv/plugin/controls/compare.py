@@ -79,10 +79,13 @@ class Compare:
             text="",
             tooltip="source on the left, reconstruction on the right; drag the line in the picture",
         )
-        self.position = Slider(min=0, max=100, value=50, tooltip="per cent of the window that show the source")
+        self.position = Slider(
+            min=0, max=100, value=50, tooltip="per cent that show the source; moved, it splits the window"
+        )
         typed(self.position, "split")
-        self.position.enabled = False
-        self.freeze = PushButton(text="Freeze", tooltip="keeps the picture of now as a layer of its own")
+        self.freeze = PushButton(
+            text="Freeze", tooltip="keeps the picture of now as a layer of its own, whose eye is closed at first"
+        )
         self.steps = CheckBox(
             text="steps between z slices", tooltip="the z slider of the xy view moves by about a pixel's size"
         )
@@ -95,7 +98,7 @@ class Compare:
         self.hold.native.pressed.connect(lambda: self._compare(True))
         self.hold.native.released.connect(lambda: self._compare(False))
         self.split.changed.connect(self._apply)
-        self.position.changed.connect(self._apply)
+        self.position.changed.connect(self._split_there)
         self.steps.changed.connect(lambda value: live_layers.change(steps=value))
         live_layers.changed.connect(self._show)
 
@@ -105,6 +108,11 @@ class Compare:
 
     def _compare(self, on: bool) -> None:
         self._live_layers.change(comparing=on)
+
+    def _split_there(self, value: Any = None) -> None:
+        with self.split.changed.blocked():
+            self.split.value = True
+        self._apply()
 
     def _apply(self, value: Any = None) -> None:
         self._live_layers.change(split=self.position.value / 100 if self.split.value else None)
@@ -116,4 +124,3 @@ class Compare:
             self.split.value, self.steps.value = settings.split is not None, settings.steps
             if settings.split is not None:
                 self.position.value = round(100 * settings.split)
-        self.position.enabled = self.split.value

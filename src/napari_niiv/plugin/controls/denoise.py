@@ -18,7 +18,7 @@ from napari_niiv.reconstruction.denoise import AUTO, DIGITS, WITHOUT_NOISE, Deno
 _AUTO_MEANS = "estimates the noise from the volume itself"
 _LEVEL_MEANS = (
     "the noise that the network is told of, as a share of the range of intensities: 0 is off, the right end the "
-    "strongest that the checkpoint knows"
+    "strongest that the checkpoint knows; moved, the slider takes the place of auto"
 )
 
 
@@ -51,7 +51,7 @@ class DenoiseField:
         self.widget.native.layout().insertWidget(0, Row("", self.auto, self.slider).native)
         self.widget.margins = (0, 0, 0, 0)
         self.auto.changed.connect(self._apply)
-        self.slider.changed.connect(self._apply)
+        self.slider.changed.connect(self._take_over)
         self.show(LiveSettings())
 
     def show(self, settings: LiveSettings) -> None:
@@ -79,6 +79,12 @@ class DenoiseField:
             with self.slider.changed.blocked():
                 self.slider.value = min(level, self._highest)
 
+    def _take_over(self, value: Any = None) -> None:
+        """The slider was moved: it counts now."""
+        with self.auto.changed.blocked():
+            self.auto.value = False
+        self._apply()
+
     def _apply(self, value: Any = None) -> None:
         self.value = AUTO if self.auto.value else min(round(self.slider.value, DIGITS), self._highest)
         self._enable()
@@ -86,8 +92,9 @@ class DenoiseField:
 
     def _enable(self) -> None:
         self.auto.enabled = self._highest > 0
-        self.slider.enabled = self.auto.enabled and not self.auto.value
-        self._number.setVisible(self.slider.enabled)  # else "auto" tells it, or nothing is known
+        self.slider.enabled = self.auto.enabled
+        # else "auto" tells it, or nothing is known
+        self._number.setVisible(self.slider.enabled and not self.auto.value)
 
 
 class DenoiseControl:

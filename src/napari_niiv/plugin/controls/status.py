@@ -10,6 +10,7 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 
 from napari_niiv.plugin.common.forms import Row, wrapped, write
+from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.common.words import length_words
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 
@@ -123,10 +124,12 @@ class Status:
         response = shown.response
         quality = QUALITY[response.quality]
         plane = response.request.plane
-        state = pass_of(response)
+        state, size = pass_of(response), shown.pixel_size
         if response.quality != "placeholder" and not response.inferred:
             quality = "as measured" if state == "measured" else "interpolated (nothing to infer in this view)"
-        self.tell(f"{plane} · pixel {length_words(shown.pixel_size, shown.unit)} · {quality}", state)
+        if state == "measured":
+            size = max(size, voxel_size(self._layer.value)[-1])  # what is magnified is measured no finer
+        self.tell(f"{plane} · pixel {length_words(size, shown.unit)} · {quality}", state)
         self.label.tooltip = f"computed in {1e3 * response.seconds:.0f} ms ({response.device})"
 
     def _speaks_of(self, source: Image) -> bool:

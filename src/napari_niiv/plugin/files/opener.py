@@ -179,6 +179,8 @@ class Opener:
             self._host.tell(f"Choose what to open of {batch.choices[0][0].name}.")
         if message := batch.message:
             (self._host.warn if batch.first or batch.choices else self._host.fail)(message)
+        if batch.first is None and not batch.choices and self._layer.value is not None:
+            self._choose(self._layer.value)  # whose picture is as it was
 
     def _choose(self, layer: Image | None) -> None:
         """Choose a layer, and have the status speak of it again if it is chosen already."""

@@ -27,6 +27,8 @@ class Image(napari.layers.Image):  # the name is napari's type of the layer: ico
 def frozen(source: napari.layers.Image, live: napari.layers.Image, view: View, response: SliceResponse) -> Image:
     """A layer with a picture, one voxel thick, where it belongs; it looks as the live layer does.
 
+    It is hidden: it lies over the live picture, whose changes could not be seen.
+
     Parameters
     ----------
     source, live : Image
@@ -48,6 +50,7 @@ def frozen(source: napari.layers.Image, live: napari.layers.Image, view: View, r
         opacity=live.opacity,
         blending=live.blending,
         interpolation2d=live.interpolation2d,
+        visible=False,
         metadata={
             FROZEN: {
                 "source": source.name,

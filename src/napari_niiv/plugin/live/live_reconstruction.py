@@ -227,7 +227,7 @@ class LiveReconstruction(QObject):
         channels.join([self._picture])
 
     def freeze(self) -> napari.layers.Image:
-        """Keep the picture of now as a layer of its own, whole also where a split cuts it; of a channel all, on top.
+        """Keep the picture of now as a hidden layer on top, whole also where a split cuts it; of a channel all.
 
         Raises
         ------

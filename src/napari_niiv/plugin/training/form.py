@@ -108,6 +108,11 @@ class TrainingForm(Form):
             *(self.loss, self.vgg_row, self.steps, self.batch, self.lateral, self.learning_rate),
             *(self.seed, self.device, self.output_row),
         )
+        # what an interrupted training had and keeps
+        self._had = (
+            *(init_row, self.degradation, self.fwhm, self.thickness, self.psf_row, self.psf_spacing),
+            *(self.loss, self.lateral, self.learning_rate, self.seed),
+        )
         super().__init__(
             [
                 *(self.layer, init_row, self.minutes),
@@ -185,6 +190,8 @@ class TrainingForm(Form):
         with self.output.changed.blocked():
             self.output.value = str(output or "")
         self.output.native.setCursorPosition(len(self.output.value))
+        for widget in self._had:
+            widget.native.setEnabled(not self.resuming)
 
     def reset_choices(self, *args: Any, **kwargs: Any) -> None:
         """Offer the layers anew, as napari asks when one comes, goes or is renamed; the choice stays."""

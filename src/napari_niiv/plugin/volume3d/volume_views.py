@@ -50,6 +50,7 @@ class VolumeViews(QObject):
         super().__init__()
         self._viewer, self._live_layers = viewer, live_layers
         self._views: weakref.WeakKeyDictionary[Image, VolumeView] = weakref.WeakKeyDictionary()
+        self._seen: weakref.WeakSet[Image] = weakref.WeakSet()  # what was in 3-D last
         self._camera = BlockCamera(viewer)
         self.cut = CutControl(live_layers)
         self.rows = self.cut.rows
@@ -90,6 +91,10 @@ class VolumeViews(QObject):
                 view.close(remove)
 
     def _enter(self, event: Any = None) -> None:
+        if self._viewer.dims.ndisplay == 3:
+            before, self._seen = self._seen, weakref.WeakSet(live.source for live in self._live_layers)
+            if self._seen and self._seen.isdisjoint(before):
+                self._live_layers.change(cut=0.0)  # what was cut was another volume
         self._camera.before()
         for live in self._live_layers:
             self._open(live)
