@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.dask_arrays import is_dask
 from napari_niiv.errors import NiivError, VolumeError
 
 if TYPE_CHECKING:
@@ -315,8 +315,7 @@ class Level:
 def averaged(box: NDArray[Any], downsample: int) -> NDArray[np.floating]:
     """A box as floats, averaged over `downsample` x `downsample` pixels of y and x; see `Volume.read`."""
     kind = box.dtype
-    wide = kind.itemsize > (2 if kind.kind in "iu" else 4)
-    floats = np.dtype(np.float64 if wide else np.float32)
+    floats = np.dtype(np.float64 if kind.itemsize > (2 if kind.kind in "iu" else 4) else np.float32)
     if downsample == 1:
         return box.astype(floats)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -334,10 +333,11 @@ def picked(array: Any, leading: tuple[int, ...]) -> Any:
         return array
     if (pick := getattr(array, "at_leading", None)) is not None:  # it knows better
         return pick(leading)
-    if isinstance(array, np.ndarray | da.Array):
+    if isinstance(array, np.ndarray) or is_dask(array):
         return array[leading]
-    # zarr and HDF5 would read all of that index at once; dask looks through all chunks at each reading, and is given
-    # those of this index alone
+    import dask.array as da
+
+    # zarr and HDF5 would read all of that index at once; dask looks through all chunks, and gets those of this index
     chunks = getattr(array, "chunks", None)
     part = _Part(array, leading)
     return da.from_array(part, chunks=tuple(chunks[len(leading) :]) if chunks else "auto", name=False)

@@ -37,6 +37,13 @@ def test_it_claims_no_files_that_napari_reads(manifest):
     assert sorted(patterns) == sorted(["*.safetensors", *(f"*{suffix}" for suffix in VOLUMES)])
 
 
+def test_opening_the_widget_imports_neither_torch_nor_arrays_of_dask():
+    """Which would take a second and a quarter of one, on the GUI thread."""
+    slow = {"torch", "dask.array", "zarr", "h5py"}
+    code = f"import sys, napari_niiv.plugin.widget; assert not {slow} & set(sys.modules), {slow} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_listing_the_plugin_does_not_import_torch():
     code = "import npe2, sys; npe2.PluginManifest.from_distribution('napari-niiv'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 
+from napari_niiv.dask_arrays import is_dask
 from napari_niiv.errors import OutputError
 from napari_niiv.geometry import Box, Shape, rounded_up, three
 from napari_niiv.io.formats import Location, is_url
@@ -186,7 +186,7 @@ def _stored_chunk(array: Any) -> Shape:
     chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
     if chunks is None:
         return 1, 1, 1
-    if isinstance(array, da.Array):
+    if is_dask(array):
         chunks = [each[0] for each in chunks]
     return three(int(n) for n in chunks[-3:])
 

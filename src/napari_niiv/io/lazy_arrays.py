@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_niiv.dask_arrays import is_dask
 from napari_niiv.pieces import Bounds, stored_boxes
 
 Key = tuple[int | slice, ...]
@@ -153,7 +153,7 @@ def rearranged(array: Any, order: tuple[int, ...]) -> Any:
     """An array of any kind with its axes in another order, without reading it; see `Rearranged`."""
     if order == tuple(range(array.ndim)):
         return array
-    if not isinstance(array, np.ndarray | da.Array):
+    if not isinstance(array, np.ndarray) and not is_dask(array):
         return Rearranged(array, order)
     remaining = sorted(order)
     picked = array[tuple(slice(None) if i in remaining else 0 for i in range(array.ndim))]
@@ -199,7 +199,7 @@ class Stacked(LazyArray):
 
 def one_of(array: Any, axis: int, place: int) -> Any:
     """An array of any kind at one place of an axis, without reading it."""
-    if isinstance(array, np.ndarray | da.Array):
+    if isinstance(array, np.ndarray) or is_dask(array):
         return array[(slice(None),) * axis + (place,)]
     return Rearranged(array, tuple(i for i in range(len(array.shape)) if i != axis), {axis: place})
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import dask.array as da
 import numpy as np
 import tifffile
 from filelock import BaseFileLock
 from numpy.typing import NDArray
 
+from napari_niiv.dask_arrays import is_dask
 from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.io.channel_facts import to_ome_colour
@@ -272,7 +272,7 @@ def _ome_origin(volume: Volume, unit: str) -> dict[str, Any]:
 
 def _slabs(array: Any) -> Iterator[slice]:
     """Ranges of slices that are read at once: a layer of chunks, or fewer where they are large."""
-    if isinstance(array, da.Array):
+    if is_dask(array):
         depths = array.chunks[-3]
     else:
         depth, height, width = array.shape[-3:]
@@ -289,7 +289,7 @@ def _planes(volume: Volume, dtype: np.dtype[Any], progress: Callable[[float], No
     for leading in np.ndindex(volume.shape[:-3]):
         for part in _slabs(volume.array):
             slab = volume.array[(*leading, part)]
-            slab = np.asarray(slab.compute() if isinstance(slab, da.Array) else slab)
+            slab = np.asarray(slab.compute() if is_dask(slab) else slab)
             slab = as_announced(slab, (part.stop - part.start, *volume.shape[-2:]), volume.dtype, volume.name)
             for plane in slab:
                 yield np.ascontiguousarray(plane, dtype=dtype)
