@@ -457,6 +457,18 @@ class Walk:
             self.close_dock(name)
         self.dismiss()
         self.rest(10, lambda: not any("napari-niiv" in t.name for t in threading.enumerate()))
+        self.draw_little()
+
+    def draw_little(self) -> None:
+        """Draw next to nothing, in 3-D and in 2-D: OpenGL keeps the textures that it drew until it draws others."""
+        import numpy as np
+
+        self.viewer.add_image(np.zeros((2, 2, 2), np.uint8))
+        for ndisplay in (3, 2):
+            self.viewer.dims.ndisplay = ndisplay
+            self.rest(0.5)
+        self.viewer.layers.clear()
+        self.rest(0.5)
 
 
 def main() -> None:

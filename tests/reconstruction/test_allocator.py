@@ -23,9 +23,9 @@ def test_freed_memory_goes_back_to_the_system() -> None:
 
 THREADS = """
 import ctypes, threading
-from napari_niiv.reconstruction.allocator import share_arenas
+from napari_niiv.reconstruction.allocator import stay_compact
 
-share_arenas()
+stay_compact()
 together = threading.Barrier(8)
 
 def work():
@@ -48,3 +48,30 @@ libc.fflush(None)
 def test_threads_share_few_heaps() -> None:
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.count("<heap nr=") <= 2
+
+
+ARRAYS = """
+import ctypes
+import numpy as np
+from napari_niiv.reconstruction.allocator import stay_compact
+
+libc = ctypes.CDLL(None)
+in_heap = lambda array: abs(array.ctypes.data - libc_break(0)) < 1 << 30
+libc_break = libc.sbrk
+libc_break.restype = ctypes.c_void_p
+
+def place():
+    for _ in range(3):
+        np.ones(24 << 20, np.uint8)  # as it is freed, glibc's own thresholds grow
+    return "heap" if in_heap(np.ones(20 << 20, np.uint8)) else "apart"
+
+print(place())
+stay_compact()
+print(place())
+"""
+
+
+@pytest.mark.skipif(allocator._MALLOPT is None, reason="glibc alone can be told to")
+def test_large_arrays_lie_outside_of_the_heaps() -> None:
+    done = subprocess.run([sys.executable, "-c", ARRAYS], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["heap", "apart"]

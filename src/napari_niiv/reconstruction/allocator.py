@@ -15,13 +15,16 @@ def trim() -> None:
         _MALLOC_TRIM(0)
 
 
-def share_arenas() -> None:
-    """Have all threads allocate from few heaps, where glibc would give up to eight a core to threads.
+def stay_compact() -> None:
+    """Have a process that lives long, as that of a window, allocate from few heaps, with large arrays outside of them.
 
-    Each heap keeps what its threads once needed. A window starts many threads that live briefly and need much.
+    glibc would give up to eight heaps a core to threads, and each keeps what its threads once needed: a window starts
+    many threads that live briefly and need much. And once arrays of up to 32 MiB were freed, it would put their like
+    into the heaps, where whatever small is made meanwhile comes to lie in the gaps between them and keeps their pages.
     """
     if _MALLOPT is not None:
         _MALLOPT(_M_ARENA_MAX, _ARENAS)
+    _keep_below(_LARGE)
 
 
 def keep_freed() -> None:
@@ -30,13 +33,19 @@ def keep_freed() -> None:
     dask tells its workers to give back each array. A page that is got anew is filled with zeros first: that took half
     of the time of an export on a GPU.
     """
+    _keep_below(_MOST_KEPT)
+
+
+def _keep_below(size: int) -> None:
+    """Have arrays below a size lie in the heaps, which keep twice as much at their ends."""
     if _MALLOPT is not None:
-        _MALLOPT(_M_MMAP_THRESHOLD, _MOST_KEPT)
-        _MALLOPT(_M_TRIM_THRESHOLD, 2 * _MOST_KEPT)
+        _MALLOPT(_M_MMAP_THRESHOLD, size)
+        _MALLOPT(_M_TRIM_THRESHOLD, 2 * size)
 
 
 _GLIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _MALLOC_TRIM, _MALLOPT = getattr(_GLIBC, "malloc_trim", None), getattr(_GLIBC, "mallopt", None)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _ARENAS = 2
-_MOST_KEPT = 32 << 20  # bytes of an array: what glibc's own thresholds grow to
+_LARGE = 8 << 20  # bytes of an array
+_MOST_KEPT = 32 << 20  # what glibc's own thresholds grow to

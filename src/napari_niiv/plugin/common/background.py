@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_niiv.errors import NiivError, unexpected
 from napari_niiv.plugin.common.gui_thread import on_gui_thread, prepare
 from napari_niiv.plugin.common.words import WINDOW_WORDS
-from napari_niiv.reconstruction.allocator import share_arenas, trim
+from napari_niiv.reconstruction.allocator import stay_compact, trim
 
 
 class Background(QObject):
@@ -30,7 +30,7 @@ class Background(QObject):
 
     def __init__(self, parent: QObject, failed: Callable[[str], None]) -> None:
         super().__init__(parent)
-        share_arenas()
+        stay_compact()
         prepare()
         self._failed = failed
         self._finished.connect(lambda answer, outcome: answer(outcome))

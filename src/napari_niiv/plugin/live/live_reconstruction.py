@@ -26,7 +26,7 @@ from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.live.shown import Shown
 from napari_niiv.plugin.live.view import View, visible
 from napari_niiv.plugin.live.watched_volume import Reads, WatchedVolume
-from napari_niiv.reconstruction.allocator import share_arenas
+from napari_niiv.reconstruction.allocator import stay_compact
 from napari_niiv.reconstruction.cache import Memory
 from napari_niiv.reconstruction.denoise import AUTO, Denoise, check_denoise
 from napari_niiv.reconstruction.threads.scheduler import Answer, Scheduler
@@ -99,7 +99,7 @@ class LiveReconstruction(QObject):
         memory: Memory | None = None,
     ) -> None:
         super().__init__()
-        share_arenas()
+        stay_compact()
         self._memory = memory or Memory()
         self.viewer, self.source, self.settings, self.pixel_ratio = viewer, source, settings, 1.0
         self._reads = Reads()
