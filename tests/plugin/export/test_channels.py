@@ -161,7 +161,8 @@ def test_sections_and_empty_voxels_are_those_of_each_channel(opened, file, qtbot
     qtbot.waitUntil(looked_at, timeout=20_000)
     for number, layer in enumerate(sources(viewer)):
         widget.live_layers.set_repairs(layer, Repairs.of({(): SectionRepairs(bridged=(4 + number,))}))
-    qtbot.waitUntil(lambda: panel.preview is not None and bool(panel.preview.job.volume.repairs))
+    repaired = lambda: panel.preview is not None and bool(panel.preview.job.volume.repairs)  # noqa: E731
+    qtbot.waitUntil(repaired, timeout=20_000)
     target = file.parent / "cells-isotropic.zarr"
     run(qtbot, panel)
     made_of = zarr.open_group(target, mode="r").attrs["napari_niiv"]
