@@ -6,7 +6,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, PushButton
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox
 from napari import Viewer
 from napari.layers import Image
 
@@ -15,7 +15,7 @@ from napari_niiv.models.catalog import SUFFIX
 from napari_niiv.plugin.arrangement import grouped, on_top
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
-from napari_niiv.plugin.common.docks import Tabbed, is_shown, open_dock
+from napari_niiv.plugin.common.docks import Tabbed, is_shown
 from napari_niiv.plugin.common.elided import elided
 from napari_niiv.plugin.common.folding import Scrolled
 from napari_niiv.plugin.common.forms import Drops, Leaving
@@ -43,8 +43,8 @@ from napari_niiv.plugin.files.copy_offer import CopyOffer
 from napari_niiv.plugin.files.opener import Opener
 from napari_niiv.plugin.files.voxel_size import VoxelSizeControl
 from napari_niiv.plugin.live.live_layers import LiveLayers
-from napari_niiv.plugin.manifest_names import TRAINING
 from napari_niiv.plugin.ortho.button import OrthoButton
+from napari_niiv.plugin.training.button import TrainingButton
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.volume import MAX_ANISOTROPY
 
@@ -96,7 +96,8 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.channels = ChannelOffer(host, self._adopt_copy)
         self.copying = CopyOffer(host, self._adopt_copy)
         self.sections = SectionsControl(host, self.live_layers, self.layer)
-        self.train = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
+        self._training = TrainingButton(host, self.live_layers, self.layer, self.models)
+        self.train = self._training.button
         self.help = Help()
         self.export = ExportControls(napari_viewer, self.live_layers, self.layer)
         self.top, self.groups = on_top(self), grouped(self)
@@ -145,7 +146,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def open_training(self) -> None:
         """Open the dock widget that trains, on the layer chosen here, from the checkpoint in use."""
-        open_dock(self.viewer, TRAINING).start_from(self.layer.value, self.checkpoint.value)
+        self._training.open()
 
     def show_side(self, plane: str) -> None:
         """Look at the xy, xz or yz plane."""
@@ -204,7 +205,6 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.on.changed.connect(self._switch)
         self.layer.changed.connect(self._choose_layer)
         self.anisotropy.changed.connect(self.spacings.set_anisotropy)
-        self.train.changed.connect(lambda _=None: self.open_training())
         self.compare.freeze.changed.connect(lambda _=None: self.freeze())
         self.ortho_button.changed.connect(self.show_ortho)
         events = self.viewer.layers.events
