@@ -242,7 +242,7 @@ def test_what_napari_remembers_holds_here_until_an_option_says_otherwise(run: Ru
     remember(folder / "unsaid.tif", Correction((3.0, 0.5, 0.5), "micrometer"))
     _, out, _ = run("info", "unsaid.tif")
     assert "3 × 0.5 × 0.5 micrometer" in out
-    assert "note        voxel size 3 × 0.5 × 0.5 micrometer (z × y × x) as you have set it" in out
+    assert "note        voxel size 3 × 0.5 × 0.5 µm (z × y × x) as you have set it" in out
     assert "does not say" not in out
     _, out, _ = run("info", "unsaid.tif", "--voxel-size", "2", "1", "1")
     assert "2 × 1 × 1 micrometer" in out

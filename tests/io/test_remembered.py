@@ -237,7 +237,7 @@ def test_a_volume_opens_as_it_was_corrected(file: Path) -> None:
     np.testing.assert_array_equal(volume.array, np.load(file).T)
     assert not volume.provenance.spacing_problem
     note = volume.provenance.remembered
-    assert note.startswith("voxel size 4 × 2 × 1 nanometer (z × y × x) and axes XYZ")
+    assert note.startswith("voxel size 4 × 2 × 1 nm (z × y × x) and axes XYZ")
 
 
 def test_what_is_given_wins(file: Path) -> None:

@@ -22,7 +22,7 @@ SHAPE = (12, 48, 64)
 FIRST = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
 SECOND = (ramp(SHAPE, (9.0, 2.0, 1.0)) + 50)[:, ::-1].astype(np.uint16)
 BOTH = np.stack([FIRST, SECOND], axis=1)
-NAMES = ["cells C0", "cells C1", "cover of the channels", "cells C0 (isotropic)", "cells C1 (isotropic)"]
+NAMES = ["cells C0", "cells C1", "cover (no data)", "cells C0 (isotropic)", "cells C1 (isotropic)"]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from napari_niiv.models.card import Card
 from napari_niiv.models.catalog import bundled_models
 from napari_niiv.models.checkpoint import save_model
 from napari_niiv.plugin.controls.model_choice import ModelLoader
+from napari_niiv.plugin.controls.status import COMPARED
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 SHAPE = (12, 48, 64)
@@ -161,6 +162,37 @@ def test_unusable_layers_are_one_sentence(viewer, qtbot, messages, data, sentenc
     wait_status(qtbot, widget, "· pixel")
 
 
+def test_the_status_tells_what_is_seen_instead(viewer, qtbot, messages):
+    stack = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    widget.show_side("xz")
+    wait_status(qtbot, widget, "refined")
+    said = widget.status.value
+    widget.compare.hold.native.pressed.emit()
+    assert (widget.status.value, widget.indicator.state) == (COMPARED, "source")
+    widget.compare.hold.native.released.emit()
+    assert (widget.status.value, widget.indicator.state) == (said, "refined")
+    shape = (4 * SHAPE[0], *SHAPE[1:])
+    result = viewer.add_image(np.zeros(shape, np.uint8), translate=(-1.5, 0, 0), name="result")
+    assert widget.status.value.startswith("result lies over it: close its eye")
+    assert widget.indicator.state == "covered"
+    for name, seen, unseen in (("visible", False, True), ("opacity", 0.5, 1.0), ("blending", "additive", "opaque")):
+        setattr(result, name, seen)
+        assert widget.status.value == said
+        setattr(result, name, unseen)
+        assert widget.indicator.state == "covered"
+    viewer.layers.move(viewer.layers.index(result), 0)
+    assert widget.status.value == said
+    viewer.layers.move(0, 3)
+    assert widget.indicator.state == "covered"
+    viewer.layers.remove(result)
+    assert widget.status.value == said
+    small = viewer.add_image(np.zeros((8, 8, 8), np.uint8), name="small")  # beside most of it
+    assert widget.status.value == said
+    viewer.layers.remove(small)
+    assert widget.layer.value is stack
+
+
 def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)
@@ -168,7 +200,7 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     wait_status(qtbot, widget, "refined")
     used = 1 / widget.live.last.pixel_size
     assert widget.match_zoom.text == f"auto ({used:.2g}×)"
-    assert widget.output_scale.value == pytest.approx(min(used, 4), abs=0.05)
+    assert widget.output_scale.value == pytest.approx(min(used, 16), abs=0.05)
     widget.match_zoom.value = False
     assert widget.match_zoom.text == "auto"
     widget.output_scale.value = 0.5
@@ -248,7 +280,7 @@ def test_a_dropped_file_with_channels_between_the_slices(viewer, qtbot, messages
 
 def test_a_renamed_source_stays_chosen_and_live(viewer, qtbot, messages):
     layer = viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
-    viewer.add_image(DATA, scale=(4, 1, 1), name="other")
+    viewer.add_image(DATA, scale=(4, 1, 1), name="other", opacity=0.5)
     widget = open_widget(viewer)
     widget.layer.value = layer
     wait_status(qtbot, widget, "· pixel")

@@ -134,11 +134,11 @@ class Verdict:
         if self.better:
             return (
                 f"{best.name} suits this volume better than {chosen.name}: on its own xy slices, made coarse, "
-                f"{best.name} is {_words(best.gain)} than cubic interpolation, {chosen.name} {_words(chosen.gain)}."
+                f"{best.name} errs {_words(best.gain)} than cubic interpolation, {chosen.name} {_words(chosen.gain)}."
             )
         if chosen.gain < LEAST_GAIN:
             return (
-                f"{chosen.name} hardly suits this volume: on its own xy slices, made coarse, it is "
+                f"{chosen.name} hardly suits this volume: on its own xy slices, made coarse, it errs "
                 f"{_words(chosen.gain)} than cubic interpolation; a checkpoint trained on this volume would do better."
             )
         return ""
@@ -173,4 +173,6 @@ def verdict(volume: Volume, name: str, model: Niiv, interrupt: Interrupt = never
 
 
 def _words(gain: float) -> str:
-    return f"{abs(gain):.1f} dB {'better' if gain >= 0 else 'worse'}"
+    """By how much errors are smaller, not in dB: a training tells those of whole slices, which are other ones."""
+    change = round(100 * (10 ** (-gain / 20) - 1))
+    return f"{abs(change)} % {'more' if change > 0 else 'less'}" if change else "no less"

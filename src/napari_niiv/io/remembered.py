@@ -19,6 +19,8 @@ from napari_niiv.errors import OutputError, VolumeError
 from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.io.formats import VolumePath, first_path, is_url
 from napari_niiv.io.open import open_volume
+from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.units import unit_name
 from napari_niiv.io.write import whole_file
 from napari_niiv.volume import Volume
 
@@ -54,10 +56,10 @@ class Correction:
 
     @property
     def words(self) -> str:
-        """What it corrects, such as "voxel size 4 × 1 × 1 micrometer (z × y × x)"."""
+        """What it corrects, such as "voxel size 4 × 1 × 1 µm (z × y × x)"."""
         parts = []
         if self.voxel_size is not None:
-            parts.append(f"voxel size {' × '.join(f'{v:.4g}' for v in self.voxel_size)} {self.unit} (z × y × x)")
+            parts.append(f"voxel size {Spacing(self.voxel_size, unit_name(self.unit)).short_words} (z × y × x)")
         if self.axes is not None:
             parts.append(f"axes {self.axes.upper()}")
         return " and ".join(parts)

@@ -36,7 +36,7 @@ def grouped(widget: IsotropicReconstruct) -> dict[str, FoldingGroup]:
     groups = (
         FoldingGroup(
             "Volume",
-            (widget.anisotropy, widget.spacings.button, *widget.empty_voxels.rows),
+            (widget.anisotropy, widget.spacings.button, *widget.empty_voxels.rows, *widget.sections.settings),
             "what the file holds: voxel sizes, axes, empty voxels",
         ),
         FoldingGroup(

@@ -69,7 +69,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self._off: weakref.WeakSet[Image] = weakref.WeakSet()  # layers switched off by hand
         self.layer = ComboBox(label="Layer", choices=self._sources, nullable=True, tooltip="the volume to restore")
         elided(self.layer)
-        self._status = Status(self.layer)
+        self._status = Status(self.layer, self.live_layers, napari_viewer)
         self.status, self.indicator = self._status.label, self._status.indicator
         self.shown_row = self._status.shown
         self._host = host = Host(napari_viewer, self._status, self.status.native)

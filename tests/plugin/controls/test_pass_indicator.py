@@ -61,7 +61,7 @@ def test_it_follows_the_chosen_layer(dock_viewer, qtbot, monkeypatch):
     viewer = dock_viewer
     data = ramp((6, 20, 24), (5.0, 1.0, 2.0))
     viewer.add_image(data, scale=(4, 1, 1), name="stack")
-    flat = viewer.add_image(data, name="flat")
+    flat = viewer.add_image(data, name="flat", opacity=0.5)
     viewer.layers.selection.active = viewer.layers["stack"]
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
 

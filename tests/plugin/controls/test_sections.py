@@ -13,6 +13,7 @@ pytest.importorskip("napari")
 from magicgui.widgets import ComboBox
 
 from napari_niiv.io.remembered import recall_sections, remember_sections
+from napari_niiv.plugin.common.forms import Form
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import layer_volume, repairs_of
 from napari_niiv.plugin.controls.sections import SectionsControl
@@ -59,7 +60,7 @@ def opened(viewer, interpolating_model):
         layers = LiveLayers(viewer)
         layers.change(model=interpolating_model)
         choice = ComboBox(choices=[layer], value=layer)
-        status = Status(choice)
+        status = Status(choice, layers, viewer)
         control = SectionsControl(Host(viewer, status, status.label.native), layers, choice)
         form = SimpleNamespace(layer=layer, layers=layers, control=control, status=status, choice=choice)
         form.live = layers.open(layer)
@@ -193,6 +194,26 @@ def test_displacement_is_offered(opened, texture, qtbot) -> None:
     assert not form.live._volume().repairs
     form.control.switches["align"].value = True
     assert form.live._volume().repairs[()].shifts[6] == (-9, 4)
+
+
+def test_where_none_is_displaced_for_sure_aligning_is_a_setting_of_the_volume(opened, texture, qtbot) -> None:
+    array = (200 * texture((14, 96, 112))).astype(np.uint8)
+    array[6:] = np.roll(array[6:], (9, -4), (1, 2))  # once, and all behind it: the specimen may be so
+    form = opened(array)
+    group = Form([*form.control.rows, *form.control.settings])
+    group.show()
+    wait_found(qtbot, form)
+    control = form.control
+    assert form.control._found[form.layer][0].alignable
+    assert control.anyway.visible
+    assert not control.switches["align"].visible
+    assert not control.sentence.visible
+    control.anyway.value = True
+    assert form.live._volume().repairs[()].shifts[6] != (0, 0)
+    assert control.anyway.value
+    control.anyway.value = False
+    assert not form.live._volume().repairs
+    group.close()
 
 
 def test_channels_are_aligned_together(opened, viewer, texture, qtbot) -> None:

@@ -14,6 +14,9 @@ from napari_niiv.errors import VolumeError
 from napari_niiv.evaluation import suitability as core
 from napari_niiv.evaluation.suitability import Suitability, Verdict
 from napari_niiv.io.remembered import Correction, recall, recall_checkpoint, remember, remember_checkpoint
+from napari_niiv.io.remembered_settings import remember_fit
+from napari_niiv.models.card import Card
+from napari_niiv.models.checkpoint import save_model
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 
 
@@ -79,6 +82,22 @@ def test_what_was_chosen_for_the_file_before_is_offered_without_a_trial(
     offer.use.changed.emit(True)
     qtbot.waitUntil(lambda: widget.models.loaded == ("lm", "auto"), timeout=20_000)
     assert not tried[0]
+
+
+def test_where_what_was_fitted_is_not_wanted_a_better_one_is_offered_all_the_same(
+    dock_viewer, file, tmp_path, interpolating_model, qtbot, messages, untried, tried
+):
+    fitted = tmp_path / "brain-niiv.safetensors"
+    save_model(interpolating_model, Card(architecture=interpolating_model.architecture), fitted)
+    remember_fit(file, fitted)
+    dock_viewer.open(file, plugin="napari")
+    widget = dock_viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+    qtbot.waitUntil(lambda: widget.fitted.answers.visible, timeout=30_000)
+    qtbot.waitUntil(lambda: tried[0] == ["em"], timeout=30_000)
+    widget.fitted.later.native.click()
+    offer = wait_offer(qtbot, widget)
+    qtbot.waitUntil(lambda: offer.answers.visible, timeout=30_000)
+    assert offer.sentence.value.startswith("lm suits this volume better than em")
 
 
 def test_one_that_suits_is_not_spoken_of(opened, qtbot, messages, untried, tried):

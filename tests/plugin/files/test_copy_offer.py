@@ -59,7 +59,7 @@ def test_the_copy_takes_the_layers_place(in_napari, viewer, qtbot, messages, slo
     drop(widget, slow)
     offer = offered(qtbot, widget)
     assert "slow reads slowly" in offer.sentence.value
-    viewer.add_image(DATA, scale=(4, 1, 1), name="above")
+    viewer.add_image(DATA, scale=(4, 1, 1), name="above", opacity=0.5)
     old = viewer.layers["slow"]
     widget.layer.value = old
     old.contrast_limits, old.colormap, old.opacity = (10, 90), "green", 0.5

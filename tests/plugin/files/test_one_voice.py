@@ -147,7 +147,7 @@ def test_sixteen_files_make_one_message(viewer, qtbot, messages, tmp_path):
     qtbot.waitUntil(lambda: bool(messages), timeout=40_000)
     assert sum(layer.name.endswith("-of-them") for layer in viewer.layers) == len(good)
     assert widget.layer.value.name == "gooda-of-them"
-    wait_status(qtbot, widget, "· pixel")
+    wait_status(qtbot, widget, "lies over it")
     (message,) = messages
     assert message.startswith("5 of 16 files cannot be opened: bada.tif is not a readable TIFF")
     assert "badb.tif" in message

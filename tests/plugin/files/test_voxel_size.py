@@ -70,7 +70,7 @@ def test_asked_once_and_remembered(in_napari, viewer, qtbot, messages, unsaid, o
     assert not form.question.native.isVisible()
     np.testing.assert_allclose(layer.scale, (0.9, 0.2, 0.3))
     (message,) = messages
-    assert "voxel size 0.9 × 0.2 × 0.3 micrometer" in message
+    assert "voxel size 0.9 × 0.2 × 0.3 µm" in message
     assert "as you have set it" in message
     assert "Voxel size and axes…" in message
 

@@ -21,8 +21,8 @@ DATA = (ramp(SHAPE, (5.0, 1.0, 2.0)) + 7).astype(np.uint16)
 def viewer(dock_viewer):
     viewer = dock_viewer
     viewer.window.resize(1000, 700)
-    for name, z in [("first", 4), ("second", 6)]:
-        viewer.add_image(DATA, scale=(z, 1, 1), name=name)
+    for name, z, opacity in [("first", 4, 1), ("second", 6, 0.5)]:  # through which the first is seen
+        viewer.add_image(DATA, scale=(z, 1, 1), name=name, opacity=opacity)
     viewer.dims.order = (1, 0, 2)
     return viewer
 

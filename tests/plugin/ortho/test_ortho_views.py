@@ -159,6 +159,16 @@ def test_panels_look_like_their_source(viewer, source, ortho, qtbot, interpolati
     assert all(tuple(panel.copies[0].translate) == (0, 0, 0) for panel in ortho.panels)
 
 
+def test_all_panels_compare(ortho, qtbot, interpolating_model):
+    wait_exact(qtbot, ortho)
+    comparing = LiveSettings(interpolating_model, comparing=True)
+    ortho.apply(lambda source: comparing)
+    assert not any(panel.lives[0].layer.visible for panel in ortho.panels)
+    assert all(panel.copies[0].visible for panel in ortho.panels)
+    ortho.apply(always(interpolating_model))
+    assert all(panel.lives[0].layer.visible for panel in ortho.panels)
+
+
 def test_closing_leaves_nothing(viewer, source, interpolating_model, qtbot):
     ways = {
         "close": lambda ortho: ortho.close(),

@@ -130,6 +130,19 @@ def test_opened_by_the_menu_it_finds_the_checkpoint_in_use_and_follows_until_one
         assert training.form.init.value == expected
 
 
+def test_another_layer_is_started_from_its_own_checkpoint(in_napari, viewer, qtbot, messages, own):
+    widget = in_use(viewer, qtbot, own)
+    training = training_of(widget, qtbot)
+    assert training.form.init.value == str(own)
+    other = viewer.add_image(np.zeros((8, 40, 40), np.uint8), scale=(4, 1, 1), name="other")
+    training.form.layer.value = other
+    wait_ready(qtbot, training)
+    assert training.form.init.value == "em"  # in use for what nothing was chosen for
+    training.form.layer.value = viewer.layers["stack"]
+    wait_ready(qtbot, training)
+    assert training.form.init.value == str(own)
+
+
 def test_opened_by_the_menu_it_has_the_voxel_size_found(in_napari, viewer, file, qtbot, messages):
     viewer.layers.clear()
     viewer.open(file, plugin="napari")
@@ -177,6 +190,7 @@ def test_what_it_made_is_in_use_remembered_and_offered_in_a_new_viewer(
     viewer.layers["stack"].name = "renamed"
     stub.tell(step(10), trial(10, 31.0, own), Finished(own, 1.0, 10, 9.0), END)
     wait_ready(qtbot, training)
+    assert training.form.init.value == str(own)  # the next goes on from there
     widget = opened(viewer, WIDGET)
     qtbot.waitUntil(lambda: widget.models.loaded == (str(own), "auto"), timeout=20_000)
     assert widget.layer.value is viewer.layers["renamed"]

@@ -544,6 +544,19 @@ def test_stopped_before_anything_was_learnt(widget, stub, qtbot, messages):
     assert not widget.form.resume.visible
 
 
+def test_stopped_at_once_it_does_not_offer_to_resume_an_older_one(viewer, widget, stub, qtbot, messages, tmp_path):
+    state_path(tmp_path / "my-stack-niiv.safetensors").touch()
+    widget.form.update_output()
+    widget.toggle()
+    stub.tell(Preparing("Ticking", 0.0, 0.0, 60.0))
+    qtbot.waitUntil(lambda: "Ticking" in widget.status.text())
+    widget.toggle()
+    wait_ready(qtbot, widget)
+    assert widget.form.resume.visible
+    assert widget.form.resume.value is False
+    assert widget.button.text() == "Train on this volume"
+
+
 def test_an_interrupted_training_found_on_disk_is_offered(viewer, qtbot, messages, tmp_path):
     output = tmp_path / "my-stack-niiv.safetensors"
     state_path(output).touch()

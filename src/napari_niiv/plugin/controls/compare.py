@@ -77,7 +77,7 @@ class Compare:
         self.hold = PushButton(text="Hold to compare", tooltip=f"shows the source as long as it is pressed{hint}")
         self.split = CheckBox(
             text="",
-            tooltip="source on the left, reconstruction on the right; drag the line in the picture",
+            tooltip="source left, reconstruction right; drag the line in the picture (of ortho views, the large)",
         )
         self.position = Slider(
             min=0, max=100, value=50, tooltip="per cent that show the source; moved, it splits the window"
@@ -94,7 +94,7 @@ class Compare:
             Row("Split", self.split, self.position),
             self.steps,
         ]
-        self.pictures = (self.hold, self.split, self.freeze, self.steps)
+        self.pictures = (self.hold, self.split, self.position, self.freeze, self.steps)
         self.hold.native.pressed.connect(lambda: self._compare(True))
         self.hold.native.released.connect(lambda: self._compare(False))
         self.split.changed.connect(self._apply)

@@ -7,10 +7,12 @@ from typing import Any
 
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QGraphicsOpacityEffect, QWidget
 
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
 
-WHY = "Only in 2-D. "
+WHY = "Only in 2-D: "
+_PALE = 0.4  # opacity
 
 
 class OnlyIn2D:
@@ -37,3 +39,11 @@ class OnlyIn2D:
             control.enabled = flat
             words = (control.tooltip or "").removeprefix(WHY)
             control.tooltip = words if flat else WHY + words
+            # napari draws boxes and sliders that are disabled as it draws others
+            control.native.setGraphicsEffect(None if flat else _pale(control.native))
+
+
+def _pale(widget: QWidget) -> QGraphicsOpacityEffect:
+    effect = QGraphicsOpacityEffect(widget)
+    effect.setOpacity(_PALE)
+    return effect

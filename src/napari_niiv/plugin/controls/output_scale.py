@@ -42,7 +42,7 @@ class OutputScale:
         self.match_zoom = CheckBox(text=AUTO, value=True, tooltip="match the zoom: one sample per screen pixel")
         self.samples = FloatSlider(
             min=0.25,
-            max=4,
+            max=16,
             step=0.05,
             value=1,
             tooltip="samples per isotropic voxel, never finer than the screen; moved, it takes the place of auto",

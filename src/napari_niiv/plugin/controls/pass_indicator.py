@@ -23,6 +23,8 @@ STATES = {
     "off": Appearance("#8a8d91", 0.0, "nothing is reconstructed here"),
     "waiting": Appearance("#8a8d91", 0.0, "the first picture is on its way"),
     "hidden": Appearance("#8a8d91", 0.0, "the reconstruction is hidden"),
+    "covered": Appearance("#8a8d91", 0.0, "another layer lies over the reconstruction"),
+    "source": Appearance("#8a8d91", 0.0, "the source, as long as it is compared"),
     "interpolated": Appearance("#8a8d91", 0.0, "linear interpolation between the slices"),
     "measured": Appearance("#3fa66a", 1.0, "as it was measured: in xy there is nothing to restore"),
     "fast": Appearance("#e0a030", 0.5, "restored by the model in one plane; refined when the view rests"),

@@ -47,7 +47,9 @@ class SectionsControl:
     Attributes
     ----------
     rows : list of LateRows
-        To be put into a form.
+        To be put into a form: what was found, and its switches.
+    settings : list of LateRows
+        The same for *align* where sections jump in a way that may be the specimen's: what is not found is not on top.
     """
 
     def __init__(self, host: Host, live_layers: LiveLayers, layer: ComboBox) -> None:
@@ -60,6 +62,7 @@ class SectionsControl:
         self._question = host.questions.add(Urgency.SECTIONS, lambda: (self.sentence, Row("", self.seen)))
         self._gaps, self._places = LateRows(lambda: (self._lines[0],)), LateRows(lambda: (self._lines[1],))
         self.rows = [self._question, self._gaps, self._places]
+        self.settings = [LateRows(lambda: (self.anyway,))]
         self._told: weakref.WeakSet[Image] = weakref.WeakSet()  # and taken note of
         live_layers.opened.connect(self._await_picture)
         layer.changed.connect(self.show)
@@ -82,6 +85,14 @@ class SectionsControl:
         for switch in switches.values():
             switch.changed.connect(self._switched)
         return switches
+
+    @functools.cached_property
+    def anyway(self) -> CheckBox:
+        """Aligns sections of which none is displaced for sure."""
+        words = f"{setting_of(SectionsConfig, 'align').help}; here none is displaced for sure"
+        switch = CheckBox(text="align sections", tooltip=words)
+        switch.changed.connect(self._align_anyway)
+        return switch
 
     @functools.cached_property
     def _lines(self) -> tuple[Row, Row]:
@@ -151,6 +162,9 @@ class SectionsControl:
         for each in channels:
             self._apply(each)
 
+    def _align_anyway(self, value: bool) -> None:
+        self.switches["align"].value = value
+
     def _apply(self, layer: Image) -> None:
         report, config = self._found[layer]
         self._live_layers.set_repairs(layer, report.repairs(config))
@@ -165,11 +179,16 @@ class SectionsControl:
         useful = {
             "bridge": report.blank,
             "bridge_damaged": report.damaged,
-            "align": report.alignable,
+            "align": report.largest_shift > 0,
             "even_brightness": report.uneven,
         }
-        gaps, places = report.blank or report.damaged, report.alignable or report.uneven
-        if gaps or places:
+        gaps, places = report.blank or report.damaged, report.largest_shift > 0 or report.uneven
+        unsure = report.alignable and not report.largest_shift
+        self.settings[0].show(unsure)
+        if unsure:
+            with self.anyway.changed.blocked():
+                self.anyway.value = config.align
+        if gaps or places or unsure:
             self._gaps.prepare()
             self._places.prepare()
             for name, switch in self.switches.items():

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, Label
+from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import Qt
 
+from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.forms import Row, wrapped, write
 from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.common.words import length_words
+from napari_niiv.plugin.controls.covering import covering, images_above
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
+from napari_niiv.plugin.live.live_layers import LiveLayers
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
@@ -26,6 +30,7 @@ QUALITY = {
 }
 
 
+COMPARED = "The source, as long as you compare."
 HIDDEN = "The reconstruction is hidden: show its layer, or that of its source, in the layer list."
 
 
@@ -36,6 +41,8 @@ class Status:
     ----------
     layer : ComboBox
         Where the layer is chosen.
+    live_layers : LiveLayers
+    viewer : ViewerModel
 
     Attributes
     ----------
@@ -48,8 +55,9 @@ class Status:
         Holds the indicator, to be put into a form.
     """
 
-    def __init__(self, layer: ComboBox) -> None:
-        self._layer = layer
+    def __init__(self, layer: ComboBox, live_layers: LiveLayers, viewer: ViewerModel) -> None:
+        self._layer, self._live_layers, self._viewer = layer, live_layers, viewer
+        self._comparing, self._above = False, Connections()
         self.sentence = ""
         self.indicator = PassIndicator()
         self.shown = Row("Shown", self.indicator)
@@ -58,6 +66,16 @@ class Status:
         self.label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         # two lines, lest what is below move with every other sentence
         self.label.native.setMinimumHeight(2 * self.label.native.fontMetrics().lineSpacing())
+        live_layers.changed.connect(self._compare)
+        order = Connections()
+        of = viewer.layers.events
+        order.connect(self._reordered, of.inserted, of.removed, of.reordered)
+
+        def gone() -> None:  # a function, as Qt would not keep what a method belongs to
+            order.disconnect()
+            self._above.disconnect()
+
+        when_destroyed(self.label.native, gone)
 
     def tell(self, sentence: str, state: str | None = None) -> None:
         """Say a sentence; without a state the mark stays as it is."""
@@ -121,6 +139,12 @@ class Status:
 
     def describe(self, shown: Shown) -> None:
         """Say which picture of the chosen layer is on the screen."""
+        if self._comparing:
+            self.tell(COMPARED, "source")
+            return
+        if (above := self._covering()) is not None:
+            self.tell(f"{above.name} lies over it: close its eye in the layer list to see what is live.", "covered")
+            return
         response = shown.response
         quality = QUALITY[response.quality]
         plane = response.request.plane
@@ -131,6 +155,38 @@ class Status:
             size = max(size, voxel_size(self._layer.value)[-1])  # what is magnified is measured no finer
         self.tell(f"{plane} · pixel {length_words(size, shown.unit)} · {quality}", state)
         self.label.tooltip = f"computed in {1e3 * response.seconds:.0f} ms ({response.device})"
+
+    def _compare(self) -> None:
+        """Say when the source is seen instead, and when no more."""
+        before, self._comparing = self._comparing, self._live_layers.settings.comparing
+        if self._comparing != before:
+            self._again()
+
+    def _covering(self) -> Image | None:
+        """The layer that hides the picture of the chosen one; when that changes, it is told again."""
+        live = self._live_layers.get(self._layer.value)
+        self._above.disconnect()
+        if live is None:
+            return None
+        for each in images_above(self._viewer, live.layer):
+            self._above.connect(self._uncovered, each.events.visible, each.events.opacity, each.events.blending)
+        return covering(self._viewer, live.layer, live.source)
+
+    def _reordered(self, event: Any = None) -> None:
+        """Other layers are there, or in another order."""
+        self._above.disconnect()  # of what may be gone
+        self._uncovered()
+
+    def _uncovered(self, event: Any = None) -> None:
+        """Something may lie over the picture, or no more."""
+        if self.indicator.state in ("covered", "fast", "refined", "interpolated", "measured"):
+            self._again()
+
+    def _again(self) -> None:
+        """Tell of the chosen layer again."""
+        live = self._live_layers.get(self._layer.value)
+        if live is not None and live.source in self._viewer.layers and self._viewer.dims.ndisplay == 2:
+            self.show(live)
 
     def _speaks_of(self, source: Image) -> bool:
         return source is self._layer.value

@@ -153,9 +153,11 @@ def _offer(volume: Volume, name: str, model: Niiv, path: tuple[str, str | None] 
     from napari_niiv.evaluation.suitability import verdict  # with torch, by now imported elsewhere
 
     chosen = None if path is None else recall_checkpoint(*path)
-    if chosen == name or (path is not None and recall_settings(*path).fit is not None):  # a fit is offered by itself
+    if chosen == name:
         return "", ""
-    if chosen is not None and is_there(chosen):
+    fit = None if path is None else recall_settings(*path).fit
+    # what was fitted is offered by itself; where it is not wanted, it counts what else suits
+    if chosen is not None and is_there(chosen) and (fit is None or chosen != fit.checkpoint):
         return f"You chose {checkpoint_name(chosen)} for this volume before.", chosen
     judged: Verdict = verdict(volume, checkpoint_name(name), model)
     return judged.sentence, judged.better

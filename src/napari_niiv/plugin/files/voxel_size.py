@@ -120,7 +120,11 @@ class VoxelSizeControl:
             self._dismiss()
             return
         file = layer_file(self._layer)
-        sentence = "Remembered for this file." if file else "The layer has no file for which it could be remembered."
+        sentence = (
+            "What you set here is remembered for this file."
+            if file
+            else "The layer has no file for which it could be remembered."
+        )
         self.refill()
         self.form.ask(sentence, axis_names(self._layer), finest_data(self._layer).shape, by_hand=True)
 

@@ -201,7 +201,7 @@ def _cover(picture: LivePicture) -> Image:
     source = picture.source
     cover = Image(
         np.zeros((1,) * source.ndim, np.uint8),
-        name="cover of the channels",
+        name="cover (no data)",
         units=source.units,
         axis_labels=source.axis_labels,
         contrast_limits=(0, 255),

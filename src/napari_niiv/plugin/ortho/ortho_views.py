@@ -233,8 +233,14 @@ class OrthoViews(QObject):
 
 
 def _plain(settings: LiveSettings) -> LiveSettings:
-    """What the pictures depend on alone: split, maps and steps are the main viewer's."""
-    return LiveSettings(settings.model, settings.finest, denoise=settings.denoise, repairs=settings.repairs)
+    """What the pictures depend on, and whether the sources are compared; split, maps, steps are the main viewer's."""
+    return LiveSettings(
+        settings.model,
+        settings.finest,
+        denoise=settings.denoise,
+        repairs=settings.repairs,
+        comparing=settings.comparing,
+    )
 
 
 def _exists(widget: QWidget | None) -> bool:

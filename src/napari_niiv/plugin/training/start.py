@@ -61,19 +61,27 @@ class StartChoice:
         """Start from the checkpoint in use, else from what the form says, if they can be started from."""
         self.look_up(self._in_use() or self._form.init.value)
 
-    def follow(self) -> None:
-        """Start from the checkpoint in use if that is another now, and the user has chosen none here."""
+    def follow(self, quietly: bool = False) -> None:
+        """Start from the checkpoint in use if that is another now, and the user has chosen none here.
+
+        Parameters
+        ----------
+        quietly : bool
+            Whether nothing is told if it cannot be started from.
+        """
         in_use = self._in_use()
         if in_use is not None and in_use != self._wanted and not self._form.init_by_hand:
-            self.look_up(in_use)
+            self.look_up(in_use, quietly)
 
-    def look_up(self, wanted: str | None = None) -> None:
+    def look_up(self, wanted: str | None = None, quietly: bool = False) -> None:
         """Find out whether a training can start from a checkpoint, and the blur that suits it.
 
         Parameters
         ----------
         wanted : str, optional
             In use; by default what the form says is left, and the blur alone looked up.
+        quietly : bool
+            As of `follow`.
         """
         if self.frozen:
             return
@@ -96,7 +104,7 @@ class StartChoice:
                 form.init_by_hand = form.init_by_hand and wanted is None
                 sentence = start.notice
             self._changed()
-            if wanted is not None:  # of what is chosen here it is told when the training starts
+            if wanted is not None and not quietly:  # of what is chosen here it is told when the training starts
                 self._tell(sentence)
 
         self._run(lambda: look_up_start(wanted, chosen, anisotropy), done, lambda why: done(None, why))
@@ -110,7 +118,7 @@ class StartChoice:
 
     def _choose_layer(self, value: Any = None) -> None:
         self._watch()
-        self.look_up()
+        self.look_up(None if self._form.init_by_hand else self._in_use())
 
     def _watch(self) -> None:
         """Follow the anisotropy of the layer, on which the blur depends."""

@@ -334,8 +334,11 @@ class TrainOnVolume(QScrollArea):
         self._start.frozen = False
         if self._orphaned:
             self._start.look_up()
+        else:
+            self._start.follow(quietly=True)  # the next goes on from what came of this one
         with self.form.resume.changed.blocked():
-            self.form.resume.value = log.finished is None and not problem and not self._orphaned
+            left = bool(self._unfinished(settings.config.output))  # there may be an older one, of another checkpoint
+            self.form.resume.value = left and log.finished is None and not problem and not self._orphaned
         self.form.update_output()
         self._show_state()
         self._draw()
