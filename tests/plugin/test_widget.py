@@ -187,10 +187,21 @@ def test_the_status_tells_what_is_seen_instead(viewer, qtbot, messages):
     assert widget.indicator.state == "covered"
     viewer.layers.remove(result)
     assert widget.status.value == said
-    small = viewer.add_image(np.zeros((8, 8, 8), np.uint8), name="small")  # beside most of it
+    small = viewer.add_image(np.zeros((8, SHAPE[1], 8), np.uint8), name="small")  # beside most of it
     assert widget.status.value == said
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (4, 4), 1000  # all that is in view
+    qtbot.waitUntil(lambda: widget.status.value.startswith("small lies over it"), timeout=20_000)
     viewer.layers.remove(small)
     assert widget.layer.value is stack
+
+
+def test_opened_on_a_result_that_is_selected_it_chooses_what_can_be_restored(viewer, qtbot, messages):
+    stack = viewer.add_image(DATA, scale=(4, 1, 1), name="stack", units=("um",) * 3)
+    result = viewer.add_image(np.repeat(DATA, 4, 0), name="result", units=("um",) * 3, visible=False)
+    viewer.layers.selection = {result}
+    widget = open_widget(viewer)
+    assert widget.layer.value is stack
+    wait_status(qtbot, widget, "· pixel")
 
 
 def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
@@ -203,6 +214,11 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     assert widget.output_scale.value == pytest.approx(min(used, 16), abs=0.05)
     widget.match_zoom.value = False
     assert widget.match_zoom.text == "auto"
+    widget.output_scale.value = 0.5
+    wait_status(qtbot, widget, "pixel 2 voxel")
+    assert "the screen's" not in widget.status.value
+    widget.output_scale.value = 16
+    wait_status(qtbot, widget, ", the screen's")
     widget.output_scale.value = 0.5
     wait_status(qtbot, widget, "pixel 2 voxel")
     assert widget.live.layer.data.shape[2] <= SHAPE[2] // 2

@@ -22,7 +22,7 @@ from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources
 from napari_niiv.plugin.common.removal import once_after_removals
-from napari_niiv.plugin.common.selected_volume import SelectedVolume
+from napari_niiv.plugin.common.selected_volume import SelectedVolume, can_be_restored
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
@@ -250,10 +250,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
 
     def _adopt_selected(self) -> None:
         self.layer.reset_choices()
-        active = self.viewer.layers.selection.active
-        sources = [layer for _, layer in self._sources()]
-        if sources:
-            self.layer.value = active if active in sources else sources[-1]
+        if sources := [layer for _, layer in self._sources()]:
+            active = self.viewer.layers.selection.active
+            best = [layer for layer in sources if can_be_restored(layer)] or sources
+            self.layer.value = active if active in best else best[-1]
 
     def _choose_layer(self, value: Any = None) -> None:
         layer = self.layer.value

@@ -73,7 +73,7 @@ def test_it_follows_the_chosen_layer(dock_viewer, qtbot, monkeypatch):
     wait("refined")
     widget.live.layer.visible = False
     assert widget.indicator.state == "hidden"
-    assert widget.status.value == module.HIDDEN
+    assert widget.status.value == module.HIDDEN.format("stack")
     widget.live.layer.visible = True
     assert widget.indicator.state == "refined"
     assert widget.status.value.startswith("xz")

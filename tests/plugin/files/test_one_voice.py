@@ -54,6 +54,19 @@ def test_the_anisotropy_typed_is_an_answer(viewer, qtbot, messages, tmp_path):
     wait_status(qtbot, widget, "· pixel")
 
 
+def test_isotropic_by_the_users_hand(viewer, qtbot, messages, tmp_path):
+    widget = open_widget(viewer)
+    drop(widget, saved(tmp_path / "stack.tif", spacing=5.0, unit="um"))
+    wait_status(qtbot, widget, "· pixel")
+    before = widget.anisotropy.value
+    widget.anisotropy.value = 1
+    said = widget.status.value
+    assert said.startswith("stack is isotropic, as you have set it (")
+    assert f"its anisotropy was {before:.3g} before" in said
+    widget.anisotropy.value = before
+    wait_status(qtbot, widget, "· pixel")
+
+
 @pytest.mark.parametrize("opened", ["by napari", "dropped"])
 def test_isotropic_by_its_header(viewer, qtbot, messages, tmp_path, opened):
     path = tmp_path / "cube.tif"

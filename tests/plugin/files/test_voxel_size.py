@@ -163,6 +163,14 @@ def test_what_is_no_size_is_one_sentence_and_the_form_stays(viewer, qtbot, messa
     form.sizes["z"].value = "5"
     form.apply.native.click()
     np.testing.assert_allclose(viewer.layers[0].scale, (5, 1, 1))
+    wait_status(qtbot, widget, "· pixel")
+    said = widget.status.value
+    widget.spacings.open()
+    form.sizes["z"].value = "500"
+    form.apply.native.click()
+    assert "The z step would be 500 times" in messages[-1]
+    form.later.native.click()
+    assert (widget.status.value, widget.indicator.state) == (said, "measured")
 
 
 def test_axes_are_corrected_and_remembered(viewer, qtbot, messages, tmp_path):

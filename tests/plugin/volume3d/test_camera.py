@@ -193,6 +193,17 @@ def test_nothing_of_a_viewer_is_kept(interpolating_model, qtbot):
     live_layers.close_all()
 
 
+def test_the_camera_shows_the_volume_that_is_chosen(viewer, views, block, sparse, qtbot):
+    viewer.layers.selection = {sparse}
+    enter(qtbot, views, sparse)
+    qtbot.waitUntil(lambda: views.get(block).layer is not None, timeout=20_000)
+    assert viewer.scene.camera.angles == (0, 0, 0)  # not turned to the other, a dense one
+    viewer.dims.ndisplay = 2
+    viewer.layers.selection = {block}
+    enter(qtbot, views, block)
+    assert faces_seen(viewer.scene.camera.view_direction) == 3
+
+
 def test_a_cut_is_of_the_volume_that_it_was_made_in(viewer, views, block, qtbot):
     enter(qtbot, views, block)
     views._live_layers.change(cut=0.5)

@@ -84,11 +84,11 @@ class SelectedVolume:
         if layer is None or layer is chosen or not is_source(layer) or layer not in self._viewer.layers:
             return
         if layer not in new:
-            if not removed and _can_be_restored(layer):
+            if not removed and can_be_restored(layer):
                 self._choose(layer)
         elif PROVENANCE in layer.metadata and layer.source.path is None:
             return
-        elif chosen not in channels_of(self._viewer, layer) and _can_be_restored(layer, opened=True):
+        elif chosen not in channels_of(self._viewer, layer) and can_be_restored(layer, opened=True):
             self._choose(layer)
 
 
@@ -96,7 +96,7 @@ def _reference(layer: Layer | None) -> Callable[[], Layer | None]:
     return weakref.ref(layer) if layer is not None else lambda: None
 
 
-def _can_be_restored(layer: Image, opened: bool = False) -> bool:
+def can_be_restored(layer: Image, opened: bool = False) -> bool:
     """Whether a layer is anisotropic, or may be, as it has no voxel size: one just there, if its file gives none."""
     try:
         volume = layer_volume(layer)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
+from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import COVER, FROZEN, LIVE
+from napari_niiv.plugin.common.layers import COVER, FROZEN, LIVE, layer_units
 
-_MOST = 0.9  # of the source's extent, along each axis of the picture
+_MOST = 0.9  # of what is in view, along each axis of the picture
 _OURS = {COVER, FROZEN, LIVE}
 _OPAQUE = ("opaque", "translucent", "translucent_no_depth")
 
@@ -39,16 +40,29 @@ def _is_opaque(layer: Image) -> bool:
 
 
 def _covers(viewer: ViewerModel, layer: Image, source: Image) -> bool:
-    """Whether a layer's slice of now lies over that of the source."""
-    dims = min(layer.ndim, source.ndim)
-    low, high = layer.extent.world[:, -dims:]
-    begin, end = source.extent.world[:, -dims:]
-    shown = [axis - viewer.dims.ndim + dims for axis in viewer.dims.displayed]
-    if min(shown) < 0:
-        return False
-    step = np.abs(source.extent.step[-dims:])
-    point = np.array(viewer.dims.point[-dims:])
-    inside = (low - step <= point) & (point <= high + step)
+    """Whether a layer's slice of now lies over all of the source's that is in view."""
+    shown = viewer.dims.displayed
+    low, high = _extent(viewer, layer)
+    begin, end = _extent(viewer, source)
+    camera = viewer.scene.camera
+    half = np.array(viewer.canvas.viewbox_size(viewer.layers)) / camera.zoom / 2
+    for axis, centre, reach in zip(shown, camera.center[-2:], half, strict=True):
+        begin[axis], end[axis] = max(begin[axis], centre - reach), min(end[axis], centre + reach)
     common = np.minimum(high, end) - np.maximum(low, begin)
-    wide = common >= _MOST * (end - begin)
-    return bool(all(wide[axis] if axis in shown else inside[axis] for axis in range(dims)))
+    point = np.array(viewer.dims.point)
+    inside = (low <= point) & (point <= high)
+    return all(common[n] >= _MOST * (end[n] - begin[n]) if n in shown else inside[n] for n in range(viewer.dims.ndim))
+
+
+def _extent(viewer: ViewerModel, layer: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where a layer begins and ends along each axis of the viewer, in its units; without bounds along those it lacks.
+
+    Half a step is added at each end, as a slice is seen that far.
+    """
+    units, step = layer_units(viewer, layer), np.abs(layer.extent.step) / 2
+    low, high = layer.extent.world
+    before = viewer.dims.ndim - layer.ndim
+    return (
+        np.concatenate([np.full(before, -np.inf), (low - step) / units]),
+        np.concatenate([np.full(before, np.inf), (high + step) / units]),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, Label
@@ -30,8 +31,9 @@ QUALITY = {
 }
 
 
+_COARSER = 0.95  # of a pixel: what is set by hand is finer than the screen shows
 COMPARED = "The source, as long as you compare."
-HIDDEN = "The reconstruction is hidden: show its layer, or that of its source, in the layer list."
+HIDDEN = "The reconstruction of {} is hidden: show its layer, or that of its source, in the layer list."
 
 
 class Status:
@@ -131,7 +133,7 @@ class Status:
         if live.failure:
             self.tell(live.failure, "failed")
         elif not live.wanted:
-            self.tell(HIDDEN, "hidden")
+            self.tell(HIDDEN.format(live.source.name), "hidden")
         elif live.absence:
             self.tell(live.absence, "waiting")
         elif live.last is not None:
@@ -153,8 +155,17 @@ class Status:
             quality = "as measured" if state == "measured" else "interpolated (nothing to infer in this view)"
         if state == "measured":
             size = max(size, voxel_size(self._layer.value)[-1])  # what is magnified is measured no finer
-        self.tell(f"{plane} · pixel {length_words(size, shown.unit)} · {quality}", state)
+        words = length_words(size, shown.unit)
+        if 0 < self._finest_wanted() < _COARSER * shown.pixel_size and state != "measured":
+            words += ", the screen's"
+        self.tell(f"{plane} · pixel {words} · {quality}", state)
         self.label.tooltip = f"computed in {1e3 * response.seconds:.0f} ms ({response.device})"
+
+    def _finest_wanted(self) -> float:
+        """The size of a pixel that is set by hand for the chosen layer, in its units; 0 where none is."""
+        source = self._layer.value
+        _, y, x = voxel_size(source)
+        return self._live_layers.settings_of(source).finest * math.sqrt(y * x)
 
     def _compare(self) -> None:
         """Say when the source is seen instead, and when no more."""

@@ -21,6 +21,7 @@ from napari_niiv.io.stored_volume import unsorted_axes
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
+    ISOTROPIC,
     empty_values,
     finest_data,
     provenance_of,
@@ -76,10 +77,11 @@ class VoxelSizeControl:
 
     def __init__(self, host: Host, changing: Callable[[Image], None], ready: Callable[[Image], None]) -> None:
         self._viewer, self._run, self._changing, self._ready = host.viewer, host.run, changing, ready
-        self._tell, self._fail = host.inform, host.fail
+        self._tell, self._warn, self._fail = host.inform, host.warn, host.fail
         self._layer: Image | None = None
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._questions: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()
+        self._before: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()  # anisotropies
         self.button = PushButton(text="Voxel size and axes…", tooltip="correct what the file says, or does not say")
         self._problems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self.form = SpacingForm(host.questions, self._apply, self._dismiss, self._never_ask)
@@ -149,6 +151,9 @@ class VoxelSizeControl:
         if unit == "pixel" and set(size) == {1.0}:
             return f"{name} has no voxel size; if its z step is coarser than its pixels, {typing}."
         words = Spacing(size, unit).short_words
+        if (before := self._before.get(layer)) is not None:
+            words = f"{words}; its anisotropy was {before:.3g} before"
+            return f"{name} is isotropic, as you have set it ({words}); if the z step is coarser, {typing}."
         return f"{name} says that its voxels are isotropic ({words}); if the z step is coarser, {typing}."
 
     def refill(self) -> None:
@@ -164,6 +169,10 @@ class VoxelSizeControl:
         z, y, x = voxel_size(layer)
         factor = anisotropy * (y * x) ** 0.5 / z
         if abs(factor - 1) > 1e-6:
+            if anisotropy > ISOTROPIC:
+                self._before.pop(layer, None)
+            else:
+                self._before[layer] = anisotropy / factor
             with same_place(self._viewer, layer):
                 for each in self._channels(layer):
                     each.scale = (*each.scale[:-3], each.scale[-3] * factor, *each.scale[-2:])
@@ -261,7 +270,7 @@ class VoxelSizeControl:
                 self._changing(layer)
                 self._rename(layer, answer.axes)
         except NiivError as error:
-            self._fail(error.in_words(WINDOW_WORDS))
+            self._warn(error.in_words(WINDOW_WORDS))  # the status is of the picture, and the form may be left
             self._ready(layer)
             return
         self._resize(layer, answer.voxel_size, answer.unit)

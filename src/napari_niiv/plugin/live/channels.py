@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from napari_niiv.plugin.live.picture import LivePicture
 
 
+_explained = False
+
+
 class LiveChannels:
     """Puts the live pictures of the channels of one volume over their sources, as these lie over each other.
 
@@ -144,6 +147,7 @@ class LiveChannels:
         top = ordered[-1].source
         if self._cover is None:
             self._cover, self._drawn = _cover(ordered[0]), ()
+            _explain(self._cover)
             self._cover.events.visible.connect(self._keep_cover)
             insert_above(self._viewer.layers, top, self._cover)
         self._pile(top, [self._cover, *(each.layer for each in ordered)])
@@ -195,6 +199,14 @@ def one_pixel(view: View, shape: tuple[int, int]) -> View:
     for axis, count in zip(view.axes, shape, strict=True):
         whole[axis, axis], whole[axis, n] = count, (count - 1) / 2
     return replace(view, affine=view.affine @ whole)
+
+
+def _explain(cover: Layer) -> None:
+    """Say once in a session what a layer is that the user has not made."""
+    global _explained
+    if not _explained:
+        _explained = True
+        show_info(f"The layer “{cover.name}” is black: it keeps the sources of channels from shining through.")
 
 
 def _cover(picture: LivePicture) -> Image:

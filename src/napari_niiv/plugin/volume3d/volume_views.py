@@ -93,7 +93,7 @@ class VolumeViews(QObject):
     def _enter(self, event: Any = None) -> None:
         if self._viewer.dims.ndisplay == 3:
             before, self._seen = self._seen, weakref.WeakSet(live.source for live in self._live_layers)
-            if self._seen and self._seen.isdisjoint(before):
+            if not before.issuperset(self._seen):
                 self._live_layers.change(cut=0.0)  # what was cut was another volume
         self._camera.before()
         for live in self._live_layers:
@@ -113,11 +113,18 @@ class VolumeViews(QObject):
         view.waiting.connect(lambda: self.waiting.emit(source, WAITING))
         view.progress.connect(lambda progress: self.progress.emit(source, progress))
         view.failed.connect(lambda sentence: self.failed.emit(source, sentence))
-        view.appeared.connect(lambda layer, dense: self._camera.show(layer) if dense else None)
+        view.appeared.connect(
+            lambda layer, dense: self._camera.show(layer) if dense and self._is_meant(source) else None
+        )
         view.closed.connect(lambda: self._forget(source))
         live.closed.connect(view.close_soon)
         self.cut.show(True)
         self.waiting.emit(source, WAITING)
+
+    def _is_meant(self, source: Image) -> bool:
+        """Whether a volume is the one to look at: the selected one, if that is live."""
+        active = self._viewer.layers.selection.active
+        return active is source or self._live_layers.get(active if isinstance(active, Image) else None) is None
 
     def _forget(self, source: Image) -> None:
         self._views.pop(source, None)
