@@ -183,7 +183,7 @@ def test_files_of_which_none_can_be_opened_are_said_in_the_status(viewer, qtbot,
 def test_a_file_that_cannot_be_opened_leaves_the_status_to_the_picture(viewer, qtbot, messages, tmp_path):
     widget = open_widget(viewer)
     drop(widget, saved(tmp_path / "stack.tif", spacing=4.0, unit="um"))
-    wait_status(qtbot, widget, "· pixel")
+    wait_status(qtbot, widget, "as measured")
     said, path = widget.status.value, tmp_path / "notes.txt"
     path.write_text("stain: 2 h")
     before = len(messages)
