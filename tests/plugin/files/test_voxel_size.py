@@ -163,7 +163,7 @@ def test_what_is_no_size_is_one_sentence_and_the_form_stays(viewer, qtbot, messa
     form.sizes["z"].value = "5"
     form.apply.native.click()
     np.testing.assert_allclose(viewer.layers[0].scale, (5, 1, 1))
-    wait_status(qtbot, widget, "· pixel")
+    wait_status(qtbot, widget, "as measured")
     said = widget.status.value
     widget.spacings.open()
     form.sizes["z"].value = "500"
