@@ -176,6 +176,9 @@ def test_the_status_tells_what_is_seen_instead(viewer, qtbot, messages):
     result = viewer.add_image(np.zeros(shape, np.uint8), translate=(-1.5, 0, 0), name="result")
     assert widget.status.value.startswith("result lies over it: close its eye")
     assert widget.indicator.state == "covered"
+    widget.live_layers.change(comparing=True)
+    assert widget.indicator.state == "covered"  # nor is the source seen
+    widget.live_layers.change(comparing=False)
     for name, seen, unseen in (("visible", False, True), ("opacity", 0.5, 1.0), ("blending", "additive", "opaque")):
         setattr(result, name, seen)
         assert widget.status.value == said

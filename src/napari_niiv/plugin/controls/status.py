@@ -141,11 +141,11 @@ class Status:
 
     def describe(self, shown: Shown) -> None:
         """Say which picture of the chosen layer is on the screen."""
+        if (above := self._covering()) is not None:  # the source too, when that is compared
+            self.tell(f"{above.name} lies over it: close its eye in the layer list to see what is live.", "covered")
+            return
         if self._comparing:
             self.tell(COMPARED, "source")
-            return
-        if (above := self._covering()) is not None:
-            self.tell(f"{above.name} lies over it: close its eye in the layer list to see what is live.", "covered")
             return
         response = shown.response
         quality = QUALITY[response.quality]
