@@ -8,7 +8,7 @@ pytest.importorskip("napari")
 from magicgui.widgets import ComboBox, PushButton
 from napari.components import ViewerModel
 
-from napari_niiv.plugin.common.layers import layer_units
+from napari_niiv.plugin.common.layers import FROZEN, layer_units
 from napari_niiv.plugin.controls.plane_buttons import PlaneButtons
 from napari_niiv.plugin.live.view import VisibleRegion
 
@@ -59,16 +59,19 @@ def test_a_flat_picture_has_no_planes(viewer, planes):
     assert down(planes) == []
 
 
-def test_of_several_volumes_the_chosen_one_comes_into_view(viewer, planes):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_of_several_volumes_the_chosen_one_comes_into_view(viewer, planes, frozen):
     """A small one in nanometres beside one in micrometres, which napari's home shows as a speck."""
     viewer.layers.clear()
     viewer.add_image(np.zeros((40, 50, 60), np.float32), scale=(4, 1, 1), units="um", name="large")
     small = viewer.add_image(
         np.zeros((10, 20, 30), np.float32), scale=(80, 10, 10), translate=(1e5, 0, 2e4), units="nm", name="small"
     )
+    if frozen:  # what is left of a volume that went
+        viewer.layers["large"].metadata[FROZEN] = {}
     planes.layer.reset_choices()
     viewer.dims.point = (0, 0, 0)
-    for name in ("small", "large"):
+    for name in ("small",) if frozen else ("small", "large"):
         planes.layer.value = viewer.layers[name]
         for plane in ("xz", "yz", "xy"):
             planes.buttons[plane].native.click()

@@ -12,7 +12,7 @@ from napari.layers import Image
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.forms import Row
-from napari_niiv.plugin.common.layers import VIEWS, finest_data, layer_units, sources
+from napari_niiv.plugin.common.layers import COVER, LIVE, VIEWS, finest_data, layer_units
 
 _FILLED = 0.95  # of the window, as napari does
 
@@ -60,7 +60,8 @@ class PlaneButtons:
         dims.order = (*range(dims.ndim - 3), *last)
         self._viewer.reset_view()
         layer = self._layer.value
-        if layer is not None and len(sources(self._viewer)) > len(channels_of(self._viewer, layer)):
+        others = [each for each in self._viewer.layers if {LIVE, COVER}.isdisjoint(each.metadata)]  # frozen ones too
+        if layer is not None and len(others) > len(channels_of(self._viewer, layer)):
             go_to(self._viewer, layer)
         self._mark()  # a click on the plane in view has raised its button
 
