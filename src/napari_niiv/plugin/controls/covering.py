@@ -7,10 +7,9 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import COVER, FROZEN, LIVE, layer_units
+from napari_niiv.plugin.common.layers import is_source, layer_units
 
 _MOST = 0.9  # of what is in view, along each axis of the picture
-_OURS = {COVER, FROZEN, LIVE}
 _OPAQUE = ("opaque", "translucent", "translucent_no_depth")
 
 
@@ -18,7 +17,7 @@ def images_above(viewer: ViewerModel, live: Image) -> list[Image]:
     """The images of the user's that lie over a live picture, seen or not, the highest first."""
     layers = list(viewer.layers)
     above = layers[layers.index(live) + 1 :] if live in layers else []
-    return [each for each in reversed(above) if isinstance(each, Image) and _OURS.isdisjoint(each.metadata)]
+    return [each for each in reversed(above) if is_source(each)]
 
 
 def covering(viewer: ViewerModel, live: Image, source: Image) -> Image | None:

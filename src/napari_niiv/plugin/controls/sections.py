@@ -176,14 +176,15 @@ class SectionsControl:
         nothing = SectionReport(), SectionsConfig()
         report, config = nothing if layer is None else self._found.get(layer, nothing)
         words = _words(report)
+        displaced = report.largest_shift > 0
         useful = {
             "bridge": report.blank,
             "bridge_damaged": report.damaged,
-            "align": report.largest_shift > 0,
+            "align": displaced,
             "even_brightness": report.uneven,
         }
-        gaps, places = report.blank or report.damaged, report.largest_shift > 0 or report.uneven
-        unsure = report.alignable and not report.largest_shift
+        gaps, places = report.blank or report.damaged, displaced or report.uneven
+        unsure = report.alignable and not displaced
         self.settings[0].show(unsure)
         if unsure:
             with self.anyway.changed.blocked():
