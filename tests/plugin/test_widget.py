@@ -230,6 +230,9 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     viewer.dims.ndisplay = 3
     qtbot.waitUntil(lambda: "3-D · pixel 1 voxel" in widget.status.value, timeout=20_000)
     assert widget.match_zoom.text == "auto (1×)"
+    viewer.dims.ndisplay = 2
+    viewer.camera.zoom = 123
+    qtbot.waitUntil(lambda: widget.match_zoom.text == "auto (123×)", timeout=20_000)
 
 
 def test_deleting_layers_keeps_switch_and_choices_true(in_napari, viewer, qtbot, messages):

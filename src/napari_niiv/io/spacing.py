@@ -111,10 +111,15 @@ class Spacing:
         return sizes if self.unit == "pixel" else f"{sizes} {self.unit}"
 
     @property
+    def readable(self) -> Spacing:
+        """The same in the unit that people say it in: below 0.1 µm in nm."""
+        small = self.unit == "micrometer" and all(size is not None and size < 0.1 for size in self.sizes)
+        return self.to("nanometer") if small else self
+
+    @property
     def short_words(self) -> str:
         """The same with the symbol of the unit, such as "0.8 × 0.1 × 0.1 µm"; below 0.1 µm in nm."""
-        small = self.unit == "micrometer" and all(size is not None and size < 0.1 for size in self.sizes)
-        spacing = self.to("nanometer") if small else self
+        spacing = self.readable
         return spacing.words.replace(spacing.unit, SHORT_UNITS.get(spacing.unit, spacing.unit))
 
 

@@ -268,6 +268,21 @@ def test_the_result_lies_over_its_source(panel, viewer, source, qtbot, tmp_path,
     np.testing.assert_array_equal(np.asarray(data), expected)
 
 
+def test_after_a_change_the_button_names_what_it_opens(panel, viewer, qtbot, tmp_path):
+    wait_target(qtbot, panel, tmp_path / "my-stack-isotropic.zarr")
+    run(qtbot, panel)
+    assert panel.open_result.text() == "Open in napari"
+    assert "my-stack-isotropic.zarr" in panel.status.text()
+    panel.form.format.value = ".tif"
+    assert panel.status.text() == ""
+    assert panel.open_result.text() == "Open my-stack-isotropic.zarr in napari"
+    panel.open_in_napari()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2)
+    wait_target(qtbot, panel, tmp_path / "my-stack-isotropic.tif")
+    run(qtbot, panel)
+    assert panel.open_result.text() == "Open in napari"
+
+
 def test_a_result_that_is_gone_is_one_sentence(panel, qtbot, tmp_path, messages):
     panel.form.format.value = ".tif"
     wait_target(qtbot, panel, tmp_path / "my-stack-isotropic.tif")

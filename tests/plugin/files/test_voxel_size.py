@@ -250,6 +250,26 @@ def test_by_hand_without_a_file(viewer, qtbot, messages):
     assert messages == []
 
 
+def test_small_voxels_are_shown_in_nanometres_as_elsewhere(viewer, qtbot, messages):
+    """The layer keeps its unit, as other layers of the scene have it; unless another is chosen."""
+    layer = viewer.add_image(DATA, scale=(0.032, 0.008, 0.008), name="stack", units="micrometer")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "8 nm")
+    form = widget.spacings.form
+    widget.spacings.button.native.click()
+    assert [edit.value for edit in form.sizes.values()] == ["32", "8", "8"]
+    assert form.unit.value == "nanometer"
+    form.sizes["z"].value = "40"
+    form.apply.native.click()
+    np.testing.assert_allclose(layer.scale, (0.04, 0.008, 0.008))
+    assert str(layer.units[-1]) == "micrometer"
+    widget.spacings.button.native.click()
+    form.unit.value = "micrometer"  # the numbers were right, and their unit was not
+    form.apply.native.click()
+    np.testing.assert_allclose(layer.scale, (40, 8, 8))
+    assert messages == []
+
+
 def test_an_anisotropy_that_is_typed_is_remembered(viewer, qtbot, messages, unsaid):
     widget = open_widget(viewer)
     viewer.open(unsaid, plugin="napari")

@@ -79,7 +79,8 @@ class OutputScale:
             return
         _, y, x = voxel_size(source)
         samples = math.sqrt(y * x) / pixel_size
-        self.match_zoom.text = f"{AUTO} ({samples:.2g}×)"
+        number = f"{samples:.0f}" if samples >= 10 else f"{samples:.2g}"
+        self.match_zoom.text = f"{AUTO} ({number}×)"
         with self.samples.changed.blocked():
             self.samples.value = min(max(samples, self.samples.min), self.samples.max)
 

@@ -222,7 +222,8 @@ class ExportPanel(ExportWindow):
     def _changed(self, value: Any = None) -> None:
         """Something in the form is another."""
         self._beginning = False  # that was not meant
-        self.show_status("")
+        self.show_status("")  # which told what *Open in napari* opens
+        self.name_result("" if self.job is None else self.job.target.name)
         self.refresh_preview()
 
     def _request_preview(self, then: Callable[[ExportPreview], None], failed: Callable[[str], None]) -> None:
@@ -297,6 +298,7 @@ class ExportPanel(ExportWindow):
         if model is None or self.worker is not None:
             return
         self.job, self._log = job, ExportLog(job.is_tiff)
+        self.name_result("")
         self._sources, self._exported = list(self.form.exported), self.form.words
         self._estimate.stop()
         self.worker = EventWorker(self, lambda: job.start(model), "export", KEEPS, job.kept)

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QProgressBar, QPushButt
 
 from napari_niiv.plugin.common.forms import wrapped
 from napari_niiv.plugin.common.timers import single_shot
-from napari_niiv.plugin.common.words import with_short_names
+from napari_niiv.plugin.common.words import shortened, with_short_names
 from napari_niiv.plugin.export.form import ExportForm
 from napari_niiv.plugin.export.log import ExportLog
 from napari_niiv.plugin.export.settings import ExportPreview
@@ -17,6 +17,8 @@ WIDTH = 460
 _WHOLE = 1000
 # characters of a word that a line of the window holds
 _LONGEST = 56
+# characters of a name that a button beside others holds
+_LONGEST_RESULT = 28
 _MEANWHILE = "napari can be used meanwhile, and this window closed: the button in Isotropic reconstruct opens it again."
 
 
@@ -110,6 +112,10 @@ class ExportWindow(QDialog):
         self.status.setToolTip(sentence)
         self.status.setVisible(bool(sentence))
         self._fit.start()
+
+    def name_result(self, name: str) -> None:
+        """Name the file that is opened on the button that opens it; without a name, the status tells it."""
+        self.open_result.setText(f"Open {shortened(name, _LONGEST_RESULT)} in napari" if name else "Open in napari")
 
     def show_estimate(self, words: str) -> None:
         """Show what the export will take, or nothing."""

@@ -159,7 +159,7 @@ class VoxelSizeControl:
     def refill(self) -> None:
         """Write the layer's voxel size into the form."""
         if (layer := self._layer) is not None:
-            self.form.fill(voxel_size(layer), str(layer.units[-1]))
+            self.form.fill(Spacing(voxel_size(layer), str(layer.units[-1])))
 
     def set_anisotropy(self, anisotropy: float) -> None:
         """Give the chosen layer another z step, of so many pixels: there is one truth, and no picture is squeezed."""
@@ -193,9 +193,9 @@ class VoxelSizeControl:
             return
         # where nothing was measured, the factor will do
         if spacing.unit == "inch" or not any(spacing.sizes):
-            self.form.fill((None, 1.0, 1.0), "pixel")
+            self.form.fill(Spacing((None, 1.0, 1.0)))
         else:
-            self.form.fill(spacing.sizes, spacing.unit)
+            self.form.fill(spacing)
         sentence = f"The file of {layer.name} {spacing.problem}. What is the size of a voxel?"
         self.form.ask(sentence, axis_names(layer), finest_data(layer).shape, by_hand=False)
 

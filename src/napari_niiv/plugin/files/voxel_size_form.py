@@ -12,6 +12,7 @@ from magicgui.widgets import ComboBox, Label, LineEdit, PushButton
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_niiv.errors import VolumeError
+from napari_niiv.io.spacing import Spacing
 from napari_niiv.plugin.common.forms import Row, button, paragraph, write
 from napari_niiv.plugin.common.questions import Questions, Urgency
 
@@ -61,6 +62,7 @@ class SpacingForm:
         self._apply, self._later, self._never = apply, later, never
         self._lengths: tuple[int, ...] = ()
         self._names: list[str] = []
+        self._unit = self._shown_unit = "pixel"  # that the form was filled with, and what it made of it
         self._unit_choices = [(short, name) for name, short in _UNITS.items()]
         self._question = questions.add(Urgency.VOXEL_SIZE, self._make)
         self.rows = [self._question]
@@ -81,7 +83,8 @@ class SpacingForm:
     @cached_property
     def unit(self) -> ComboBox:
         """Of the sizes."""
-        return ComboBox(choices=lambda widget: self._unit_choices, tooltip="of the three sizes")
+        tip = "of the three sizes; another unit leaves their numbers as they are"
+        return ComboBox(choices=lambda widget: self._unit_choices, tooltip=tip)
 
     @cached_property
     def axes(self) -> list[ComboBox]:
@@ -152,9 +155,11 @@ class SpacingForm:
         """Whether it is open."""
         return self._question.shown
 
-    def fill(self, sizes: Sequence[float | None], unit: str) -> None:
-        """Write a voxel size (z, y, x) into the form; sizes that are None or absurd stay empty."""
-        for edit, size in zip(self.sizes.values(), sizes, strict=True):
+    def fill(self, spacing: Spacing) -> None:
+        """Write a voxel size into the form, in a readable unit; sizes that are None or absurd stay empty."""
+        self._unit, shown = spacing.unit, spacing.readable
+        unit = self._shown_unit = shown.unit
+        for edit, size in zip(self.sizes.values(), shown.sizes, strict=True):
             usable = size is not None and math.isfinite(size) and size > 0
             edit.value = f"{size:.6g}" if usable else ""
         if unit not in [name for _, name in self._unit_choices]:
@@ -163,7 +168,7 @@ class SpacingForm:
         self.unit.value = unit
 
     def answer(self) -> Answer:
-        """What the user has written into the form.
+        """What the user has written into the form; in the unit that it was filled with, unless another was chosen.
 
         Raises
         ------
@@ -171,7 +176,9 @@ class SpacingForm:
             If it is no voxel size.
         """
         z, y, x = (_number(letter, edit.value) for letter, edit in self.sizes.items())
-        return Answer((z, y, x), self.unit.value, "".join(self._names))
+        written = Spacing((z, y, x), self.unit.value)
+        spacing = written.to(self._unit) if written.unit == self._shown_unit else written
+        return Answer(spacing.voxel_size, spacing.unit, "".join(self._names))
 
     def _choices(self, number: int, widget: Any) -> list[tuple[str, str]]:
         count = len(self._names)
