@@ -357,6 +357,30 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     qtbot.waitUntil(lambda: list(viewer.layers) == [source, widget.live_layers.get(source).layer], timeout=5000)
 
 
+@pytest.mark.parametrize("eye", ["source", "picture"])
+def test_a_volume_that_is_hidden_comes_when_its_eye_is_opened(viewer_and_dock, qtbot, eye):
+    viewer, _, widget, source = viewer_and_dock
+    picture = widget.live.layer
+    source.visible = picture.visible = False
+    for _ in range(2):
+        viewer.dims.ndisplay = 3
+        assert widget.volume_views.get(source) is None
+        assert not any(layer.visible for layer in viewer.layers)
+        viewer.dims.ndisplay = 2
+    viewer.dims.ndisplay = 3
+    (source if eye == "source" else picture).visible = True
+    qtbot.waitUntil(lambda: "3-D" in widget.status.value and "refined" in widget.status.value, timeout=20_000)
+    assert [layer.name for layer in viewer.layers if layer.visible] == [NAME]
+    viewer.layers.remove(NAME)  # which is no opening of an eye
+    qtbot.waitUntil(lambda: NAME not in viewer.layers and source.visible is (eye == "source"), timeout=5000)
+    assert widget.volume_views.get(source) is None
+    viewer.dims.ndisplay = 2
+    picture.visible = True
+    source.visible = False
+    viewer.dims.ndisplay = 3  # the picture was to be seen
+    assert widget.volume_views.get(source) is not None
+
+
 def test_without_a_live_reconstruction_3d_is_napari_s_own(viewer_and_dock):
     viewer, _, widget, source = viewer_and_dock
     widget.on.value = False

@@ -126,4 +126,5 @@ def lower_priority() -> None:
     """Leave the processor to the viewer: a lower priority for this thread and those that it starts."""
     if sys.platform.startswith("linux"):  # elsewhere this would concern the whole program
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
 from napari_niiv.plugin.common.channels import channels_of
+from napari_niiv.plugin.common.connections import Connections
 from napari_niiv.plugin.common.freed_memory import give_back_soon
 from napari_niiv.plugin.common.removal import at_once
 from napari_niiv.plugin.live.live_layers import LiveLayers
@@ -26,6 +27,8 @@ WAITING = "3-D · reading and interpolating…"
 
 class VolumeViews(QObject):
     """Opens a 3-D view of each live layer when the viewer goes to 3-D; it ends with the live layer, or in 2-D.
+
+    A volume whose source and picture the user has hidden has none until one of their eyes is opened.
 
     `waiting` brings the source and one sentence when a view begins, `progress` the source and a `Progress`, `failed`
     the source and one sentence.
@@ -51,6 +54,8 @@ class VolumeViews(QObject):
         self._viewer, self._live_layers = viewer, live_layers
         self._views: weakref.WeakKeyDictionary[Image, VolumeView] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()  # what was in 3-D last
+        self._hidden: weakref.WeakSet[Image] = weakref.WeakSet()  # sources of volumes that are to stay away
+        self._eyes = Connections()  # which bring them back
         self._camera = BlockCamera(viewer)
         self.cut = CutControl(live_layers)
         self.rows = self.cut.rows
@@ -86,6 +91,8 @@ class VolumeViews(QObject):
             self._close_views()
 
     def _close_views(self, remove: bool = True) -> None:
+        self._eyes.disconnect()
+        self._hidden.clear()
         with at_once(self._viewer.layers):
             for view in list(self._views.values()):
                 view.close(remove)
@@ -101,6 +108,10 @@ class VolumeViews(QObject):
 
     def _open(self, live: LiveReconstruction) -> None:
         if self._viewer.dims.ndisplay != 3 or live.source in self._views:
+            return
+        if self._is_hidden(live):
+            self._hidden.add(live.source)
+            self._eyes.connect(self._open_what_is_seen, live.source.events.visible, live.layer.events.visible)
             return
         from napari_niiv.plugin.volume3d.chosen_box import chosen_box  # with torch, by now imported elsewhere
         from napari_niiv.plugin.volume3d.volume_view import VolumeView, default_budget
@@ -120,6 +131,18 @@ class VolumeViews(QObject):
         live.closed.connect(view.close_soon)
         self.cut.show(True)
         self.waiting.emit(source, WAITING)
+
+    def _is_hidden(self, live: LiveReconstruction) -> bool:
+        """Whether the user has hidden a volume: all that there is to see of its channels."""
+        lives = [self._live_layers.get(source) for source in self._live_layers.together(live.source)]
+        return not any(each.wanted or each.source.visible for each in lives if each is not None)
+
+    def _open_what_is_seen(self, event: Any = None) -> None:
+        """The user has opened an eye."""
+        for live in self._live_layers:
+            if live.source in self._hidden and not self._is_hidden(live):
+                self._hidden.discard(live.source)
+                self._open(live)
 
     def _is_meant(self, source: Image) -> bool:
         """Whether a volume is the one to look at: the selected one, if that is live."""
