@@ -81,7 +81,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             label="Anisotropy", min=1, max=MAX_ANISOTROPY, step=0.1, value=1, tooltip="z step ÷ pixel size"
         )
         typed(self.anisotropy, "anisotropy")
-        self.scale = OutputScale(self.layer, self._apply_finest)
+        self.scale = OutputScale(self.layer, self.live_layers)
         self.match_zoom, self.output_scale = self.scale.match_zoom, self.scale.samples
         self._ortho = OrthoButton(host, self.live_layers, self.layer)
         self.ortho_button = self._ortho.button
@@ -256,7 +256,10 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self.layer.value = active if active in best else best[-1]
 
     def _choose_layer(self, value: Any = None) -> None:
-        layer = self.layer.value
+        with self._host.questions.anew():
+            self._attend_to(self.layer.value)
+
+    def _attend_to(self, layer: Image | None) -> None:
         if layer not in self._ortho.sources:
             self._ortho.close()  # they open again for the layer if it is live
         self._watch(layer)
@@ -319,15 +322,12 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
             self._off.add(copy)
         if (checkpoint := self.models.checkpoint_of(source)) != self.models.checkpoint_of(copy) and checkpoint:
             self.models.assign(copy, checkpoint)
+        self.live_layers.adopt(source, copy)
         if self.layer.value is source:
             self.layer.value = copy
 
-    def _apply_finest(self, finest: float) -> None:
-        if self.layer.value is not None:
-            self.live_layers.set_finest(self.layer.value, finest)
-
     def _adopt_model(self, model: Any, layer: Image | None) -> None:
-        self.live_layers.set_model(layer, model)
+        self.live_layers.set_own(layer, model=model)
         self._refresh()
 
     def _refresh(self, value: Any = None) -> None:

@@ -47,6 +47,23 @@ def test_the_most_urgent_alone_is_shown_and_the_next_when_it_is_answered(qtbot):
     assert shown() == [Urgency.CHECKPOINT]
 
 
+def test_of_another_layer_the_most_urgent_is_shown_whichever_is_asked_first(qtbot):
+    told = []
+    questions = Questions(lambda: told.append(questions.shown.urgency))
+    urgent, other = (
+        questions.add(urgency, lambda: (Label(value="?"),)) for urgency in (Urgency.FITTED, Urgency.CHECKPOINT)
+    )
+    other.ask()
+    with questions.anew():
+        other.ask()
+        urgent.ask()
+    assert (urgent.shown, other.shown) == (True, False)
+    assert told == [Urgency.CHECKPOINT, Urgency.FITTED]
+    with questions.anew():
+        urgent.ask(False)
+    assert other.shown
+
+
 def test_each_question_that_comes_up_is_told_once(qtbot):
     told = []
     questions = Questions(lambda: told.append(questions.shown.urgency))

@@ -265,6 +265,18 @@ def test_the_slider_changes_the_picture(in_napari, widget, qtbot):
     assert (field.auto.value, field.value) == (False, 0.03)
 
 
+def test_what_is_set_for_one_volume_is_not_used_for_another(widget, qtbot):
+    first, field = widget.layer.value, widget.denoise.field
+    field.slider.value = 0.07
+    second = widget.viewer.add_image(noisy(4.0), scale=(4, 1, 1), name="second")
+    widget.layer.value = second
+    assert field.auto.value
+    qtbot.waitUntil(lambda: field.auto.text == f"auto (noise {automatic(second, widget.model):g})", timeout=20_000)
+    assert widget.live_layers.get(first).denoise == 0.07
+    widget.layer.value = first
+    assert (field.auto.value, field.value) == (False, 0.07)
+
+
 def test_another_checkpoint_may_know_less(widget, checkpoints, messages, qtbot):
     field = widget.denoise.field
     field.auto.value = False

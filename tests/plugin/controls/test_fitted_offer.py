@@ -61,13 +61,16 @@ def test_the_checkpoint_fitted_to_it_is_offered_and_used(in_napari, open_again, 
     day = datetime.date.today().isoformat()
     question = wait_question(qtbot, widget)
     assert question == f"Fitted to this volume on {day}: brain-niiv, and you had denoise 0 and output scale 2. Use it?"
-    assert (widget.checkpoint.value, widget.live_layers.settings.denoise) == ("em", "auto")  # not before it is wanted
+    assert (widget.checkpoint.value, widget.live_layers.settings_of(widget.layer.value).denoise) == (
+        "em",
+        "auto",
+    )  # not before it is wanted
     widget.fitted.use.native.click()
     assert not widget.fitted.answers.visible
     qtbot.waitUntil(lambda: widget.models.loaded == (str(checkpoint), "auto"), timeout=20_000)
     assert widget.live_layers.settings_of(widget.layer.value).finest == 0.5
     assert (widget.output_scale.value, widget.match_zoom.value) == (2, False)
-    assert widget.live_layers.settings.denoise == 0
+    assert widget.live_layers.settings_of(widget.layer.value).denoise == 0
     told = f"brain is restored with {checkpoint.name}, fitted to it on {day} with denoise 0 and output scale 2."
     assert messages.count(told) == 1
 
@@ -101,7 +104,7 @@ def test_what_is_set_by_hand_is_remembered_and_offered(open_again, file, qtbot, 
     again = open_again()
     assert wait_question(qtbot, again) == "You had denoise 0.03 and output scale 0.5 for this volume: use it again?"
     again.fitted.use.native.click()
-    assert again.live_layers.settings.denoise == 0.03
+    assert again.live_layers.settings_of(again.layer.value).denoise == 0.03
     assert again.denoise.field.slider.value == 0.03
 
 
@@ -169,7 +172,7 @@ def test_a_full_disk_is_told_once_and_what_is_set_is_in_use(open_again, file, qt
         widget.denoise.field.auto.value = False
         widget.denoise.field.slider.value = level
     qtbot.waitUntil(lambda: any("disk is full" in m for m in messages), timeout=5000)
-    assert widget.live_layers.settings.denoise == 0.03
+    assert widget.live_layers.settings_of(widget.layer.value).denoise == 0.03
 
 
 def test_what_was_fitted_in_this_session_is_in_use_when_the_dock_is_opened(dock_viewer, checkpoint, qtbot, messages):

@@ -84,20 +84,38 @@ def test_what_was_chosen_for_the_file_before_is_offered_without_a_trial(
     assert not tried[0]
 
 
+@pytest.fixture
+def fitted(file, tmp_path, interpolating_model):
+    """A checkpoint that was fitted to the file."""
+    path = tmp_path / "brain-niiv.safetensors"
+    save_model(interpolating_model, Card(architecture=interpolating_model.architecture), path)
+    remember_fit(file, path)
+    return path
+
+
 def test_where_what_was_fitted_is_not_wanted_a_better_one_is_offered_all_the_same(
-    dock_viewer, file, tmp_path, interpolating_model, qtbot, messages, untried, tried
+    fitted, opened, qtbot, messages, untried, tried
 ):
-    fitted = tmp_path / "brain-niiv.safetensors"
-    save_model(interpolating_model, Card(architecture=interpolating_model.architecture), fitted)
-    remember_fit(file, fitted)
-    dock_viewer.open(file, plugin="napari")
-    widget = dock_viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+    widget = opened
     qtbot.waitUntil(lambda: widget.fitted.answers.visible, timeout=30_000)
     qtbot.waitUntil(lambda: tried[0] == ["em"], timeout=30_000)
     widget.fitted.later.native.click()
     offer = wait_offer(qtbot, widget)
     qtbot.waitUntil(lambda: offer.answers.visible, timeout=30_000)
     assert offer.sentence.value.startswith("lm suits this volume better than em")
+
+
+def test_what_was_fitted_comes_first_when_the_layer_is_chosen_again(fitted, opened, qtbot, messages, untried, tried):
+    """It was not answered for; a better one than that in use may be worse than what was fitted."""
+    widget, brain = opened, opened.layer.value
+    qtbot.waitUntil(lambda: widget.fitted.answers.visible, timeout=30_000)
+    wait_offer(qtbot, widget)
+    other = widget.viewer.add_image(DATA, scale=(4, 1, 1), name="other")
+    widget.layer.value = other
+    assert not widget.fitted.answers.visible
+    widget.layer.value = brain
+    assert widget.fitted.answers.visible
+    assert not widget.suitability.answers.visible
 
 
 def test_one_that_suits_is_not_spoken_of(opened, qtbot, messages, untried, tried):

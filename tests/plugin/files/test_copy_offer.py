@@ -66,6 +66,7 @@ def test_the_copy_takes_the_layers_place(in_napari, viewer, qtbot, messages, slo
     old.scale = (6, 1, 1)
     viewer.layers.selection = {old}
     wait_status(qtbot, widget, "· pixel")
+    widget.live.denoise, widget.output_scale.value = 0.0, 0.5
     order = [layer.name for layer in viewer.layers]
     offer.make.native.click()
     qtbot.waitUntil(lambda: old not in viewer.layers, timeout=30_000)
@@ -80,6 +81,7 @@ def test_the_copy_takes_the_layers_place(in_napari, viewer, qtbot, messages, slo
     wait_status(qtbot, widget, "· pixel")
     qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == order, timeout=20_000)
     assert widget.layer.value is new
+    assert (widget.output_scale.value, widget.live.denoise) == (0.5, 0)
     assert not offer.make.native.isVisible()
     assert not offer.bar.isVisible()
     assert any("is read from its zarr copy now" in m for m in messages)

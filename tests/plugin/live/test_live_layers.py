@@ -65,15 +65,27 @@ def test_each_source_has_one_of_its_own(in_napari, viewer, live_layers, qtbot):
 def test_a_model_is_for_all_and_a_resolution_for_one(viewer, live_layers, qtbot, interpolating_model):
     import copy
 
-    live_layers.set_finest(viewer.layers["second"], 2.0)  # kept though it is not live yet
+    live_layers.set_own(viewer.layers["second"], finest=2.0)  # kept though it is not live yet
     first, second = (live_layers.open(viewer.layers[name]) for name in ("first", "second"))
     assert (first.finest, second.finest) == (0, 2)
     other = copy.deepcopy(interpolating_model)
     live_layers.model = other
     assert first.model is other
     assert second.model is other
-    live_layers.set_finest(first.source, 4.0)
+    live_layers.set_own(first.source, finest=4.0)
     assert (first.finest, second.finest) == (4, 2)
+
+
+def test_a_noise_level_is_for_one_volume_and_goes_with_what_takes_its_place(viewer, live_layers):
+    first, second = (viewer.layers[name] for name in ("first", "second"))
+    live_layers.set_own(first, denoise=0.04)
+    assert [live_layers.settings_of(each).denoise for each in (first, second, None)] == [0.04, "auto", "auto"]
+    third = viewer.add_image(DATA, scale=(4, 1, 1), name="third")
+    live_layers.adopt(first, third)
+    live_layers.adopt(second, first)  # which has nothing of its own
+    assert [live_layers.settings_of(each).denoise for each in (first, second, third)] == [0.04, "auto", 0.04]
+    live_layers.set_own(None, denoise=0.01)  # of those that have none of their own
+    assert [live_layers.settings_of(each).denoise for each in (first, second, third)] == [0.04, 0.01, 0.04]
 
 
 def test_one_signal_tells_of_every_change_of_the_settings(viewer, live_layers, qtbot):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 from magicgui.widgets.bases import Widget
@@ -72,6 +73,17 @@ class Questions:
     def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
         self._asked = asked
         self._all: list[Question] = []
+        self._held = False
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """While another layer is attended to; the most urgent of its questions is shown, whichever is asked first."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._show(self._most_urgent)
 
     def add(self, urgency: Urgency, make: Callable[[], Sequence[Widget | Row]]) -> Question:
         """What is to be put into the form where something may be asked.
@@ -89,20 +101,27 @@ class Questions:
     @property
     def shown(self) -> Question | None:
         """The question that is asked now: once it is, it stays, but for what the user has opened since."""
-        waiting = [question for question in self._all if question.waiting]
-        first = min(waiting, key=lambda question: question.urgency, default=None)
+        first = self._most_urgent
         if first is None or first.urgency <= Urgency.DATASET:
             return first
-        return next((question for question in waiting if question.shown), first)
+        return next((question for question in self._all if question.waiting and question.shown), first)
 
     def show_first(self) -> None:
         """Show the most urgent question that waits, and no other."""
-        first = self.shown
+        if not self._held:
+            self._show(self.shown)
+
+    @property
+    def _most_urgent(self) -> Question | None:
+        waiting = [question for question in self._all if question.waiting]
+        return min(waiting, key=lambda question: question.urgency, default=None)
+
+    def _show(self, chosen: Question | None) -> None:
         for question in self._all:
-            if question is not first:
+            if question is not chosen:
                 question.show(False)
-        if first is not None:
-            new = not first.shown
-            first.show(True)
+        if chosen is not None:
+            new = not chosen.shown
+            chosen.show(True)
             if new:
                 self._asked()

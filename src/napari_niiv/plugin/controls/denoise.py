@@ -98,7 +98,7 @@ class DenoiseField:
 
 
 class DenoiseControl:
-    """Sets the noise level of all live pictures, and shows what "auto" comes to for the layer that is chosen.
+    """Sets the noise level of the chosen layer's volume, and shows what "auto" comes to for it.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class DenoiseControl:
     def __init__(self, host: Host, live_layers: LiveLayers, layer: ComboBox) -> None:
         self._host, self._live_layers, self._layer = host, live_layers, layer
         self._model: Any = None
-        self.field = DenoiseField(lambda denoise: live_layers.change(denoise=denoise))
+        self.field = DenoiseField(lambda denoise: live_layers.set_own(layer.value, denoise=denoise))
         self.rows = [self.field.widget]
         live_layers.changed.connect(self.show)
         live_layers.opened.connect(lambda live: live.shown.connect(lambda shown: self.show_estimate()))

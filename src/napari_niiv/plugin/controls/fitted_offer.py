@@ -163,10 +163,8 @@ class FittedOffer:
         if settings.fit is not None and not is_there(settings.fit.checkpoint):
             self._host.fail(f"{settings.fit.checkpoint} is gone since it was offered; all stays as it is.")
             return
-        if settings.denoise is not None:
-            self._live_layers.change(denoise=settings.denoise)
-        if settings.finest is not None:
-            self._live_layers.set_finest(layer, settings.finest)
+        remembered = {"denoise": settings.denoise, "finest": settings.finest}
+        self._live_layers.set_own(layer, **{name: value for name, value in remembered.items() if value is not None})
         if settings.fit is not None:
             self._models.select(settings.fit.checkpoint)
             if file is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider
@@ -13,6 +12,7 @@ from qtpy.QtWidgets import QDoubleSpinBox
 from napari_niiv.plugin.common.forms import Row
 from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.common.typed_numbers import typed
+from napari_niiv.plugin.live.live_layers import LiveLayers
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
@@ -28,8 +28,7 @@ class OutputScale:
     ----------
     layer : ComboBox
         Where the layer is chosen.
-    changed : callable
-        Gets the finest pixel, in lateral voxels; 0 follows the zoom.
+    live_layers : LiveLayers
 
     Attributes
     ----------
@@ -37,8 +36,8 @@ class OutputScale:
         To be put into a form.
     """
 
-    def __init__(self, layer: ComboBox, changed: Callable[[float], None]) -> None:
-        self._layer, self._changed = layer, changed
+    def __init__(self, layer: ComboBox, live_layers: LiveLayers) -> None:
+        self._layer, self._live_layers = layer, live_layers
         self.match_zoom = CheckBox(text=AUTO, value=True, tooltip="match the zoom: one sample per screen pixel")
         self.samples = FloatSlider(
             min=0.25,
@@ -92,7 +91,8 @@ class OutputScale:
 
     def _apply(self, value: Any = None) -> None:
         self._tell_which()
-        self._changed(0.0 if self.match_zoom.value else 1 / self.samples.value)
+        finest = 0.0 if self.match_zoom.value else 1 / self.samples.value
+        self._live_layers.set_own(self._layer.value, finest=finest)
 
     def _tell_which(self) -> None:
         by_hand = not self.match_zoom.value

@@ -61,7 +61,6 @@ class SuitabilityControl:
         self._question = host.questions.add(Urgency.CHECKPOINT, lambda: (self.sentence, self.answers))
         self.rows = [self._question]
         live_layers.opened.connect(self._await_picture)
-        layer.changed.connect(self.show)
         models.checkpoint.changed.connect(self._withdraw)
 
     @functools.cached_property

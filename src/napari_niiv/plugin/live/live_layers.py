@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from napari_niiv.sections.repairs import Repairs
 
 
+# settings that a source, with the other channels of its volume, may have of its own
+OWN = ("model", "finest", "denoise")
+
+
 class LiveLayers(QObject):
     """The live reconstructions of a viewer, at most one for each source, and the owner of their settings.
 
     The channels of a volume begin and end together, but for one whose own layer is deleted.
 
-    All settings are common to all sources but `model`, `finest` and `repairs`, which a source may have of its own, live
-    or not; the latter lie in the layer's metadata, as exports and trainings need them too. Whatever changes the
+    All settings are common to all sources but those in `OWN` and `repairs`, which a source may have of its own, live or
+    not; the latter lie in the layer's metadata, as exports and trainings need them too. Whatever changes the
     settings, a control or the mouse in a picture, all live reconstructions get the new ones, and then `changed` is
     emitted: controls, ortho views and 3-D views listen to it alone. `opened` brings each new live reconstruction,
     `ended` one that ended by itself, as its layer or its source was deleted.
@@ -43,8 +47,7 @@ class LiveLayers(QObject):
     Attributes
     ----------
     settings : LiveSettings
-        Those common to all sources; `model` and `finest` are those of sources that have none of their own, `repairs`
-        is None.
+        Those common to all sources; those in `OWN` are of sources that have none of their own, `repairs` is None.
     """
 
     opened = Signal(object)
@@ -56,8 +59,7 @@ class LiveLayers(QObject):
         self._viewer = viewer
         self.settings = LiveSettings()
         self._by_source: dict[Image, LiveReconstruction] = {}
-        self._finest: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()
-        self._models: weakref.WeakKeyDictionary[Image, Niiv] = weakref.WeakKeyDictionary()
+        self._own: weakref.WeakKeyDictionary[Image, dict[str, Any]] = weakref.WeakKeyDictionary()
         self._memory: Memory | None = None
 
     def __len__(self) -> int:
@@ -74,9 +76,7 @@ class LiveLayers(QObject):
         """The settings of a source, live or not; None has those common to all."""
         if source is None:
             return self.settings
-        model = self._models.get(source, self.settings.model)
-        finest = self._finest.get(source, self.settings.finest)
-        return replace(self.settings, model=model, finest=finest, repairs=repairs_of(source))
+        return replace(self.settings, **self._own.get(source, {}), repairs=repairs_of(source))
 
     def estimate_of(self, source: Image | None) -> float | None:
         """The noise level that "auto" comes to for a source that is live; None as long as it is not known."""
@@ -89,19 +89,27 @@ class LiveLayers(QObject):
         if self.settings != before:
             self._apply()
 
-    def set_finest(self, source: Image, finest: float) -> None:
-        """Set the finest pixel of one source and its other channels, in lateral voxels; 0 follows the zoom."""
-        if finest != self.settings_of(source).finest:
-            self._finest.update(dict.fromkeys(channels_of(self._viewer, source), finest))
+    def set_own(self, source: Image | None, **changes: Any) -> None:
+        """Replace settings in `OWN` of one source and its other channels.
+
+        Parameters
+        ----------
+        source : Image or None
+            None stands for those that have none of their own.
+        **changes
+            Fields of `LiveSettings`.
+        """
+        if source is None:
+            self.change(**changes)
+            return
+        before = self.settings_of(source)
+        if replace(before, **changes) != before:
+            self._keep(source, changes)
             self._apply()
 
-    def set_model(self, source: Image | None, model: Niiv) -> None:
-        """Set the model of one source and its other channels; None stands for those that have none of their own."""
-        if source is None:
-            self.change(model=model)
-        elif model is not self.settings_of(source).model:
-            self._models.update(dict.fromkeys(channels_of(self._viewer, source), model))
-            self._apply()
+    def adopt(self, source: Image, copy: Image) -> None:
+        """Give a layer that takes the place of another, and its other channels, the settings of that."""
+        self._keep(copy, self._own.get(source, {}))
 
     def set_repairs(self, source: Image, repairs: Repairs | None) -> None:
         """Set what is done to the sections of one source; None where that is not known."""
@@ -116,7 +124,8 @@ class LiveLayers(QObject):
 
     @model.setter
     def model(self, model: Niiv) -> None:
-        self._models.clear()
+        for own in self._own.values():
+            own.pop("model", None)
         self.change(model=model)
 
     @property
@@ -186,14 +195,19 @@ class LiveLayers(QObject):
         self.opened.emit(live)
         return live
 
+    def _keep(self, source: Image, changes: dict[str, Any]) -> None:
+        for each in channels_of(self._viewer, source):
+            self._own.setdefault(each, {}).update(changes)
+
     def _adopt(self, live: LiveReconstruction) -> None:
         """Take what was changed in one picture, such as a split that was dragged there, for all."""
         settings, known = live.settings, self.settings_of(live.source)
         if settings == known:
             return
-        if settings.finest != known.finest:
-            self._finest[live.source] = settings.finest
-        self.settings = replace(settings, model=self.settings.model, finest=self.settings.finest, repairs=None)
+        own = {name: getattr(settings, name) for name in OWN}
+        self._keep(live.source, {name: value for name, value in own.items() if value != getattr(known, name)})
+        common = {name: getattr(self.settings, name) for name in OWN}
+        self.settings = replace(settings, **common, repairs=None)
         self._apply()
 
     def _apply(self) -> None:
