@@ -289,11 +289,25 @@ def test_what_cannot_be_is_one_sentence_and_changes_nothing(widget, qtbot, messa
         assert widget.button.text() == "Train on this volume"
         assert form.visible
         assert field.value == wrong
+        assert not widget.curves.isVisible()
         field.value = right
+        assert not widget.status.isVisible(), name  # it is put right
     widget.viewer.layers.clear()
     widget.toggle()
     assert "Choose a layer" in widget.status.text()
     assert not list(tmp_path.glob("*niiv*"))
+
+
+@pytest.mark.usefixtures("in_napari")
+def test_what_was_refused_for_its_voxel_size_is_no_more_once_that_is_another(widget, qtbot, messages):
+    layer = widget.form.layer.value
+    layer.scale = (1, 1, 1)
+    widget.toggle()
+    qtbot.waitUntil(lambda: "isotropic" in widget.status.text(), timeout=20_000)
+    wait_ready(qtbot, widget)
+    assert widget.status.isVisible()
+    layer.scale = (4, 1, 1)
+    assert not widget.status.isVisible()
 
 
 # what a training tells

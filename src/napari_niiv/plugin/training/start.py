@@ -33,6 +33,8 @@ class StartChoice:
         Called when it becomes known, or unknown, what is started from.
     tell : callable
         Gets a sentence if the checkpoint in use cannot be started from, else an empty one.
+    resized : callable
+        Called when the voxel size of the layer is another.
 
     Attributes
     ----------
@@ -46,8 +48,9 @@ class StartChoice:
         run: Callable[..., None],
         changed: Callable[[], None],
         tell: Callable[[str], None],
+        resized: Callable[[], None],
     ) -> None:
-        self._form, self._run, self._changed, self._tell = form, run, changed, tell
+        self._form, self._run, self._changed, self._tell, self._resized = form, run, changed, tell, resized
         self._wanted: str | None = None  # the checkpoint in use when it was last looked at
         self._number = 0
         self.known = self.frozen = False
@@ -124,7 +127,11 @@ class StartChoice:
         """Follow the anisotropy of the layer, on which the blur depends."""
         self._size.disconnect()
         if (layer := self._form.layer.value) is not None:
-            self._size.connect(lambda event=None: self.look_up(), layer.events.scale)
+            self._size.connect(self._follow_size, layer.events.scale)
+
+    def _follow_size(self, event: Any = None) -> None:
+        self.look_up()
+        self._resized()
 
     def _in_use(self) -> str | None:
         """The checkpoint in use in the other dock widget, if that is open."""

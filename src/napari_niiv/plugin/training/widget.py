@@ -80,6 +80,7 @@ class TrainOnVolume(QScrollArea):
         self._orphaned = False
         self._dock: QDockWidget | None = None  # that it is in
         self._said = ""  # of where the training starts from
+        self._refused = False  # whether the status says why there was no training
         self._previewing = False  # whether the other widget was opened in this training
         self._content = Yielding()
         self.button = QPushButton(_TRAIN)
@@ -97,7 +98,7 @@ class TrainOnVolume(QScrollArea):
         self._sizing = single_shot(self, 0, self._find_size)
         self._leaving, self._tabbed = Leaving(self), Tabbed(self)
         self._connect()
-        self._start = StartChoice(self.form, self._background.run, self._show_state, self._say)
+        self._start = StartChoice(self.form, self._background.run, self._show_state, self._say, self._correct)
         self._start.begin()
         self._background.run(devices_and_state_path, self._know)
         # what fails there will fail again
@@ -210,6 +211,8 @@ class TrainOnVolume(QScrollArea):
         self.button.clicked.connect(self.toggle)
         self.form.resume.changed.connect(self._show_state)
         self.form.layer.changed.connect(self._forget_outcome)
+        for event in (self.form.changed, *(each.changed for each in (self.form.init, self.form.psf, self.form.vgg))):
+            event.connect(self._correct)
         layers, theme = self.viewer.layers.events, self.viewer.events.theme
         for event in (layers.inserted, layers.removed):
             event.connect(self._layers_changed)
@@ -303,10 +306,16 @@ class TrainOnVolume(QScrollArea):
     def _forget_outcome(self, value: Any = None) -> None:
         """Another layer is chosen: what came of the last training says nothing of it."""
         if self.worker is None:
+            self._refused = False
             self.status.clear()
             for widget in (self.curves, self.status):
                 widget.hide()
         self._show_state()
+
+    def _correct(self, value: Any = None) -> None:
+        """What a training was refused for may be put right: the sentence goes."""
+        if self._refused:
+            self._forget_outcome()
 
     def _show_stopping(self) -> None:
         self.button.setText(_STOPPING)
@@ -332,6 +341,7 @@ class TrainOnVolume(QScrollArea):
             self._go_back(log.checkpoint)
         self._layer = None
         self._start.frozen = False
+        self._refused = bool(problem) and not log.learnt
         if self._orphaned:
             self._start.look_up()
         else:
@@ -342,6 +352,7 @@ class TrainOnVolume(QScrollArea):
         self.form.update_output()
         self._show_state()
         self._draw()
+        self.curves.setVisible(not self._refused)
         if problem:
             show_error(log.words)
         else:
@@ -380,6 +391,7 @@ class TrainOnVolume(QScrollArea):
             self.curves.show()
 
     def _fail(self, sentence: str) -> None:
+        self._refused = self.worker is None
         self.status.setText(with_short_names(sentence))
         self.status.setToolTip(sentence)
         self.status.show()
