@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("napari")
 pytest.importorskip("pytestqt")
 
-from npe2 import PluginManifest
+from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractButton, QApplication
 
@@ -88,6 +88,7 @@ def in_napari():
 def make_bare_viewer(qapp):
     """Makes viewers whose windows have docks but no canvas."""
     made = []
+    PluginManager.instance().discover()  # as napari's windows do: readers are among the plugins
 
     def make():
         made.append(BareViewer())

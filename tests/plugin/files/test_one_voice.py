@@ -8,6 +8,8 @@ from tests.plugin.test_widget import DATA, drop, open_widget, wait_status
 
 pytest.importorskip("napari")
 
+from napari_niiv.io.remembered import Correction, recall
+
 
 def saved(path, **metadata):
     tifffile.imwrite(path, DATA, imagej=True, metadata={"axes": "ZYX", **metadata})
@@ -55,16 +57,29 @@ def test_the_anisotropy_typed_is_an_answer(viewer, qtbot, messages, tmp_path):
 
 
 def test_isotropic_by_the_users_hand(viewer, qtbot, messages, tmp_path):
+    """Typed, in the form or when it was opened before: never as if the file said so, and what it says is told."""
+    path = saved(tmp_path / "stack.tif", spacing=5.0, unit="um")
     widget = open_widget(viewer)
-    drop(widget, saved(tmp_path / "stack.tif", spacing=5.0, unit="um"))
+    drop(widget, path)
     wait_status(qtbot, widget, "· pixel")
-    before = widget.anisotropy.value
+    before, z = widget.anisotropy.value, widget.layer.value.scale[0]
+    told = "; it was 5 × 1 × 1 µm before, an anisotropy of 5); if the z step is coarser, type the anisotropy"
+    widget.anisotropy.value = 2
     widget.anisotropy.value = 1
-    said = widget.status.value
-    assert said.startswith("stack is isotropic, as you have set it (")
-    assert f"its anisotropy was {before:.3g} before" in said
+    assert widget.status.value.startswith(f"stack is isotropic, as you have set it (1 × 1 × 1 µm{told}")
+    form = widget.spacings.form
+    widget.spacings.button.native.click()
+    assert form.question.value.endswith("for this file; it was 5 × 1 × 1 µm before, an anisotropy of 5.")
+    form.sizes["z"].value = "0.5"
+    form.apply.native.click()
+    assert widget.status.value.startswith(f"stack is finer along z, as you have set it (0.5 × 1 × 1 µm{told}")
+    qtbot.waitUntil(lambda: recall(path) == Correction((0.5, 1, 1), "micrometer"), timeout=10_000)
+    viewer.layers.clear()
+    drop(widget, path)
+    wait_status(qtbot, widget, f"stack is finer along z, as you have set it (0.5 × 1 × 1 µm{told}")
     widget.anisotropy.value = before
     wait_status(qtbot, widget, "· pixel")
+    assert widget.layer.value.scale[0] == pytest.approx(z)
 
 
 @pytest.mark.parametrize("opened", ["by napari", "dropped"])

@@ -21,7 +21,6 @@ from napari_niiv.io.stored_volume import unsorted_axes
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import (
-    ISOTROPIC,
     empty_values,
     finest_data,
     provenance_of,
@@ -81,7 +80,8 @@ class VoxelSizeControl:
         self._layer: Image | None = None
         self._seen: weakref.WeakSet[Image] = weakref.WeakSet()
         self._questions: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()
-        self._before: weakref.WeakKeyDictionary[Image, float] = weakref.WeakKeyDictionary()  # anisotropies
+        # voxel sizes as they were before the user set others
+        self._given: weakref.WeakKeyDictionary[Image, Spacing] = weakref.WeakKeyDictionary()
         self.button = PushButton(text="Voxel size and axes…", tooltip="correct what the file says, or does not say")
         self._problems: weakref.WeakKeyDictionary[Image, str] = weakref.WeakKeyDictionary()
         self.form = SpacingForm(host.questions, self._apply, self._dismiss, self._never_ask)
@@ -121,12 +121,12 @@ class VoxelSizeControl:
         if self._layer is None or self.form.shown:
             self._dismiss()
             return
-        file = layer_file(self._layer)
-        sentence = (
-            "What you set here is remembered for this file."
-            if file
-            else "The layer has no file for which it could be remembered."
-        )
+        if layer_file(self._layer):
+            sentence = "What you set here is remembered for this file."
+        else:
+            sentence = "The layer has no file for which it could be remembered."
+        if before := self._before(self._layer):
+            sentence = f"{sentence[:-1]}{before}."
         self.refill()
         self.form.ask(sentence, axis_names(self._layer), finest_data(self._layer).shape, by_hand=True)
 
@@ -144,22 +144,31 @@ class VoxelSizeControl:
             return f"Waiting for the voxel size of {name}: answer the question above, or {typing}."
         if problem := self._problems.get(layer, ""):
             return f"{name} has no voxel size to go by, as its file {problem}; {typing}."
-        size, unit = voxel_size(layer), str(layer.units[-1])
-        z, y, x = size
+        spacing = _spacing(layer)
+        z, y, x = spacing.voxel_size
+        words = spacing.short_words
+        if before := self._before(layer):
+            kind = "isotropic" if z >= 0.99 * (y * x) ** 0.5 else "finer along z"
+            return f"{name} is {kind}, as you have set it ({words}{before}); if the z step is coarser, {typing}."
         if z < 0.99 * (y * x) ** 0.5:
             return f"{name} says that its z step is finer than its pixels; if it is coarser, {typing}."
-        if unit == "pixel" and set(size) == {1.0}:
+        if spacing.is_default:
             return f"{name} has no voxel size; if its z step is coarser than its pixels, {typing}."
-        words = Spacing(size, unit).short_words
-        if (before := self._before.get(layer)) is not None:
-            words = f"{words}; its anisotropy was {before:.3g} before"
-            return f"{name} is isotropic, as you have set it ({words}); if the z step is coarser, {typing}."
         return f"{name} says that its voxels are isotropic ({words}); if the z step is coarser, {typing}."
+
+    def _before(self, layer: Image) -> str:
+        """What a layer's voxel size was before the user set another, as "; it was …"; empty if they have not."""
+        given = self._given.get(layer) or provenance_of(layer).spacing or _spacing(layer)
+        z, y, x = given.voxel_size
+        size = Spacing((z, y, x), given.unit)
+        if size.short_words == _spacing(layer).short_words:
+            return ""
+        return f"; it was {size.short_words} before, an anisotropy of {z / (y * x) ** 0.5:.3g}"
 
     def refill(self) -> None:
         """Write the layer's voxel size into the form."""
         if (layer := self._layer) is not None:
-            self.form.fill(Spacing(voxel_size(layer), str(layer.units[-1])))
+            self.form.fill(_spacing(layer))
 
     def set_anisotropy(self, anisotropy: float) -> None:
         """Give the chosen layer another z step, of so many pixels: there is one truth, and no picture is squeezed."""
@@ -169,10 +178,7 @@ class VoxelSizeControl:
         z, y, x = voxel_size(layer)
         factor = anisotropy * (y * x) ** 0.5 / z
         if abs(factor - 1) > 1e-6:
-            if anisotropy > ISOTROPIC:
-                self._before.pop(layer, None)
-            else:
-                self._before[layer] = anisotropy / factor
+            self._keep_given(layer)
             with same_place(self._viewer, layer):
                 for each in self._channels(layer):
                     each.scale = (*each.scale[:-3], each.scale[-3] * factor, *each.scale[-2:])
@@ -209,7 +215,7 @@ class VoxelSizeControl:
             self._tell(f"{layer.name}: {empty_phrase(facts.empty)} as you have set it for this file.")
         spacing = facts.spacing or provenance_of(layer).spacing
         if spacing is None:
-            spacing = Spacing(voxel_size(layer), str(layer.units[-1]))
+            spacing = _spacing(layer)
         in_order = not spacing.unsorted or self._sort(layer, file, spacing.unsorted)
         if correction.words:
             self._restore(layer, file, correction)
@@ -254,6 +260,7 @@ class VoxelSizeControl:
                     self._fail(error.in_words(WINDOW_WORDS))
                     return
         if correction.voxel_size is not None:
+            self._keep_given(layer)
             self._resize(layer, correction.voxel_size, correction.unit)
         if done.words:
             self._tell(f"{layer.name}: {done.words} as you have set it for this file; {HOW_TO_CHANGE}.")
@@ -273,12 +280,18 @@ class VoxelSizeControl:
             self._warn(error.in_words(WINDOW_WORDS))  # the status is of the picture, and the form may be left
             self._ready(layer)
             return
+        self._keep_given(layer)
         self._resize(layer, answer.voxel_size, answer.unit)
         self._questions.pop(layer, None)
         self._problems.pop(layer, None)
         self.form.hide()
         self._remember_size(layer)
         self._ready(layer)
+
+    def _keep_given(self, layer: Image) -> None:
+        """Before the user's voxel size takes the place of what was given."""
+        for each in self._channels(layer):
+            self._given.setdefault(each, _spacing(each))
 
     def _resize(self, layer: Image, size: Size, unit: str) -> None:
         with same_place(self._viewer, layer):
@@ -317,6 +330,11 @@ class VoxelSizeControl:
 
     def _remember(self, file: LayerFile, correction: Correction) -> None:
         self._run(lambda: remember(file.path, correction, file.dataset), lambda _: None)
+
+
+def _spacing(layer: Image) -> Spacing:
+    """The voxel size that a layer has now."""
+    return Spacing(voxel_size(layer), str(layer.units[-1]))
 
 
 def _check_step(answer: Answer) -> None:
