@@ -205,6 +205,8 @@ def test_a_channel_whose_picture_is_hidden_stays_away_in_comparison_and_in_3d(in
     seen = colours(viewer)
     np.testing.assert_array_equal(seen[..., 0], 0)
     assert seen[..., 1].any()
+    widget.layer.value = first
+    assert widget.status.value == "The source, as long as you compare. cells C0 is hidden."
     widget.live_layers.change(comparing=False)
     assert [layer.visible for layer in (first, second, one, other)] == [True, True, False, True]
     viewer.dims.ndisplay = 3

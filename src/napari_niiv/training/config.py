@@ -31,7 +31,7 @@ class TrainingConfig(BaseModel):
     minutes: float | None = Field(
         None,
         gt=0,
-        description="the training ends after this many minutes",
+        description="the training ends after this many minutes; one that is resumed, after so many in all",
         json_schema_extra={"unset": "no limit"},
     )
     steps: int | None = Field(

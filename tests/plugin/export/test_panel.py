@@ -430,6 +430,8 @@ def test_the_source_may_be_deleted_meanwhile(panel, viewer, source, gate, qtbot,
     expected = reconstruct(volume, panel.live_layers.model, block=SMALL["block"])
     np.testing.assert_array_equal(written(panel.job.target), expected.array.compute())
     assert len(messages) == 1
+    assert panel.status.text() == messages[0]
+    assert panel.open_result.text() == "Open my-stack-isotropic.zarr in napari"
     panel.open_in_napari()
     qtbot.waitUntil(lambda: len(viewer.layers) == 1)
     opened = viewer.layers[0]

@@ -132,6 +132,8 @@ class Status:
             return
         if live.failure:
             self.tell(live.failure, "failed")
+        elif self._comparing and live.left_out:
+            self.tell(f"{COMPARED} {live.source.name} is hidden.", "source")
         elif not live.wanted:
             self.tell(HIDDEN.format(live.source.name), "hidden")
         elif live.absence:

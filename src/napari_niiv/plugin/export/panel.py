@@ -183,9 +183,8 @@ class ExportPanel(ExportWindow):
         if layer is not self.form.layer:
             self.form.choose_layer(layer)
             self._adopt_noise_level()
-            if layer not in self._sources:  # what is open was made of another
-                self._log = ExportLog(False)
-                self._show_state()
+            if layer not in self._sources:
+                self._name_result()
         self.form.follow_channels()
         estimates = {self.live_layers.estimate_of(each) for each in self.form.exported}
         self.form.denoise.show_estimate(estimates.pop() if len(estimates) == 1 else None)
@@ -222,9 +221,13 @@ class ExportPanel(ExportWindow):
     def _changed(self, value: Any = None) -> None:
         """Something in the form is another."""
         self._beginning = False  # that was not meant
-        self.show_status("")  # which told what *Open in napari* opens
-        self.name_result("" if self.job is None else self.job.target.name)
+        self.show_status("")
+        self._name_result()
         self.refresh_preview()
+
+    def _name_result(self) -> None:
+        """Something else would be exported now than what *Open in napari* opens."""
+        self.name_result("" if self.job is None else self.job.target.name)
 
     def _request_preview(self, then: Callable[[ExportPreview], None], failed: Callable[[str], None]) -> None:
         self._generation += 1

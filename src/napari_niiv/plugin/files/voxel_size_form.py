@@ -184,7 +184,7 @@ class SpacingForm:
         count = len(self._names)
         letters = {3: _SPATIAL, 4: "tczyx", 5: "tczyx"}.get(count, "tcqzyx")
         length = self._lengths[number] if number < count else 0
-        return [(f"{letter.upper()} ({length})", letter) for letter in letters]
+        return [(f"{letter.upper()} {length}", letter) for letter in letters]  # short: up to six are in a row
 
     def _show_names(self) -> None:
         for box, letter in zip(self.axes, self._names, strict=False):

@@ -281,7 +281,7 @@ class TrainOnVolume(QScrollArea):
         self.progress.setUpdatesEnabled(True)
         self.status.setText(with_short_names(log.words))
         self.status.setToolTip(log.pace)
-        words = log.gain_words or "not tried yet on the slices kept aside"
+        words = log.gain_words or "how good it is will be told after its first trial"
         self.gain.setText(f"{words[:1].upper()}{words[1:]}.")
         self.curves.show_progress(log.losses, log.validations)
 
