@@ -111,12 +111,9 @@ def in_opengl(parser):
     return [thing for thing in parser._objects.values() if isinstance(thing, glir.GlirObject)]
 
 
-def test_each_panel_shows_both_channels_added_up(ortho):
+def test_each_panel_shows_both_channels_added_up_and_none_that_is_hidden(sources, ortho, qtbot):
     assert [panel.plane for panel in ortho.panels] == ["xz", "yz"]
     assert [same(panel) < 3 for panel in ortho.panels] == [True, True]
-
-
-def test_a_hidden_channel_is_hidden_in_each_panel(sources, ortho, qtbot):
     for hidden, left in ((0, 1), (1, 0)):
         sources[hidden].visible = False
         assert [same(panel, [left]) < 3 for panel in ortho.panels] == [True, True]

@@ -245,7 +245,6 @@ def test_the_button_opens_and_closes_them(viewer, source, qtbot):
 
 
 SCRIPT = """
-import sys
 import napari
 import numpy as np
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
@@ -254,7 +253,7 @@ from vispy.gloo.glir import GlirProgram
 
 GlirProgram.delete = lambda self: None
 viewer = napari.Viewer()
-viewer.add_image(np.random.rand(int(sys.argv[1]), 8, 32, 32), channel_axis=0, scale=(4, 1, 1))
+viewer.add_image(np.random.rand(2, 8, 32, 32), channel_axis=0, scale=(4, 1, 1))
 _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
 window = widget.native.window()
 widget.show_ortho()
@@ -275,10 +274,9 @@ print([live._scheduler._closed for panel in kept[0] for live in panel.lives])
 """
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-def test_the_window_can_be_closed_meanwhile(channels):
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(channels)], capture_output=True, text=True, timeout=60)
+def test_the_window_can_be_closed_meanwhile():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     said = done.stdout.split("\n")
-    assert said[said.index("closed") + 1] == str([True, True] * channels)
+    assert said[said.index("closed") + 1] == str([True] * 4)
     assert "Traceback" not in done.stderr
