@@ -109,6 +109,21 @@ def test_what_does_not_change_the_training_may_differ(tmp_path: Path, settings) 
 
 
 @pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ({"minutes": 0.2}, "0.204 minutes already, and is to have 0.2 in all; give it more."),
+        ({"minutes": None, "steps": 57}, "57 steps already, and is to have 57 in all; give it more."),
+        ({"minutes": 5, "steps": 20}, "57 steps already, and is to have 20 in all; give it more."),
+    ],
+)
+def test_there_must_be_something_left_of_the_budget_unless_it_was_spent(tmp_path: Path, budget, told: str) -> None:
+    save_state(HALF, config(tmp_path), VOLUMES)
+    assert told in refused(config(tmp_path, **budget))
+    save_state(replace(HALF, spent=True), config(tmp_path), VOLUMES)
+    assert load_state(config(tmp_path, **budget), VOLUMES).spent
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"degradation": Gaussian(fwhm=2.1)},

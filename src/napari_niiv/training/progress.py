@@ -99,7 +99,8 @@ class Progress:
         if self.stage == 2 and self.first is not None:
             tensors |= {f"first.{k}": v.detach().float().cpu() for k, v in self.first.state_dict().items()}
         budget = self.budget
-        state = State(self.stage, self.begin, budget.steps, budget.elapsed, self.best.score, tensors)
+        spent = budget.fraction >= 1
+        state = State(self.stage, self.begin, budget.steps, budget.elapsed, self.best.score, tensors, spent)
         save_state(state, self._plan.config, self._plan.volume_names)
 
     def preparing(self, message: str) -> Preparing:

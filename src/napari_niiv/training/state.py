@@ -49,6 +49,8 @@ class State:
         PSNR of the best weights so far, in dB.
     tensors : dict
         Weights and optimiser; see `Progress.state`.
+    spent : bool
+        Whether nothing is left of the budget that it had: only its end is missing.
     """
 
     stage: Literal[1, 2]
@@ -57,6 +59,7 @@ class State:
     seconds: float
     best: float | None
     tensors: dict[str, Tensor]
+    spent: bool = False
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with a prefix, without it."""
@@ -73,6 +76,7 @@ class _Facts(BaseModel):
     steps: int = Field(ge=0, le=1 << 48)
     seconds: float = Field(ge=0, le=1e12)
     best: float | None = Field(ge=-1e9)
+    spent: bool = False
     config: dict[str, Any]
     volumes: list[str]
 
@@ -96,6 +100,7 @@ def save_state(state: State, config: TrainingConfig, volumes: list[str]) -> None
         steps=state.steps,
         seconds=state.seconds,
         best=None if state.best is None or math.isnan(state.best) else state.best,
+        spent=state.spent,
         config=_fixed_settings(config),
         volumes=volumes,
     )
@@ -116,7 +121,7 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
     Raises
     ------
     TrainingError
-        If there is none, it is damaged, or it belongs to other settings or volumes.
+        If there is none, it is damaged, it belongs to other settings or volumes, or nothing is left of the budget.
     """
     facts, tensors = _read(config.output)
     wanted = _fixed_settings(config)
@@ -127,8 +132,21 @@ def load_state(config: TrainingConfig, volumes: list[str]) -> State:
         raise TrainingError(
             f"The interrupted training at {name} was of {what}; repeat its settings, or start anew, overwriting it."
         )
+    if not facts.spent:
+        _check_budget(facts, config)
     unpacked = {name: tensor.float() if tensor.dtype in _PACKED else tensor for name, tensor in tensors.items()}
-    return State(facts.stage, facts.begin, facts.steps, facts.seconds, facts.best, unpacked)
+    return State(facts.stage, facts.begin, facts.steps, facts.seconds, facts.best, unpacked, facts.spent)
+
+
+def _check_budget(facts: _Facts, config: TrainingConfig) -> None:
+    """Refuse to go on for no time: it would end as if it had learnt something."""
+    name, minutes = state_path(config.output).name, facts.seconds / 60
+    for had, given, unit in ((minutes, config.minutes, "minutes"), (facts.steps, config.steps, "steps")):
+        if given is not None and had >= given:
+            raise TrainingError(
+                f"The interrupted training at {name} has had {had:.3g} {unit} already, and is to have {given:.3g} in "
+                f"all; give it more."
+            )
 
 
 def as_interrupted(config: TrainingConfig) -> TrainingConfig:

@@ -143,6 +143,27 @@ def test_another_layer_is_started_from_its_own_checkpoint(in_napari, viewer, qtb
     assert training.form.init.value == str(own)
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["beside the other dock", "alone"])
+def test_where_its_layer_is_deleted_the_next_is_not_started_from_what_that_had(
+    in_napari, viewer, qtbot, messages, own, closed
+):
+    widget = in_use(viewer, qtbot, own)
+    training = training_of(widget, qtbot)
+    viewer.add_image(np.zeros((8, 40, 40), np.uint8), scale=(2, 1, 1), name="other")
+    training.form.layer.value = viewer.layers["stack"]
+    training.curves.show()  # of a training on it
+    wait_ready(qtbot, training)
+    assert training.form.init.value == str(own)
+    if closed:
+        viewer.window.remove_dock_widget(widget.native)
+    viewer.layers.remove("stack")
+    assert training.form.layer.value is viewer.layers["other"]
+    wait_ready(qtbot, training)
+    assert training.form.init.value == "em"
+    assert training.form.settings().config.degradation == Average()
+    assert not training.curves.isVisible()
+
+
 def test_opened_by_the_menu_it_has_the_voxel_size_found(in_napari, viewer, file, qtbot, messages):
     viewer.layers.clear()
     viewer.open(file, plugin="napari")

@@ -201,7 +201,7 @@ class TrainingForm(Form):
             layers = [layer for _, layer in sources(self.viewer)]
             self.layer.value = chosen if chosen in layers else layers[-1] if layers else None
         if self.layer.value is not chosen:
-            self._layer_changed()
+            self.layer.changed.emit(self.layer.value)
 
     def choose_layer(self, layer: Image | None) -> None:
         """Train on this one."""

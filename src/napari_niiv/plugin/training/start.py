@@ -52,6 +52,7 @@ class StartChoice:
     ) -> None:
         self._form, self._run, self._changed, self._tell, self._resized = form, run, changed, tell, resized
         self._wanted: str | None = None  # the checkpoint in use when it was last looked at
+        self._default = form.init.value  # for volumes of which nothing is in use
         self._number = 0
         self.known = self.frozen = False
         self._size = Connections()
@@ -120,8 +121,9 @@ class StartChoice:
         return layer is not None and layer.ndim >= 3 and source_file(layer) is not None and all(layer.scale == 1)
 
     def _choose_layer(self, value: Any = None) -> None:
+        """Another layer: what was in use for the one before may have been trained on that."""
         self._watch()
-        self.look_up(None if self._form.init_by_hand else self._in_use())
+        self.look_up(None if self._form.init_by_hand else self._in_use() or self._default)
 
     def _watch(self) -> None:
         """Follow the anisotropy of the layer, on which the blur depends."""

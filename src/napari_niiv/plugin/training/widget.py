@@ -348,7 +348,8 @@ class TrainOnVolume(QScrollArea):
             self._start.follow(quietly=True)  # the next goes on from what came of this one
         with self.form.resume.changed.blocked():
             left = bool(self._unfinished(settings.config.output))  # there may be an older one, of another checkpoint
-            self.form.resume.value = left and log.finished is None and not problem and not self._orphaned
+            stopped = log.finished is None and not self._orphaned and not problem
+            self.form.resume.value = left and (stopped or (self._refused and settings.config.resume))
         self.form.update_output()
         self._show_state()
         self._draw()
