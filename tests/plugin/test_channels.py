@@ -196,26 +196,59 @@ def test_a_hidden_channel_hides_its_picture_alone(in_napari, viewer, opened, qtb
     assert second.visible
 
 
-def test_a_channel_whose_picture_is_hidden_stays_away_in_comparison_and_in_3d(in_napari, viewer, opened, qtbot):
+def test_a_channel_whose_picture_is_hidden_stays_away_everywhere(in_napari, viewer, opened, qtbot):
+    """In comparison, split, ortho views and 3-D."""
     widget, first, second = opened
     one, other = pictures(viewer)
+    both = colours(viewer)
     one.visible = False
-    np.testing.assert_array_equal(colours(viewer)[..., 0], 0)
-    widget.live_layers.change(comparing=True)
-    seen = colours(viewer)
-    np.testing.assert_array_equal(seen[..., 0], 0)
-    assert seen[..., 1].any()
-    widget.layer.value = first
-    assert widget.status.value == "The source, as long as you compare. cells C0 is hidden."
-    widget.live_layers.change(comparing=False)
-    assert [layer.visible for layer in (first, second, one, other)] == [True, True, False, True]
+    alone = colours(viewer)
+    np.testing.assert_array_equal(alone[..., 0], 0)
+    np.testing.assert_array_equal(alone[..., 1], both[..., 1])
+    for change in ({"comparing": True}, {"comparing": False, "split": 0.5}):
+        widget.live_layers.change(**change)
+        seen = colours(viewer)
+        np.testing.assert_array_equal(seen[..., 0], 0)
+        assert seen[..., 1].any()
+        widget.layer.value = first
+        if "split" not in change:
+            assert widget.status.value == "The source, as long as you compare. cells C0 is hidden."
+    widget.live_layers.change(split=None)
+    assert [layer.visible for layer in (first, second, one, other)] == [False, True, False, True]
+    widget.layer.value = second
+    widget.show_ortho()
+    for panel in widget.ortho.panels:
+        qtbot.waitUntil(lambda panel=panel: panel.lives[1].last is not None, timeout=20_000)
+        assert [copy.visible for copy in panel.copies] == [False, True]
+        assert not panel.lives[0].layer.visible
+    widget.show_ortho(False)
     viewer.dims.ndisplay = 3
     qtbot.waitUntil(lambda: len(viewer.layers) == 7, timeout=20_000)
     shown = [layer.name for layer in viewer.layers if layer.visible]
     assert shown == ["cells C1 (isotropic, 3-D)"]
     viewer.dims.ndisplay = 2
     qtbot.waitUntil(lambda: other.visible, timeout=20_000)
-    assert [layer.visible for layer in (first, second, one, other)] == [True, True, False, True]
+    assert [layer.visible for layer in (first, second, one, other)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("eye", ["source", "picture"])
+def test_either_eye_shows_a_channel_again(in_napari, viewer, opened, qtbot, eye):
+    widget, first, _ = opened
+    one, other = pictures(viewer)
+    both = colours(viewer)
+    one.visible = False
+    assert not first.visible
+    (first if eye == "source" else one).visible = True
+    wait_shown(qtbot, widget)
+    assert all(layer.visible for layer in viewer.layers)
+    np.testing.assert_array_equal(colours(viewer), both)
+    one.visible = False
+    other.visible = False  # the sources are what is to be seen
+    assert [layer.visible for layer in viewer.layers] == [True, True, False, False, False]
+    other.visible = True
+    assert [layer.visible for layer in (first, one, other)] == [False, False, True]
+    widget.on.value = False
+    assert [layer.visible for layer in viewer.layers] == [True, True]
 
 
 def test_frozen_pictures_look_the_same(in_napari, viewer, opened):

@@ -59,7 +59,7 @@ class Status:
 
     def __init__(self, layer: ComboBox, live_layers: LiveLayers, viewer: ViewerModel) -> None:
         self._layer, self._live_layers, self._viewer = layer, live_layers, viewer
-        self._comparing, self._above = False, Connections()
+        self._comparing, self._finest, self._above = False, 0.0, Connections()
         self.sentence = ""
         self.indicator = PassIndicator()
         self.shown = Row("Shown", self.indicator)
@@ -68,7 +68,7 @@ class Status:
         self.label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         # two lines, lest what is below move with every other sentence
         self.label.native.setMinimumHeight(2 * self.label.native.fontMetrics().lineSpacing())
-        live_layers.changed.connect(self._compare)
+        live_layers.changed.connect(self._follow_settings)
         order = Connections()
         of = viewer.layers.events
         order.connect(self._reordered, of.inserted, of.removed, of.reordered)
@@ -169,10 +169,11 @@ class Status:
         _, y, x = voxel_size(source)
         return self._live_layers.settings_of(source).finest * math.sqrt(y * x)
 
-    def _compare(self) -> None:
-        """Say when the source is seen instead, and when no more."""
-        before, self._comparing = self._comparing, self._live_layers.settings.comparing
-        if self._comparing != before:
+    def _follow_settings(self) -> None:
+        """Say when the source is seen instead and when no more, or that no finer picture is to be had."""
+        before, settings = (self._comparing, self._finest), self._live_layers.settings_of(self._layer.value)
+        self._comparing, self._finest = settings.comparing, settings.finest
+        if (self._comparing, self._finest) != before:
             self._again()
 
     def _covering(self) -> Image | None:

@@ -50,7 +50,7 @@ class LiveChannels:
         self._drawn: tuple[Any, ...] = ()  # what is on it
         self._connections = Connections()
         self._frame: tuple[Any, float] = (None, 0.0)
-        self._hidden: list[NapariImage] = []  # sources, as long as sources are compared
+        self._left_out: list[NapariImage] = []  # sources that are hidden with their pictures
         self.complete = False
 
     def join(self, pictures: Sequence[LivePicture]) -> None:
@@ -67,9 +67,12 @@ class LiveChannels:
 
     def leave(self, picture: LivePicture, how: Removal) -> None:
         """Let a picture go that ends; with the last one goes the cover."""
-        self.compare(False)
         self._pictures.remove(picture)
+        if picture.source in self._left_out:
+            self._left_out.remove(picture.source)
+            picture.source.visible = True
         if self._pictures:
+            self.couple()
             if self._cover is not None:
                 self._cover.source_layer = self._pictures[0].source
             self.arrange()
@@ -86,20 +89,33 @@ class LiveChannels:
             picture.place()
         self.cover()
 
-    def compare(self, on: bool) -> None:
-        """While the sources are seen, hide those of channels whose pictures the user has hidden."""
-        if on and not self._hidden and any(each.wanted for each in self._pictures):
-            self._hidden = [each.source for each in self._pictures if not each.wanted and each.source.visible]
-            for source in self._hidden:
+    def couple(self, event: Any = None) -> None:
+        """A channel has two eyes: with that of its picture goes that of its source, and it is left out everywhere.
+
+        Where the pictures of all are hidden, the sources are what is to be seen.
+        """
+        if self._viewer.dims.ndisplay != 2:
+            return
+        all_shut = all(each.shut for each in self._pictures)
+        for each in tuple(self._pictures):
+            out, source = each.shut and not all_shut, each.source
+            if out and source.visible:
+                self._left_out.append(source)
                 source.visible = False
-        elif not on and self._hidden:
-            hidden, self._hidden = self._hidden, []
-            for source in hidden:
+            elif not out and source in self._left_out:
+                self._left_out.remove(source)
                 source.visible = True
+
+    def take_in(self, picture: LivePicture) -> bool:
+        """Whether the user has just opened the eye of a source that was hidden with its picture."""
+        opened = picture.source.visible and picture.source in self._left_out
+        if opened:
+            self._left_out.remove(picture.source)
+        return opened
 
     def leaves_out(self, picture: LivePicture) -> bool:
         """Whether the user has hidden the picture of a channel, and not those of all."""
-        return not picture.wanted and any(each.wanted for each in self._pictures)
+        return picture.source in self._left_out
 
     def cover(self, event: Any = None) -> None:
         """Cover the sources where there are pictures over them, and nowhere else."""

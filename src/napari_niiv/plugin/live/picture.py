@@ -75,8 +75,6 @@ class LivePicture:
         for kind in settings.maps:
             if kind not in self._overlays:
                 self._overlays[kind] = TrustOverlay(self._viewer, self.source, self.layer, kind)
-        if settings.comparing != before.comparing and self._channels is not None:
-            self._channels.compare(settings.comparing)
         if (settings.split, settings.comparing) != (before.split, before.comparing):
             self._arrange()
         if settings.steps != before.steps:
@@ -113,17 +111,23 @@ class LivePicture:
             setattr(self.layer, name, getattr(self.source, name))
         link_layers([self.source, self.layer], BLENDED)
         self._connections.connect(self._follow_source, self.source.events.visible)
+        self._connections.connect(channels.couple, self.layer.events.visible)
         self._connections.connect(channels.cover, self.layer.events.visible, self.source.events.blending)
 
     @property
     def wanted(self) -> bool:
         """Whether it is to be seen: the user has hidden neither it nor, of a channel, its source."""
         hidden = self._channels is not None and not self.source.visible
-        return not hidden and (self.layer.visible or self.hidden_by_us)
+        return not hidden and not self.shut
+
+    @property
+    def shut(self) -> bool:
+        """Whether the user has closed the eye of its layer."""
+        return not (self.layer.visible or self.hidden_by_us)
 
     @property
     def left_out(self) -> bool:
-        """Whether it is of a channel that the user does not want to see, but others of its volume."""
+        """Whether it is of a channel whose picture the user has hidden, but not those of all."""
         return self._channels is not None and self._channels.leaves_out(self)
 
     def keep_split(self, event: Any = None) -> None:
@@ -219,6 +223,8 @@ class LivePicture:
 
     def _follow_source(self, event: Any = None) -> None:
         """The user has hidden a channel, or shows it again."""
+        if self._channels is not None and self._channels.take_in(self):
+            self.hidden_by_us = True  # until there is a picture
         self._arrange()
 
     def place(self) -> None:
