@@ -30,13 +30,19 @@ def file(texture, tmp_path):
 
 
 @pytest.fixture
-def opened(dock_viewer, messages, file, small_model, qtbot, tmp_path):
-    """The viewer, the widget after that file was dropped on it, and the export's window."""
+def widget(dock_viewer, messages, small_model, qtbot, tmp_path):
+    """The dock widget with a small model."""
     widget = open_widget(dock_viewer)
     path, model = tmp_path / "tiny.safetensors", small_model()
     save_model(model, Card(name="tiny", architecture=model.architecture), path)
     widget.select_checkpoint(path)
     qtbot.waitUntil(lambda: widget.models.loaded == (str(path), "auto"), timeout=30_000)
+    return widget
+
+
+@pytest.fixture
+def opened(dock_viewer, widget, file, qtbot):
+    """The viewer, the widget after that file was dropped on it, and the export's window."""
     drop(widget, file)
     qtbot.waitUntil(lambda: len(widget.live_layers) == 2, timeout=30_000)
     widget.export.button.native.click()
@@ -130,6 +136,56 @@ def test_the_result_is_a_layer_a_channel_over_hidden_sources(opened, file, qtbot
     if suffix == ".tif":
         with tifffile.TiffFile(target) as tiff:
             assert 'Name="C0" Color="-16711681"' in tiff.ome_metadata
+
+
+def test_a_result_that_is_opened_in_3d_has_no_light_added(in_napari, opened, qtbot, messages):
+    """Nor in 2-D, where sources and pictures stay hidden; who shows them again is told."""
+    viewer, widget, panel = opened
+    both = sources(viewer)
+    run(qtbot, panel)
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: widget.indicator.state == "refined", timeout=30_000)
+    panel.open_in_napari()
+    results = [f"{source.name} (isotropic, exported)" for source in both]
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers if layer.visible] == results, timeout=10_000)
+    assert messages[-1].startswith("cells C0 and cells C1 are hidden now")
+    viewer.dims.ndisplay = 2
+    qtbot.waitUntil(lambda: not any("3-D" in layer.name for layer in viewer.layers), timeout=10_000)
+    assert [layer.name for layer in viewer.layers if layer.visible] == results
+    viewer.dims.ndisplay = 3
+    assert [layer.name for layer in viewer.layers if layer.visible] == results
+    viewer.dims.ndisplay = 2
+    widget.show_side("xz")
+    for source in both:
+        source.visible = True
+    qtbot.waitUntil(
+        lambda: "C1 (isotropic, exported) adds its light to it: close" in widget.status.value, timeout=10_000
+    )
+    assert widget.indicator.state == "covered"
+    for result in results:
+        viewer.layers[result].visible = False
+    qtbot.waitUntil(lambda: widget.indicator.state == "refined", timeout=10_000)
+
+
+def test_of_one_channel_it_takes_the_place_of_the_live_volume(
+    in_napari, dock_viewer, widget, texture, qtbot, tmp_path, messages
+):
+    viewer = dock_viewer
+    source = viewer.add_image(texture(SHAPE), scale=(4, 1, 1), name="stack")
+    qtbot.waitUntil(lambda: widget.live is not None, timeout=30_000)
+    panel = widget.export.open()
+    name(panel, tmp_path / "out.zarr")
+    wait_target(qtbot, panel, tmp_path / "out.zarr")
+    run(qtbot, panel)
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: widget.indicator.state == "refined", timeout=30_000)
+    panel.open_in_napari()
+    exported = ["stack (isotropic, exported)"]
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers if layer.visible] == exported, timeout=10_000)
+    told = "The live volume of stack is hidden now, as the export is in its place; its eye shows it."
+    qtbot.waitUntil(lambda: messages[-1] == told, timeout=5000)
+    viewer.dims.ndisplay = 2
+    qtbot.waitUntil(lambda: source.visible and widget.indicator.state == "covered", timeout=20_000)
 
 
 def test_the_choice_follows_the_layer_and_its_channels(opened, file, qtbot):

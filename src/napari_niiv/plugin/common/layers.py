@@ -23,6 +23,7 @@ ISOTROPIC = 1.01  # a scale up to this says nothing of the z step
 LIVE = "napari-niiv live"  # metadata key of the layers that this plugin owns
 COVER = "napari-niiv cover"  # and of what lies between the channels of a volume and their live layers
 FROZEN = "napari-niiv frozen"  # and of those that it made and left to the user
+EXPORTED = "napari-niiv exported"  # and of the results of exports that it opened over their sources
 SHARED = ("contrast_limits", "gamma", "colormap")  # what a layer of ours has in common with its source
 BLENDED = ("blending", "opacity")  # and one that stands in for it, too
 _LABELS = {"t": "t", "time": "t", "c": "c", "channel": "c"}

@@ -1,4 +1,7 @@
-"""What lies over a live picture and hides it, such as the result of an export: neither comparison nor split is seen."""
+"""What lies over a live picture and hides it, such as the result of an export: neither comparison nor split is seen.
+
+The result of an export whose light adds up, as that of a channel does, would make a wrong picture of it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import is_source, layer_units
+from napari_niiv.plugin.common.layers import EXPORTED, is_source, layer_units
 
 _MOST = 0.9  # of what is in view, along each axis of the picture
 _OPAQUE = ("opaque", "translucent", "translucent_no_depth")
@@ -21,7 +24,7 @@ def images_above(viewer: ViewerModel, live: Image) -> list[Image]:
 
 
 def covering(viewer: ViewerModel, live: Image, source: Image) -> Image | None:
-    """The image of the user's that hides a live picture; None if it can be seen.
+    """The image of the user's that hides a live picture, or is a result that adds to it; None if it is seen as it is.
 
     Parameters
     ----------
@@ -30,12 +33,17 @@ def covering(viewer: ViewerModel, live: Image, source: Image) -> Image | None:
     live, source : Image
         The layer with the picture, and the one that was reconstructed.
     """
-    above = (each for each in images_above(viewer, live) if _is_opaque(each))
+    above = (each for each in images_above(viewer, live) if _is_opaque(each) or adds_light(each))
     return next((each for each in above if _covers(viewer, each, source)), None)
 
 
 def _is_opaque(layer: Image) -> bool:
     return bool(layer.visible and layer.opacity == 1 and str(layer.blending) in _OPAQUE)
+
+
+def adds_light(layer: Image) -> bool:
+    """Whether a layer is the result of an export that is added to what lies below."""
+    return bool(layer.visible and EXPORTED in layer.metadata and not _is_opaque(layer))
 
 
 def _covers(viewer: ViewerModel, layer: Image, source: Image) -> bool:

@@ -15,7 +15,7 @@ from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.forms import Row, wrapped, write
 from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.common.words import length_words
-from napari_niiv.plugin.controls.covering import covering, images_above
+from napari_niiv.plugin.controls.covering import adds_light, covering, images_above
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
@@ -144,7 +144,8 @@ class Status:
     def describe(self, shown: Shown) -> None:
         """Say which picture of the chosen layer is on the screen."""
         if (above := self._covering()) is not None:  # the source too, when that is compared
-            self.tell(f"{above.name} lies over it: close its eye in the layer list to see what is live.", "covered")
+            how = "adds its light to it" if adds_light(above) else "lies over it"
+            self.tell(f"{above.name} {how}: close its eye in the layer list to see what is live.", "covered")
             return
         if self._comparing:
             self.tell(COMPARED, "source")

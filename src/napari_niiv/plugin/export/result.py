@@ -11,9 +11,10 @@ from napari.layers import Image
 
 from napari_niiv.io.open import open_volume
 from napari_niiv.plugin.common.channels import channel_data, channels_of, one_channel
-from napari_niiv.plugin.common.layers import BLENDED, SHARED, finest_data, layer_data
+from napari_niiv.plugin.common.layers import BLENDED, EXPORTED, SHARED, finest_data, layer_data
 from napari_niiv.plugin.export.settings import ExportJob
 from napari_niiv.plugin.volume3d.volume_layer import placement
+from napari_niiv.plugin.volume3d.volume_view import is_seen, put_away, put_away_volume
 
 LayerData = tuple[Any, dict[str, Any]]
 """Data and keywords of a layer."""
@@ -68,15 +69,19 @@ def add_results(viewer: ViewerModel, job: ExportJob, sources: Sequence[Image], l
     layers : sequence
         One for each source.
     """
-    seen = [source for source in sources if source.visible]
+    seen = [source for source in sources if is_seen(source)]
     if len(sources) == 1:
         add_result(viewer, job, sources[0], *layers[0])
+        if viewer.dims.ndisplay == 3 and seen and not is_seen(sources[0]) and len(channels_of(viewer, sources[0])) == 1:
+            return (
+                f"The live volume of {sources[0].name} is hidden now, as the export is in its place; its eye shows it."
+            )
     else:  # as they lie over each other: the lowest may be opaque
         order = {layer: place for place, layer in enumerate(viewer.layers)}
         for number in sorted(range(len(sources)), key=lambda number: order.get(sources[number], -1)):
             of_channel = replace(job, volume=one_channel(job.volume, number))
             add_result(viewer, of_channel, sources[number], *layers[number], is_channel=True)
-    return _hidden_words([source.name for source in seen if not source.visible])
+    return _hidden_words([source.name for source in seen if not is_seen(source)])
 
 
 def add_result(
@@ -105,9 +110,12 @@ def add_result(
         return viewer.add_image(data, **keywords)
     keywords = keywords | over_source(job, source, len(keywords["scale"]))
     keywords["name"] = f"{source.name} (isotropic, exported)"
+    keywords["metadata"] = {**keywords.get("metadata", {}), EXPORTED: True}
     if is_channel or len(channels_of(viewer, source)) > 1:  # light adds up, so a source would shine through
         keywords |= {name: getattr(source, name) for name in BLENDED}
-        source.visible = False
+        put_away(source)
+    elif viewer.dims.ndisplay == 3:  # both would be seen at once, one of them cut
+        put_away_volume(source)
     return viewer.add_image(data, **keywords)
 
 

@@ -137,6 +137,17 @@ class VolumeView(QObject):
             self._restart()
 
     @property
+    def visible(self) -> bool:
+        """Whether the volume is to be seen, once there is one."""
+        return self._visible if self.layer is None else self.layer.visible
+
+    @visible.setter
+    def visible(self, value: bool) -> None:
+        self._visible = value
+        if self.layer is not None:
+            self.layer.visible = value
+
+    @property
     def alive(self) -> bool:
         """Whether the thread that reconstructs still runs."""
         return self._worker.alive
@@ -358,6 +369,25 @@ class VolumeView(QObject):
                     self.source.visible = False
                     return
         del _hidden[self.source]
+
+
+def is_seen(source: napari.layers.Image) -> bool:
+    """Whether a source is to be seen: itself, or in 3-D the volume that is shown in its place."""
+    view = _hidden.get(source)
+    return source.visible if view is None else view.visible
+
+
+def put_away(source: napari.layers.Image) -> None:
+    """Hide a source, and in 3-D the volume that is shown in its place: it stays hidden in 2-D."""
+    put_away_volume(source)
+    _hidden.pop(source, None)
+    source.visible = False
+
+
+def put_away_volume(source: napari.layers.Image) -> None:
+    """Hide the volume that is shown in the place of a source, if there is one."""
+    if (view := _hidden.get(source)) is not None:
+        view.visible = False
 
 
 def _content(settings: LiveSettings) -> tuple[Niiv | None, float, Denoise, Repairs | None]:
