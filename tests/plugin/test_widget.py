@@ -217,6 +217,8 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     assert widget.output_scale.value == pytest.approx(min(used, 16), abs=0.05)
     widget.match_zoom.value = False
     assert widget.match_zoom.text == "auto"
+    widget.output_scale.value = 14  # whose picture is there already
+    assert ", the screen's" in widget.status.value
     widget.output_scale.value = 0.5
     wait_status(qtbot, widget, "pixel 2 voxel")
     assert "the screen's" not in widget.status.value
@@ -233,6 +235,16 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     viewer.dims.ndisplay = 2
     viewer.camera.zoom = 123
     qtbot.waitUntil(lambda: widget.match_zoom.text == "auto (123×)", timeout=20_000)
+
+
+def test_where_the_chosen_layer_goes_one_that_can_be_restored_is_chosen(viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    other = viewer.add_image(DATA, scale=(4, 1, 1), name="other")
+    viewer.add_image(np.repeat(DATA, 4, 0), name="result", units=("um",) * 3)
+    widget.layer.value = other
+    viewer.layers.remove(other)
+    assert widget.layer.value is viewer.layers["stack"]
 
 
 def test_deleting_layers_keeps_switch_and_choices_true(in_napari, viewer, qtbot, messages):

@@ -22,7 +22,7 @@ from napari_niiv.plugin.common.forms import Drops, Leaving
 from napari_niiv.plugin.common.host import Host
 from napari_niiv.plugin.common.layers import ISOTROPIC, is_source, layer_volume, sources
 from napari_niiv.plugin.common.removal import once_after_removals
-from napari_niiv.plugin.common.selected_volume import SelectedVolume, can_be_restored
+from napari_niiv.plugin.common.selected_volume import SelectedVolume, restorable
 from napari_niiv.plugin.common.typed_numbers import typed
 from napari_niiv.plugin.controls.compare import Compare
 from napari_niiv.plugin.controls.denoise import DenoiseControl
@@ -230,7 +230,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         with self.layer.changed.blocked():
             super().reset_choices(*args, **kwargs)
             sources = [layer for _, layer in self._sources()]
-            self.layer.value = chosen if chosen in sources else sources[-1] if sources else None
+            self.layer.value = chosen if chosen in sources else next(reversed(restorable(sources)), None)
         if self.layer.value is chosen:
             return
         if chosen is None and not any(getattr(arg, "type", "") == "removed" for arg in args):
@@ -252,7 +252,7 @@ class IsotropicReconstruct(Container):  # type: ignore[type-arg]
         self.layer.reset_choices()
         if sources := [layer for _, layer in self._sources()]:
             active = self.viewer.layers.selection.active
-            best = [layer for layer in sources if can_be_restored(layer)] or sources
+            best = restorable(sources)
             self.layer.value = active if active in best else best[-1]
 
     def _choose_layer(self, value: Any = None) -> None:

@@ -116,6 +116,7 @@ def test_it_follows_the_layer_and_the_view(panel, viewer, source, qtbot, tmp_pat
     z0, z1 = panel.preview.job.config.box[0]
     assert z1 - z0 < 13
     assert f"z {z0} to {z1 - 1}" in panel.summary.text()
+    assert "draw a rectangle in a side view" in panel.summary.text()
     viewer.layers.insert(0, Image(np.arange(5 * 9 * 9).reshape(5, 9, 9), scale=(3, 1, 1), name="other"))
     qtbot.waitUntil(lambda: panel.title.text() == "other")
     assert "The window shows nothing of other; bring it into view" in panel.summary.text()
@@ -200,6 +201,7 @@ def test_a_drawn_rectangle(panel, viewer, source, qtbot, tmp_path):
     qtbot.waitUntil(lambda: panel.preview is not None and panel.preview.job.config.box is not None)
     box = panel.preview.job.config.box
     assert (box[0], box[2]) == ((3, 9), (10, 30))
+    assert "That is the rectangle that is selected" in panel.summary.text()
     run(qtbot, panel)
     whole = reconstruct(layer_volume(source), panel.live_layers.model).array.compute().astype(int)
     (y0, y1) = box[1]

@@ -96,6 +96,11 @@ def _reference(layer: Layer | None) -> Callable[[], Layer | None]:
     return weakref.ref(layer) if layer is not None else lambda: None
 
 
+def restorable(layers: list[Image]) -> list[Image]:
+    """Those of the layers that can be restored; all of them, if none can."""
+    return [layer for layer in layers if can_be_restored(layer)] or layers
+
+
 def can_be_restored(layer: Image, opened: bool = False) -> bool:
     """Whether a layer is anisotropic, or may be, as it has no voxel size: one just there, if its file gives none."""
     try:

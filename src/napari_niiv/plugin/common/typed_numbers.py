@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QToolTip
 
 _DONE = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 _MOST_DECIMALS = 6
+_BESIDE_SLIDER = "min-width: 44px; max-width: 44px;"  # by napari's style it would leave the slider no room
 
 
 class TypedNumber(QObject):
@@ -95,7 +96,11 @@ class TypedNumber(QObject):
 def typed(widget: Any, name: str) -> Any:
     """The same magicgui widget, a spin box or a slider, whose number can be typed as `TypedNumber` has it."""
     native = widget.native
-    box = native if isinstance(native, QAbstractSpinBox) else native.findChild(QAbstractSpinBox)
+    if isinstance(native, QAbstractSpinBox):
+        box = native
+    else:
+        box = native.findChild(QAbstractSpinBox)
+        box.setStyleSheet(f"{box.styleSheet()} {_BESIDE_SLIDER}")
     TypedNumber(box, name)
     box.setToolTip(widget.tooltip)
     return widget

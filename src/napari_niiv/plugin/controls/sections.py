@@ -89,7 +89,7 @@ class SectionsControl:
     @functools.cached_property
     def anyway(self) -> CheckBox:
         """Aligns sections of which none is displaced for sure."""
-        words = f"{setting_of(SectionsConfig, 'align').help}; here none is displaced for sure"
+        words = f"{setting_of(SectionsConfig, 'align').help}; here none is clearly displaced"
         switch = CheckBox(text="align sections", tooltip=words)
         switch.changed.connect(self._align_anyway)
         return switch

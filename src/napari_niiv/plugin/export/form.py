@@ -35,6 +35,8 @@ WHOLE, BOX = "whole", "box"
 ALL, ONE = "all", "one"
 PARTS = [("whole volume", WHOLE), ("current view, or rectangle", BOX)]
 FORMATS = [("OME-Zarr (any size)", ZARR), ("TIFF", TIFF)]
+_VIEW = "For another part, zoom, or draw a rectangle in a side view and keep its Shapes layer selected."
+_RECTANGLE = "That is the rectangle that is selected, as deep as wide; for another part, select another layer."
 _FILTERS = {ZARR: "OME-Zarr (*.zarr)", TIFF: "TIFF (*.tif *.tiff)"}
 
 
@@ -147,6 +149,15 @@ class ExportForm(Form):
         if self.layer is None:
             return ""
         return channels_words(self.layer, self._channels, self.channels.value == ALL)
+
+    @property
+    def part_words(self) -> str:
+        """What the part is, and how another is chosen; empty for the whole."""
+        if self.layer is None or self.part.value != BOX:
+            return ""
+        from napari_niiv.plugin.volume3d.chosen_box import is_drawn
+
+        return _RECTANGLE if is_drawn(self.viewer, self.layer) else _VIEW
 
     def next_output(self) -> None:
         """Have the next export of the layer written beside the last one, with a number."""

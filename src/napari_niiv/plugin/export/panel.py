@@ -32,7 +32,6 @@ WATCH_MS = 500
 KEEPS = "Stopped, it keeps the parts that are finished; Resume goes on from there."
 EXPORT = "Export isotropic volume…"
 _LOADING = "Loading the model…"
-_RECTANGLE = "For another part, zoom, or draw a rectangle in a side view and keep its Shapes layer selected."
 
 
 class ExportPanel(ExportWindow):
@@ -254,8 +253,7 @@ class ExportPanel(ExportWindow):
             self.show_summary(problem)
         else:
             self.form.show_output(preview.job.target)
-            part = _RECTANGLE if preview.job.config.box is not None else ""
-            lines = [preview.description, part, preview.warning, self.form.axes_words]
+            lines = [preview.description, self.form.part_words, preview.warning, self.form.axes_words]
             self.show_summary("\n".join(line for line in lines if line))
             self._ask_estimate(preview)
         self._show_state()

@@ -353,7 +353,7 @@ class TrainOnVolume(QScrollArea):
         self.form.update_output()
         self._show_state()
         self._draw()
-        self.curves.setVisible(not self._refused)
+        self.curves.setVisible(bool(log.losses))
         if problem:
             show_error(log.words)
         else:

@@ -31,7 +31,7 @@ def chosen_box(viewer: ViewerModel, layer: Image, budget: int, output_scale: flo
         Samples per isotropic voxel.
     """
     n = layer.ndim
-    plane = [d - (viewer.dims.ndim - n) for d in viewer.dims.order[-2:]]
+    plane = _plane(viewer, layer)
     if min(plane) < n - 3:
         return None  # the view is across time or channels
     region = VisibleRegion.of(viewer, layer)
@@ -50,6 +50,17 @@ def chosen_box(viewer: ViewerModel, layer: Image, budget: int, output_scale: flo
     centre = min(max(region.position[across], -0.5), end)
     lo[across], hi[across] = max(centre - half, -0.5), min(centre + half, end)
     return Box.of(_voxels(lo[d], hi[d], int(region.shape[d])) for d in range(n - 3, n))
+
+
+def is_drawn(viewer: ViewerModel, layer: Image) -> bool:
+    """Whether it is a rectangle that bounds the box of `chosen_box`."""
+    plane = _plane(viewer, layer)
+    return min(plane) >= layer.ndim - 3 and _drawn(viewer, layer, plane, VisibleRegion.of(viewer, layer)) is not None
+
+
+def _plane(viewer: ViewerModel, layer: Image) -> list[int]:
+    """The layer's axes that the 2-D view shows."""
+    return [d - (viewer.dims.ndim - layer.ndim) for d in viewer.dims.order[-2:]]
 
 
 def _fits(layer: Image, budget: int, output_scale: float) -> bool:
