@@ -237,6 +237,46 @@ def test_the_output_scale_sets_the_finest_pixel(viewer, qtbot, messages):
     qtbot.waitUntil(lambda: widget.match_zoom.text == "auto (123×)", timeout=20_000)
 
 
+def test_steps_between_slices_end_on_the_nearest_slice(in_napari, viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(80, 20, 20), units="nm", name="stack")
+    widget = open_widget(viewer)
+    wait_status(qtbot, widget, "· pixel")
+    viewer.dims.set_current_step(0, 5)
+    widget.compare.steps.value = True
+    assert viewer.dims.current_step[0] == 20
+    viewer.dims.set_current_step(0, 23)
+    widget.compare.steps.value = False
+    assert (viewer.dims.current_step[0], viewer.dims.nsteps[0]) == (6, SHAPE[0])
+
+
+def test_auto_tells_its_scale_also_where_the_picture_is_there_already(viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    widget.show_side("xz")
+    wait_status(qtbot, widget, "refined")
+    before, text = widget.output_scale.value, widget.match_zoom.text
+    assert "×" in text
+    widget.output_scale.value = 16
+    widget.match_zoom.value = True
+    assert (widget.output_scale.value, widget.match_zoom.text) == (before, text)
+
+
+def test_a_frozen_picture_that_is_seen_is_told(in_napari, viewer, qtbot, messages):
+    viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
+    widget = open_widget(viewer)
+    widget.show_side("xz")
+    wait_status(qtbot, widget, "refined")
+    widget.freeze()
+    frozen = next(layer for layer in viewer.layers if "frozen" in layer.name)
+    frozen.visible = True
+    qtbot.waitUntil(lambda: widget.status.value.startswith(f"{frozen.name} lies over it"), timeout=20_000)
+    widget.live_layers.change(comparing=True)
+    assert widget.indicator.state == "covered"
+    widget.live_layers.change(comparing=False)
+    viewer.dims.set_current_step(1, viewer.dims.current_step[1] + 5)  # it is of another slice
+    wait_status(qtbot, widget, "refined")
+
+
 def test_where_the_chosen_layer_goes_one_that_can_be_restored_is_chosen(viewer, qtbot, messages):
     viewer.add_image(DATA, scale=(4, 1, 1), name="stack")
     widget = open_widget(viewer)

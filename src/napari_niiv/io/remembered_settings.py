@@ -63,6 +63,8 @@ class FileSettings(BaseModel):
         The noise level that a model is told.
     finest : float or None
         The finest pixel of its pictures, in lateral voxels; 0 follows the zoom.
+    project : bool or None
+        Whether measured averages are kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,7 @@ class FileSettings(BaseModel):
     fit: Fit | None = None
     denoise: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | Literal["auto"] | None = None
     finest: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    project: bool | None = None
 
 
 def recall_settings(path: str | os.PathLike[str], dataset: str | None = None) -> FileSettings:

@@ -95,17 +95,22 @@ def test_what_is_set_by_hand_is_remembered_and_offered(open_again, file, qtbot, 
     for level in (0.01, 0.02, 0.03):  # as a slider that is drawn
         widget.denoise.field.auto.value = False
         widget.denoise.field.slider.value = level
-    qtbot.waitUntil(lambda: recall_settings(file) == FileSettings(denoise=0.03, finest=2.0), timeout=5000)
+    widget.trust.project.value = True
+    set_by_hand = FileSettings(denoise=0.03, finest=2.0, project=True)
+    qtbot.waitUntil(lambda: recall_settings(file) == set_by_hand, timeout=5000)
     box = widget.checkpoint.native
     box.setCurrentIndex(box.findText("lm"))
     box.activated.emit(box.currentIndex())
     qtbot.waitUntil(lambda: recall_checkpoint(file) == "lm", timeout=20_000)
     widget.viewer.layers.clear()
     again = open_again()
-    assert wait_question(qtbot, again) == "You had denoise 0.03 and output scale 0.5 for this volume: use it again?"
+    words = "You had denoise 0.03 and output scale 0.5 and measured averages kept for this volume: use it again?"
+    assert wait_question(qtbot, again) == words
+    assert not again.trust.project.value
     again.fitted.use.native.click()
     assert again.live_layers.settings_of(again.layer.value).denoise == 0.03
     assert again.denoise.field.slider.value == 0.03
+    assert again.trust.project.value
 
 
 def test_nothing_is_asked_of_a_file_that_nothing_is_known_of_or_that_is_as_it_was(open_again, file, qtbot, messages):

@@ -118,6 +118,15 @@ def test_what_was_fitted_comes_first_when_the_layer_is_chosen_again(fitted, open
     assert not widget.suitability.answers.visible
 
 
+def test_a_better_checkpoint_is_offered_in_3d_too(in_napari, dock_viewer, file, qtbot, messages, untried, tried):
+    dock_viewer.dims.ndisplay = 3
+    dock_viewer.open(file, plugin="napari")
+    widget = dock_viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+    offer = wait_offer(qtbot, widget)
+    assert offer.sentence.value.startswith("lm suits this volume better than em")
+    assert dock_viewer.dims.ndisplay == 3
+
+
 def test_one_that_suits_is_not_spoken_of(opened, qtbot, messages, untried, tried):
     tried[1]["em"] = 3.0
     qtbot.waitUntil(lambda: tried[0] == ["em"], timeout=30_000)

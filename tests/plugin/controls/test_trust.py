@@ -97,7 +97,9 @@ def test_a_map_has_a_title_a_scale_in_grey_levels_and_a_number_for_the_view(open
 def test_switches_legends_and_settings_agree_whoever_changes_them(opened, qtbot) -> None:
     trust, live_layers = opened.trust, opened.widget.live_layers
     trust.disagreement.value = trust.project.value = True
-    assert (live_layers.settings.trust, live_layers.settings.project) == (("disagreement",), True)
+    settings = live_layers.settings_of(opened.widget.layer.value)
+    assert (settings.trust, settings.project) == (("disagreement",), True)
+    assert not live_layers.settings.project  # of other volumes
     live_layers.change(trust=("misfit",))
     assert (trust.disagreement.value, trust.misfit.value) == (False, True)
     assert visible_legends(trust) == ["misfit"]

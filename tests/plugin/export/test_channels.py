@@ -186,6 +186,11 @@ def test_of_one_channel_it_takes_the_place_of_the_live_volume(
     qtbot.waitUntil(lambda: messages[-1] == told, timeout=5000)
     viewer.dims.ndisplay = 2
     qtbot.waitUntil(lambda: source.visible and widget.indicator.state == "covered", timeout=20_000)
+    viewer.dims.ndisplay = 3  # beside the live volume
+    qtbot.waitUntil(lambda: widget.status.value.startswith(f"{exported[0]} is seen here"), timeout=20_000)
+    assert widget.indicator.state == "covered"
+    viewer.layers[exported[0]].visible = False
+    assert widget.indicator.state in ("interpolated", "refined")
 
 
 def test_the_choice_follows_the_layer_and_its_channels(opened, file, qtbot):

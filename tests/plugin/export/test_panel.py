@@ -190,6 +190,17 @@ def test_it_is_the_reconstruction(viewer, source, make_panel, kind, qtbot, tmp_p
     assert panel.status.text() == messages[0]
 
 
+def test_the_output_that_is_suggested_can_be_typed_again(panel, qtbot, tmp_path):
+    """After one that is refused."""
+    target = tmp_path / "my-stack-isotropic.zarr"
+    wait_target(qtbot, panel, target)
+    name(panel, tmp_path / "nowhere" / "x.zarr")
+    qtbot.waitUntil(lambda: "does not exist" in panel.summary.text())
+    name(panel, target)
+    wait_target(qtbot, panel, target)
+    assert "does not exist" not in panel.summary.text()
+
+
 def test_a_drawn_rectangle(panel, viewer, source, qtbot, tmp_path):
     viewer.dims.order = (1, 0, 2)
     viewer.dims.set_current_step(1, 20)

@@ -22,6 +22,7 @@ from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.volume3d import volume_view as module
+from napari_niiv.plugin.volume3d import volume_views as views_module
 from napari_niiv.plugin.volume3d.progress import Progress
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.reconstruction import region
@@ -355,6 +356,24 @@ def test_the_widget_follows_the_viewer(viewer_and_dock, qtbot):
     assert widget.volume_views.get(other) is None
     viewer.dims.ndisplay = 2
     qtbot.waitUntil(lambda: list(viewer.layers) == [source, widget.live_layers.get(source).layer], timeout=5000)
+
+
+def test_another_volume_that_comes_in_3d_is_shown_whole_and_not_cut(viewer_and_dock, qtbot, monkeypatch):
+    """Where the camera was in 2-D concerns the one before."""
+    viewer, _, widget, source = viewer_and_dock
+    viewer.scene.camera.zoom = 400  # a corner of it
+    viewer.dims.ndisplay = 3
+    widget.volume_views.cut.share.value = 40
+    viewer.layers.remove(source)
+    monkeypatch.setattr(views_module, "default_budget", lambda model: 4000)
+    other = viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, name="other", contrast_limits=(0, 150))
+    qtbot.waitUntil(lambda: widget.volume_views.get(other) is not None, timeout=20_000)
+    view = widget.volume_views.get(other)
+    assert view.box is None
+    wait_done(qtbot, view)
+    assert view.layer.data.size <= 4000
+    np.testing.assert_allclose(view.layer.extent.world, other.extent.world, atol=8)
+    assert widget.volume_views.cut.share.value == 0
 
 
 @pytest.mark.parametrize("eye", ["source", "picture"])

@@ -10,17 +10,17 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from numpy.typing import NDArray
 
-from napari_niiv.plugin.common.layers import EXPORTED, is_source, layer_units
+from napari_niiv.plugin.common.layers import EXPORTED, FROZEN, is_source, layer_units
 
 _MOST = 0.9  # of what is in view, along each axis of the picture
 _OPAQUE = ("opaque", "translucent", "translucent_no_depth")
 
 
 def images_above(viewer: ViewerModel, live: Image) -> list[Image]:
-    """The images of the user's that lie over a live picture, seen or not, the highest first."""
+    """The images of the user's, and frozen pictures, that lie over a live picture, seen or not, the highest first."""
     layers = list(viewer.layers)
     above = layers[layers.index(live) + 1 :] if live in layers else []
-    return [each for each in reversed(above) if is_source(each)]
+    return [each for each in reversed(above) if is_source(each) or FROZEN in each.metadata]
 
 
 def covering(viewer: ViewerModel, live: Image, source: Image) -> Image | None:
@@ -35,6 +35,16 @@ def covering(viewer: ViewerModel, live: Image, source: Image) -> Image | None:
     """
     above = (each for each in images_above(viewer, live) if _is_opaque(each) or adds_light(each))
     return next((each for each in above if _covers(viewer, each, source)), None)
+
+
+def seen_beside(viewer: ViewerModel, live: Image, source: Image) -> Image | None:
+    """In 3-D, the result of an export that is seen where a live volume is; parameters as of `covering`."""
+    begin, end = _extent(viewer, source)
+    for each in images_above(viewer, live):
+        low, high = _extent(viewer, each)
+        if each.visible and EXPORTED in each.metadata and np.all(np.minimum(high, end) > np.maximum(low, begin)):
+            return each
+    return None
 
 
 def _is_opaque(layer: Image) -> bool:

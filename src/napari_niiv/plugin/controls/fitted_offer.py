@@ -24,6 +24,8 @@ from napari_niiv.plugin.controls.model_choice import ModelChoice
 from napari_niiv.plugin.files.layer_file import LayerFile, layer_file
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
+_REMEMBERED = ("denoise", "finest", "project")  # of the live settings
+
 
 @dataclass(frozen=True)
 class _Offer:
@@ -45,6 +47,8 @@ class _Offer:
             parts.append(f"denoise {denoise if isinstance(denoise, str) else f'{denoise:g}'}")
         if finest is not None:
             parts.append(f"output scale {f'{1 / finest:.3g}' if finest else 'auto'}")
+        if self.settings.project is not None:
+            parts.append(f"measured averages {'' if self.settings.project else 'not '}kept")
         return " and ".join(parts)
 
     @property
@@ -92,7 +96,7 @@ class FittedOffer:
         self._layer: Image | None = None
         self._looked_up: weakref.WeakSet[Image] = weakref.WeakSet()
         self._offers: weakref.WeakKeyDictionary[Image, _Offer] = weakref.WeakKeyDictionary()
-        self._set: tuple[Any, Any] = (None, None)  # noise level and finest pixel, as they were seen last
+        self._set: tuple[Any, ...] = (None,) * len(_REMEMBERED)  # as they were seen last
         self._writer = _Writer(host)
         self._question = host.questions.add(Urgency.FITTED, lambda: (self.sentence, self.answers))
         self.rows = [self._question]
@@ -149,6 +153,7 @@ class FittedOffer:
             "fit": fit is not None and fit.checkpoint == self._models.checkpoint.value,
             "denoise": settings.denoise == now.denoise,
             "finest": settings.finest == now.finest,
+            "project": bool(settings.project) == now.project,
         }
         left = settings.model_copy(update={name: None for name, same in in_use.items() if same})
         if left != FileSettings():
@@ -163,7 +168,7 @@ class FittedOffer:
         if settings.fit is not None and not is_there(settings.fit.checkpoint):
             self._host.fail(f"{settings.fit.checkpoint} is gone since it was offered; all stays as it is.")
             return
-        remembered = {"denoise": settings.denoise, "finest": settings.finest}
+        remembered = {name: getattr(settings, name) for name in _REMEMBERED}
         self._live_layers.set_own(layer, **{name: value for name, value in remembered.items() if value is not None})
         if settings.fit is not None:
             self._models.select(settings.fit.checkpoint)
@@ -181,16 +186,16 @@ class FittedOffer:
         self._show()
         return offer
 
-    def _settings(self) -> tuple[Any, Any]:
+    def _settings(self) -> tuple[Any, ...]:
         settings = self._live_layers.settings_of(self._layer)
-        return settings.denoise, settings.finest
+        return tuple(getattr(settings, name) for name in _REMEMBERED)
 
     def _note(self) -> None:
         """Remember what was set of the chosen layer, and the checkpoint that was chosen by hand once it is in use."""
         before, self._set = self._set, self._settings()
         if (layer := self._layer) is None:
             return
-        pairs = zip(("denoise", "finest"), before, self._set, strict=True)
+        pairs = zip(_REMEMBERED, before, self._set, strict=True)
         changes: dict[str, Any] = {name: now for name, then, now in pairs if now != then}
         loaded, by_hand = self._models.loaded, self._models.by_hand
         if loaded is not None and by_hand == loaded[0]:

@@ -93,6 +93,8 @@ class OutputScale:
         self._tell_which()
         finest = 0.0 if self.match_zoom.value else 1 / self.samples.value
         self._live_layers.set_own(self._layer.value, finest=finest)
+        if not finest:  # the picture that is there may be it
+            self.show_used(self._live_layers.get(self._layer.value))
 
     def _tell_which(self) -> None:
         by_hand = not self.match_zoom.value

@@ -28,7 +28,6 @@ from napari_niiv.volume import Volume
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
-    from napari_niiv.plugin.live.shown import Shown
 
 
 class SectionsControl:
@@ -64,7 +63,8 @@ class SectionsControl:
         self.rows = [self._question, self._gaps, self._places]
         self.settings = [LateRows(lambda: (self.anyway,))]
         self._told: weakref.WeakSet[Image] = weakref.WeakSet()  # and taken note of
-        live_layers.opened.connect(self._await_picture)
+        live_layers.opened.connect(self._follow_data)
+        live_layers.seen.connect(self._look)
         layer.changed.connect(self.show)
         when_destroyed(layer.native, self._stop.stop)
 
@@ -100,17 +100,15 @@ class SectionsControl:
         first, second, *others = self.switches.values()
         return Row("Sections", first, second), Row("Sections", *others)
 
-    def _await_picture(self, live: LiveReconstruction) -> None:
+    def _follow_data(self, live: LiveReconstruction) -> None:
         source = live.source
-        look = functools.partial(self._look, source)
         forget = functools.partial(self._forget, weakref.ref(source))
-        live.shown.connect(look)
         source.events.data.connect(forget)
         live.closed.connect(lambda: source.events.data.disconnect(forget))
 
-    def _look(self, layer: Image, shown: Shown) -> None:
+    def _look(self, layer: Image, final: bool) -> None:
         """Look at the sections of a layer, if that was not done yet, and nothing else is waited for."""
-        if layer in self._looked_at or not shown.final:
+        if layer in self._looked_at or not final:
             return
         channels = channels_of(self._host.viewer, layer)
         self._looked_at.update(channels)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, Label
@@ -15,7 +17,7 @@ from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.forms import Row, wrapped, write
 from napari_niiv.plugin.common.layers import voxel_size
 from napari_niiv.plugin.common.words import length_words
-from napari_niiv.plugin.controls.covering import adds_light, covering, images_above
+from napari_niiv.plugin.controls.covering import adds_light, covering, images_above, seen_beside
 from napari_niiv.plugin.controls.pass_indicator import PassIndicator, pass_of
 from napari_niiv.plugin.live.live_layers import LiveLayers
 
@@ -60,6 +62,7 @@ class Status:
     def __init__(self, layer: ComboBox, live_layers: LiveLayers, viewer: ViewerModel) -> None:
         self._layer, self._live_layers, self._viewer = layer, live_layers, viewer
         self._comparing, self._finest, self._above = False, 0.0, Connections()
+        self._progress: tuple[weakref.ref[Image], Progress] | None = None  # of the volume that was told of last
         self.sentence = ""
         self.indicator = PassIndicator()
         self.shown = Row("Shown", self.indicator)
@@ -122,9 +125,18 @@ class Status:
     def report_volume(self, source: Image, progress: Progress) -> None:
         """Tell how far the 3-D view of a layer is."""
         if self._speaks_of(source):
-            self.tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
+            self._progress = weakref.ref(source), progress
+            self._describe_volume(source, progress)
         if progress.notice:
             show_warning(progress.notice)
+
+    def _describe_volume(self, source: Image, progress: Progress) -> None:
+        if (result := self._over_it(seen_beside)) is not None:
+            self.tell(
+                f"{result.name} is seen here, and is not cut: hide it in the layer list to see what is live.", "covered"
+            )
+        else:
+            self.tell(progress.text, "refined" if 0 < progress.done == progress.blocks else "interpolated")
 
     def show(self, live: LiveReconstruction) -> None:
         """Say how the live picture of the chosen layer is now."""
@@ -143,7 +155,7 @@ class Status:
 
     def describe(self, shown: Shown) -> None:
         """Say which picture of the chosen layer is on the screen."""
-        if (above := self._covering()) is not None:  # the source too, when that is compared
+        if (above := self._over_it(covering)) is not None:  # the source too, when that is compared
             how = "adds its light to it" if adds_light(above) else "lies over it"
             self.tell(f"{above.name} {how}: close its eye in the layer list to see what is live.", "covered")
             return
@@ -174,18 +186,24 @@ class Status:
         """Say when the source is seen instead and when no more, or that no finer picture is to be had."""
         before, settings = (self._comparing, self._finest), self._live_layers.settings_of(self._layer.value)
         self._comparing, self._finest = settings.comparing, settings.finest
-        if (self._comparing, self._finest) != before:
+        if (self._comparing, self._finest) != before and self._viewer.dims.ndisplay == 2:
             self._again()
 
-    def _covering(self) -> Image | None:
-        """The layer that hides the picture of the chosen one; when that changes, it is told again."""
+    def _over_it(self, find: Callable[[ViewerModel, Image, Image], Image | None]) -> Image | None:
+        """The layer that hides the picture or volume of the chosen one; when that changes, it is told again.
+
+        Parameters
+        ----------
+        find : callable
+            `covering`, or in 3-D `seen_beside`.
+        """
         live = self._live_layers.get(self._layer.value)
         self._above.disconnect()
         if live is None:
             return None
         for each in images_above(self._viewer, live.layer):
             self._above.connect(self._uncovered, each.events.visible, each.events.opacity, each.events.blending)
-        return covering(self._viewer, live.layer, live.source)
+        return find(self._viewer, live.layer, live.source)
 
     def _reordered(self, event: Any = None) -> None:
         """Other layers are there, or in another order."""
@@ -200,8 +218,12 @@ class Status:
     def _again(self) -> None:
         """Tell of the chosen layer again."""
         live = self._live_layers.get(self._layer.value)
-        if live is not None and live.source in self._viewer.layers and self._viewer.dims.ndisplay == 2:
+        if live is None or live.source not in self._viewer.layers:
+            return
+        if self._viewer.dims.ndisplay == 2:
             self.show(live)
+        elif self._progress is not None and self._progress[0]() is live.source:
+            self._describe_volume(live.source, self._progress[1])
 
     def _speaks_of(self, source: Image) -> bool:
         return source is self._layer.value

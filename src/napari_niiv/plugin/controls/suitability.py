@@ -26,7 +26,6 @@ from napari_niiv.plugin.live.live_layers import LiveLayers
 if TYPE_CHECKING:
     from napari_niiv.evaluation.suitability import Verdict
     from napari_niiv.models.niiv import Niiv
-    from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
     from napari_niiv.volume import Volume
 
 
@@ -60,7 +59,7 @@ class SuitabilityControl:
         self._offers: weakref.WeakKeyDictionary[Image, tuple[str, str]] = weakref.WeakKeyDictionary()
         self._question = host.questions.add(Urgency.CHECKPOINT, lambda: (self.sentence, self.answers))
         self.rows = [self._question]
-        live_layers.opened.connect(self._await_picture)
+        live_layers.seen.connect(self._try)
         models.checkpoint.changed.connect(self._withdraw)
 
     @functools.cached_property
@@ -90,10 +89,7 @@ class SuitabilityControl:
         """The checkpoint offered for the chosen layer."""
         return self._offers.get(self._layer.value, ("", ""))[1] or None
 
-    def _await_picture(self, live: LiveReconstruction) -> None:
-        live.shown.connect(functools.partial(self._try, live.source))
-
-    def _try(self, layer: Image, shown: Any = None) -> None:
+    def _try(self, layer: Image, final: bool) -> None:
         """Try the checkpoint on a layer, if it was not yet."""
         model, loaded = self._live_layers.settings_of(layer).model, self._models.loaded_for(layer)
         if layer in self._tried or model is None or loaded is None:

@@ -65,19 +65,20 @@ class TrustControls:
         kinds: dict[Trust, bool] = {"disagreement": self.disagreement.value, "misfit": self.misfit.value}
         trust = tuple(kind for kind, on in kinds.items() if on)
         before = set(self._explained)
-        self._live_layers.change(trust=trust, project=self.project.value)
+        self._live_layers.set_own(self._layer.value, project=self.project.value)
+        self._live_layers.change(trust=trust)
         for kind in self._explained:
             if kind not in before:
                 scroll_to(self.legends[kind])
 
     def _show(self, value: Any = None) -> None:
         """Show what is set now, by these controls or by a map that was deleted by hand."""
-        settings = self._live_layers.settings
+        settings = self._live_layers.settings_of(self._layer.value)
         on = ("disagreement" in settings.trust, "misfit" in settings.trust, settings.project)
         for box, value in zip(self.switches, on, strict=True):
             with box.changed.blocked():
                 box.value = value
-        maps = self._live_layers.settings_of(self._layer.value).maps
+        maps = settings.maps
         for kind in set(maps) ^ set(self._explained):  # no other, as it changes the layout of the form
             self.legends[kind].show_sentence(WAITING)
             self.legends[kind].row.show(kind in maps)

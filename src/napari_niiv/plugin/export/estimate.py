@@ -105,7 +105,7 @@ class ExportEstimate(QObject):
 def means(model: Niiv, config: ExportConfig, answer: Estimate | str | None) -> str:
     """Checkpoint, device and noise level, in words; the level that "auto" comes to is in the answer."""
     name = "a model without a checkpoint" if model.card is None else model.card.name
-    words = f"Checkpoint {name}, on {model.device}"
+    words = f"Checkpoint {name}, on {model.device}" + (", measured averages kept" if config.project else "")
     if not model.knows_noise:
         return f"{words}; it was trained without noise."
     level = None if answer is None or isinstance(answer, str) else answer.denoise

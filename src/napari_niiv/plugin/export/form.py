@@ -241,7 +241,7 @@ class ExportForm(Form):
         if not text:
             self.named = None
             self.changed.emit(self)
-        elif text != self._shown:
+        elif text != self._shown or self.named not in (None, Path(text)):  # which may have been refused
             self._name(text)
 
     def _browse(self, value: Any = None) -> None:

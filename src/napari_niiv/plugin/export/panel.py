@@ -162,7 +162,7 @@ class ExportPanel(ExportWindow):
         super().showEvent(event)
         if self.worker is None:
             with self.form.changed.blocked():
-                self.form.project.value = self.live_layers.settings.project
+                self.form.project.value = self._settings.project
             self._show_noise_level()
             self._seen = None
             self._follow()

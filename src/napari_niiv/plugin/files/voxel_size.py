@@ -44,6 +44,8 @@ class _FileFacts:
     correction : Correction or None
         What is remembered of it.
     spacing : Spacing or None
+        The voxel size in it, where the layer lacks one and none is remembered.
+    given : Spacing or None
         The voxel size in it, where the layer lacks one.
     empty : tuple of float or None
         Values of empty voxels that are remembered of it.
@@ -51,6 +53,7 @@ class _FileFacts:
 
     correction: Correction | None
     spacing: Spacing | None
+    given: Spacing | None = None
     empty: Values | None = None
 
 
@@ -218,7 +221,7 @@ class VoxelSizeControl:
             spacing = _spacing(layer)
         in_order = not spacing.unsorted or self._sort(layer, file, spacing.unsorted)
         if correction.words:
-            self._restore(layer, file, correction)
+            self._restore(layer, file, correction, facts.given)
         elif in_order and not spacing.problem and facts.spacing is not None:
             self._resize(layer, spacing.voxel_size, spacing.unit)
             size, note = f"voxel size {spacing.short_words} (z × y × x)", spacing.note and f"; {spacing.note}"
@@ -244,8 +247,8 @@ class VoxelSizeControl:
         self._fail(unsorted_axes(Path(file.path).name, axes).in_words(WINDOW_WORDS))
         return False
 
-    def _restore(self, layer: Image, file: LayerFile, correction: Correction) -> None:
-        """Give a layer what is remembered of its file."""
+    def _restore(self, layer: Image, file: LayerFile, correction: Correction, given: Spacing | None) -> None:
+        """Give a layer what is remembered of its file, in which another voxel size may be given."""
         done = correction
         if correction.axes is not None:
             names = correction.axes.replace("?", "")
@@ -260,7 +263,7 @@ class VoxelSizeControl:
                     self._fail(error.in_words(WINDOW_WORDS))
                     return
         if correction.voxel_size is not None:
-            self._keep_given(layer)
+            self._keep_given(layer, given)
             self._resize(layer, correction.voxel_size, correction.unit)
         if done.words:
             self._tell(f"{layer.name}: {done.words} as you have set it for this file; {HOW_TO_CHANGE}.")
@@ -288,10 +291,11 @@ class VoxelSizeControl:
         self._remember_size(layer)
         self._ready(layer)
 
-    def _keep_given(self, layer: Image) -> None:
-        """Before the user's voxel size takes the place of what was given."""
+    def _keep_given(self, layer: Image, given: Spacing | None = None) -> None:
+        """Before the user's voxel size takes the place of what was given: in the file, or else by the layer."""
+        usable = given is not None and not given.problem
         for each in self._channels(layer):
-            self._given.setdefault(each, _spacing(each))
+            self._given.setdefault(each, given if usable and given is not None else _spacing(each))
 
     def _resize(self, layer: Image, size: Size, unit: str) -> None:
         with same_place(self._viewer, layer):
@@ -322,6 +326,12 @@ class VoxelSizeControl:
         layer, self._typed = None if self._typed is None else self._typed(), None
         if layer is not None:
             self._remember_size(layer)
+            if before := self._before(layer):
+                kept = "; that is remembered for its file" if layer_file(layer) else ""
+                z, y, x = voxel_size(layer)
+                self._tell(
+                    f"{layer.name} has an anisotropy of {z / (y * x) ** 0.5:.3g}, as you have set it{before}{kept}."
+                )
 
     def _remember_size(self, layer: Image) -> None:
         if (file := layer_file(layer)) is not None:
@@ -356,6 +366,6 @@ def _check_step(answer: Answer) -> None:
 def _look_up(file: LayerFile, unscaled: bool) -> _FileFacts:
     """What is remembered of a file, and where its layer has no scale, the voxel size in it; called on a thread."""
     correction = recall(file.path, file.dataset)
-    needed = unscaled and not (correction and correction.words)
-    spacing = read_spacing(file.path) if needed else None
-    return _FileFacts(correction, spacing, recall_empty(file.path, file.dataset))
+    given = read_spacing(file.path) if unscaled else None
+    spacing = None if correction and correction.words else given
+    return _FileFacts(correction, spacing, given, recall_empty(file.path, file.dataset))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 # settings that a source, with the other channels of its volume, may have of its own
-OWN = ("model", "finest", "denoise")
+OWN = ("model", "finest", "denoise", "project")
 
 
 class LiveLayers(QObject):
@@ -38,7 +38,8 @@ class LiveLayers(QObject):
     not; the latter lie in the layer's metadata, as exports and trainings need them too. Whatever changes the
     settings, a control or the mouse in a picture, all live reconstructions get the new ones, and then `changed` is
     emitted: controls, ortho views and 3-D views listen to it alone. `opened` brings each new live reconstruction,
-    `ended` one that ended by itself, as its layer or its source was deleted.
+    `ended` one that ended by itself, as its layer or its source was deleted. `seen` brings a source of which a picture,
+    or in 3-D the volume, has appeared, and whether that is the best there will be.
 
     Parameters
     ----------
@@ -51,6 +52,7 @@ class LiveLayers(QObject):
     """
 
     opened = Signal(object)
+    seen = Signal(object, bool)
     ended = Signal(object)
     changed = Signal()
 
@@ -191,6 +193,7 @@ class LiveLayers(QObject):
         live = LiveReconstruction(self._viewer, source, self.settings_of(source), memory=self.memory)
         self._by_source[source] = live
         live.settings_changed.connect(lambda: self._adopt(live))
+        live.shown.connect(lambda shown: self.seen.emit(source, shown.final))
         live.closed.connect(lambda: self._forget(live))
         self.opened.emit(live)
         return live

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from napari_niiv.errors import ReconstructionError
 from napari_niiv.plugin.common.connections import Connections
-from napari_niiv.plugin.common.layers import BLENDED, LIVE, SHARED, finest_data, insert_above, layer_volume, looks
+from napari_niiv.plugin.common.layers import (
+    BLENDED,
+    LIVE,
+    SHARED,
+    finest_data,
+    insert_above,
+    layer_units,
+    layer_volume,
+    looks,
+)
 from napari_niiv.plugin.common.removal import Removal, remove_layers
 from napari_niiv.plugin.live.frozen_layer import frozen
 from napari_niiv.plugin.live.picture_layer import Image
@@ -203,11 +212,14 @@ class LivePicture:
 
     def _step_between_slices(self, between: bool) -> None:
         """Let the z slider stop between the slices, or put it back onto one."""
+        dims, source = self._viewer.dims, self.source
+        axis, unit = dims.ndim - 3, layer_units(self._viewer, source)[-3]
+        first, step = source.extent.world[0][-3] / unit, source.extent.step[-3] / unit
+        slice_number = round((dims.point[axis] - first) / step)  # napari would take the number of its stop for one
         self.layer.steps_between = between
         self.layer.scale = self.layer.scale  # which makes the viewer ask for the extent
         if not between:
-            dims = self._viewer.dims
-            dims.set_current_step(dims.ndim - 3, dims.current_step[dims.ndim - 3])
+            dims.set_point(axis, first + slice_number * step)
 
     def _hide(self) -> None:
         for overlay in self._overlays.values():

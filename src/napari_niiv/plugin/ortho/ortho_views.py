@@ -237,6 +237,7 @@ def _plain(settings: LiveSettings) -> LiveSettings:
     return LiveSettings(
         settings.model,
         settings.finest,
+        project=settings.project,
         denoise=settings.denoise,
         repairs=settings.repairs,
         comparing=settings.comparing,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from magicgui.widgets import ComboBox, PushButton
+from napari.layers import Image
 
 from napari_niiv.plugin.common.docks import open_dock
 from napari_niiv.plugin.common.host import Host
@@ -36,13 +35,13 @@ class TrainingButton:
         self._host, self._layer, self._models, self._ready = host, layer, models, False
         self.button = PushButton(text="Train on this volume…", tooltip="fit the checkpoint to your own volume")
         self.button.changed.connect(lambda _=None: self.open())
-        live_layers.opened.connect(lambda live: live.shown.connect(self._get_ready))
+        live_layers.seen.connect(self._get_ready)
 
     def open(self) -> None:
         """Open it."""
         open_dock(self._host.viewer, TRAINING).start_from(self._layer.value, self._models.checkpoint.value)
 
-    def _get_ready(self, shown: Any = None) -> None:
+    def _get_ready(self, layer: Image, final: bool) -> None:
         if not self._ready:
             self._ready = True
             self._host.run(_imported, lambda _: None)

@@ -10,7 +10,7 @@ from napari.layers import Image
 
 from napari_niiv.plugin.common.connections import Connections, when_destroyed
 from napari_niiv.plugin.common.docks import opened
-from napari_niiv.plugin.common.layers import source_file, voxel_size
+from napari_niiv.plugin.common.layers import FITTED, source_file, voxel_size
 from napari_niiv.plugin.manifest_names import WIDGET
 from napari_niiv.plugin.training.form import NOTHING, TrainingForm
 from napari_niiv.plugin.training.settings import look_up_start
@@ -123,7 +123,9 @@ class StartChoice:
     def _choose_layer(self, value: Any = None) -> None:
         """Another layer: what was in use for the one before may have been trained on that."""
         self._watch()
-        self.look_up(None if self._form.init_by_hand else self._in_use() or self._default)
+        layer = self._form.layer.value
+        fitted = None if layer is None else layer.metadata.get(FITTED)
+        self.look_up(None if self._form.init_by_hand else self._in_use() or fitted or self._default)
 
     def _watch(self) -> None:
         """Follow the anisotropy of the layer, on which the blur depends."""

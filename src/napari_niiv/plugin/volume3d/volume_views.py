@@ -20,6 +20,7 @@ from napari_niiv.plugin.volume3d.cut_control import CutControl
 
 if TYPE_CHECKING:
     from napari_niiv.plugin.live.live_reconstruction import LiveReconstruction
+    from napari_niiv.plugin.volume3d.progress import Progress
     from napari_niiv.plugin.volume3d.volume_view import VolumeView
 
 WAITING = "3-D · reading and interpolating…"
@@ -64,7 +65,7 @@ class VolumeViews(QObject):
         ndisplay.connect(self._entered, position="last")
         delete_in_own_context(viewer)
         viewer.layers.events.removed.connect(give_back_soon)
-        live_layers.opened.connect(self._open)
+        live_layers.opened.connect(self._open_new)
         live_layers.changed.connect(self._apply)
 
     def get(self, source: Image | None) -> VolumeView | None:
@@ -106,23 +107,33 @@ class VolumeViews(QObject):
         for live in self._live_layers:
             self._open(live)
 
-    def _open(self, live: LiveReconstruction) -> None:
+    def _open_new(self, live: LiveReconstruction) -> None:
+        """A layer has become live in 3-D, where it may be another volume than was looked at in 2-D."""
+        if self._viewer.dims.ndisplay == 3 and live.source not in self._seen:
+            self._seen.add(live.source)
+            self._live_layers.change(cut=0.0)
+            self._open(live, seen_in_2d=False)
+        else:
+            self._open(live)
+
+    def _open(self, live: LiveReconstruction, seen_in_2d: bool = True) -> None:
         if self._viewer.dims.ndisplay != 3 or live.source in self._views:
             return
         if self._is_hidden(live):
             self._hidden.add(live.source)
             self._eyes.connect(self._open_what_is_seen, live.source.events.visible, live.layer.events.visible)
             return
-        from napari_niiv.plugin.volume3d.chosen_box import chosen_box  # with torch, by now imported elsewhere
+        from napari_niiv.plugin.volume3d.chosen_box import chosen_box, is_drawn  # with torch, by now imported elsewhere
         from napari_niiv.plugin.volume3d.volume_view import VolumeView, default_budget
 
         source, settings = live.source, live.settings
         budget = default_budget(live.model) // len(channels_of(self._viewer, source))
-        box = chosen_box(self._viewer, source, budget, settings.output_scale)
+        chosen = seen_in_2d or is_drawn(self._viewer, source)
+        box = chosen_box(self._viewer, source, budget, settings.output_scale) if chosen else None
         view = VolumeView(self._viewer, source, settings, box=box, budget=budget, visible=not live.left_out)
         self._views[source] = view
         view.waiting.connect(lambda: self.waiting.emit(source, WAITING))
-        view.progress.connect(lambda progress: self.progress.emit(source, progress))
+        view.progress.connect(lambda progress: self._tell_progress(source, progress))
         view.failed.connect(lambda sentence: self.failed.emit(source, sentence))
         view.appeared.connect(
             lambda layer, dense: self._camera.show(layer) if dense and self._is_meant(source) else None
@@ -131,6 +142,10 @@ class VolumeViews(QObject):
         live.closed.connect(view.close_soon)
         self.cut.show(True)
         self.waiting.emit(source, WAITING)
+
+    def _tell_progress(self, source: Image, progress: Progress) -> None:
+        self.progress.emit(source, progress)
+        self._live_layers.seen.emit(source, progress.done == progress.blocks)
 
     def _is_hidden(self, live: LiveReconstruction) -> bool:
         """Whether the user has hidden a volume: all that there is to see of its channels."""
