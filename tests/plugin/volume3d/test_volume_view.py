@@ -22,7 +22,6 @@ from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.settings import LiveSettings
 from napari_niiv.plugin.manifest_names import PLUGIN, WIDGET
 from napari_niiv.plugin.volume3d import volume_view as module
-from napari_niiv.plugin.volume3d import volume_views as views_module
 from napari_niiv.plugin.volume3d.progress import Progress
 from napari_niiv.plugin.volume3d.volume_views import VolumeViews
 from napari_niiv.reconstruction import region
@@ -365,7 +364,7 @@ def test_another_volume_that_comes_in_3d_is_shown_whole_and_not_cut(viewer_and_d
     viewer.dims.ndisplay = 3
     widget.volume_views.cut.share.value = 40
     viewer.layers.remove(source)
-    monkeypatch.setattr(views_module, "default_budget", lambda model: 4000)
+    monkeypatch.setattr(module, "default_budget", lambda model: 4000)
     other = viewer.add_image(ramp(SHAPE, SLOPES), scale=SCALE, name="other", contrast_limits=(0, 150))
     qtbot.waitUntil(lambda: widget.volume_views.get(other) is not None, timeout=20_000)
     view = widget.volume_views.get(other)

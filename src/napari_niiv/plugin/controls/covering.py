@@ -11,6 +11,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_niiv.plugin.common.layers import EXPORTED, FROZEN, is_source, layer_units
+from napari_niiv.plugin.napari_compat import own_extent
 
 _MOST = 0.9  # of what is in view, along each axis of the picture
 _OPAQUE = ("opaque", "translucent", "translucent_no_depth")
@@ -76,8 +77,9 @@ def _extent(viewer: ViewerModel, layer: Image) -> tuple[NDArray[np.float64], NDA
 
     Half a step is added at each end, as a slice is seen that far.
     """
-    units, step = layer_units(viewer, layer), np.abs(layer.extent.step) / 2
-    low, high = layer.extent.world
+    extent = own_extent(layer) if FROZEN in layer.metadata else layer.extent  # which says the source's, for the sliders
+    units, step = layer_units(viewer, layer), np.abs(extent.step) / 2
+    low, high = extent.world
     before = viewer.dims.ndim - layer.ndim
     return (
         np.concatenate([np.full(before, -np.inf), (low - step) / units]),
