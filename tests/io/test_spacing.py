@@ -90,6 +90,7 @@ def test_partial_and_absurd_sizes(sizes, problem: str, voxel_size) -> None:
             "says that its z step is 17 times its pixel size, which is outside 1 to 16",
         ),
         ((0.5, 1.0, 1.0), "micrometer", "says that its z step is 0.5 times its pixel size"),
+        ((8000.0, 1.0, 1.0), "micrometer", "says that its z step is 8,000 times its pixel size"),
         ((1 / 72, 1 / 72, 1 / 72), "inch", "gives its pixel size in inches (0.0139)"),
     ],
 )

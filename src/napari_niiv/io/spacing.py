@@ -77,7 +77,7 @@ class Spacing:
         _, y, x = self.voxel_size
         if not 0.99 <= z / math.sqrt(y * x) <= 1.001 * MAX_ANISOTROPY:
             return (
-                f"says that its z step is {z / math.sqrt(y * x):.3g} times its pixel size, which is outside 1 to "
+                f"says that its z step is {as_factor(z / math.sqrt(y * x))} times its pixel size, which is outside 1 to "
                 f"{MAX_ANISOTROPY:g}{_thick_axis(z, y, x)}"
             )
         return ""
@@ -148,6 +148,11 @@ def agreed(given: Sequence[tuple[str, Spacing]]) -> Spacing:
         if not (taken.problem or spacing.problem or _same(taken, spacing))
     ]
     return replace(taken, note=join_notes(*(spacing.note for _, spacing in given), *notes))
+
+
+def as_factor(ratio: float) -> str:
+    """A ratio in digits that everybody reads, such as 8 or 8,000; only what cannot be a size is told in powers of ten."""
+    return f"{ratio:,.0f}" if 100 <= ratio < 1e9 else f"{ratio:.3g}"
 
 
 def join_notes(*notes: str) -> str:

@@ -16,7 +16,7 @@ from napari_niiv.empty_voxels import Values
 from napari_niiv.errors import NiivError, VolumeError
 from napari_niiv.io.open import read_spacing
 from napari_niiv.io.remembered import Correction, empty_phrase, recall, recall_empty, remember
-from napari_niiv.io.spacing import Spacing
+from napari_niiv.io.spacing import Spacing, as_factor
 from napari_niiv.io.stored_volume import unsorted_axes
 from napari_niiv.plugin.common.channels import channels_of
 from napari_niiv.plugin.common.host import Host
@@ -358,7 +358,7 @@ def _check_step(answer: Answer) -> None:
     z, y, x = answer.voxel_size
     if (factor := z / (y * x) ** 0.5) > 1.001 * MAX_ANISOTROPY:
         raise VolumeError(
-            f"The z step would be {factor:.3g} times the pixel size, and at most {MAX_ANISOTROPY:g} times can be "
+            f"The z step would be {as_factor(factor)} times the pixel size, and at most {MAX_ANISOTROPY:g} times can be "
             "restored; correct the sizes, whose unit is one and the same."
         )
 
