@@ -77,8 +77,8 @@ class Spacing:
         _, y, x = self.voxel_size
         if not 0.99 <= z / math.sqrt(y * x) <= 1.001 * MAX_ANISOTROPY:
             return (
-                f"says that its z step is {as_factor(z / math.sqrt(y * x))} times its pixel size, which is outside 1 to "
-                f"{MAX_ANISOTROPY:g}{_thick_axis(z, y, x)}"
+                f"says that its z step is {as_factor(z / math.sqrt(y * x))} times its pixel size, which is outside 1 "
+                f"to {MAX_ANISOTROPY:g}{_thick_axis(z, y, x)}"
             )
         return ""
 
@@ -151,7 +151,7 @@ def agreed(given: Sequence[tuple[str, Spacing]]) -> Spacing:
 
 
 def as_factor(ratio: float) -> str:
-    """A ratio in digits that everybody reads, such as 8 or 8,000; only what cannot be a size is told in powers of ten."""
+    """A ratio in digits that everybody reads, such as 8 or 8,000; beyond all sizes in powers of ten."""
     return f"{ratio:,.0f}" if 100 <= ratio < 1e9 else f"{ratio:.3g}"
 
 

@@ -358,8 +358,8 @@ def _check_step(answer: Answer) -> None:
     z, y, x = answer.voxel_size
     if (factor := z / (y * x) ** 0.5) > 1.001 * MAX_ANISOTROPY:
         raise VolumeError(
-            f"The z step would be {as_factor(factor)} times the pixel size, and at most {MAX_ANISOTROPY:g} times can be "
-            "restored; correct the sizes, whose unit is one and the same."
+            f"The z step would be {as_factor(factor)} times the pixel size, and at most {MAX_ANISOTROPY:g} times can "
+            "be restored; correct the sizes, whose unit is one and the same."
         )
 
 
