@@ -109,6 +109,18 @@ def test_switches_legends_and_settings_agree_whoever_changes_them(opened, qtbot)
     assert visible_legends(trust) == []
 
 
+def test_of_a_hidden_picture_nothing_is_said_to_be_computed(opened, qtbot) -> None:
+    trust, legend = opened.trust, opened.trust.legends["disagreement"]
+    trust.disagreement.value = True
+    qtbot.waitUntil(lambda: "view is doubtful" in legend.sentence or "agree" in legend.sentence, timeout=30_000)
+    assert legend.scale.numbers
+    opened.live.layer.visible = False
+    assert (legend.sentence, legend.scale.numbers) == ("Its picture is hidden.", ())
+    opened.live.layer.visible = True
+    qtbot.waitUntil(lambda: legend.sentence not in ("Its picture is hidden.", WAITING), timeout=30_000)
+    assert legend.scale.numbers
+
+
 def test_maps_widen_no_dock(opened, qtbot) -> None:
     def widths() -> list[int]:
         """Of napari's docks too: its layer controls are as wide as the name of a map's colours."""

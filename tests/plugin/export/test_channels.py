@@ -125,6 +125,12 @@ def test_the_result_is_a_layer_a_channel_over_hidden_sources(opened, file, qtbot
         data = tifffile.imread(target) if suffix == ".tif" else written(target)
         np.testing.assert_array_equal(result.data, data[number])
     assert messages[-1].startswith("cells C0 and cells C1 are hidden now")
+    earlier = viewer.layers[-2:]
+    panel.open_in_napari()  # once more: light would add up
+    qtbot.waitUntil(lambda: len(viewer.layers) == count + 4, timeout=10_000)
+    assert [layer.visible for layer in (*earlier, *viewer.layers[-2:])] == [False, False, True, True]
+    for layer in viewer.layers[-2:]:
+        viewer.layers.remove(layer)
     assert widget.layer.value in both
     viewer.layers.remove(both[0])
     panel.open_in_napari()  # over what is there still

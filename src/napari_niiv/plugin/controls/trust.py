@@ -9,7 +9,7 @@ from magicgui.widgets import CheckBox, ComboBox
 
 from napari_niiv.plugin.common.forms import Row
 from napari_niiv.plugin.common.scrolling import scroll_to
-from napari_niiv.plugin.controls.trust_legend import WAITING, MapLegend, judgement
+from napari_niiv.plugin.controls.trust_legend import HIDDEN, WAITING, MapLegend, judgement
 from napari_niiv.plugin.live.live_layers import LiveLayers
 from napari_niiv.plugin.live.trust_appearance import APPEARANCES
 
@@ -87,7 +87,13 @@ class TrustControls:
 
     def _listen_to(self, live: LiveReconstruction) -> None:
         live.shown.connect(lambda shown: self._judge() if live.source is self._layer.value else None)
+        live.layer.events.visible.connect(self._note_eye)
         live.closed.connect(self._note_closed)
+
+    def _note_eye(self, event: Any = None) -> None:
+        live = self._live_layers.get(self._layer.value)
+        if live is not None and (not live.wanted or self._place is None):
+            self._judge()
 
     def _note_closed(self) -> None:
         with contextlib.suppress(RuntimeError):  # the dock went first, and its Qt parts with it
@@ -97,6 +103,13 @@ class TrustControls:
         """Say what the maps tell of the picture of the chosen layer; of another window of a slice, what is known."""
         layer = self._layer.value
         live = self._live_layers.get(layer)
+        if live is not None and not live.wanted:  # nothing is computed of it
+            for legend in self.legends.values():
+                legend.show_sentence(HIDDEN)
+                if legend.scale is not None:
+                    legend.scale.show_limits(None)
+            self._place = None
+            return
         response = None if live is None or live.last is None else live.last.response
         place = None if response is None else (id(layer), response.request.place)
         for kind, legend in self.legends.items():

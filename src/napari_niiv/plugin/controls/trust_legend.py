@@ -19,6 +19,7 @@ _INSET = 4  # pixels between the ends of the bar and the words on it
 _BACKGROUND = 0.5  # the picture's grey, on the whole, where the map is clear
 
 WAITING = "being computed…"
+HIDDEN = "Its picture is hidden."
 NOTHING_INFERRED = "Nothing is inferred in this view."
 SIDE_VIEWS_ONLY = "Only in side views (xz, yz)."
 
@@ -120,8 +121,8 @@ class Scale(QWidget):
         """The bar and a line of numbers."""
         return QSize(0, 2 * self.fontMetrics().height())
 
-    def show_limits(self, limits: tuple[float, float]) -> None:
-        """Show the grey levels at the ends."""
+    def show_limits(self, limits: tuple[float, float] | None) -> None:
+        """Show the grey levels at the ends; none where they are not known."""
         if limits != self.limits:
             self.limits = limits
             self.update()

@@ -110,10 +110,14 @@ def add_result(
         return viewer.add_image(data, **keywords)
     keywords = keywords | over_source(job, source, len(keywords["scale"]))
     keywords["name"] = f"{source.name} (isotropic, exported)"
-    keywords["metadata"] = {**keywords.get("metadata", {}), EXPORTED: True}
+    mark = str(source.unique_id)
+    keywords["metadata"] = {**keywords.get("metadata", {}), EXPORTED: mark}
     if is_channel or len(channels_of(viewer, source)) > 1:  # light adds up, so a source would shine through
         keywords |= {name: getattr(source, name) for name in BLENDED}
         put_away(source)
+        for earlier in viewer.layers:  # results of it would add to this one
+            if earlier.metadata.get(EXPORTED) == mark:
+                earlier.visible = False
     elif viewer.dims.ndisplay == 3:  # both would be seen at once, one of them cut
         put_away_volume(source)
     return viewer.add_image(data, **keywords)
