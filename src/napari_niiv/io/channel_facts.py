@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from napari_niiv.io.units import number
 
-def channel_facts(names: Sequence[Any], colours: Sequence[str] = ()) -> dict[str, Any]:
+Limits = tuple[float, float]
+"""Intensities that are shown black and in full colour."""
+
+
+def channel_facts(
+    names: Sequence[Any], colours: Sequence[str] = (), limits: Sequence[Limits | None] = ()
+) -> dict[str, Any]:
     """The entries of a volume's metadata that tell of its channels.
 
     Parameters
@@ -18,14 +25,28 @@ def channel_facts(names: Sequence[Any], colours: Sequence[str] = ()) -> dict[str
         One of each channel, in order; those without a name are empty or None.
     colours : sequence of str
         As "#rrggbb"; empty where none is known.
+    limits : sequence of (float, float) or None
+        Of the contrast; None where they are not known.
 
     Returns
     -------
     dict
-        "channel_names" and "channel_colours", each only if any channel has one.
+        "channel_names" and "channel_colours", each only if any channel has one; "channel_limits" only if all have them.
     """
     facts = {"channel_names": list(names), "channel_colours": list(colours)}
-    return {key: values for key, values in facts.items() if any(values)}
+    known = {"channel_limits": list(limits)} if limits and None not in limits else {}
+    return {key: values for key, values in facts.items() if any(values)} | known
+
+
+def window_limits(window: Any, dtype: np.dtype[Any]) -> Limits | None:
+    """The contrast that OME-Zarr writes as a channel's window; None if it is none, or all that the type can hold."""
+    if not isinstance(window, Mapping):
+        return None
+    low, high = number(window.get("start")), number(window.get("end"))
+    if low is None or high is None or low >= high:
+        return None
+    whole = dtype.kind in "iu" and low <= np.iinfo(dtype).min and high >= np.iinfo(dtype).max
+    return None if whole else (low, high)
 
 
 def rgb_colour(red: float, green: float, blue: float) -> str:

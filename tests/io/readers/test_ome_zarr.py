@@ -114,6 +114,25 @@ def test_more_axes_and_channel_names(group: zarr.Group, path: Path, axes: str) -
     np.testing.assert_array_equal(moved.at(*[0] * (len(axes) - 3)).read_raw(), volume.array[(0,) * (len(axes) - 3)])
 
 
+@pytest.mark.parametrize(
+    ("windows", "limits"),
+    [
+        ([{"start": 5, "end": 90.5, "min": 0, "max": 255}, {"start": -3, "end": 70}], [(5.0, 90.5), (-3.0, 70.0)]),
+        ([{"start": 5, "end": 90}, None], None),
+        ([{"start": 5, "end": 90}, {"start": 0, "end": 65535}], None),  # all that there is says nothing
+        ([{"start": 90, "end": 5}, {"start": 0, "end": 70}], None),
+        ([{"start": "a", "end": {}}, "full"], None),
+        ([{"end": float("nan"), "start": 0}, [1, 2]], None),
+    ],
+)
+def test_contrast_of_channels(group: zarr.Group, path: Path, windows, limits) -> None:
+    array = values(2, 4, 16, 20)
+    omero = {"channels": [{"label": "a", "window": windows[0]}, {"label": "b", "window": windows[1]}]}
+    datasets = [{"path": "0", "coordinateTransformations": [scale(1.0, 3.0, 1.0, 1.0)]}]
+    image(group, array, "czyx", steps=(1,), datasets=datasets, omero=omero)
+    assert open_volume(path).metadata.get("channel_limits") == limits
+
+
 def test_scales_and_translations_of_level_and_image(group: zarr.Group, path: Path) -> None:
     transforms = [scale(2, 1, 1), shift(10, 20, 30)]
     datasets = [{"path": "0", "coordinateTransformations": transforms}]

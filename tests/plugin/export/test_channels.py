@@ -137,6 +137,8 @@ def test_the_result_is_a_layer_a_channel_over_hidden_sources(opened, file, qtbot
     qtbot.waitUntil(lambda: viewer.layers[-1].name == "cells C1 (isotropic, exported) [1]", timeout=10_000)
     orphan, other = viewer.layers[-2:]
     assert orphan.name == "cells-isotropic C0"
+    if suffix == ".zarr":
+        assert list(orphan.contrast_limits) == [20, 150]  # as the file has them
     assert orphan.blending == other.blending == "additive"
     np.testing.assert_allclose(np.ravel(orphan.colormap.map(1.0))[:3], (1, 0, 1))
     if suffix == ".tif":

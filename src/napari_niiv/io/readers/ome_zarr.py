@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_niiv.errors import Remedy, VolumeError
-from napari_niiv.io.channel_facts import channel_facts, hex_colour
+from napari_niiv.io.channel_facts import channel_facts, hex_colour, window_limits
 from napari_niiv.io.contents import StoredImage, choice
 from napari_niiv.io.formats import Location, is_url
 from napari_niiv.io.readers.array_attributes import named_axes, spacing_of
@@ -119,7 +119,11 @@ def _image(group: zarr.Group, ome: Mapping[str, Any], image: Mapping[str, Any], 
     )
     channels = (ome.get("omero") or {}).get("channels") or []
     names = [str(channel.get("label") or "") for channel in channels]
-    metadata = channel_facts(names, [hex_colour(channel.get("color")) for channel in channels])
+    metadata = channel_facts(
+        names,
+        [hex_colour(channel.get("color")) for channel in channels],
+        [window_limits(channel.get("window"), array.dtype) for channel in channels],
+    )
     return StoredVolume(array, axes, spacing, metadata, coarser, origin)
 
 

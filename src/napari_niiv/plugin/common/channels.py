@@ -16,7 +16,7 @@ from napari.layers import Image
 from napari.utils.colormaps import CMYBGR, MAGENTA_GREEN
 from numpy.typing import NDArray
 
-from napari_niiv.io.channel_facts import rgb_colour
+from napari_niiv.io.channel_facts import channel_facts, rgb_colour
 from napari_niiv.io.lazy_arrays import Stacked, one_of
 from napari_niiv.plugin.common.layers import (
     finest_data,
@@ -83,12 +83,14 @@ def one_channel(volume: Volume, number: int) -> Volume:
     axis = volume.axes.index("c")
     names = volume.metadata.get("channel_names") or ()
     name = str(names[number] or "") if len(names) == volume.shape[axis] else ""
+    limits = volume.metadata.get("channel_limits") or ()
+    facts = channel_facts([name], limits=limits[number : number + 1] if len(limits) == volume.shape[axis] else ())
     return replace(
         volume,
         array=one_of(volume.array, axis, number),
         axes=volume.axes.replace("c", ""),
         name=f"{volume.name} {name or f'C{number}'}",
-        metadata=MappingProxyType({"channel_names": [name]} if name else {}),
+        metadata=MappingProxyType(facts),
         pyramid=tuple(one_of(level, axis, number) for level in volume.pyramid),
     )
 

@@ -96,6 +96,9 @@ def layer_data(volume: Volume) -> tuple[Any, dict[str, Any]]:
         "metadata": {**names, **empty, PROVENANCE: volume.provenance},
         "rgb": False,  # three or four columns of pixels are no colours
     }
+    limits: list[Any] = list(volume.metadata.get("channel_limits") or ())
+    if len(limits) == 1:
+        keywords["contrast_limits"] = limits[0]
     if len(levels) > 1:
         return levels, {**keywords, "multiscale": True}
     return volume.array, keywords

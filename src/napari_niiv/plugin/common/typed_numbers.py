@@ -8,7 +8,7 @@ from typing import Any
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QToolTip
+from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSlider, QToolTip
 
 _DONE = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 _MOST_DECIMALS = 6
@@ -100,6 +100,8 @@ def typed(widget: Any, name: str) -> Any:
         box = native
     else:
         box = native.findChild(QAbstractSpinBox)
+        slider = native.findChild(QSlider)
+        slider.setPageStep(10 * slider.singleStep())  # a click beside the handle would not be seen
         box.setStyleSheet(f"{box.styleSheet()} {_BESIDE_SLIDER}")
     TypedNumber(box, name)
     box.setToolTip(widget.tooltip)
