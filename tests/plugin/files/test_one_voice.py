@@ -65,6 +65,8 @@ def test_isotropic_by_the_users_hand(viewer, qtbot, messages, tmp_path):
     before, z = widget.anisotropy.value, widget.layer.value.scale[0]
     told = "; it was 5 × 1 × 1 µm before, an anisotropy of 5); if the z step is coarser, type the anisotropy"
     widget.anisotropy.value = 2
+    kept = "stack has an anisotropy of 2, as you have set it; it was 5 × 1 × 1 µm before, an anisotropy of 5; that is "
+    qtbot.waitUntil(lambda: messages[-1:] == [f"{kept}remembered for its file."], timeout=10_000)
     widget.anisotropy.value = 1
     assert widget.status.value.startswith(f"stack is isotropic, as you have set it (1 × 1 × 1 µm{told}")
     form = widget.spacings.form

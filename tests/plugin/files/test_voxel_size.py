@@ -277,8 +277,7 @@ def test_an_anisotropy_that_is_typed_is_remembered(viewer, qtbot, messages, unsa
     for factor in (3, 4, 5):  # as by the arrows
         widget.anisotropy.value = factor
     qtbot.waitUntil(lambda: recall(unsaid) == Correction((5.0, 1.0, 1.0), "pixel"), timeout=10_000)
-    told = "unsaid has an anisotropy of 5, as you have set it; it was 1 × 1 × 1 before, an anisotropy of 1; that is"
-    assert [message for message in messages if message.startswith(told)]
+    assert messages == []  # of a file without a voxel size there is none to be told
     widget.anisotropy.value = 6
     viewer.add_image(DATA, scale=(4, 1, 1), name="another")  # at once
     widget.layer.value = viewer.layers["another"]

@@ -164,7 +164,7 @@ class VoxelSizeControl:
         given = self._given.get(layer) or provenance_of(layer).spacing or _spacing(layer)
         z, y, x = given.voxel_size
         size = Spacing((z, y, x), given.unit)
-        if size.short_words == _spacing(layer).short_words:
+        if size.is_default or size.short_words == _spacing(layer).short_words:
             return ""
         return f"; it was {size.short_words} before, an anisotropy of {z / (y * x) ** 0.5:.3g}"
 
