@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import BaseFileLock, FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 class LockedError(Exception):
@@ -33,6 +35,8 @@ def lock(path: Path, timeout: float = 0.0) -> BaseFileLock | None:
     LockedError
         If somebody else has it, and keeps it.
     """
+    from filelock import FileLock, Timeout  # with asyncio: too long for a window to wait for it
+
     if not path.parent.is_dir():  # FileLock would make it
         return None
     # soft locks, which outlive a process that is killed, would block those that go on with its work elsewhere
