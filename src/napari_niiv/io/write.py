@@ -8,12 +8,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import numpy as np
 import tifffile
-from filelock import BaseFileLock
 from numpy.typing import NDArray
 
 from napari_niiv.dask_arrays import is_dask
@@ -21,6 +20,9 @@ from napari_niiv.errors import OutputError, Remedy
 from napari_niiv.file_locks import LockedError, lock
 from napari_niiv.io.channel_facts import to_ome_colour
 from napari_niiv.volume import Volume, as_announced
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _SUFFIXES = (".tif", ".tiff")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
