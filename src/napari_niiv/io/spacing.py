@@ -74,11 +74,10 @@ class Spacing:
         # what programs write that know of prints alone, mostly 1/72
         if self.unit == "inch":
             return f"gives its pixel size in inches ({x:.3g}), as pictures to be printed do"
-        _, y, x = self.voxel_size
-        if not 0.99 <= z / math.sqrt(y * x) <= 1.001 * MAX_ANISOTROPY:
+        if not 0.99 <= self.anisotropy <= 1.001 * MAX_ANISOTROPY:
             return (
-                f"says that its z step is {as_factor(z / math.sqrt(y * x))} times its pixel size, which is outside 1 "
-                f"to {MAX_ANISOTROPY:g}{_thick_axis(z, y, x)}"
+                f"says that its z step is {as_factor(self.anisotropy)} times its pixel size, which is outside 1 "
+                f"to {MAX_ANISOTROPY:g}{_thick_axis(*self.voxel_size)}"
             )
         return ""
 
@@ -93,6 +92,12 @@ class Spacing:
             y if _usable(y) and y is not None else lateral,
             lateral,
         )
+
+    @property
+    def anisotropy(self) -> float:
+        """Z step by pixel size, of `voxel_size`."""
+        z, y, x = self.voxel_size
+        return z / math.sqrt(y * x)
 
     @property
     def is_partial(self) -> bool:

@@ -43,8 +43,6 @@ class _FileFacts:
     ----------
     correction : Correction or None
         What is remembered of it.
-    spacing : Spacing or None
-        The voxel size in it, where the layer lacks one and none is remembered.
     given : Spacing or None
         The voxel size in it, where the layer lacks one.
     empty : tuple of float or None
@@ -52,8 +50,7 @@ class _FileFacts:
     """
 
     correction: Correction | None
-    spacing: Spacing | None
-    given: Spacing | None = None
+    given: Spacing | None
     empty: Values | None = None
 
 
@@ -148,12 +145,11 @@ class VoxelSizeControl:
         if problem := self._problems.get(layer, ""):
             return f"{name} has no voxel size to go by, as its file {problem}; {typing}."
         spacing = _spacing(layer)
-        z, y, x = spacing.voxel_size
-        words = spacing.short_words
+        words, finer = spacing.short_words, spacing.anisotropy < 0.99
         if before := self._before(layer):
-            kind = "isotropic" if z >= 0.99 * (y * x) ** 0.5 else "finer along z"
+            kind = "finer along z" if finer else "isotropic"
             return f"{name} is {kind}, as you have set it ({words}{before}); if the z step is coarser, {typing}."
-        if z < 0.99 * (y * x) ** 0.5:
+        if finer:
             return f"{name} says that its z step is finer than its pixels; if it is coarser, {typing}."
         if spacing.is_default:
             return f"{name} has no voxel size; if its z step is coarser than its pixels, {typing}."
@@ -162,11 +158,10 @@ class VoxelSizeControl:
     def _before(self, layer: Image) -> str:
         """What a layer's voxel size was before the user set another, as "; it was …"; empty if they have not."""
         given = self._given.get(layer) or provenance_of(layer).spacing or _spacing(layer)
-        z, y, x = given.voxel_size
-        size = Spacing((z, y, x), given.unit)
+        size = Spacing(given.voxel_size, given.unit)
         if size.is_default or size.short_words == _spacing(layer).short_words:
             return ""
-        return f"; it was {size.short_words} before, an anisotropy of {z / (y * x) ** 0.5:.3g}"
+        return f"; it was {size.short_words} before, an anisotropy of {size.anisotropy:.3g}"
 
     def refill(self) -> None:
         """Write the layer's voxel size into the form."""
@@ -216,13 +211,14 @@ class VoxelSizeControl:
         if facts.empty is not None and empty_values(layer) is None:
             set_empty_values(layer, facts.empty)
             self._tell(f"{layer.name}: {empty_phrase(facts.empty)} as you have set it for this file.")
-        spacing = facts.spacing or provenance_of(layer).spacing
+        found = None if correction.words else facts.given
+        spacing = found or provenance_of(layer).spacing
         if spacing is None:
             spacing = _spacing(layer)
         in_order = not spacing.unsorted or self._sort(layer, file, spacing.unsorted)
         if correction.words:
             self._restore(layer, file, correction, facts.given)
-        elif in_order and not spacing.problem and facts.spacing is not None:
+        elif in_order and not spacing.problem and found is not None:
             self._resize(layer, spacing.voxel_size, spacing.unit)
             size, note = f"voxel size {spacing.short_words} (z × y × x)", spacing.note and f"; {spacing.note}"
             self._tell(f"{layer.name}: {size} taken from the file{note}.")
@@ -293,9 +289,10 @@ class VoxelSizeControl:
 
     def _keep_given(self, layer: Image, given: Spacing | None = None) -> None:
         """Before the user's voxel size takes the place of what was given: in the file, or else by the layer."""
-        usable = given is not None and not given.problem
+        if given is not None and given.problem:
+            given = None
         for each in self._channels(layer):
-            self._given.setdefault(each, given if usable and given is not None else _spacing(each))
+            self._given.setdefault(each, given or _spacing(each))
 
     def _resize(self, layer: Image, size: Size, unit: str) -> None:
         with same_place(self._viewer, layer):
@@ -328,10 +325,8 @@ class VoxelSizeControl:
             self._remember_size(layer)
             if before := self._before(layer):
                 kept = "; that is remembered for its file" if layer_file(layer) else ""
-                z, y, x = voxel_size(layer)
-                self._tell(
-                    f"{layer.name} has an anisotropy of {z / (y * x) ** 0.5:.3g}, as you have set it{before}{kept}."
-                )
+                factor = f"{_spacing(layer).anisotropy:.3g}"
+                self._tell(f"{layer.name} has an anisotropy of {factor}, as you have set it{before}{kept}.")
 
     def _remember_size(self, layer: Image) -> None:
         if (file := layer_file(layer)) is not None:
@@ -355,8 +350,7 @@ def _check_step(answer: Answer) -> None:
     VolumeError
         If it is more than `MAX_ANISOTROPY` times the pixel size.
     """
-    z, y, x = answer.voxel_size
-    if (factor := z / (y * x) ** 0.5) > 1.001 * MAX_ANISOTROPY:
+    if (factor := Spacing(answer.voxel_size, answer.unit).anisotropy) > 1.001 * MAX_ANISOTROPY:
         raise VolumeError(
             f"The z step would be {as_factor(factor)} times the pixel size, and at most {MAX_ANISOTROPY:g} times can "
             "be restored; correct the sizes, whose unit is one and the same."
@@ -367,5 +361,4 @@ def _look_up(file: LayerFile, unscaled: bool) -> _FileFacts:
     """What is remembered of a file, and where its layer has no scale, the voxel size in it; called on a thread."""
     correction = recall(file.path, file.dataset)
     given = read_spacing(file.path) if unscaled else None
-    spacing = None if correction and correction.words else given
-    return _FileFacts(correction, spacing, given, recall_empty(file.path, file.dataset))
+    return _FileFacts(correction, given, recall_empty(file.path, file.dataset))
